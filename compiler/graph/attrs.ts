@@ -1,0 +1,72 @@
+/**
+ * The attributes of every op, one line each; `OpName` is the closed set of ops. A new op is a line here and a row in
+ * `compiler/ops/`. Axes are named by label; sizes that an op introduces come as whole `Axis` values.
+ */
+import type { Axis, DType, TensorType } from "./type.ts";
+
+export interface Attrs {
+  // Sources. A param's path may hold `#`, the index of the layer that the enclosing function is called for.
+  input: { readonly name: string; readonly type: TensorType };
+  param: { readonly path: string; readonly type: TensorType };
+  constant: { readonly value: number; readonly dtype: DType };
+  /** Index along an axis, u32. */
+  iota: { readonly axis: Axis };
+  /** Position of each token in its own sequence, u32 [T]. */
+  position: { readonly axis: Axis };
+
+  // Map: one output element from the elements at the same named index.
+  neg: None; exp: None; log: None; sqrt: None; rsqrt: None; sin: None; cos: None; tanh: None; erf: None;
+  sigmoid: None; abs: None; sign: None; floor: None; not: None;
+  cast: { readonly to: DType };
+  add: None; sub: None; mul: None; div: None; mod: None; pow: None; max: None; min: None;
+  eq: None; ne: None; lt: None; le: None; gt: None; ge: None; and: None; or: None;
+  /** (condition: bool, then, else). */
+  select: None;
+  /** Identity that stops gradients. */
+  detach: None;
+
+  // Reduce, over the named axes.
+  sum: { readonly axes: readonly string[] };
+  reduce_max: { readonly axes: readonly string[] };
+  reduce_min: { readonly axes: readonly string[] };
+
+  // View: the same elements under another index.
+  rename: { readonly from: string; readonly to: string };
+  /** One axis into several, row-major; `into` replaces it in place. */
+  split: { readonly axis: string; readonly into: readonly Axis[] };
+  /** Several axes (in this order, row-major) into one, at the place of the first. */
+  merge: { readonly axes: readonly string[]; readonly to: Axis };
+  /** Elements `start ..< start + to.size` of an axis, relabelled `to`. */
+  slice: { readonly axis: string; readonly start: number; readonly to: Axis };
+  /** out[i] = in[(i + by) mod size]. */
+  roll: { readonly axis: string; readonly by: number };
+  /** Adds axes along which the value is constant, in front. */
+  broadcast: { readonly axes: readonly Axis[] };
+  transpose: { readonly order: readonly string[] };
+  /** Inputs one after another along an axis that all have; `to` is the joined axis. */
+  concat: { readonly axis: string; readonly to: Axis };
+
+  /** Contraction: sums the product of two inputs over the named axes, which both have. */
+  dot: { readonly axes: readonly string[] };
+  /** (x, index: u32): x at `index` along `axis`; other shared axes match by name. */
+  take: { readonly axis: string };
+  /** The k largest along an axis, ties to the lowest index, in descending order; `part` says which of the two results. */
+  topk: { readonly axis: string; readonly k: Axis; readonly part: "values" | "indices" };
+  /** Running sum along an axis. */
+  cumsum: { readonly axis: string; readonly exclusive: boolean };
+  /**
+   * (q [.., T, C], k [.., T, C], v [.., T, V]): softmax over keys of scale * q·k, times v; by name, so heads are axes.
+   * `channel` is the contracted axis C. A key j is seen from i iff j <= i (causal) and i - j < window. `softcap` c maps a
+   * score s to c * tanh(s / c) before the mask. `state` names the cache that the incremental form keeps, null before.
+   */
+  attend: {
+    readonly channel: string; readonly causal: boolean; readonly window: number | null; readonly scale: number;
+    readonly softcap: number | null; readonly state: string | null;
+  };
+  /** Result `part` of function `fn`, run with the parameters under `path` in place of `#`. */
+  call: { readonly fn: string; readonly path: string; readonly part: number; readonly type: TensorType };
+}
+
+type None = Readonly<Record<never, never>>;
+
+export type OpName = keyof Attrs;

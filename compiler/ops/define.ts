@@ -1,0 +1,79 @@
+/**
+ * What one row of the op table says. A row is everything the compiler knows about an op; passes look at `lowering.kind`,
+ * `time` and the rules here, never at an op's name.
+ */
+import type { Attrs, OpName } from "../graph/attrs.ts";
+import type { Dim } from "../graph/dim.ts";
+import type { Node } from "../graph/node.ts";
+import type { DType, TensorType } from "../graph/type.ts";
+import type { Builder } from "./builder.ts";
+
+/** A value in the oracle: float64 whatever the dtype, row-major over named axes of known size. */
+export interface Value {
+  readonly axes: readonly { readonly name: string; readonly size: number }[];
+  readonly data: Float64Array;
+}
+
+/** A type rule that does not hold: the front end turns it into a diagnostic with both places. */
+export interface Mismatch {
+  readonly kind: "mismatch";
+  /** `shape/...` or `type/...`. */
+  readonly code: string;
+  readonly message: string;
+  /** Axis at fault, and which inputs disagree on it, so that labels can show where each size came from. */
+  readonly axis: string | null;
+  readonly inputs: readonly number[];
+  readonly help: string | null;
+}
+
+/** How an op behaves along the time axis; from this the compiler derives decoding and refuses what cannot be decoded. */
+export type TimeRule =
+  /** Position t of the output needs only position t of the inputs. */
+  | "pointwise"
+  /** Position t needs positions up to t, and has an incremental form that keeps state. */
+  | "causal"
+  /** Position t may need later positions. */
+  | "future";
+
+/**
+ * How an op becomes code. Fusion looks at the kind alone.
+ * `map`: `scalar` gives the WGSL expression from the operands' expressions (all of the op's input dtypes; works for vec4
+ * operands too unless `scalarOnly`). `view`: `index` maps an output index (WGSL u32 expressions by axis label) to the
+ * input's. `reduce`: an identity and a combining expression. `source`, `gather`, `contract`, `template`: special.
+ */
+export type Lowering<O extends OpName> =
+  | { readonly kind: "source" }
+  | { readonly kind: "map"; readonly scalar: (operands: readonly string[], attrs: Attrs[O], dtype: DType) => string }
+  | { readonly kind: "reduce"; readonly identity: number; readonly combine: (a: string, b: string) => string }
+  | { readonly kind: "view"; readonly index: (out: ReadonlyMap<string, string>, attrs: Attrs[O], input: TensorType) => ReadonlyMap<string, string> }
+  | { readonly kind: "concat" }
+  | { readonly kind: "gather" }
+  | { readonly kind: "contract" }
+  /** A result along one axis of a row that other elements of the row decide: top-k, running sums. */
+  | { readonly kind: "row" }
+  | { readonly kind: "template" }
+  | { readonly kind: "call" };
+
+export interface Sample<O extends OpName> {
+  readonly attrs: Attrs[O];
+  /** Axis list such as "T=2 D=3", dtype, and row-major data. */
+  readonly inputs: readonly { readonly axes: string; readonly dtype?: DType; readonly data: readonly number[] }[];
+  readonly output: readonly number[];
+}
+
+export interface OpDef<O extends OpName> {
+  readonly infer: (inputs: readonly TensorType[], attrs: Attrs[O]) => TensorType | Mismatch;
+  /** The meaning. `sizes` gives run-time sizes (T) for ops that introduce axes. */
+  readonly evaluate: (inputs: readonly Value[], attrs: Attrs[O], type: TensorType, sizes: (dim: Dim) => number) => Value;
+  /** Gradients of the inputs from the gradient of the output; null where none flows; `null` rule: not differentiable. */
+  readonly vjp: ((b: Builder, node: Node<O>, ct: Node) => readonly (Node | null)[]) | null;
+  readonly time: (attrs: Attrs[O], inputs: readonly TensorType[]) => TimeRule;
+  /** Floating-point operations and bytes of intermediate traffic for one evaluation, in symbolic sizes. */
+  readonly flops: (inputs: readonly TensorType[], attrs: Attrs[O], out: TensorType) => Dim;
+  readonly lowering: Lowering<O>;
+  readonly samples: readonly Sample<O>[];
+}
+
+export function isMismatch(x: TensorType | Mismatch): x is Mismatch {
+  return "kind" in x;
+}

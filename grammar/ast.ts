@@ -1,0 +1,273 @@
+/**
+ * The tree of a `.moe` file. Readonly unions discriminated by `kind`; every node has its `span`. The tree says what was
+ * written, nothing more: whether a name is a layer, a size or an axis is decided by `compiler/resolve`.
+ */
+import type { Span } from "./span.ts";
+
+export interface Module {
+  readonly kind: "module";
+  readonly span: Span;
+  readonly edition: number | null;
+  readonly imports: readonly Import[];
+  readonly items: readonly Item[];
+}
+
+/** `import { Linear, rope as rotary } from "std"` or `from "./router.moe"`. */
+export interface Import {
+  readonly kind: "import";
+  readonly span: Span;
+  readonly names: readonly { readonly name: Name; readonly alias: Name | null }[];
+  readonly from: string;
+  readonly fromSpan: Span;
+}
+
+/** An identifier with its place. Primes belong to it: `D'` is another label of the same size as `D`. */
+export interface Name {
+  readonly text: string;
+  readonly span: Span;
+}
+
+export type Item = DimDecl | FnDecl | LayerDecl | ConfigDecl | MapDecl | UpcycleDecl | TestDecl;
+
+interface ItemBase {
+  readonly span: Span;
+  /** The `///` lines above the item, joined by line breaks, without the slashes. */
+  readonly doc: string | null;
+}
+
+/** `dim H = 128`: a named axis with a fixed size, visible in the whole file. */
+export interface DimDecl extends ItemBase {
+  readonly kind: "dim";
+  readonly name: Name;
+  readonly size: Expr;
+}
+
+/** `fn silu(x: [..]) -> [..] = x * sigmoid(x)`; `fn softmax[N](z: [.., N]) -> [.., N] { ... }` takes axes in brackets. */
+export interface FnDecl extends ItemBase {
+  readonly kind: "fn";
+  readonly name: Name;
+  /** Axis parameters in brackets: `[N]`, or `[N -> K]`, written as two axes. */
+  readonly axes: readonly Name[];
+  readonly params: readonly Port[];
+  readonly result: readonly Type[];
+  readonly where: readonly Expr[];
+  readonly body: Body;
+}
+
+/** `layer`, `router` and `model` are one construct with three keywords. */
+export interface LayerDecl extends ItemBase {
+  readonly kind: "layer";
+  readonly keyword: "layer" | "router" | "model";
+  readonly name: Name;
+  readonly params: readonly Param[];
+  readonly where: readonly Expr[];
+  readonly members: readonly Member[];
+  /** Null only after a parse error. */
+  readonly forward: Forward | null;
+}
+
+/** A compile-time parameter: `D`, `R: router`, `theta = 10000.0`; `I -> O` in a header is two parameters joined by `arrow`. */
+export interface Param {
+  readonly name: Name;
+  /** `router`, `layer`, `bool`, `int`, `float`, `string`; null means a size. */
+  readonly type: Name | null;
+  readonly default: Expr | null;
+  /** True on `O` in `layer Linear(I -> O)`: the argument is written `A -> B` too. */
+  readonly arrow: boolean;
+  readonly span: Span;
+}
+
+/** `gate = Linear(D -> F)`, `experts = N of SwiGLU(D, F)`, `b = param[O](zeros) if bias`. */
+export interface Member {
+  readonly name: Name;
+  readonly value: Expr;
+  /** `if` condition: without it the member always exists. */
+  readonly condition: Expr | null;
+  readonly doc: string | null;
+  readonly span: Span;
+}
+
+export interface Forward {
+  readonly params: readonly Port[];
+  readonly result: readonly Type[];
+  readonly body: Body;
+  readonly span: Span;
+}
+
+/** A runtime argument: `x: [T, D]`; in `fn` also a compile-time one, `theta = 10000.0` or `causal: bool = true`. */
+export interface Port {
+  readonly name: Name;
+  readonly type: Type | null;
+  readonly default: Expr | null;
+  readonly span: Span;
+}
+
+/** `= expr` is a body of one return statement. */
+export interface Body {
+  readonly statements: readonly Statement[];
+  readonly span: Span;
+}
+
+export type Type = TensorType | RouteType | NamedType;
+
+/** `[T, D]`, `f32[T, V]`, `u32[T]`. */
+export interface TensorType {
+  readonly kind: "tensor-type";
+  readonly dtype: Name | null;
+  readonly axes: readonly AxisExpr[];
+  readonly span: Span;
+}
+
+/** `sparse[T, K of N]`, `sparse[Z of T, N]`, `dense[T, N]`. */
+export interface RouteType {
+  readonly kind: "route-type";
+  readonly form: "sparse" | "dense";
+  readonly axes: readonly { readonly axis: Expr; readonly of: Expr | null }[];
+  readonly span: Span;
+}
+
+/** `bool`, `float`, `f32`: a scalar or compile-time type. */
+export interface NamedType {
+  readonly kind: "named-type";
+  readonly name: Name;
+  readonly span: Span;
+}
+
+/** One axis of a type: `..` (any further axes), `D`, `I'`, `h: 2 * D` (label and size), or a product `G*R*C` in `as`. */
+export type AxisExpr =
+  | { readonly kind: "rest"; readonly span: Span }
+  | { readonly kind: "axis"; readonly label: Name | null; readonly size: Expr; readonly span: Span };
+
+export type Statement =
+  | { readonly kind: "let"; readonly names: readonly Name[]; readonly value: Expr; readonly span: Span }
+  | { readonly kind: "return"; readonly values: readonly Expr[]; readonly span: Span }
+  | { readonly kind: "loss"; readonly value: Expr; readonly span: Span }
+  | { readonly kind: "metric"; readonly name: Name; readonly value: Expr; readonly span: Span }
+  | { readonly kind: "for"; readonly variable: Name; readonly over: Expr; readonly body: readonly Statement[]; readonly span: Span }
+  | { readonly kind: "if"; readonly condition: Expr; readonly then: readonly Statement[]; readonly else: readonly Statement[]; readonly span: Span };
+
+export type Expr =
+  | NumberExpr
+  | StringExpr
+  | BoolExpr
+  | NameExpr
+  | ListExpr
+  | UnaryExpr
+  | BinaryExpr
+  | IfExpr
+  | MemberExpr
+  | BracketExpr
+  | CallExpr
+  | ArrowExpr
+  | OfExpr;
+
+/** `float` is true when it was written with a point or an exponent. */
+export interface NumberExpr { readonly kind: "number"; readonly value: number; readonly float: boolean; readonly span: Span }
+/** `value` has its escapes resolved. */
+export interface StringExpr { readonly kind: "string"; readonly value: string; readonly span: Span }
+export interface BoolExpr { readonly kind: "bool"; readonly value: boolean; readonly span: Span }
+export interface NameExpr { readonly kind: "name"; readonly name: Name; readonly span: Span }
+/** `[G, R, C]` as an axis list, `[[1, 0], [0, 1]]` as data in tests. */
+export interface ListExpr { readonly kind: "list"; readonly items: readonly Expr[]; readonly span: Span }
+export interface UnaryExpr { readonly kind: "unary"; readonly op: "-" | "not"; readonly value: Expr; readonly span: Span }
+export type BinaryOp = "+" | "-" | "*" | "/" | "%" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or" | "=>" | "??";
+export interface BinaryExpr { readonly kind: "binary"; readonly op: BinaryOp; readonly left: Expr; readonly right: Expr; readonly span: Span }
+/** `if c then a else b`. */
+export interface IfExpr { readonly kind: "if"; readonly condition: Expr; readonly then: Expr; readonly else: Expr; readonly span: Span }
+/** `b.attn`, `src[n].blocks`. */
+export interface MemberExpr { readonly kind: "member"; readonly object: Expr; readonly name: Name; readonly span: Span }
+/** `softmax[N]`, `topk[N -> K]`, `x[I -> I']`, `src[n]`, `Llama[M]`: brackets on the same line as what they follow. */
+export interface BracketExpr { readonly kind: "bracket"; readonly object: Expr; readonly items: readonly Expr[]; readonly span: Span }
+/** `f(a, K: 2)`: the parenthesis on the same line as the callee. */
+export interface CallExpr { readonly kind: "call"; readonly callee: Expr; readonly args: readonly Arg[]; readonly span: Span }
+export interface Arg { readonly name: Name | null; readonly value: Expr; readonly span: Span }
+/** `D -> F`, `D -> [G, R, C]`; only inside brackets and call arguments. */
+export interface ArrowExpr { readonly kind: "arrow"; readonly from: Expr; readonly to: Expr; readonly span: Span }
+/** `N of SwiGLU(D, F)`. */
+export interface OfExpr { readonly kind: "of"; readonly count: Expr; readonly value: Expr; readonly span: Span }
+
+/** `config tiny: Mixtral { V: 96  L: 2 }`: named arguments for a model. */
+export interface ConfigDecl extends ItemBase {
+  readonly kind: "config";
+  readonly name: Name;
+  readonly model: Name;
+  readonly fields: readonly { readonly name: Name; readonly value: Expr; readonly span: Span }[];
+}
+
+/** `map hf: Mixtral { config { ... }  rules }`. */
+export interface MapDecl extends ItemBase {
+  readonly kind: "map";
+  readonly name: Name;
+  readonly model: Name;
+  readonly config: readonly ConfigRule[];
+  readonly rules: readonly MapRule[];
+}
+
+/**
+ * `G * R <-> num_attention_heads`, `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`, `"silu" <-> hidden_act`.
+ * `left` is an expression in the model's parameters, solvable for the one that is not yet known; `keys` are alternatives,
+ * read in order and all written; `default` (over config keys, by their names) stands in for a missing or null key.
+ */
+export interface ConfigRule {
+  readonly left: Expr;
+  readonly keys: readonly (readonly Name[])[];
+  readonly default: Expr | null;
+  readonly span: Span;
+}
+
+export type MapRule =
+  /** `a.w <-> "name" as [...]`, with rules relative to both sides in braces; several sources `{ a, b }` are concatenated. */
+  | {
+      readonly kind: "pair";
+      readonly left: readonly Expr[];
+      readonly pattern: StringExpr;
+      readonly layout: readonly AxisExpr[] | null;
+      readonly rules: readonly MapRule[] | null;
+      readonly condition: Expr | null;
+      readonly span: Span;
+    }
+  /** `either { ... } or { ... }`: the first alternative whose tensors are present is read; the first is written. */
+  | { readonly kind: "either"; readonly alternatives: readonly (readonly MapRule[])[]; readonly span: Span }
+  /** `ignore "rotary_emb.inv_freq"`: a source tensor that is allowed and not read. */
+  | { readonly kind: "ignore"; readonly pattern: StringExpr; readonly span: Span };
+
+/** `upcycle btx(src: Llama[M], K = 2) -> Mixtral(N: M, K: K) where M > 1 { rules  ensures ... }`. */
+export interface UpcycleDecl extends ItemBase {
+  readonly kind: "upcycle";
+  readonly name: Name;
+  /** Sources (`src: Llama[M]`, `base: Llama`) and compile-time parameters (`K = 2`). */
+  readonly params: readonly UpcycleParam[];
+  readonly target: Name;
+  readonly targetArgs: readonly Arg[];
+  readonly where: readonly Expr[];
+  readonly rules: readonly UpcycleRule[];
+  readonly ensures: readonly Expr[];
+}
+
+export interface UpcycleParam {
+  readonly name: Name;
+  /** The source's model, with its count when it is a list: `Llama[M]`. Null for a compile-time parameter. */
+  readonly source: { readonly model: Name; readonly count: Name | null } | null;
+  readonly default: Expr | null;
+  readonly span: Span;
+}
+
+export type UpcycleRule =
+  | { readonly kind: "default"; readonly value: Expr; readonly span: Span }
+  /** `experts[n] = src[n].blocks[l].mlp`; the left side is a path, its brackets bind index variables. */
+  | { readonly kind: "assign"; readonly path: Expr; readonly value: Expr; readonly span: Span }
+  /** `blocks[l].ffn { ... }`: rules relative to a path. */
+  | { readonly kind: "scope"; readonly path: Expr; readonly rules: readonly UpcycleRule[]; readonly span: Span };
+
+/** `test "ties break low" for TopK(D: 2, N: 2, K: 1) { score.w = [...]  x = [...]  expect index == [[0]] }`. */
+export interface TestDecl extends ItemBase {
+  readonly kind: "test";
+  readonly title: string;
+  readonly subject: Expr;
+  readonly statements: readonly TestStatement[];
+}
+
+export type TestStatement =
+  /** A parameter path, an input or a local name. */
+  | { readonly kind: "set"; readonly path: Expr; readonly value: Expr; readonly span: Span }
+  | { readonly kind: "expect"; readonly value: Expr; readonly span: Span };

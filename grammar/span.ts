@@ -1,0 +1,35 @@
+/**
+ * Where text came from. A span is a half-open range of UTF-16 offsets in one named source file; every AST node,
+ * graph node and kernel carries one, so that any later failure can point at a `.moe` line.
+ */
+
+/** A source file: `path` is what messages print, `text` the whole content. */
+export interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** From `start` (inclusive) to `end` (exclusive) in `file`. */
+export interface Span {
+  readonly file: SourceFile;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** One-based line and column of an offset, as editors count them. */
+export function lineAndColumn(file: SourceFile, offset: number): { line: number; column: number } {
+  const before = file.text.slice(0, offset);
+  const lastBreak = before.lastIndexOf("\n");
+  return { line: before.split("\n").length, column: offset - lastBreak };
+}
+
+/** The smallest span that covers both, which must be of one file. */
+export function join(a: Span, b: Span): Span {
+  return { file: a.file, start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
+}
+
+/** `path:line:column`, the form that terminals and editors make clickable. */
+export function formatSpan(span: Span): string {
+  const { line, column } = lineAndColumn(span.file, span.start);
+  return `${span.file.path}:${line}:${column}`;
+}
