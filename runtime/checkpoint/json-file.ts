@@ -1,0 +1,21 @@
+/** JSON files that stand beside weights: configurations, indices, tokenizers. */
+import { readFile } from "node:fs/promises";
+import { failure } from "../../grammar/diagnostic.ts";
+
+/** The object in a JSON file, or null where there is no such file. Throws `checkpoint/bad-json` for anything else. */
+export async function readJsonObject(path: string): Promise<Record<string, unknown> | null> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw failure("checkpoint/unreadable", `cannot read \`${path}\`: ${(cause as Error).message}`);
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (cause) {
+    throw failure("checkpoint/bad-json", `\`${path}\` is not valid JSON: ${(cause as Error).message}`);
+  }
+  throw failure("checkpoint/bad-json", `\`${path}\` is not a JSON object`);
+}

@@ -1,0 +1,106 @@
+/**
+ * One safetensors file, opened by its header alone; tensor data is read by position when asked for, so a file of any
+ * length costs no memory. Reads do not share a file cursor: any number may run at once. Positions are plain numbers,
+ * exact to 2^53.
+ */
+import { type FileHandle, open } from "node:fs/promises";
+import { failure } from "../../grammar/diagnostic.ts";
+import { badHeader, type Header, MAX_HEADER_BYTES, parseHeader, type TensorEntry } from "./safetensors-header.ts";
+
+/** One system call reads at most 2 GiB; this is well below, and large enough to cost nothing. */
+const CHUNK_BYTES = 2 ** 28;
+
+export interface ReadOptions {
+  /** Where in the tensor to begin, in bytes; 0 unless given. */
+  readonly byteOffset?: number;
+  /** How many bytes; up to the tensor's end unless given. */
+  readonly length?: number;
+  /** Where to put them: at least `length` bytes. A new array unless given. */
+  readonly into?: Uint8Array;
+}
+
+export interface SafetensorsFile {
+  readonly path: string;
+  readonly metadata: Header["metadata"];
+  readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** Where the data begins: a tensor lies at `dataStart + offset` in the file. */
+  readonly dataStart: number;
+  /** The bytes asked for, as the beginning of `into` or an array of their own. Throws a RangeError outside the tensor. */
+  read(name: string, options?: ReadOptions): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/**
+ * Throws a `MoeError`: `checkpoint/unreadable` when there is no such file, `checkpoint/bad-header` and the codes of
+ * `parseHeader` when it is not a sound safetensors file.
+ */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const file = await open(path, "r").catch((cause: Error) => {
+    throw failure("checkpoint/unreadable", `cannot open \`${path}\`: ${cause.message}`);
+  });
+  try {
+    const { header, dataStart } = await readHeader(file, path);
+    const tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
+    return {
+      path,
+      metadata: header.metadata,
+      tensors,
+      dataStart,
+      read: (name, options = {}) => readTensor(file, path, dataStart, tensors.get(name), name, options),
+      close: () => file.close(),
+    };
+  } catch (cause) {
+    await file.close();
+    throw cause;
+  }
+}
+
+async function readHeader(file: FileHandle, path: string): Promise<{ header: Header; dataStart: number }> {
+  const stat = await file.stat();
+  if (!stat.isFile()) throw badHeader(path, "it is not a file");
+  if (stat.size < 8) throw badHeader(path, `it has ${stat.size} bytes, fewer than the 8 that give the header's length`);
+  const prefix = await readExactly(file, path, 0, new Uint8Array(8));
+  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
+  if (length > MAX_HEADER_BYTES) throw badHeader(path, `its header would have ${length} bytes, more than 100 MB`);
+  if (length > stat.size - 8) throw badHeader(path, `its header would have ${length} bytes, more than the file`);
+  const json = await readExactly(file, path, 8, new Uint8Array(length));
+  return { header: parseHeader(json, path, stat.size - 8 - length), dataStart: 8 + length };
+}
+
+async function readTensor(
+  file: FileHandle,
+  path: string,
+  dataStart: number,
+  tensor: TensorEntry | undefined,
+  name: string,
+  options: ReadOptions,
+): Promise<Uint8Array> {
+  if (tensor === undefined) throw failure("checkpoint/unknown-tensor", `\`${path}\` has no tensor \`${name}\``);
+  const { byteOffset = 0, length = tensor.bytes - byteOffset, into } = options;
+  if (byteOffset < 0 || length < 0 || byteOffset + length > tensor.bytes) {
+    throw new RangeError(`bytes ${byteOffset} to ${byteOffset + length} of \`${name}\`, which has ${tensor.bytes}`);
+  }
+  if (into !== undefined && into.byteLength < length) {
+    throw new RangeError(`${length} bytes of \`${name}\` do not fit into ${into.byteLength}`);
+  }
+  const target = into === undefined ? new Uint8Array(length) : into.subarray(0, length);
+  return readExactly(file, path, dataStart + tensor.offset + byteOffset, target);
+}
+
+/** Fills `target`; a read may return less than asked for, and nothing at all only at the end of the file. */
+async function readExactly<B extends ArrayBufferLike>(
+  file: FileHandle,
+  path: string,
+  position: number,
+  target: Uint8Array<B>,
+): Promise<Uint8Array<B>> {
+  for (let done = 0; done < target.byteLength;) {
+    const chunk = target.subarray(done, done + CHUNK_BYTES);
+    const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, position + done);
+    if (bytesRead === 0) {
+      throw failure("checkpoint/truncated", `\`${path}\` became shorter while it was read`, { help: "read it again" });
+    }
+    done += bytesRead;
+  }
+  return target;
+}

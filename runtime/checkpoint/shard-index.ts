@@ -1,0 +1,85 @@
+/**
+ * The index of a sharded checkpoint: which file holds which tensor. Index and shards must agree in both directions,
+ * for a stale index next to new shards is a common accident. `total_size` is not compared: published checkpoints
+ * count shared tensors in different ways.
+ */
+import { join } from "node:path";
+import { failure } from "../../grammar/diagnostic.ts";
+import { readJsonObject } from "./json-file.ts";
+import type { SafetensorsFile } from "./safetensors.ts";
+
+export const INDEX_NAME = "model.safetensors.index.json";
+
+/**
+ * File by tensor name. `present` are the names of the directory's files. Throws `checkpoint/bad-index` for an index that
+ * is not one or that points outside the directory, `checkpoint/missing-shard` for a file that is not there.
+ */
+export async function readIndex(directory: string, present: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const path = join(directory, INDEX_NAME);
+  const map = (await readJsonObject(path))?.["weight_map"];
+  if (typeof map !== "object" || map === null || Array.isArray(map)) {
+    throw failure("checkpoint/bad-index", `\`${path}\` has no \`weight_map\` object`);
+  }
+  const index = new Map<string, string>();
+  for (const [tensor, file] of Object.entries(map)) {
+    if (typeof file !== "string" || !/^[^/\\]+\.safetensors$/.test(file)) {
+      const place = JSON.stringify(file);
+      throw failure(
+        "checkpoint/bad-index",
+        `\`${path}\` puts \`${tensor}\` into ${place}, not a safetensors file beside it`,
+      );
+    }
+    index.set(tensor, file);
+  }
+  if (index.size === 0) throw failure("checkpoint/bad-index", `\`${path}\` lists no tensors`);
+  const missing = [...new Set(index.values())].filter((file) => !present.includes(file)).sort();
+  if (missing.length > 0) {
+    throw failure("checkpoint/missing-shard", `\`${directory}\` lacks ${listSome(missing)}, which its index names`, {
+      help: "download the missing files: the checkpoint is not complete",
+    });
+  }
+  return index;
+}
+
+/** Throws `checkpoint/index-mismatch` unless each tensor is in one shard only, and in the one that `index` (if any) says. */
+export function checkShards(
+  checkpoint: string,
+  files: readonly SafetensorsFile[],
+  index: ReadonlyMap<string, string> | null,
+): void {
+  const owners = new Map<string, SafetensorsFile>();
+  for (const file of files) {
+    for (const name of file.tensors.keys()) {
+      const other = owners.get(name);
+      if (other !== undefined) {
+        throw mismatch(`tensor \`${name}\` of \`${checkpoint}\` is in two shards`, [other.path, file.path]);
+      }
+      owners.set(name, file);
+    }
+  }
+  if (index === null) return;
+  for (const [name, shard] of index) {
+    const path = join(checkpoint, shard);
+    const owner = owners.get(name);
+    if (owner?.path === path) continue;
+    const notes = owner === undefined ? [] : [`it is in \`${owner.path}\``];
+    throw mismatch(`tensor \`${name}\` is not in \`${path}\`, where the index puts it`, notes);
+  }
+  const unlisted = [...owners.keys()].filter((name) => !index.has(name));
+  if (unlisted.length > 0) {
+    throw mismatch(`the index of \`${checkpoint}\` does not list ${listSome(unlisted)}, which its shards hold`, []);
+  }
+}
+
+/** At most three names, and how many more there are. */
+function listSome(names: readonly string[]): string {
+  const shown = names.slice(0, 3).map((name) => `\`${name}\``);
+  return shown.join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
+}
+
+function mismatch(message: string, notes: readonly string[]): Error {
+  return failure("checkpoint/index-mismatch", message, {
+    notes,
+    help: "the index and the shards are of different versions: fetch all of them again",
+  });
+}

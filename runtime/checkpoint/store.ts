@@ -1,0 +1,142 @@
+/**
+ * A checkpoint as Hugging Face lays it out, seen as one namespace of tensors: a directory with `model.safetensors`, or
+ * with shards and their index, or with one other safetensors file; or such a file by itself. Only headers are read on
+ * opening. Any number of reads may run at once; `close` ends the use of all files.
+ */
+import { readdir, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { failure } from "../../grammar/diagnostic.ts";
+import { type DataType, toFloat32 } from "./data-type.ts";
+import { readJsonObject } from "./json-file.ts";
+import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { checkShards, INDEX_NAME, readIndex } from "./shard-index.ts";
+
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: DataType;
+  readonly shape: readonly number[];
+  /** Path of the file that holds it. */
+  readonly file: string;
+  /** Where it begins in that file, in bytes from the file's start. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface Checkpoint {
+  /** What was opened. */
+  readonly path: string;
+  /** The parsed `config.json` beside the weights, or null where there is none. */
+  readonly config: Readonly<Record<string, unknown>> | null;
+  /** Every tensor by name, in the order of files and of bytes within them. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** All bytes of a tensor, in an array of their own. Throws `checkpoint/unknown-tensor`. */
+  readTensor(name: string): Promise<Uint8Array>;
+  /** Part of a tensor, into `target` where given: what is returned is the filled beginning of it. */
+  readSlice(name: string, byteOffset: number, byteLength: number, target?: Uint8Array): Promise<Uint8Array>;
+  /** All values of a tensor in float32. Throws `checkpoint/no-conversion` for 8-bit floats. */
+  toFloat32(name: string): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+/**
+ * Throws a `MoeError`: `checkpoint/missing`, `no-weights`, `ambiguous-weights`, `bad-index`, `missing-shard`,
+ * `index-mismatch`, `bad-json`, and the codes of `openSafetensors`.
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const weights = await findWeights(path);
+  const config = await readJsonObject(join(weights.directory, "config.json"));
+  const files = await openAll(weights.files.map((name) => join(weights.directory, name)));
+  const close = async (): Promise<void> => {
+    await Promise.all(files.map((file) => file.close()));
+  };
+  try {
+    checkShards(path, files, weights.index);
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+  const owners = new Map(files.flatMap((file) => [...file.tensors.keys()].map((name) => [name, file] as const)));
+  const ownerOf = (name: string): SafetensorsFile => {
+    const file = owners.get(name);
+    if (file === undefined) throw failure("checkpoint/unknown-tensor", `\`${path}\` has no tensor \`${name}\``);
+    return file;
+  };
+  const readTensor = async (name: string): Promise<Uint8Array> => ownerOf(name).read(name);
+  const tensors = new Map(files.flatMap(listTensors).map((tensor) => [tensor.name, tensor]));
+  return {
+    path,
+    config,
+    tensors,
+    readTensor,
+    readSlice: async (name, byteOffset, length, into) =>
+      ownerOf(name).read(name, { byteOffset, length, ...(into === undefined ? {} : { into }) }),
+    toFloat32: async (name) => toFloat32(ownerOf(name).tensors.get(name)!.dtype, await readTensor(name)),
+    close,
+  };
+}
+
+interface Weights {
+  readonly directory: string;
+  /** Names of the files in it. */
+  readonly files: readonly string[];
+  /** File by tensor name, where an index says so. */
+  readonly index: ReadonlyMap<string, string> | null;
+}
+
+/** Looks where transformers looks, in its order; a lone safetensors file of another name is taken as well. */
+async function findWeights(path: string): Promise<Weights> {
+  const found = await stat(path).catch(() => null);
+  if (found === null) {
+    throw failure("checkpoint/missing", `there is no checkpoint at \`${path}\``, {
+      help: "give a directory with `model.safetensors` or its index, or a safetensors file",
+    });
+  }
+  if (!found.isDirectory()) return { directory: dirname(path), files: [basename(path)], index: null };
+  const names = (await readdir(path)).sort();
+  if (names.includes("model.safetensors")) return { directory: path, files: ["model.safetensors"], index: null };
+  if (names.includes(INDEX_NAME)) {
+    const index = await readIndex(path, names);
+    return { directory: path, files: [...new Set(index.values())].sort(), index };
+  }
+  const others = names.filter((name) => name.endsWith(".safetensors"));
+  if (others.length === 0) throw noWeights(path, names);
+  if (others.length > 1) {
+    throw failure("checkpoint/ambiguous-weights", `\`${path}\` has ${others.length} safetensors files and no index`, {
+      notes: [others.join(", ")],
+      help: `name one of them, or add \`${INDEX_NAME}\``,
+    });
+  }
+  return { directory: path, files: others, index: null };
+}
+
+function noWeights(path: string, names: readonly string[]): Error {
+  const other = names.find((name) => /\.(bin|pt|pth|gguf|h5|msgpack)$/.test(name));
+  return failure("checkpoint/no-weights", `\`${path}\` has no safetensors file`, {
+    notes: other === undefined ? [] : [`\`${other}\` is of a format that is not read here`],
+    help:
+      other === undefined
+        ? "give a directory with `model.safetensors` or its index"
+        : "save the model again with transformers' `save_pretrained`, which writes safetensors",
+  });
+}
+
+/** All or none: what was opened before a failure is closed. */
+async function openAll(paths: readonly string[]): Promise<SafetensorsFile[]> {
+  const results = await Promise.allSettled(paths.map(openSafetensors));
+  const files = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed === undefined) return files;
+  await Promise.all(files.map((file) => file.close()));
+  throw failed.reason;
+}
+
+function listTensors(file: SafetensorsFile): StoredTensor[] {
+  return [...file.tensors.values()].map(({ name, dtype, shape, offset, bytes }) => ({
+    name,
+    dtype,
+    shape,
+    file: file.path,
+    offset: file.dataStart + offset,
+    bytes,
+  }));
+}
