@@ -59,7 +59,7 @@ export function isDataType(name: unknown): name is DataType {
 export function toFloat32(dtype: DataType, bytes: Uint8Array): Float32Array {
   const { width, widen } = dataTypes[dtype];
   if (widen === null) throw noConversion(`${dtype} values cannot be read as numbers without their scales`);
-  return widen(bytes.byteOffset % width === 0 ? bytes : bytes.slice());
+  return widen(bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes));
 }
 
 /** The bytes that store `values`; F32 is a view of the same memory. Throws `checkpoint/no-conversion` for all but floats. */

@@ -4,3 +4,6 @@ export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./half.ts";
 export { openSafetensors, type ReadOptions, type SafetensorsFile } from "./safetensors.ts";
 export { byteSize, encodeHeader, type TensorSpec } from "./safetensors-header.ts";
 export { type Checkpoint, openCheckpoint, type StoredTensor } from "./store.ts";
+export { DOCUMENT_SEPARATOR, encodeDocuments, loadTokens, type LoadTokensOptions, type TokenFormat } from "./text.ts";
+export { loadTokenizer, type StreamDecoder, type Tokenizer } from "./tokenizer.ts";
+export { type CheckpointWriter, createCheckpoint, type WriterOptions } from "./write.ts";

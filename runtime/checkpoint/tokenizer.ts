@@ -1,0 +1,126 @@
+/**
+ * The tokenizer that a Hugging Face directory carries, as numbers in and out. The work is done by
+ * `@huggingface/tokenizers`; this adds the files, the ids of the special tokens, and decoding one token at a time.
+ */
+import { join } from "node:path";
+import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { failure } from "../../grammar/diagnostic.ts";
+import { readJsonObject } from "./json-file.ts";
+
+export interface Tokenizer {
+  /** How many ids there are: one more than the greatest. */
+  readonly vocabularySize: number;
+  /** The id that begins a document, null where the model has none. Who wants it in front puts it there. */
+  readonly bosId: number | null;
+  /** The ids that end a generation; empty where no file names any. */
+  readonly eosIds: readonly number[];
+  /** The chat template (Jinja) of `tokenizer_config.json`, null where it has none. */
+  readonly chatTemplate: string | null;
+  /** `addSpecialTokens` (default false) adds what the tokenizer's own post-processor would: for some models a BOS, for others nothing. */
+  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
+  /** `skipSpecialTokens` (default false) leaves `<s>` and its like out. */
+  decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
+  /** A decoder for one stream of ids, special tokens left out. */
+  stream(): StreamDecoder;
+}
+
+export interface StreamDecoder {
+  /** The text that this id completes: empty while a character still lacks bytes. */
+  push(id: number): string;
+  /** What is left when the stream ends: incomplete characters as U+FFFD. */
+  end(): string;
+}
+
+/**
+ * Reads `tokenizer.json`, and where present `tokenizer_config.json`, `generation_config.json` and `config.json`.
+ * Throws `checkpoint/no-tokenizer`, `checkpoint/bad-tokenizer`, `checkpoint/bad-json`.
+ */
+export async function loadTokenizer(directory: string): Promise<Tokenizer> {
+  const [definition, settings, generation, config] = await Promise.all(
+    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"].map((name) =>
+      readJsonObject(join(directory, name)),
+    ),
+  );
+  if (!definition) {
+    throw failure("checkpoint/no-tokenizer", `\`${directory}\` has no \`tokenizer.json\``, {
+      help: "copy it from the model's page, or save the tokenizer again with transformers' `save_pretrained`",
+    });
+  }
+  // The library closes gaps before punctuation unless told not to; current models want their text as it was.
+  const inner = build(directory, definition, { clean_up_tokenization_spaces: false, ...settings });
+  const special = new Set([...inner.get_added_tokens_decoder()].filter(([, token]) => token.special).map(([id]) => id));
+  const known = (id: number): boolean => inner.id_to_token(id) !== undefined;
+  const decode: Tokenizer["decode"] = (ids, { skipSpecialTokens = false } = {}) => {
+    // A model's vocabulary is often padded beyond its tokenizer's: such ids have no text. The library refuses an empty list.
+    const readable = Array.from(ids).filter((id) => known(id) && !(skipSpecialTokens && special.has(id)));
+    return readable.length === 0 ? "" : inner.decode(readable);
+  };
+  const template = settings?.["chat_template"];
+  return {
+    vocabularySize: [...inner.get_vocab().values()].reduce((greatest, id) => Math.max(greatest, id), -1) + 1,
+    bosId: findBos(inner, settings, [generation, config]),
+    eosIds: findEos(inner, settings, [generation, config]),
+    chatTemplate: typeof template === "string" ? template : null,
+    encode: (text, { addSpecialTokens = false } = {}) =>
+      inner.encode(text, { add_special_tokens: addSpecialTokens }).ids,
+    decode,
+    stream: () => createStreamDecoder(decode, (id) => known(id) && !special.has(id)),
+  };
+}
+
+type Json = Record<string, unknown> | null | undefined;
+
+function build(directory: string, definition: object, settings: object): HuggingFaceTokenizer {
+  try {
+    return new HuggingFaceTokenizer(definition, settings);
+  } catch (cause) {
+    const reason = (cause as Error).message;
+    throw failure("checkpoint/bad-tokenizer", `the tokenizer of \`${directory}\` cannot be used: ${reason}`);
+  }
+}
+
+/** The tokenizer's own word comes first: an explicit null there says that texts begin with nothing, whatever the model says. */
+function findBos(inner: HuggingFaceTokenizer, settings: Json, configs: readonly Json[]): number | null {
+  if (settings?.["bos_token"] !== undefined) return tokenId(inner, settings["bos_token"]);
+  const stated = configs.map((config) => config?.["bos_token_id"]).find((id) => typeof id === "number");
+  return (stated as number | undefined) ?? null;
+}
+
+/** The generation settings come first: a chat model ends its turn with more tokens than its tokenizer names. */
+function findEos(inner: HuggingFaceTokenizer, settings: Json, configs: readonly Json[]): readonly number[] {
+  const stated = configs.map((config) => [config?.["eos_token_id"] ?? []].flat()).find((ids) => ids.length > 0);
+  if (stated !== undefined) return stated.filter((id) => typeof id === "number");
+  const named = tokenId(inner, settings?.["eos_token"]);
+  return named === null ? [] : [named];
+}
+
+/** Special tokens are written as their text, or as an object with the text under `content`. */
+function tokenId(inner: HuggingFaceTokenizer, token: unknown): number | null {
+  const text = typeof token === "object" && token !== null ? (token as { content?: unknown }).content : token;
+  return typeof text === "string" ? (inner.token_to_id(text) ?? null) : null;
+}
+
+/**
+ * Text of a token depends on its neighbours (a character may span several, a leading space may be dropped), so each new
+ * id is decoded together with the ids of the last text given out, and only what exceeds that text is new.
+ */
+function createStreamDecoder(decode: (ids: number[]) => string, isText: (id: number) => boolean): StreamDecoder {
+  let shown: number[] = [];
+  let pending: number[] = [];
+  const take = (complete: boolean): string => {
+    const before = decode(shown);
+    const text = decode([...shown, ...pending]);
+    if (text.length <= before.length || (!complete && text.endsWith("\uFFFD"))) return "";
+    shown = pending;
+    pending = [];
+    return text.slice(before.length);
+  };
+  return {
+    push: (id) => {
+      if (!isText(id)) return "";
+      pending.push(id);
+      return take(false);
+    },
+    end: () => take(true),
+  };
+}
