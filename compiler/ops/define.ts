@@ -37,15 +37,25 @@ export type TimeRule =
 
 /**
  * How an op becomes code. Fusion looks at the kind alone.
- * `map`: `scalar` gives the WGSL expression from the operands' expressions (all of the op's input dtypes; works for vec4
- * operands too unless `scalarOnly`). `view`: `index` maps an output index (WGSL u32 expressions by axis label) to the
+ * `map`: `scalar` gives the WGSL expression from the operands' expressions; `dtype` is that of the last operand, `lanes` 4
+ * asks for vec4 operands (all of them). `view`: `index` maps an output index (WGSL u32 expressions by axis label) to the
  * input's. `reduce`: an identity and a combining expression. `source`, `gather`, `contract`, `template`: special.
  */
 export type Lowering<O extends OpName> =
   | { readonly kind: "source" }
-  | { readonly kind: "map"; readonly scalar: (operands: readonly string[], attrs: Attrs[O], dtype: DType) => string }
+  | {
+      readonly kind: "map";
+      readonly scalar: (operands: readonly string[], attrs: Attrs[O], dtype: DType, lanes?: Lanes) => string;
+    }
   | { readonly kind: "reduce"; readonly identity: number; readonly combine: (a: string, b: string) => string }
-  | { readonly kind: "view"; readonly index: (out: ReadonlyMap<string, string>, attrs: Attrs[O], input: TensorType) => ReadonlyMap<string, string> }
+  | {
+      readonly kind: "view";
+      readonly index: (
+        out: ReadonlyMap<string, string>,
+        attrs: Attrs[O],
+        input: TensorType,
+      ) => ReadonlyMap<string, string>;
+    }
   | { readonly kind: "concat" }
   | { readonly kind: "gather" }
   | { readonly kind: "contract" }
@@ -53,6 +63,9 @@ export type Lowering<O extends OpName> =
   | { readonly kind: "row" }
   | { readonly kind: "template" }
   | { readonly kind: "call" };
+
+/** How many elements an expression computes at once: a scalar (when left out) or a vec4. */
+export type Lanes = 1 | 4;
 
 export interface Sample<O extends OpName> {
   readonly attrs: Attrs[O];
@@ -64,7 +77,12 @@ export interface Sample<O extends OpName> {
 export interface OpDef<O extends OpName> {
   readonly infer: (inputs: readonly TensorType[], attrs: Attrs[O]) => TensorType | Mismatch;
   /** The meaning. `sizes` gives run-time sizes (T) for ops that introduce axes. */
-  readonly evaluate: (inputs: readonly Value[], attrs: Attrs[O], type: TensorType, sizes: (dim: Dim) => number) => Value;
+  readonly evaluate: (
+    inputs: readonly Value[],
+    attrs: Attrs[O],
+    type: TensorType,
+    sizes: (dim: Dim) => number,
+  ) => Value;
   /** Gradients of the inputs from the gradient of the output; null where none flows; `null` rule: not differentiable. */
   readonly vjp: ((b: Builder, node: Node<O>, ct: Node) => readonly (Node | null)[]) | null;
   readonly time: (attrs: Attrs[O], inputs: readonly TensorType[]) => TimeRule;
@@ -74,6 +92,9 @@ export interface OpDef<O extends OpName> {
   readonly samples: readonly Sample<O>[];
 }
 
-export function isMismatch(x: TensorType | Mismatch): x is Mismatch {
+/** Rows for some of the ops: what each file of this folder exports. */
+export type Rows<N extends OpName> = { readonly [O in N]: OpDef<O> };
+
+export function isMismatch(x: object): x is Mismatch {
   return "kind" in x;
 }

@@ -1,0 +1,239 @@
+/**
+ * Elementwise arithmetic. WGSL may assume that no infinity or NaN occurs, so arguments are clamped where a function would
+ * overflow. Integers wrap as on the GPU. `pow` needs a positive base unless the GPU's rule for the exponent says otherwise.
+ */
+import type { DType } from "../graph/type.ts";
+import type { Rows } from "./define.ts";
+import type { MapSample } from "./map-row.ts";
+import { mapRow, splat } from "./map-row.ts";
+
+type Unary =
+  | "neg"
+  | "exp"
+  | "log"
+  | "sqrt"
+  | "rsqrt"
+  | "sin"
+  | "cos"
+  | "tanh"
+  | "erf"
+  | "sigmoid"
+  | "abs"
+  | "sign"
+  | "floor"
+  | "detach";
+type Binary = "add" | "sub" | "mul" | "div" | "mod" | "pow" | "max" | "min";
+
+const float: readonly DType[] = ["f32"];
+const signed: readonly DType[] = ["f32", "i32"];
+const numeric: readonly DType[] = ["f32", "u32", "i32"];
+
+export const elementwise = {
+  neg: mapRow({
+    takes: signed,
+    value: (x) => -x,
+    vjp: (b, { ct }) => [b.neg(ct)],
+    wgsl: (x) => `(-${x})`,
+    samples: [unary([1, -2, 0.5], [-1, 2, -0.5])],
+  }),
+  exp: mapRow({
+    takes: float,
+    value: Math.exp,
+    vjp: (b, { out, ct }) => [b.times(ct, out)],
+    wgsl: (x, _, dtype, lanes) => `exp(min(${x}, ${splat("88.0", dtype, lanes)}))`,
+    samples: [unary([0, 1, -1], [1, Math.E, 1 / Math.E])],
+  }),
+  log: mapRow({
+    takes: float,
+    value: Math.log,
+    vjp: (b, { x, ct }) => [b.over(ct, x)],
+    wgsl: (x) => `log(${x})`,
+    samples: [unary([1, Math.E, 8], [0, 1, 3 * Math.LN2])],
+  }),
+  sqrt: mapRow({
+    takes: float,
+    value: Math.sqrt,
+    vjp: (b, { out, ct }) => [b.over(b.times(ct, 0.5), out)],
+    wgsl: (x) => `sqrt(${x})`,
+    samples: [unary([1, 4, 2.25], [1, 2, 1.5])],
+  }),
+  rsqrt: mapRow({
+    takes: float,
+    value: (x) => 1 / Math.sqrt(x),
+    vjp: (b, { x, out, ct }) => [b.over(b.times(b.times(ct, -0.5), out), x)],
+    wgsl: (x) => `inverseSqrt(${x})`,
+    samples: [unary([1, 4, 0.25], [1, 0.5, 2])],
+  }),
+  sin: mapRow({
+    takes: float,
+    value: Math.sin,
+    vjp: (b, { x, ct }) => [b.times(ct, b.cos(x))],
+    wgsl: (x) => `sin(${x})`,
+    samples: [unary([0, Math.PI / 2, Math.PI / 6], [0, 1, 0.5])],
+  }),
+  cos: mapRow({
+    takes: float,
+    value: Math.cos,
+    vjp: (b, { x, ct }) => [b.neg(b.times(ct, b.sin(x)))],
+    wgsl: (x) => `cos(${x})`,
+    samples: [unary([0, Math.PI, Math.PI / 3], [1, -1, 0.5])],
+  }),
+  tanh: mapRow({
+    takes: float,
+    value: Math.tanh,
+    vjp: (b, { out, ct }) => [b.times(ct, b.minus(1, b.times(out, out)))],
+    wgsl: (x, _, dtype, lanes) => `tanh(clamp(${x}, ${splat("-15.0", dtype, lanes)}, ${splat("15.0", dtype, lanes)}))`,
+    samples: [unary([0, Math.LN2, -Math.LN2], [0, 0.6, -0.6])],
+  }),
+  erf: mapRow({
+    takes: float,
+    value: errorFunction,
+    vjp: (b, { x, ct }) => [b.times(ct, b.times(2 / Math.sqrt(Math.PI), b.exp(b.neg(b.times(x, x)))))],
+    wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_erf4" : "moe_erf"}(${x})`,
+    samples: [unary([0, 1, -0.5], [0, 0.8427007929497149, -0.5204998778130465])],
+  }),
+  sigmoid: mapRow({
+    takes: float,
+    value: (x) => 1 / (1 + Math.exp(-x)),
+    vjp: (b, { out, ct }) => [b.times(ct, b.times(out, b.minus(1, out)))],
+    wgsl: (x, _, dtype, lanes) => `(1.0 / (1.0 + exp(min(-${x}, ${splat("88.0", dtype, lanes)}))))`,
+    samples: [unary([0, Math.log(3), -Math.log(3)], [0.5, 0.75, 0.25])],
+  }),
+  abs: mapRow({
+    takes: signed,
+    value: Math.abs,
+    vjp: (b, { x, ct }) => [b.times(ct, b.sign(x))],
+    wgsl: (x) => `abs(${x})`,
+    samples: [unary([1, -2, 0.5], [1, 2, 0.5])],
+  }),
+  sign: mapRow({
+    takes: signed,
+    value: Math.sign,
+    vjp: () => [null],
+    wgsl: (x) => `sign(${x})`,
+    samples: [unary([3, -2, 0.5], [1, -1, 1])],
+  }),
+  floor: mapRow({
+    takes: float,
+    value: Math.floor,
+    vjp: () => [null],
+    wgsl: (x) => `floor(${x})`,
+    samples: [unary([1.5, -1.5, 0.25], [1, -2, 0])],
+  }),
+  detach: mapRow({
+    takes: ["f32", "u32", "i32", "bool"],
+    value: (x) => x,
+    vjp: () => [null],
+    wgsl: (x) => x,
+    samples: [unary([1, -2, 3], [1, -2, 3])],
+  }),
+  add: mapRow({
+    takes: numeric,
+    value: (a, b, dtype) => wrap(a + b, dtype),
+    vjp: (_b, { ct }) => [ct, ct],
+    wgsl: (a, b) => `(${a} + ${b})`,
+    samples: [outer([11, 21, 31, 12, 22, 32]), outer([11, 21, 31, 12, 22, 32], "u32")],
+  }),
+  sub: mapRow({
+    takes: numeric,
+    value: (a, b, dtype) => wrap(a - b, dtype),
+    vjp: (b, { ct }) => [ct, b.neg(ct)],
+    wgsl: (a, b) => `(${a} - ${b})`,
+    samples: [outer([-9, -19, -29, -8, -18, -28])],
+  }),
+  mul: mapRow({
+    takes: numeric,
+    value: (a, b, dtype) => (dtype === "f32" ? a * b : wrap(Math.imul(a, b), dtype)),
+    vjp: (b, { x, y, ct }) => [b.times(ct, y), b.times(ct, x)],
+    wgsl: (a, b) => `(${a} * ${b})`,
+    samples: [outer([10, 20, 30, 20, 40, 60]), outer([10, 20, 30, 20, 40, 60], "i32")],
+  }),
+  div: mapRow({
+    takes: numeric,
+    value: (a, b, dtype) => (dtype === "f32" ? a / b : Math.trunc(a / b)),
+    vjp: (b, { y, out, ct }) => [b.over(ct, y), b.neg(b.over(b.times(ct, out), y))],
+    wgsl: (a, b) => `(${a} / ${b})`,
+    samples: [outer([0.1, 0.05, 1 / 30, 0.2, 0.1, 1 / 15])],
+  }),
+  /** Floored: the result has the sign of the divisor. */
+  mod: mapRow({
+    takes: numeric,
+    value: (a, b) => a - b * Math.floor(a / b),
+    vjp: (b, { x, y, ct }) => [ct, b.neg(b.times(ct, b.floor(b.over(x, y))))],
+    wgsl: (a, b, dtype) =>
+      dtype === "f32"
+        ? `(${a} - ${b} * floor(${a} / ${b}))`
+        : dtype === "u32"
+          ? `(${a} % ${b})`
+          : `((${a} % ${b} + ${b}) % ${b})`,
+    samples: [binary([7.5, -1, 5], [2, 4, -3], [1.5, 3, -1])],
+  }),
+  pow: mapRow({
+    takes: float,
+    value: Math.pow,
+    vjp: (b, { x, y, out, ct }) => {
+      // The exponent's gradient has log(x); where x is not positive the exponent is taken as fixed.
+      const positive = b.gt(x, 0);
+      const log = b.select(positive, b.log(b.select(positive, x, 1)), 0);
+      return [b.times(ct, b.times(y, b.pow(x, b.minus(y, 1)))), b.times(ct, b.times(out, log))];
+    },
+    wgsl: (a, b) => `pow(${a}, ${b})`,
+    samples: [binary([2, 4, 0.5], [3, 0.5, -1], [8, 2, 2])],
+  }),
+  max: mapRow({
+    takes: numeric,
+    value: (a, b) => Math.max(a, b),
+    vjp: (b, { x, y, ct }) => [b.select(b.ge(x, y), ct, 0), b.select(b.ge(x, y), 0, ct)],
+    wgsl: (a, b) => `max(${a}, ${b})`,
+    samples: [binary([1, 5, -2], [2, 3, -4], [2, 5, -2])],
+  }),
+  min: mapRow({
+    takes: numeric,
+    value: (a, b) => Math.min(a, b),
+    vjp: (b, { x, y, ct }) => [b.select(b.le(x, y), ct, 0), b.select(b.le(x, y), 0, ct)],
+    wgsl: (a, b) => `min(${a}, ${b})`,
+    samples: [binary([1, 5, -2], [2, 3, -4], [1, 3, -4])],
+  }),
+} satisfies Rows<Unary | Binary>;
+
+/** Integers wrap around as WGSL's do. */
+function wrap(x: number, dtype: DType): number {
+  return dtype === "u32" ? x >>> 0 : dtype === "i32" ? x | 0 : x;
+}
+
+/** erf in float64: the series without cancellation, 2/sqrt(pi) exp(-x^2) sum 2^n x^(2n+1) / (2n+1)!!. */
+function errorFunction(x: number): number {
+  if (Math.abs(x) > 6) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
+}
+
+function unary(data: readonly number[], output: readonly number[]): MapSample {
+  return { inputs: [{ axes: "D=3", data }], output };
+}
+
+function binary(a: readonly number[], b: readonly number[], output: readonly number[]): MapSample {
+  return {
+    inputs: [
+      { axes: "D=3", data: a },
+      { axes: "D=3", data: b },
+    ],
+    output,
+  };
+}
+
+/** Operands that broadcast against each other: [1, 2] over T with [10, 20, 30] over D. */
+function outer(output: readonly number[], dtype: DType = "f32"): MapSample {
+  return {
+    inputs: [
+      { axes: "T=2", dtype, data: [1, 2] },
+      { axes: "D=3", dtype, data: [10, 20, 30] },
+    ],
+    output,
+  };
+}

@@ -1,0 +1,28 @@
+/** The op table: one row per op, total by type, so that an op without a row does not compile. */
+import type { OpName } from "../graph/attrs.ts";
+import { attention } from "./attend.ts";
+import { call } from "./call.ts";
+import { compare } from "./compare.ts";
+import { concat } from "./concat.ts";
+import { contract } from "./contract.ts";
+import type { Rows } from "./define.ts";
+import { elementwise } from "./elementwise.ts";
+import { gather } from "./gather.ts";
+import { reduce } from "./reduce.ts";
+import { row } from "./row.ts";
+import { source } from "./source.ts";
+import { view } from "./view.ts";
+
+export const ops: Rows<OpName> = {
+  ...source,
+  ...elementwise,
+  ...compare,
+  ...reduce,
+  ...view,
+  concat,
+  ...contract,
+  ...gather,
+  ...row,
+  ...attention,
+  ...call,
+};
