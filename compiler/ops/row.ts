@@ -8,6 +8,7 @@ import { axisOf, checkDtypes, checkHas, distinctAxes, elementCount, mismatch, on
 import type { SizedAxis } from "./values.ts";
 import { countElements, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
 
+const distinct = { axes: "T=2 N=4", data: [1, 6, 3, 5, -1, -4, -2, -3] };
 const rows = { axes: "T=2 N=4", data: [1, 5, 3, 5, -1, -4, -2, -3] };
 
 export const row = {
@@ -48,7 +49,7 @@ export const row = {
     flops: (inputs, { k }) => elementCount(one(inputs)).times(k.size),
     lowering: { kind: "row" },
     samples: [
-      { attrs: { axis: "N", k: axisK(2), part: "values" }, inputs: [rows], output: [5, 5, -1, -2] },
+      { attrs: { axis: "N", k: axisK(2), part: "values" }, inputs: [distinct], output: [6, 5, -1, -2] },
       { attrs: { axis: "N", k: axisK(3), part: "indices" }, inputs: [rows], output: [1, 3, 2, 0, 2, 3] },
       { attrs: { axis: "T", k: axisK(1), part: "indices" }, inputs: [rows], output: [0, 0, 0, 0] },
     ],
