@@ -143,8 +143,20 @@ export type Statement =
   | { readonly kind: "return"; readonly values: readonly Expr[]; readonly span: Span }
   | { readonly kind: "loss"; readonly value: Expr; readonly span: Span }
   | { readonly kind: "metric"; readonly name: Name; readonly value: Expr; readonly span: Span }
-  | { readonly kind: "for"; readonly variable: Name; readonly over: Expr; readonly body: readonly Statement[]; readonly span: Span }
-  | { readonly kind: "if"; readonly condition: Expr; readonly then: readonly Statement[]; readonly else: readonly Statement[]; readonly span: Span };
+  | {
+      readonly kind: "for";
+      readonly variable: Name;
+      readonly over: Expr;
+      readonly body: readonly Statement[];
+      readonly span: Span;
+    }
+  | {
+      readonly kind: "if";
+      readonly condition: Expr;
+      readonly then: readonly Statement[];
+      readonly else: readonly Statement[];
+      readonly span: Span;
+    };
 
 export type Expr =
   | NumberExpr
@@ -162,29 +174,96 @@ export type Expr =
   | OfExpr;
 
 /** `float` is true when it was written with a point or an exponent. */
-export interface NumberExpr { readonly kind: "number"; readonly value: number; readonly float: boolean; readonly span: Span }
+export interface NumberExpr {
+  readonly kind: "number";
+  readonly value: number;
+  readonly float: boolean;
+  readonly span: Span;
+}
 /** `value` has its escapes resolved. */
-export interface StringExpr { readonly kind: "string"; readonly value: string; readonly span: Span }
-export interface BoolExpr { readonly kind: "bool"; readonly value: boolean; readonly span: Span }
-export interface NameExpr { readonly kind: "name"; readonly name: Name; readonly span: Span }
+export interface StringExpr {
+  readonly kind: "string";
+  readonly value: string;
+  readonly span: Span;
+}
+export interface BoolExpr {
+  readonly kind: "bool";
+  readonly value: boolean;
+  readonly span: Span;
+}
+export interface NameExpr {
+  readonly kind: "name";
+  readonly name: Name;
+  readonly span: Span;
+}
 /** `[G, R, C]` as an axis list, `[[1, 0], [0, 1]]` as data in tests. */
-export interface ListExpr { readonly kind: "list"; readonly items: readonly Expr[]; readonly span: Span }
-export interface UnaryExpr { readonly kind: "unary"; readonly op: "-" | "not"; readonly value: Expr; readonly span: Span }
+export interface ListExpr {
+  readonly kind: "list";
+  readonly items: readonly Expr[];
+  readonly span: Span;
+}
+export interface UnaryExpr {
+  readonly kind: "unary";
+  readonly op: "-" | "not";
+  readonly value: Expr;
+  readonly span: Span;
+}
 export type BinaryOp = "+" | "-" | "*" | "/" | "%" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or" | "=>" | "??";
-export interface BinaryExpr { readonly kind: "binary"; readonly op: BinaryOp; readonly left: Expr; readonly right: Expr; readonly span: Span }
+export interface BinaryExpr {
+  readonly kind: "binary";
+  readonly op: BinaryOp;
+  readonly left: Expr;
+  readonly right: Expr;
+  readonly span: Span;
+}
 /** `if c then a else b`. */
-export interface IfExpr { readonly kind: "if"; readonly condition: Expr; readonly then: Expr; readonly else: Expr; readonly span: Span }
+export interface IfExpr {
+  readonly kind: "if";
+  readonly condition: Expr;
+  readonly then: Expr;
+  readonly else: Expr;
+  readonly span: Span;
+}
 /** `b.attn`, `src[n].blocks`. */
-export interface MemberExpr { readonly kind: "member"; readonly object: Expr; readonly name: Name; readonly span: Span }
+export interface MemberExpr {
+  readonly kind: "member";
+  readonly object: Expr;
+  readonly name: Name;
+  readonly span: Span;
+}
 /** `softmax[N]`, `topk[N -> K]`, `x[I -> I']`, `src[n]`, `Llama[M]`: brackets on the same line as what they follow. */
-export interface BracketExpr { readonly kind: "bracket"; readonly object: Expr; readonly items: readonly Expr[]; readonly span: Span }
+export interface BracketExpr {
+  readonly kind: "bracket";
+  readonly object: Expr;
+  readonly items: readonly Expr[];
+  readonly span: Span;
+}
 /** `f(a, K: 2)`: the parenthesis on the same line as the callee. */
-export interface CallExpr { readonly kind: "call"; readonly callee: Expr; readonly args: readonly Arg[]; readonly span: Span }
-export interface Arg { readonly name: Name | null; readonly value: Expr; readonly span: Span }
+export interface CallExpr {
+  readonly kind: "call";
+  readonly callee: Expr;
+  readonly args: readonly Arg[];
+  readonly span: Span;
+}
+export interface Arg {
+  readonly name: Name | null;
+  readonly value: Expr;
+  readonly span: Span;
+}
 /** `D -> F`, `D -> [G, R, C]`; only inside brackets and call arguments. */
-export interface ArrowExpr { readonly kind: "arrow"; readonly from: Expr; readonly to: Expr; readonly span: Span }
+export interface ArrowExpr {
+  readonly kind: "arrow";
+  readonly from: Expr;
+  readonly to: Expr;
+  readonly span: Span;
+}
 /** `N of SwiGLU(D, F)`. */
-export interface OfExpr { readonly kind: "of"; readonly count: Expr; readonly value: Expr; readonly span: Span }
+export interface OfExpr {
+  readonly kind: "of";
+  readonly count: Expr;
+  readonly value: Expr;
+  readonly span: Span;
+}
 
 /** `config tiny: Mixtral { V: 96  L: 2 }`: named arguments for a model. */
 export interface ConfigDecl extends ItemBase {

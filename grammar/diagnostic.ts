@@ -39,11 +39,23 @@ export class DiagnosticBag {
     this.list.push(diagnostic);
   }
 
-  error(code: string, message: string, labels: readonly Label[], help: string | null = null, notes: readonly string[] = []): void {
+  error(
+    code: string,
+    message: string,
+    labels: readonly Label[],
+    help: string | null = null,
+    notes: readonly string[] = [],
+  ): void {
     this.add({ code, severity: "error", message, labels, notes, help });
   }
 
-  warn(code: string, message: string, labels: readonly Label[], help: string | null = null, notes: readonly string[] = []): void {
+  warn(
+    code: string,
+    message: string,
+    labels: readonly Label[],
+    help: string | null = null,
+    notes: readonly string[] = [],
+  ): void {
     this.add({ code, severity: "warning", message, labels, notes, help });
   }
 }

@@ -1,0 +1,8 @@
+/** The public surface of the grammar: text to tree and back, and diagnostics. */
+export type * from "./ast.ts";
+export { DiagnosticBag, failure, MoeError } from "./diagnostic.ts";
+export type { Diagnostic, Label, Severity } from "./diagnostic.ts";
+export { parse } from "./parse.ts";
+export { formatSpan, join, lineAndColumn } from "./span.ts";
+export type { SourceFile, Span } from "./span.ts";
+export { suggest } from "./suggest.ts";

@@ -1,0 +1,126 @@
+/** `map`: how a checkpoint and its configuration are named elsewhere. */
+import type { ConfigRule, Expr, MapDecl, MapRule, Name } from "../ast.ts";
+import * as t from "../tokens.ts";
+import type { Rule } from "./base.ts";
+import { LayerRules } from "./layers.ts";
+
+type Entry = { readonly config: readonly ConfigRule[] } | { readonly rule: MapRule };
+
+export abstract class MapRules extends LayerRules {
+  readonly map: Rule<MapDecl> = this.rule("map", () => {
+    const start = this.CONSUME(t.MapKeyword);
+    const name = this.SUBRULE1(this.name);
+    this.CONSUME(t.Colon);
+    const model = this.SUBRULE2(this.name);
+    const entries = this.block(this.mapEntry, 'a rule such as `embed.w <-> "..."`', ["config", "either", "ignore"]);
+    const config = entries.flatMap((entry) => ("config" in entry ? entry.config : []));
+    const rules = entries.flatMap((entry) => ("rule" in entry ? [entry.rule] : []));
+    return { kind: "map", name, model, config, rules, doc: this.docOf(start), span: this.since(start) };
+  });
+
+  readonly mapEntry: Rule<Entry> = this.rule("mapEntry", () =>
+    this.OR({
+      ERR_MSG: "a rule",
+      DEF: [
+        { GATE: () => this.at(t.LCurly, 2), ALT: (): Entry => ({ config: this.SUBRULE(this.configRules) }) },
+        { ALT: (): Entry => ({ rule: this.SUBRULE(this.mapRule) }) },
+      ],
+    }),
+  );
+
+  /** `config { V <-> vocab_size }`. */
+  readonly configRules: Rule<readonly ConfigRule[]> = this.rule("configRules", () => {
+    this.CONSUME(t.Config);
+    return this.block(this.configRule, "a rule such as `D <-> hidden_size`");
+  });
+
+  /** `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`. */
+  readonly configRule: Rule<ConfigRule> = this.rule("configRule", () => {
+    const start = this.LA(1);
+    const keys: (readonly Name[])[] = [];
+    const left = this.SUBRULE(this.expression);
+    this.CONSUME(t.Both);
+    this.AT_LEAST_ONE_SEP({ SEP: t.Bar, DEF: () => keys.push(this.SUBRULE(this.configKey)), ERR_MSG: "a key" });
+    const value = this.OPTION(() => this.SUBRULE(this.initial));
+    return { left, keys, default: value ?? null, span: this.since(start) };
+  });
+
+  readonly configKey: Rule<readonly Name[]> = this.rule("configKey", () => {
+    const parts: Name[] = [];
+    this.AT_LEAST_ONE_SEP({ SEP: t.Dot, DEF: () => parts.push(this.SUBRULE(this.word)), ERR_MSG: "a key" });
+    return parts;
+  });
+
+  readonly mapRules: Rule<readonly MapRule[]> = this.rule("mapRules", () =>
+    this.block(this.mapRule, 'a rule such as `w <-> "weight"`', ["either", "ignore"]),
+  );
+
+  readonly mapRule: Rule<MapRule> = this.rule("mapRule", () =>
+    this.OR({
+      ERR_MSG: "a rule",
+      DEF: [
+        { GATE: () => this.at(t.LCurly, 2), ALT: (): MapRule => this.SUBRULE(this.either) },
+        { GATE: () => this.at(t.StringLiteral, 2), ALT: (): MapRule => this.SUBRULE(this.ignore) },
+        { ALT: (): MapRule => this.SUBRULE(this.pair) },
+      ],
+    }),
+  );
+
+  /** `either { ... } or { ... }`. */
+  readonly either: Rule<MapRule> = this.rule("either", () => {
+    const start = this.CONSUME(t.Either);
+    const alternatives = [this.SUBRULE(this.mapRules)];
+    this.AT_LEAST_ONE({
+      DEF: () => {
+        this.CONSUME(t.Or);
+        alternatives.push(this.SUBRULE2(this.mapRules));
+      },
+      ERR_MSG: "`or`",
+    });
+    return { kind: "either", alternatives, span: this.since(start) };
+  });
+
+  readonly ignore: Rule<MapRule> = this.rule("ignore", () => {
+    const start = this.CONSUME(t.Ignore);
+    const pattern = this.SUBRULE(this.string);
+    return { kind: "ignore", pattern, span: this.since(start) };
+  });
+
+  /** `attn.q.w <-> "self_attn.q_proj.weight" as [G*R*C, D] if bias { ... }`. */
+  readonly pair: Rule<MapRule> = this.rule("pair", () => {
+    const start = this.LA(1);
+    const left = this.OR([
+      { ALT: (): readonly Expr[] => this.SUBRULE(this.paths) },
+      { ALT: (): readonly Expr[] => [this.SUBRULE(this.path)] },
+    ]);
+    this.CONSUME(t.Both);
+    const pattern = this.SUBRULE(this.string);
+    const layout = this.OPTION1(() => {
+      this.CONSUME(t.As);
+      return this.SUBRULE(this.axes);
+    });
+    const condition = this.OPTION2(() => {
+      this.CONSUME(t.If);
+      return this.SUBRULE(this.expression);
+    });
+    // On a new line, `{ a, b }` is the left side of the next rule.
+    const rules = this.OPTION3({ GATE: () => this.onSameLine(), DEF: () => this.SUBRULE(this.mapRules) });
+    return {
+      kind: "pair",
+      left,
+      pattern,
+      layout: layout ?? null,
+      rules: rules ?? null,
+      condition: condition ?? null,
+      span: this.since(start),
+    };
+  });
+
+  /** `{ gate.w, up.w }`: sources that are concatenated. */
+  readonly paths: Rule<readonly Expr[]> = this.rule("paths", () => {
+    this.CONSUME(t.LCurly);
+    const paths = this.commaList(this.path);
+    this.CONSUME(t.RCurly, { ERR_MSG: "`,` or `}`" });
+    return paths;
+  });
+}
