@@ -28,12 +28,13 @@ export function narrowF16(source: Float32Array, target = new Uint16Array(source.
 
 /** bf16 bit patterns of float32 values, rounded to nearest even. */
 export function narrowBf16(source: Float32Array, target = new Uint16Array(source.length)): Uint16Array {
-  const bits = bitsOf(source);
+  // Signed, so that the sums below stay machine integers.
+  const bits = new Int32Array(source.buffer, source.byteOffset, source.length);
   for (let i = 0; i < bits.length; i++) {
     const x = bits[i]!;
     // A NaN whose payload is all in the lower half would round to infinity: set a bit that survives.
     if ((x & 0x7fffffff) > 0x7f800000) target[i] = (x >>> 16) | 0x0040;
-    else target[i] = (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
+    else target[i] = ((x + 0x7fff + ((x >>> 16) & 1)) | 0) >>> 16;
   }
   return target;
 }
