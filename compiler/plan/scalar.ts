@@ -4,7 +4,8 @@
  */
 
 /** A number, an index name, or an operation of the graph's map ops on expressions. */
-export type ScalarExpr = number | string | readonly [op: string, ...args: ScalarExpr[]];
+export type ScalarExpr = number | string | ScalarCall;
+export type ScalarCall = readonly [op: string, ...args: readonly ScalarExpr[]];
 
 const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
   neg: (x) => -x!, exp: (x) => Math.exp(x!), log: (x) => Math.log(x!), sqrt: (x) => Math.sqrt(x!), rsqrt: (x) => 1 / Math.sqrt(x!),
@@ -28,5 +29,5 @@ export function evaluateScalar(expr: ScalarExpr, indices: Readonly<Record<string
   if (typeof expr === "string") return indices[expr] ?? Number.NaN;
   const f = FUNCTIONS[expr[0]];
   if (f === undefined) throw new Error(`no scalar function ${expr[0]}`);
-  return f(...expr.slice(1).map((arg) => evaluateScalar(arg as ScalarExpr, indices)));
+  return f(...(expr.slice(1) as readonly ScalarExpr[]).map((arg) => evaluateScalar(arg, indices)));
 }

@@ -1,0 +1,166 @@
+/**
+ * Operators. On compile-time values they are ordinary arithmetic (sizes stay exact polynomials); on tensors they are
+ * map ops, with numbers adapting to the tensor's dtype; a route times a tensor applies the routing.
+ */
+import type { BinaryExpr, UnaryExpr } from "../../grammar/ast.ts";
+import type { Span } from "../../grammar/span.ts";
+import type { OpName } from "../graph/attrs.ts";
+import { Dim } from "../graph/dim.ts";
+import type { Node } from "../graph/node.ts";
+import { hasAxis } from "../graph/type.ts";
+import { toSize } from "./axes.ts";
+import type { Env } from "./context.ts";
+import { addNode, report } from "./context.ts";
+import { evaluate } from "./expression.ts";
+import type { RoutedValue, RouteValue, Value } from "./value.ts";
+import { describeValue, ERROR } from "./value.ts";
+
+const MAP_OPS = {
+  "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "mod", "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", and: "and", or: "or",
+} as const satisfies Record<string, OpName>;
+
+export function evaluateUnary(env: Env, expr: UnaryExpr): Value {
+  const value = evaluate(env, expr.value);
+  if (value.kind === "error") return ERROR;
+  if (value.kind === "tensor") return addNode(env, expr.op === "-" ? "neg" : "not", [value.node], {}, expr.span);
+  if (expr.op === "not" && value.kind === "bool") return { kind: "bool", value: !value.value };
+  if (expr.op === "-" && value.kind === "number") return { ...value, value: -value.value };
+  const size = toSize(value);
+  if (expr.op === "-" && size !== null) return { kind: "axis", label: null, size: Dim.of(0).minus(size.size), origin: expr.span };
+  return report(env, "type/bad-operand", `\`${expr.op}\` does not apply to ${describeValue(value)}`, expr.value.span, `this is ${describeValue(value)}`);
+}
+
+export function evaluateBinary(env: Env, expr: BinaryExpr): Value {
+  const left = evaluate(env, expr.left);
+  // `a ?? b`: b stands in where a is none.
+  if (expr.op === "??") return left.kind === "none" ? evaluate(env, expr.right) : left;
+  if (left.kind === "bool" && (expr.op === "and" || expr.op === "or") && left.value === (expr.op === "or")) return left;
+  const right = evaluate(env, expr.right);
+  if (left.kind === "error" || right.kind === "error") return ERROR;
+  if (left.kind === "route" || right.kind === "route") return applyRoute(env, expr, left, right);
+  if (left.kind === "tensor" || right.kind === "tensor" || left.kind === "routed" || right.kind === "routed") return tensorOperation(env, expr, left, right);
+  return staticOperation(env, expr, left, right);
+}
+
+/** `route * x` with x over the bank axis: x at the chosen banks, times the weights. */
+function applyRoute(env: Env, expr: BinaryExpr, left: Value, right: Value): Value {
+  const route = (left.kind === "route" ? left : right) as RouteValue;
+  const other = left.kind === "route" ? right : left;
+  if (expr.op !== "*" || other.kind !== "tensor") {
+    return report(env, "type/bad-route", "a route can only be multiplied with what its experts computed", expr.span, `${describeValue(left)} ${expr.op} ${describeValue(right)}`, "write `sum[N](route * experts(x))`");
+  }
+  if (!hasAxis(other.node.type, route.bank.name)) {
+    return report(env, "shape/missing-axis", `the route chooses among \`${route.bank.name}\`, which the other side does not have`, expr.span,
+      `axes here: [${other.node.type.axes.map((a) => a.name).join(", ")}]`, `multiply with something computed for each of \`${route.bank.name}\`, such as \`N of Expert(...)\``);
+  }
+  const taken = addNode(env, "take", [other.node, route.index], { axis: route.bank.name }, expr.span);
+  if (taken.kind !== "tensor") return ERROR;
+  const weighted = addNode(env, "mul", [route.weight, taken.node], {}, expr.span);
+  return weighted.kind === "tensor" ? { kind: "routed", bank: route.bank, slot: route.slot, node: weighted.node } : ERROR;
+}
+
+function tensorOperation(env: Env, expr: BinaryExpr, left: Value, right: Value): Value {
+  const op = MAP_OPS[expr.op as keyof typeof MAP_OPS];
+  if (op === undefined) return report(env, "type/bad-operand", `\`${expr.op}\` does not apply to tensors`, expr.span, "used here");
+  const routed = left.kind === "routed" ? left : right.kind === "routed" ? right : null;
+  const like = [left, right].find((v) => v.kind === "tensor" || v.kind === "routed") as { node: Node };
+  const a = toNode(env, left, like.node, expr.left.span);
+  const b = toNode(env, right, like.node, expr.right.span);
+  if (a === null || b === null) return ERROR;
+  const made = addNode(env, op, [a, b], {}, expr.span);
+  return routed !== null && made.kind === "tensor" ? ({ ...routed, node: made.node } satisfies RoutedValue) : made;
+}
+
+/** A value as an operand beside `like`: numbers become constants of its dtype. Reports what cannot be one. */
+export function toNode(env: Env, value: Value, like: Node | null, span: Span): Node | null {
+  switch (value.kind) {
+    case "tensor":
+    case "routed":
+      return value.node;
+    case "number":
+    case "axis": {
+      const number = toNumber(env, value);
+      const dtype = like?.type.dtype === "bool" || like === null ? "f32" : like.type.dtype;
+      if (dtype !== "f32" && !Number.isInteger(number)) {
+        report(env, "type/dtype-mismatch", `${number} is not an integer, but the other side is ${dtype}`, span, "this number", "cast the other side with `f32(...)`");
+        return null;
+      }
+      return env.ctx.builder.must("constant", [], { value: number, dtype }, span);
+    }
+    case "bool":
+      return env.ctx.builder.must("constant", [], { value: value.value ? 1 : 0, dtype: "bool" }, span);
+    case "error":
+      return null;
+    default:
+      report(env, "type/not-a-tensor", `a tensor is needed here, not ${describeValue(value)}`, span, `this is ${describeValue(value)}`);
+      return null;
+  }
+}
+
+/** The number of a compile-time value. A symbolic size counts as 1: only definitions on their own have those, and their numbers are thrown away. */
+export function toNumber(_env: Env, value: Extract<Value, { kind: "number" | "axis" }>): number {
+  return value.kind === "number" ? value.value : (value.size.value ?? 1);
+}
+
+function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value): Value {
+  const { op } = expr;
+  if (op === "and" || op === "or" || op === "=>") {
+    if (left.kind === "bool" && right.kind === "bool") return { kind: "bool", value: op === "and" ? left.value && right.value : op === "or" ? left.value || right.value : !left.value || right.value };
+    return report(env, "type/bad-operand", `\`${op}\` needs two conditions`, expr.span, `${describeValue(left)} ${op} ${describeValue(right)}`);
+  }
+  const a = toSize(left);
+  const b = toSize(right);
+  if (op === "==" || op === "!=") {
+    const same = a !== null && b !== null ? a.size.equals(b.size) : sameStatic(left, right);
+    return { kind: "bool", value: same === (op === "==") };
+  }
+  if (a !== null && b !== null) return sizeOperation(env, expr, a.size, b.size);
+  if ((left.kind === "number" || left.kind === "axis") && (right.kind === "number" || right.kind === "axis")) {
+    return numberOperation(env, expr, toNumber(env, left), toNumber(env, right));
+  }
+  return report(env, "type/bad-operand", `\`${op}\` does not apply to ${describeValue(left)} and ${describeValue(right)}`, expr.span, "in this expression");
+}
+
+function sameStatic(a: Value, b: Value): boolean {
+  if (a.kind === "list" && b.kind === "list") return a.items.length === b.items.length && a.items.every((x, i) => sameStatic(x, b.items[i]!));
+  if (a.kind !== b.kind) return false;
+  if ("value" in a && "value" in b) return a.value === b.value;
+  return a.kind === "none";
+}
+
+function sizeOperation(env: Env, expr: BinaryExpr, a: Dim, b: Dim): Value {
+  const size = (d: Dim): Value => ({ kind: "axis", label: null, size: d, origin: expr.span });
+  const [x, y] = [a.value, b.value];
+  switch (expr.op) {
+    case "+": return size(a.plus(b));
+    case "-": return size(a.minus(b));
+    case "*": return size(a.times(b));
+    case "/": {
+      const q = y === 0 ? null : a.over(b);
+      if (q !== null && (q.value === null || Number.isInteger(q.value))) return size(q);
+      return report(env, "shape/not-divisible", `${a.key} is not divisible by ${b.key}`, expr.span, "sizes divide exactly", "add a `where` clause such as `where D % G == 0` to say what is needed, or change the size");
+    }
+    case "%": return x === null || y === null ? size(Dim.of(0)) : size(Dim.of(((x % y) + y) % y));
+    case "<": return { kind: "bool", value: x === null || y === null || x < y };
+    case "<=": return { kind: "bool", value: x === null || y === null || x <= y };
+    case ">": return { kind: "bool", value: x === null || y === null || x > y };
+    case ">=": return { kind: "bool", value: x === null || y === null || x >= y };
+    default: return ERROR;
+  }
+}
+
+function numberOperation(env: Env, expr: BinaryExpr, a: number, b: number): Value {
+  const number = (value: number): Value => ({ kind: "number", value, float: true });
+  switch (expr.op) {
+    case "+": return number(a + b);
+    case "-": return number(a - b);
+    case "*": return number(a * b);
+    case "/": return number(a / b);
+    case "%": return number(a - b * Math.floor(a / b));
+    case "<": return { kind: "bool", value: a < b };
+    case "<=": return { kind: "bool", value: a <= b };
+    case ">": return { kind: "bool", value: a > b };
+    case ">=": return { kind: "bool", value: a >= b };
+    default: return report(env, "type/bad-operand", `\`${expr.op}\` does not apply to numbers`, expr.span, "in this expression");
+  }
+}

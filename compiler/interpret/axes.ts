@@ -1,0 +1,182 @@
+/**
+ * Axes in brackets and types. A parameter such as `D` stands for the axis label that its argument had and for its size;
+ * `I` may stand for a list of axes; primes make further labels of the same size. `matchPort` fits an argument to a
+ * declared type by label first, then by position from the right, and says how to rename there and back.
+ */
+import type { AxisExpr, Expr, Name, TensorType as TypeSyntax } from "../../grammar/ast.ts";
+import type { Span } from "../../grammar/span.ts";
+import { Dim } from "../graph/dim.ts";
+import type { Node } from "../graph/node.ts";
+import type { Axis } from "../graph/type.ts";
+import type { Env } from "./context.ts";
+import { lookupName, report, unknownName } from "./context.ts";
+import { evaluate } from "./expression.ts";
+import type { AxisValue, Value } from "./value.ts";
+import { describeValue } from "./value.ts";
+
+/** A size as a value: integers and axes; null for anything else. */
+export function toSize(value: Value): AxisValue | null {
+  if (value.kind === "axis") return value;
+  if (value.kind === "number" && Number.isInteger(value.value) && !value.float) return { kind: "axis", label: null, size: Dim.of(value.value), origin: null };
+  return null;
+}
+
+/** The axes that a name stands for, with its primes added to their labels; null when it is not bound yet. */
+function axesOfName(env: Env, name: Name): readonly AxisValue[] | null {
+  const base = name.text.replace(/'+$/, "");
+  const primes = name.text.slice(base.length);
+  const value = env.locals.get(name.text) ?? env.locals.get(base) ?? (base === "T" || lookupName(env, base)?.kind === "axis" ? lookupName(env, base) : null);
+  if (value == null) return null;
+  const list = value.kind === "list" ? value.items : [value];
+  const axes: AxisValue[] = [];
+  for (const item of list) {
+    const size = toSize(item);
+    if (size === null) return null;
+    axes.push({ ...size, label: (size.label ?? base) + (env.locals.has(name.text) && primes !== "" ? "" : primes) });
+  }
+  return axes;
+}
+
+/** Axes named by one bracket item: `D`, `I'`, `[G, R, C]`, `G*R*C` (each factor an axis). Reports what is not an axis. */
+export function resolveAxes(env: Env, expr: Expr): readonly AxisValue[] | null {
+  if (expr.kind === "list") {
+    const parts = expr.items.map((item) => resolveAxes(env, item));
+    return parts.includes(null) ? null : (parts as (readonly AxisValue[])[]).flat();
+  }
+  if (expr.kind === "binary" && expr.op === "*") {
+    const left = resolveAxes(env, expr.left);
+    const right = resolveAxes(env, expr.right);
+    return left === null || right === null ? null : [...left, ...right];
+  }
+  if (expr.kind === "name") {
+    const axes = axesOfName(env, expr.name);
+    if (axes !== null) return axes.map((a) => ({ ...a, origin: a.origin ?? expr.span }));
+    const value = lookupName(env, expr.name.text);
+    if (value === null) unknownName(env, expr.name.text, expr.span, "axis");
+    else if (value.kind !== "error") report(env, "type/not-an-axis", `an axis is needed here, not ${describeValue(value)}`, expr.span, "not an axis");
+    return null;
+  }
+  const size = toSize(evaluate(env, expr));
+  if (size !== null) return [{ ...size, origin: expr.span }];
+  report(env, "type/not-an-axis", "an axis is needed here", expr.span, "not an axis");
+  return null;
+}
+
+/** Like `resolveAxes`, for an item that must be one axis with a label. */
+export function resolveAxis(env: Env, expr: Expr): Axis | null {
+  const axes = resolveAxes(env, expr);
+  const [axis, ...rest] = axes ?? [];
+  if (axes !== null && (axis === undefined || rest.length > 0)) report(env, "type/not-an-axis", "one axis is needed here", expr.span, `these are ${axes.length} axes`);
+  return axis === undefined || rest.length > 0 ? null : toAxis(axis, "axis");
+}
+
+export function toAxis(value: AxisValue, fallback: string): Axis {
+  return { name: value.label ?? fallback, size: value.size, origin: value.origin };
+}
+
+/** How an argument was fitted: labels in the callee and outside. */
+export interface PortMatch {
+  readonly node: Node;
+  /** Callee label -> caller label, for the axes that were renamed. */
+  readonly back: ReadonlyMap<string, string>;
+}
+
+interface Wanted {
+  readonly name: string | null;
+  readonly axis: AxisValue | null;
+  readonly span: Span;
+}
+
+/**
+ * Fits a tensor to a declared type. Names of the type that are not bound yet are bound to the argument's axes. Axes that
+ * the type does not name are allowed where it says `..`, and for banks of experts, which ride along.
+ */
+export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, what: string, banks: readonly Axis[]): PortMatch | null {
+  const wanted: Wanted[] = [];
+  let rest = false;
+  for (const axis of type.axes) {
+    if (axis.kind === "rest") rest = true;
+    else wanted.push(...wantedAxes(env, axis));
+  }
+  const free = [...node.type.axes];
+  const matched = new Map<Wanted, Axis>();
+  for (const w of wanted) {
+    const at = free.findIndex((a) => w.axis !== null && a.name === w.axis.label);
+    if (at >= 0) matched.set(w, free.splice(at, 1)[0]!);
+  }
+  const positional = free.filter((a) => !banks.some((b) => b.name === a.name));
+  for (const w of [...wanted].reverse()) {
+    if (matched.has(w)) continue;
+    // By position from the right; a bound axis with a label is only fitted to one of equal size.
+    const last = positional.at(-1);
+    if (last === undefined || (w.axis !== null && w.axis.label !== null && !w.axis.size.equals(last.size) && rest)) {
+      report(env, "shape/missing-axis", `${what} needs an axis \`${w.name ?? w.axis?.size.key}\``, span,
+        `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, null, [{ span: w.span, text: "declared here" }]);
+      return null;
+    }
+    positional.pop();
+    free.splice(free.indexOf(last), 1);
+    matched.set(w, last);
+  }
+  if (!rest && positional.length > 0) {
+    report(env, "shape/extra-axis", `${what} does not take an axis \`${positional[0]!.name}\``, span,
+      `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, "add `..` to the declared type if further axes may ride along", [{ span: type.span, text: "declared here" }]);
+    return null;
+  }
+  return renameTo(env, node, wanted, matched, span, what);
+}
+
+function renameTo(env: Env, node: Node, wanted: readonly Wanted[], matched: ReadonlyMap<Wanted, Axis>, span: Span, what: string): PortMatch | null {
+  const back = new Map<string, string>();
+  let current = node;
+  for (const w of wanted) {
+    const actual = matched.get(w)!;
+    if (w.axis === null) {
+      env.locals.set(w.name!, { kind: "axis", label: actual.name, size: actual.size, origin: actual.origin ?? node.origin });
+      continue;
+    }
+    if (!w.axis.size.equals(actual.size)) {
+      report(env, "shape/axis-mismatch", `axis \`${w.axis.label ?? w.name ?? actual.name}\` of ${what} is ${w.axis.size.key}, but the argument's \`${actual.name}\` is ${actual.size.key}`,
+        span, `\`${actual.name}\` is ${actual.size.key} here`, null, [
+          ...(w.axis.origin === null ? [] : [{ span: w.axis.origin, text: `${w.axis.size.key} comes from here` }]),
+          ...(actual.origin === null || actual.origin === w.axis.origin ? [] : [{ span: actual.origin, text: `${actual.size.key} comes from here` }]),
+        ]);
+      return null;
+    }
+    const label = w.axis.label ?? w.name ?? actual.name;
+    if (label === actual.name) continue;
+    current = env.ctx.builder.must("rename", [current], { from: actual.name, to: label }, span);
+    back.set(label, actual.name);
+  }
+  return { node: current, back };
+}
+
+function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readonly Wanted[] {
+  const { label, size, span } = axis;
+  if (size.kind === "name" && (label === null || label.text === size.name.text)) {
+    const bound = axesOfName(env, size.name);
+    if (bound === null) return [{ name: size.name.text, axis: null, span }];
+    return bound.map((a) => ({ name: size.name.text, axis: a, span }));
+  }
+  const value = toSize(evaluate(env, size));
+  if (value === null) return [{ name: label?.text ?? "?", axis: null, span }];
+  const named: AxisValue = { ...value, label: label?.text ?? value.label, origin: span };
+  if (label !== null) env.locals.set(label.text, named);
+  return [{ name: label?.text ?? null, axis: named, span }];
+}
+
+/** Axes of a type whose names are all bound: results, parameters, declared inputs of a model. */
+export function declaredAxes(env: Env, type: TypeSyntax): { readonly axes: readonly Axis[]; readonly rest: boolean } {
+  const axes: Axis[] = [];
+  let rest = false;
+  for (const axis of type.axes) {
+    if (axis.kind === "rest") rest = true;
+    else {
+      for (const w of wantedAxes(env, axis)) {
+        if (w.axis === null) unknownName(env, w.name ?? "?", w.span, "axis");
+        else axes.push({ name: w.axis.label ?? w.name ?? "axis", size: w.axis.size, origin: w.span });
+      }
+    }
+  }
+  return { axes, rest };
+}

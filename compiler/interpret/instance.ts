@@ -1,0 +1,180 @@
+/**
+ * Instances: a layer with all its parameters, its members made, its paths known. `N of Layer` becomes a bank (an axis in
+ * front of every parameter) or, where the enclosing forward runs a `for` over it, a stack of layers.
+ */
+import type { Expr, LayerDecl, Member, Statement } from "../../grammar/ast.ts";
+import type { Span } from "../../grammar/span.ts";
+import type { Axis } from "../graph/type.ts";
+import { resolveAxes, toAxis, toSize } from "./axes.ts";
+import { bindParameters, missingParameters } from "./call.ts";
+import type { Context, Env } from "./context.ts";
+import { report } from "./context.ts";
+import { evaluate } from "./expression.ts";
+import type { AxisValue, ConstructorValue, Init, Instance, InstanceMember, Value } from "./value.ts";
+import { describeValue } from "./value.ts";
+
+/** Makes an instance; null after reporting what is wrong with its parameters. */
+export function instantiate(ctx: Context, callee: ConstructorValue, path: string, banks: readonly Axis[], span: Span): Instance | null {
+  const { decl, scope } = callee;
+  const args = new Map<string, Value>();
+  const members = new Map<string, InstanceMember>();
+  const instance: Instance = { decl, scope, path, args, members, banks, span };
+  const env: Env = { ctx, scope, locals: args, instance, sink: null, calls: [] };
+  const missing = missingParameters(decl, callee.bound);
+  if (missing.length > 0) {
+    report(env, "type/missing-argument", `\`${decl.name.text}\` needs ${missing.map((m) => `\`${m}\``).join(", ")}`, span, "missing here", null, [{ span: decl.name.span, text: "declared here" }]);
+    return null;
+  }
+  const labels = new Set<string>();
+  for (const param of decl.params) {
+    const name = param.name.text;
+    const value = callee.bound.get(name) ?? evaluate(env, param.default!);
+    if (value.kind === "error") return null;
+    args.set(name, ownLabel(value, name, labels, param.span));
+    const wrong = checkParameter(param.type?.text ?? null, param.default !== null, value);
+    if (wrong !== null) {
+      report(env, "type/parameter-kind", `\`${name}\` of \`${decl.name.text}\` is ${wrong}, not ${describeValue(value)}`, span, `given here`, null, [{ span: param.span, text: "declared here" }]);
+      return null;
+    }
+  }
+  for (const condition of decl.where) {
+    const holds = evaluate(env, condition);
+    if (holds.kind === "bool" && !holds.value) {
+      report(env, "type/where", `\`${decl.name.text}\` requires \`${condition.span.file.text.slice(condition.span.start, condition.span.end)}\``, span, describeSizes(decl, args), "change the parameters", [{ span: condition.span, text: "required here" }]);
+      return null;
+    }
+  }
+  const looped = loopedMembers(decl.forward?.body.statements ?? []);
+  for (const member of decl.members) {
+    const made = makeMember(env, instance, member, looped);
+    if (made === null) return null;
+    members.set(member.name.text, made);
+  }
+  return instance;
+}
+
+/** Sizes keep the label of the axis they were given; a label used twice by one layer, or none, gives way to the parameter's own name. */
+function ownLabel(value: Value, name: string, labels: Set<string>, span: Span): Value {
+  const size = toSize(value);
+  if (size === null) return value;
+  let label = size.label ?? name;
+  if (labels.has(label)) label = name;
+  while (labels.has(label)) label += "_";
+  labels.add(label);
+  return { ...size, label, origin: size.origin ?? span } satisfies AxisValue;
+}
+
+function checkParameter(type: string | null, optional: boolean, value: Value): string | null {
+  const role = value.kind === "constructor" ? value.decl.keyword : value.kind === "abstract" ? value.role : null;
+  switch (type) {
+    case "router": return role === "router" ? null : "a router";
+    case "layer": return role === "layer" ? null : "a layer";
+    case null:
+      if (optional || value.kind === "list" || toSize(value) !== null) return null;
+      return "a size";
+    default: return null;
+  }
+}
+
+function describeSizes(decl: LayerDecl, args: ReadonlyMap<string, Value>): string {
+  const sizes = decl.params.flatMap((p) => {
+    const v = args.get(p.name.text);
+    return v?.kind === "axis" ? [`${p.name.text} = ${v.size.key}`] : [];
+  });
+  return sizes.join(", ");
+}
+
+function loopedMembers(statements: readonly Statement[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const s of statements) {
+    if (s.kind === "for") {
+      if (s.over.kind === "name") names.add(s.over.name.text);
+      for (const inner of loopedMembers(s.body)) names.add(inner);
+    } else if (s.kind === "if") for (const inner of loopedMembers([...s.then, ...s.else])) names.add(inner);
+  }
+  return names;
+}
+
+function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlySet<string>): InstanceMember | null {
+  if (member.condition !== null) {
+    const condition = evaluate(env, member.condition);
+    if (condition.kind !== "bool") {
+      if (condition.kind !== "error") report(env, "type/not-a-condition", "a member's condition must be true or false", member.condition.span, `this is ${describeValue(condition)}`);
+      return null;
+    }
+    if (!condition.value) return { kind: "absent", condition: member.condition.span };
+  }
+  const path = owner.path === "" ? member.name.text : `${owner.path}.${member.name.text}`;
+  const { value } = member;
+  if (value.kind === "of") {
+    const count = countAxis(env, value.count);
+    if (count === null) return null;
+    const layer = evaluate(env, value.value);
+    if (layer.kind === "error") return null;
+    if (layer.kind !== "constructor") {
+      report(env, "type/not-a-layer", `\`of\` is followed by a layer, not ${describeValue(layer)}`, value.value.span, "not a layer");
+      return null;
+    }
+    if (looped.has(member.name.text)) {
+      const template = instantiate(env.ctx, layer, `${path}[#]`, owner.banks, value.span);
+      return template === null ? null : { kind: "stack", count, template };
+    }
+    const bank = toAxis(count, member.name.text);
+    const instance = instantiate(env.ctx, layer, path, [...owner.banks, bank], value.span);
+    return instance === null ? null : { kind: "layer", instance };
+  }
+  const parameter = parameterOf(env, owner, member, path);
+  if (parameter !== undefined) return parameter;
+  const made = evaluate(env, value);
+  if (made.kind === "error") return null;
+  if (made.kind !== "constructor") return { kind: "value", value: made };
+  const missing = missingParameters(made.decl, made.bound);
+  if (missing.length > 0 && value.kind !== "call") return { kind: "value", value: made };
+  const instance = instantiate(env.ctx, made, path, owner.banks, value.span);
+  return instance === null ? null : { kind: "layer", instance };
+}
+
+function countAxis(env: Env, expr: Expr): AxisValue | null {
+  const size = toSize(evaluate(env, expr));
+  if (size !== null) return size;
+  report(env, "type/not-a-size", "`of` is preceded by a count", expr.span, "not a size");
+  return null;
+}
+
+/** `param[O, I'](normal(std: 0.02))`; undefined when the member is not a parameter. */
+function parameterOf(env: Env, owner: Instance, member: Member, path: string): InstanceMember | null | undefined {
+  const call = member.value.kind === "call" ? member.value : null;
+  const bracket = call === null ? member.value : call.callee;
+  const head = bracket.kind === "bracket" ? bracket.object : bracket;
+  if (head.kind !== "name" || head.name.text !== "param" || owner.scope.lookup("param") !== null) return undefined;
+  const items = bracket.kind === "bracket" ? bracket.items : [];
+  const axes: Axis[] = [...owner.banks];
+  for (const item of items) {
+    const resolved = resolveAxes(env, item);
+    if (resolved === null) return null;
+    for (const value of resolved) {
+      const axis = toAxis(value, "axis");
+      if (axes.some((a) => a.name === axis.name)) {
+        report(env, "shape/duplicate-axis", `the parameter has axis \`${axis.name}\` twice`, item.span, "again here", `write \`${axis.name}'\` for a second axis of the same size`);
+        return null;
+      }
+      axes.push({ ...axis, origin: axis.origin ?? item.span });
+    }
+  }
+  const init = initOf(env, call?.args[0]?.value ?? null);
+  return init === null ? null : { kind: "parameter", parameter: { path, axes, init, span: member.span } };
+}
+
+function initOf(env: Env, expr: Expr | null): Init | null {
+  if (expr === null) return { kind: "normal", std: 0.02, seed: null };
+  const value = evaluate(env, expr);
+  if (value.kind === "init") return value.init;
+  if (value.kind !== "error") report(env, "type/not-an-init", "a parameter starts from an initialiser", expr.span, `this is ${describeValue(value)}`, "write `zeros`, `ones`, `constant(x)`, `normal(std: s)` or `uniform(bound: b)`");
+  return null;
+}
+
+/** Evaluates `Mixtral(...)`-like arguments in a scope with no locals: for configs, tests and upcyclings. */
+export function constructorOf(ctx: Context, scope: Instance["scope"], decl: LayerDecl, fields: readonly { readonly name: { readonly text: string; readonly span: Span }; readonly value: Expr; readonly span: Span }[], span: Span): Value {
+  const env: Env = { ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] };
+  return bindParameters(env, { kind: "constructor", decl, scope, bound: new Map() }, fields.map((f) => ({ name: f.name, value: f.value, span: f.span })), span);
+}

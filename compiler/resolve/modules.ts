@@ -1,0 +1,139 @@
+/**
+ * Modules and names. A `Workspace` parses every file that an entry file needs, once; `"std"` is one name space over all
+ * files of the standard library, found by walking. Functions of the standard library are in scope everywhere (the
+ * prelude); layers, routers, models, maps and upcyclings are imported. Text arrives only through the `ModuleLoader`.
+ */
+import type { Import, Item, Module } from "../../grammar/ast.ts";
+import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { parse, suggest } from "../../grammar/index.ts";
+import type { SourceFile } from "../../grammar/span.ts";
+
+/** The only way text arrives in the compiler. Paths are whatever the loader makes of them; the compiler never joins them. */
+export interface ModuleLoader {
+  /** Every file of the standard library. */
+  readonly std: readonly SourceFile[];
+  /** The file that `specifier` means in an import written in `from`; null when there is none. */
+  readonly load: (specifier: string, from: SourceFile) => SourceFile | null;
+}
+
+export type NamedItem = Exclude<Item, { kind: "test" }>;
+
+/** One parsed file with what its names mean. */
+export interface Scope {
+  readonly module: Module;
+  readonly file: SourceFile;
+  readonly lookup: (name: string) => Binding | null;
+  /** Everything visible, for suggestions. */
+  readonly names: () => readonly string[];
+}
+
+/** A declaration and the scope that its body is read in. */
+export interface Binding {
+  readonly item: NamedItem;
+  readonly scope: Scope;
+}
+
+export class Workspace {
+  readonly diagnostics = new DiagnosticBag();
+  readonly #loader: ModuleLoader;
+  readonly #scopes = new Map<string, Scope>();
+  readonly #std = new Map<string, Binding>();
+  readonly #stdScopes: Scope[] = [];
+
+  constructor(loader: ModuleLoader) {
+    this.#loader = loader;
+    for (const file of loader.std) this.#stdScopes.push(this.#open(file, true));
+    for (const scope of this.#stdScopes) {
+      for (const item of scope.module.items) if (item.kind !== "test") this.#std.set(item.name.text, { item, scope });
+    }
+  }
+
+  /** Parses a file (once) and binds its imports. */
+  open(file: SourceFile): Scope {
+    return this.#open(file, false);
+  }
+
+  /** All declarations of one kind in the standard library, e.g. every `map`. */
+  standard<K extends NamedItem["kind"]>(kind: K): readonly (Binding & { readonly item: Extract<NamedItem, { kind: K }> })[] {
+    return [...this.#std.values()].filter((b): b is Binding & { item: Extract<NamedItem, { kind: K }> } => b.item.kind === kind);
+  }
+
+  get standardScopes(): readonly Scope[] {
+    return this.#stdScopes;
+  }
+
+  #open(file: SourceFile, std: boolean): Scope {
+    const known = this.#scopes.get(file.path);
+    if (known !== undefined) return known;
+    const { module, diagnostics } = parse(file);
+    for (const d of diagnostics) this.diagnostics.add(d);
+    const own = new Map<string, Binding>();
+    const imported = new Map<string, Binding>();
+    const scope: Scope = {
+      module,
+      file,
+      // A standard file sees the whole standard library: its pieces need no imports of each other to be one library.
+      lookup: (name) => own.get(name) ?? imported.get(name) ?? this.#prelude(name, std),
+      names: () => [...own.keys(), ...imported.keys(), ...[...this.#std].filter(([, b]) => std || b.item.kind === "fn").map(([n]) => n)],
+    };
+    this.#scopes.set(file.path, scope);
+    for (const item of module.items) {
+      if (item.kind === "test") continue;
+      const first = own.get(item.name.text);
+      if (first !== undefined) {
+        this.diagnostics.error("name/duplicate", `\`${item.name.text}\` is declared twice in this file`, [
+          { span: item.name.span, text: "declared again here" },
+          { span: first.item.name.span, text: "first declared here" },
+        ], "rename one of them");
+      } else own.set(item.name.text, { item, scope });
+    }
+    for (const declaration of module.imports) this.#bindImport(declaration, file, imported);
+    return scope;
+  }
+
+  #prelude(name: string, everything: boolean): Binding | null {
+    const binding = this.#std.get(name) ?? null;
+    return binding !== null && (everything || binding.item.kind === "fn") ? binding : null;
+  }
+
+  #bindImport(declaration: Import, file: SourceFile, into: Map<string, Binding>): void {
+    let find: (name: string) => Binding | null;
+    let candidates: () => readonly string[];
+    if (declaration.from === "std") {
+      find = (name) => this.#std.get(name) ?? null;
+      candidates = () => [...this.#std.keys()];
+    } else {
+      const target = this.#loader.load(declaration.from, file);
+      if (target === null) {
+        this.diagnostics.error("name/no-module", `there is no module \`${declaration.from}\``, [
+          { span: declaration.fromSpan, text: "not found from this file" },
+        ], 'write "std" for the standard library, or a path relative to this file such as "./router.moe"');
+        return;
+      }
+      const scope = this.#open(target, false);
+      const items = scope.module.items.filter((i): i is NamedItem => i.kind !== "test");
+      find = (name) => {
+        const item = items.find((i) => i.name.text === name);
+        return item === undefined ? null : { item, scope };
+      };
+      candidates = () => items.map((i) => i.name.text);
+    }
+    for (const { name, alias } of declaration.names) {
+      const binding = find(name.text);
+      if (binding !== null) into.set((alias ?? name).text, binding);
+      else if (!BUILTIN_NAMES.has(name.text)) {
+        const near = suggest(name.text, candidates());
+        this.diagnostics.error("name/no-export", `\`${declaration.from}\` has no \`${name.text}\``, [{ span: name.span, text: "not declared there" }],
+          near === null ? null : `did you mean \`${near}\`?`);
+      }
+    }
+  }
+}
+
+/** Primitives that need no import; importing them from "std" is allowed and means nothing. */
+export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
+  "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "sigmoid", "abs", "sign", "floor", "detach",
+  "pow", "min", "max", "select", "f32", "u32", "i32", "sum", "mean", "dot", "topk", "take", "cumsum", "iota", "position",
+  "rename", "split", "merge", "slice", "roll", "concat", "broadcast", "attend", "route", "param", "size",
+  "zeros", "ones", "normal", "uniform", "constant", "none", "causal", "T",
+]);
