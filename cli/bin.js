@@ -32,11 +32,13 @@ function restartWithOwnNode() {
   process.exit(status ?? 1);
 }
 
+/** @param {number} major @param {number} minor */
 function isAtLeast(major, minor) {
   const [have = 0, haveMinor = 0] = process.versions.node.split(".").map(Number);
   return have > major || (have === major && haveMinor >= minor);
 }
 
+/** @param {string} message @returns {never} */
 function refuse(message) {
   console.error(`error: ${message} (this is Node ${process.versions.node})`);
   process.exit(1);
