@@ -15,10 +15,24 @@ let parser: MoeParser | null = null;
 export function parse(file: SourceFile): { module: Module; diagnostics: readonly Diagnostic[] } {
   const lexed = tokenize(file.text);
   parser ??= new MoeParser();
-  const module = parser.parse({ file, tokens: lexed.tokens, docs: attachDocs(lexed) });
+  const module = parseTokens(parser, file, lexed);
   const diagnostics = [...describeLexing(file, lexed), ...parser.diagnostics];
   // In reading order, whichever stage found them.
   return { module, diagnostics: diagnostics.sort((a, b) => a.labels[0]!.span.start - b.labels[0]!.span.start) };
+}
+
+/** The one thing a recursive parser cannot report from within: that its stack is full. */
+function parseTokens(parser: MoeParser, file: SourceFile, lexed: ILexingResult): Module {
+  try {
+    return parser.parse({ file, tokens: lexed.tokens, docs: attachDocs(lexed) });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const span = { file, start: 0, end: file.text.length };
+    const labels = [{ span: { ...span, end: 0 }, text: "" }];
+    const message = "this file nests too deeply";
+    parser.diagnostics = [{ code: "syntax/too-deep", severity: "error", message, labels, notes: [], help: null }];
+    return { kind: "module", edition: null, imports: [], items: [], span };
+  }
 }
 
 /** Tokens, with comments and doc comments in `groups`. */

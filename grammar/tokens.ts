@@ -126,7 +126,9 @@ export const allTokens: TokenType[] = [
   ...[Word, Name, ItemKeyword, Operator],
 ];
 
-/** Every keyword as written, for did-you-mean. */
-export const keywordTexts: readonly string[] = [...itemKeywords, ...softKeywords, ...hardKeywords].map(
-  (t) => t.PATTERN as string,
-);
+const textOf = (token: TokenType): string => token.PATTERN as string;
+
+/** The words that begin a part of a file, as written, for did-you-mean. */
+export const declarationWords: readonly string[] = [Edition, Import, ...itemKeywords].map(textOf);
+/** Every keyword, as written. */
+export const keywords: readonly string[] = [...itemKeywords, ...softKeywords, ...hardKeywords].map(textOf);

@@ -87,6 +87,7 @@ export abstract class BaseRules extends EmbeddedActionsParser {
 
   /** No entry of a block begins like this, so a `}` must be missing. */
   protected atDeclaration(): boolean {
+    if (this.at(t.Import)) return this.at(t.LCurly, 2);
     return this.at(t.ItemKeyword) && (this.at(t.Name, 2) || this.at(t.StringLiteral, 2));
   }
 
@@ -172,6 +173,8 @@ export abstract class BaseRules extends EmbeddedActionsParser {
   }
 
   protected unexpected(token: IToken, expected: string, start: IToken, keywords: readonly string[]): void {
+    // A string without an end has swallowed what was expected, and is reported itself.
+    if (this.LA(0).tokenType === t.UnterminatedString) return;
     // A misspelt keyword is read as a name, so the error shows one token later.
     const suspect = this.LA(0) === start && this.LA(1) === token ? start : token;
     const { message, help } = describeUnexpected(token, expected, suspect, keywords);

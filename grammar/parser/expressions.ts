@@ -3,12 +3,12 @@
  * analyse it at start-up) small. From loose to tight: `=>`, `or`, `and`, `not`, comparisons, `??`, `+ -`, `* / %`, `-x`,
  * postfix. A postfix `(` or `[` must stand on the line on which its operand ends: nothing separates statements.
  */
-import type { ParserMethod } from "chevrotain";
+import type { IToken, ParserMethod } from "chevrotain";
 import type { Arg, BinaryOp, Expr, StringExpr } from "../ast.ts";
 import * as t from "../tokens.ts";
 import { BaseRules, type Rule } from "./base.ts";
 
-/** How tightly an operator binds; `format.ts` needs no copy because it keeps parentheses as they are. */
+/** How tightly an operator binds; the formatter needs no copy, as it keeps parentheses as written. */
 const binding: Readonly<Record<BinaryOp, number>> = {
   "=>": 1,
   or: 2,
@@ -46,10 +46,10 @@ export abstract class ExpressionRules extends BaseRules {
   /** `N of SwiGLU(D, F)`. */
   readonly repetition: Rule<Expr> = this.rule("repetition", () => {
     const start = this.LA(1);
-    const count = this.OR([
-      { ALT: (): Expr => this.SUBRULE(this.number) },
-      { ALT: (): Expr => this.SUBRULE(this.reference) },
-    ]);
+    const count = this.OR({
+      ERR_MSG: "a count",
+      DEF: [{ ALT: (): Expr => this.SUBRULE(this.number) }, { ALT: (): Expr => this.SUBRULE(this.reference) }],
+    });
     this.CONSUME(t.Of);
     const value = this.SUBRULE(this.expression);
     return { kind: "of", count, value, span: this.since(start) };
@@ -70,10 +70,13 @@ export abstract class ExpressionRules extends BaseRules {
   readonly operation: ParserMethod<[number], Expr> = this.RULE("operation", (min: number) => {
     const start = this.LA(1);
     let compared = false;
-    let left = this.OR([
-      { GATE: () => min <= notBinding, ALT: (): Expr => this.SUBRULE(this.negation) },
-      { ALT: (): Expr => this.SUBRULE(this.minus) },
-    ]);
+    let left = this.OR({
+      ERR_MSG: "an expression",
+      DEF: [
+        { GATE: () => min <= notBinding, ALT: (): Expr => this.SUBRULE(this.negation) },
+        { ALT: (): Expr => this.SUBRULE(this.minus) },
+      ],
+    });
     this.MANY({
       GATE: () => (binding[this.LA(1).image as BinaryOp] ?? 0) >= min,
       DEF: () => {
@@ -126,19 +129,7 @@ export abstract class ExpressionRules extends BaseRules {
       DEF: () => {
         const object = value;
         value = this.OR([
-          {
-            ALT: (): Expr => {
-              this.CONSUME(t.Dot);
-              const name = this.SUBRULE(this.word);
-              return { kind: "member", object, name, span: this.since(start) };
-            },
-          },
-          {
-            ALT: (): Expr => {
-              const items = this.SUBRULE(this.brackets);
-              return { kind: "bracket", object, items, span: this.since(start) };
-            },
-          },
+          { ALT: (): Expr => this.SUBRULE(this.step, { ARGS: [object, start] }) },
           {
             ALT: (): Expr => {
               const args = this.SUBRULE(this.args);
@@ -157,27 +148,29 @@ export abstract class ExpressionRules extends BaseRules {
     let value: Expr = this.SUBRULE(this.reference);
     this.MANY({
       GATE: () => this.at(t.Dot) || this.onSameLine(),
-      DEF: () => {
-        const object = value;
-        value = this.OR([
-          {
-            ALT: (): Expr => {
-              this.CONSUME(t.Dot);
-              const name = this.SUBRULE(this.word);
-              return { kind: "member", object, name, span: this.since(start) };
-            },
-          },
-          {
-            ALT: (): Expr => {
-              const items = this.SUBRULE(this.brackets);
-              return { kind: "bracket", object, items, span: this.since(start) };
-            },
-          },
-        ]);
-      },
+      DEF: () => (value = this.SUBRULE(this.step, { ARGS: [value, start] })),
     });
     return value;
   });
+
+  /** `.name` or `[...]` behind `object`, which began at `start`. */
+  readonly step: ParserMethod<[Expr, IToken], Expr> = this.RULE("step", (object: Expr, start = this.LA(1)) =>
+    this.OR([
+      {
+        ALT: (): Expr => {
+          this.CONSUME(t.Dot);
+          const name = this.SUBRULE(this.word);
+          return { kind: "member", object, name, span: this.since(start) };
+        },
+      },
+      {
+        ALT: (): Expr => {
+          const items = this.SUBRULE(this.brackets);
+          return { kind: "bracket", object, items, span: this.since(start) };
+        },
+      },
+    ]),
+  );
 
   readonly brackets: Rule<readonly Expr[]> = this.rule("brackets", () => {
     this.CONSUME(t.LSquare);

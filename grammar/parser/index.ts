@@ -1,7 +1,6 @@
 /** The whole file: edition, imports, declarations. The leaf of the rule classes, which alone analyses the grammar. */
 import { EOF } from "chevrotain";
 import type { Import, Item, Module, Name } from "../ast.ts";
-import { keywordTexts } from "../tokens.ts";
 import * as t from "../tokens.ts";
 import type { ParseInput, Rule } from "./base.ts";
 import { UpcycleRules } from "./upcycles.ts";
@@ -43,7 +42,7 @@ export class MoeParser extends UpcycleRules {
       },
     });
     do {
-      this.MANY(() => this.guard(() => parts.push(this.SUBRULE(this.part)), keywordTexts));
+      this.MANY(() => this.guard(() => parts.push(this.SUBRULE(this.part)), t.keywords));
     } while (this.skipToDeclaration());
     return { edition, parts };
   });
@@ -52,12 +51,9 @@ export class MoeParser extends UpcycleRules {
   private skipToDeclaration(): boolean {
     if (this.at(EOF)) return false;
     const token = this.LA(1);
-    this.unexpected(token, declaration, token, keywordTexts);
+    this.unexpected(token, declaration, token, t.declarationWords);
     do this.skipToken();
-    while (
-      !this.at(EOF) &&
-      !(!this.onSameLine() && (this.atDeclaration() || (this.at(t.LCurly, 2) && this.at(t.Import))))
-    );
+    while (!this.at(EOF) && (this.onSameLine() || !this.atDeclaration()));
     return true;
   }
 

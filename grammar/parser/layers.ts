@@ -49,6 +49,7 @@ export abstract class LayerRules extends StatementRules {
     const name = this.SUBRULE(this.name);
     const params = this.SUBRULE(this.params);
     const where = this.SUBRULE(this.where);
+    const errors = this.diagnostics.length;
     const entries = this.block(this.entry, "a member or `forward`", ["forward"]);
     const members = entries.flatMap((entry) => ("member" in entry ? [entry.member] : []));
     const [forward, ...more] = entries.flatMap((entry) => ("forward" in entry ? [entry.forward] : []));
@@ -59,7 +60,8 @@ export abstract class LayerRules extends StatementRules {
         const message = `${keyword} \`${name.text}\` has two \`forward\`s`;
         this.report("syntax/duplicate-forward", message, this.headOf({ span }), "keep one of them", first);
       }
-      if (forward === undefined) {
+      // After an error inside, the `forward` may be what could not be read.
+      if (forward === undefined && this.diagnostics.length === errors) {
         const message = `${keyword} \`${name.text}\` has no \`forward\``;
         this.report("syntax/missing-forward", message, name.span, "add `forward(x: [T, D]) -> [T, D] = ...`");
       }

@@ -1,0 +1,89 @@
+/**
+ * Diagnostics as text for a terminal, in the manner of rustc: one sentence, then each labelled line with carets, then
+ * notes and help. Labels may lie in several files; the primary one is marked `^`, the others `-`.
+ */
+import type { Diagnostic, Label } from "./diagnostic.ts";
+import { formatSpan, lineAndColumn, type SourceFile } from "./span.ts";
+
+interface Mark {
+  readonly line: number;
+  /** Zero-based, after tabs are widened. */
+  readonly column: number;
+  readonly width: number;
+  readonly text: string;
+  readonly primary: boolean;
+}
+
+type Style = "error" | "warning" | "bold" | "quiet" | "help";
+type Paint = (style: Style, text: string) => string;
+
+const codes: Readonly<Record<Style, string>> = { error: "1;31", warning: "1;33", bold: "1", quiet: "34", help: "36" };
+
+/** Several lines, without a line break at the end. */
+export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly color: boolean }): string {
+  const paint: Paint = (style, text) =>
+    options.color && text !== "" ? `\u001b[${codes[style]}m${text}\u001b[0m` : text;
+  const { code, severity, message, labels, notes, help } = diagnostic;
+  const lastLine = Math.max(1, ...labels.map(({ span }) => lineAndColumn(span.file, span.start).line));
+  const margin = " ".repeat(String(lastLine).length);
+  return [
+    `${paint(severity, `${severity}[${code}]`)}${paint("bold", `: ${message}`)}`,
+    ...renderFiles(diagnostic, margin, paint),
+    ...(labels.length > 0 && notes.length > 0 ? [`${margin} ${paint("quiet", "|")}`] : []),
+    ...notes.map((note) => `${margin} ${paint("quiet", "=")} ${paint("bold", "note")}: ${indentRest(note, margin)}`),
+    ...(help === null
+      ? []
+      : [`${margin} ${paint("quiet", "=")} ${paint("help", "help")}: ${indentRest(help, margin)}`]),
+  ].join("\n");
+}
+
+/** Further lines of a note stand below its first word. */
+const indentRest = (text: string, margin: string): string => text.replaceAll("\n", `\n${margin}         `);
+
+function renderFiles({ labels, severity }: Diagnostic, margin: string, paint: Paint): string[] {
+  const byFile = new Map<SourceFile, Label[]>();
+  for (const label of labels) byFile.set(label.span.file, [...(byFile.get(label.span.file) ?? []), label]);
+  const rows: string[] = [];
+  for (const [file, own] of byFile) {
+    const pointer = rows.length === 0 ? "-->" : ":::";
+    rows.push(`${margin}${paint("quiet", pointer)} ${formatSpan(own[0]!.span)}`, `${margin} ${paint("quiet", "|")}`);
+    const marks = own.map((label) => placeMark(label, label === labels[0]));
+    rows.push(...renderMarks(file, marks, margin, severity, paint));
+  }
+  return rows;
+}
+
+function placeMark({ span, text }: Label, primary: boolean): Mark {
+  const { line, column } = lineAndColumn(span.file, span.start);
+  const lineStart = span.start - column + 1;
+  const lineEnd = span.file.text.indexOf("\n", lineStart);
+  // A span over several lines is shown by its first.
+  const end = Math.min(span.end, lineEnd === -1 ? span.file.text.length : lineEnd);
+  const before = widenTabs(span.file.text.slice(lineStart, span.start));
+  const width = Math.max(1, widenTabs(span.file.text.slice(span.start, end).trimEnd()).length);
+  return { line, column: before.length, width, text, primary };
+}
+
+const widenTabs = (text: string): string => text.replaceAll("\t", "    ");
+
+/** Each marked line once, each mark in a row of its own below it. */
+function renderMarks(file: SourceFile, marks: Mark[], margin: string, severity: Style, paint: Paint): string[] {
+  const source = file.text.split("\n");
+  const rows: string[] = [];
+  let shown = 0;
+  for (const mark of marks.toSorted((a, b) => a.line - b.line || a.column - b.column)) {
+    if (mark.line !== shown) {
+      if (shown !== 0 && mark.line > shown + 1) rows.push(paint("quiet", "..."));
+      const number = String(mark.line).padStart(margin.length);
+      const line = widenTabs(source[mark.line - 1] ?? "").trimEnd();
+      rows.push(`${paint("quiet", `${number} |`)}${line === "" ? "" : ` ${line}`}`);
+      shown = mark.line;
+    }
+    const sign = (mark.primary ? "^" : "-").repeat(mark.width);
+    const words = mark.text === "" ? sign : `${sign} ${mark.text}`;
+    rows.push(
+      `${margin} ${paint("quiet", "|")} ${" ".repeat(mark.column)}${paint(mark.primary ? severity : "quiet", words)}`,
+    );
+  }
+  return rows;
+}
