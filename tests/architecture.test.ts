@@ -1,0 +1,149 @@
+/** The invariants of ARCHITECTURE.md that are about the code itself. */
+import { execFileSync } from "node:child_process";
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readImports, readSources } from "./support/sources.ts";
+
+/** The folders of `compiler/`: each may import only from those before it. A new folder is put where it belongs. */
+const stages = [
+  ["graph", "ops", "verify", "reference"],
+  ["resolve", "interpret", "model", "check", "map", "upcycle"],
+  ["plan", "wgsl", "schedule", "kernel", "lower", "testing"],
+].flat();
+
+const core = readSources("grammar", "compiler");
+const product = [...core, ...readSources("runtime", "cli")];
+const everything = [...product, ...readSources("editor", "scripts", "tests", "bench", "examples")];
+const imports = everything.flatMap(readImports);
+
+describe("imports go one way", () => {
+  /** What each top folder may import of ours; a path ending in `/` means all below it. */
+  const allowed: Readonly<Record<string, readonly string[]>> = {
+    grammar: ["grammar/"],
+    compiler: ["compiler/", "grammar/"],
+    runtime: ["runtime/", "compiler/index.ts", "compiler/plan/", "grammar/"],
+    cli: ["cli/", "runtime/", "compiler/index.ts", "compiler/plan/", "grammar/"],
+    editor: ["editor/", "compiler/index.ts", "grammar/"],
+  };
+
+  test.each(Object.entries(allowed))("%s/ imports only what it may know", (folder, targets) => {
+    const wrong = imports.filter(
+      ({ from, to }) =>
+        from.startsWith(`${folder}/`) &&
+        isOurs(to) &&
+        !targets.some((t) => (t.endsWith("/") ? to.startsWith(t) : to === t)),
+    );
+    expect(wrong.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
+  });
+
+  test("every folder of the compiler is in the list of stages", () => {
+    const folders = new Set(core.flatMap(({ path }) => /^compiler\/([^/]+)\//.exec(path)?.[1] ?? []));
+    expect([...folders].filter((folder) => !stages.includes(folder))).toEqual([]);
+  });
+
+  test("a stage of the compiler imports only earlier stages", () => {
+    const stageOf = (path: string) => stages.indexOf(/^compiler\/([^/]+)\//.exec(path)?.[1] ?? "");
+    const wrong = imports.filter(({ from, to }) => stageOf(from) >= 0 && stageOf(to) > stageOf(from));
+    expect(wrong.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
+  });
+
+  test("no file imports itself through others", () => {
+    const next = Map.groupBy(
+      imports.filter((i) => !i.isType && isOurs(i.to)),
+      (i) => i.from,
+    );
+    const done = new Set<string>();
+    const cycles: string[] = [];
+    const visit = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path)) cycles.push([...trail.slice(trail.indexOf(path)), path].join(" -> "));
+      if (trail.includes(path) || done.has(path)) return;
+      for (const { to } of next.get(path) ?? []) visit(to, [...trail, path]);
+      done.add(path);
+    };
+    for (const { path } of everything) visit(path, []);
+    expect(cycles).toEqual([]);
+  });
+});
+
+describe("grammar/ and compiler/ are pure", () => {
+  test("they import no module of Node and no GPU", () => {
+    const wrong = imports.filter(({ from, to }) => /^(grammar|compiler)\//.test(from) && /^(node:|webgpu$)/.test(to));
+    expect(wrong).toEqual([]);
+  });
+
+  test("they use no clock, no randomness, no process and no output", () => {
+    const impure =
+      /\b(?:process\.|new Date\b|Date\.|Math\.random\b|performance\.|console\.|fetch\(|setTimeout\(|crypto\.)/;
+    expect(core.filter(({ code }) => impure.test(code)).map(({ path }) => path)).toEqual([]);
+  });
+});
+
+test("no file has more than 400 lines", () => {
+  const long = everything.filter(({ path, text }) => !path.includes(".generated.") && text.split("\n").length > 401);
+  expect(long.map(({ path }) => path)).toEqual([]);
+});
+
+describe("the library is not known by name", () => {
+  // `sparse` is also a type of the language: its compiler has to write the word.
+  const wordsOfTheLanguage = new Set(["sparse", "dense"]);
+  const files = globSync("stdlib/**/*.moe").map((path) => path.replaceAll("\\", "/"));
+  const declared = files.flatMap((path) => {
+    const text = readFileSync(path, "utf8");
+    // An optimizer is declared like any layer or function; its folder says what it is.
+    const kinds = path.startsWith("stdlib/optim") ? "\\w+" : "router|model|upcycle|map";
+    return [...text.matchAll(new RegExp(`^(?:${kinds}) (\\w+)\\b`, "gm"))].map((m) => m[1] ?? "");
+  });
+  const families = files.filter((path) => path.startsWith("stdlib/families/")).map((path) => basename(path, ".moe"));
+  const names = new Set([...declared, ...families].filter((name) => !wordsOfTheLanguage.has(name)));
+
+  test("there is a library to look for", () => {
+    expect(declared.length).toBeGreaterThan(0);
+    expect(families.length).toBeGreaterThan(0);
+  });
+
+  test("no router, upcycling, optimizer or model family is named in the product's code", () => {
+    const found = product.flatMap(({ path, code }) =>
+      [...new Set(code.match(/[A-Za-z_]\w*/g))].filter((word) => names.has(word)).map((word) => `${path}: ${word}`),
+    );
+    expect(found).toEqual([]);
+  });
+});
+
+describe("diagnostics are documented", () => {
+  const codes = new Set(
+    product.flatMap(({ code }) => [...code.matchAll(/"([a-z]+\/[a-z][a-z0-9-]*)"/g)].map((m) => m[1] ?? "")),
+  );
+  const index = existsSync("ERRORS.md") ? readFileSync("ERRORS.md", "utf8") : "";
+  const entries = new Set([...index.matchAll(/^#+ `?([a-z]+\/[a-z0-9-]+)`?$/gm)].map((m) => m[1] ?? ""));
+
+  test("every code has an entry in ERRORS.md", () => {
+    expect([...codes].filter((code) => !entries.has(code)).sort()).toEqual([]);
+  });
+
+  test("every entry of ERRORS.md belongs to a code", () => {
+    expect([...entries].filter((code) => !codes.has(code)).sort()).toEqual([]);
+  });
+});
+
+describe("what is committed", () => {
+  const tracked = execFileSync("git", ["ls-files", "-z"], { encoding: "utf8" }).split("\0").filter(Boolean);
+  const text = (path: string) =>
+    /\.(safetensors|bin|gguf)$/.test(path) || !existsSync(path) ? "" : readFileSync(path, "utf8");
+
+  test("names no place on a developer's machine", () => {
+    const homes = new RegExp(`(?:^|[\\s"'\`(=])/(?:${["home", "Users", "root"].join("|")})/\\w`, "m");
+    const wrong = tracked.filter((path) => homes.test(text(path)) || text(path).includes(`${process.cwd()}/`));
+    expect(wrong).toEqual([]);
+  });
+
+  test("records no download address in a lock file", () => {
+    const locks = tracked.filter((path) => basename(path) === "package-lock.json");
+    expect(locks.length).toBeGreaterThan(0);
+    expect(locks.filter((path) => text(path).includes('"resolved":'))).toEqual([]);
+  });
+});
+
+function isOurs(path: string): boolean {
+  return path.endsWith(".ts") || path.endsWith(".mjs") || path.endsWith(".js");
+}
