@@ -58,9 +58,10 @@ export function isOp<O extends OpName>(node: Node, op: O): node is Node<O> {
   return node.op === op;
 }
 
-/** Canonical text of attributes: sizes by key, spans left out. */
+/** Canonical text of attributes, whatever order they were written in: sizes by key, spans left out. */
 export function attrsKey(attrs: object): string {
-  return JSON.stringify(attrs, (key, value: unknown) => {
+  const sorted = Object.fromEntries(Object.entries(attrs).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return JSON.stringify(sorted, (key, value: unknown) => {
     if (key === "origin") return undefined;
     return typeof value === "object" && value !== null && "key" in value && "times" in value ? (value as { key: string }).key : value;
   });
