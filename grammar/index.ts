@@ -2,6 +2,7 @@
 export type * from "./ast.ts";
 export { DiagnosticBag, failure, MoeError } from "./diagnostic.ts";
 export type { Diagnostic, Label, Severity } from "./diagnostic.ts";
+export { format } from "./format.ts";
 export { parse } from "./parse.ts";
 export { renderDiagnostic } from "./render.ts";
 export { formatSpan, join, lineAndColumn } from "./span.ts";
