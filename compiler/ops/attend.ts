@@ -121,9 +121,7 @@ function valueChannel(q: TensorType, v: TensorType, channel: string): Axis | Mis
 function evaluateAttend([q, k, v]: readonly [Value, Value, Value], attrs: Attrs["attend"], out: Value): void {
   const { channel, causal, window, scale, softcap } = attrs;
   const heads = q.axes.filter((a) => a.name !== TIME && a.name !== channel);
-  const valueAxis = out.axes.find(
-    (a) => !heads.includes(a) && a.name !== TIME && !heads.some((h) => h.name === a.name),
-  );
+  const valueAxis = out.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name));
   if (valueAxis === undefined) throw new Error("attend has no value channel");
   const [length, width] = [sizeOf(q, TIME), sizeOf(q, channel)];
   const [atQ, atK, atV, atOut] = [q, k, v, out].map((x) => ({

@@ -2,6 +2,8 @@
 import { Dim } from "../graph/dim.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
+import type { Node } from "../graph/node.ts";
+import type { Builder } from "./builder.ts";
 import type { OpDef } from "./define.ts";
 import { isMismatch } from "./define.ts";
 import { fitGradient, freshLabel } from "./gradient.ts";
@@ -35,21 +37,11 @@ export const concat: OpDef<"concat"> = {
     let start = Dim.of(0);
     return node.inputs.map((input) => {
       const own = axisOf(input.type, axis);
-      const label = own.name === to.name ? freshLabel(`${to.name}'`, [ct.type]) : own.name;
       const first = start;
       start = start.plus(own.size);
       if (input.type.dtype !== "f32") return null;
-      const part = { ...own, name: label };
-      const piece =
-        first.value !== null
-          ? b.slice(ct, to.name, first.value, part)
-          : // Where the parts before have symbolic sizes, the first index is known only as a sum of ones.
-            b.take(
-              ct,
-              b.plus(b.iota(part), b.sum(b.broadcast(b.constant(1, "u32"), [{ ...to, size: first }]), [to.name])),
-              to.name,
-            );
-      return fitGradient(b, b.rename(piece, label, axis), input.type);
+      const piece = first.value === null ? takePart(b, ct, to, first, own) : b.slice(ct, to.name, first.value, own);
+      return fitGradient(b, piece, input.type);
     });
   },
   time: ({ axis, to }) => ([axis, to.name].includes(TIME) ? "future" : "pointwise"),
@@ -73,6 +65,14 @@ export const concat: OpDef<"concat"> = {
     },
   ],
 };
+
+/** A part that begins at a symbolic index, which a slice cannot say; as a value it is a sum of ones. */
+function takePart(b: Builder, x: Node, whole: Axis, first: Dim, part: Axis): Node {
+  const label = freshLabel(part.name, [x.type]);
+  const ones = b.broadcast(b.constant(1, "u32"), [{ ...whole, size: first }]);
+  const index = b.plus(b.iota({ ...part, name: label }), b.sum(ones, [whole.name]));
+  return b.rename(b.take(x, index, whole.name), label, part.name);
+}
 
 function inferConcat(inputs: readonly TensorType[], axis: string, to: Axis): Typed {
   const missing = inputs.map((x, i) => checkHas(x, i, [axis])).find((m) => m !== null);

@@ -38,7 +38,7 @@ export type TimeRule =
 /**
  * How an op becomes code. Fusion looks at the kind alone.
  * `map`: `scalar` gives the WGSL expression from the operands' expressions; `dtype` is that of the last operand, `lanes` 4
- * asks for vec4 operands (all of them). `view`: `index` maps an output index (WGSL u32 expressions by axis label) to the
+ * asks for vec4 operands (all of them). An operand's text may occur more than once, so it should be a name. `view`: `index` maps an output index (WGSL u32 expressions by axis label) to the
  * input's. `reduce`: an identity and a combining expression. `source`, `gather`, `contract`, `template`: special.
  */
 export type Lowering<O extends OpName> =

@@ -1,6 +1,6 @@
 /**
  * Elementwise arithmetic. WGSL may assume that no infinity or NaN occurs, so arguments are clamped where a function would
- * overflow. Integers wrap as on the GPU. `pow` needs a positive base unless the GPU's rule for the exponent says otherwise.
+ * overflow. Integers wrap as on the GPU. `pow` of a negative base is undefined on the GPU, whatever the exponent.
  */
 import type { DType } from "../graph/type.ts";
 import type { Rows } from "./define.ts";
