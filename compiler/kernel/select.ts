@@ -1,0 +1,29 @@
+/**
+ * Which template runs a contraction or an attention: the first in preference order that suits, or one by name.
+ */
+import type { DeviceFacts } from "../plan/plan.ts";
+import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract.ts";
+import { contractFewSoftware } from "./contract-few-software.ts";
+import { contractRowsPlain } from "./contract-rows-plain.ts";
+import { contractRowsSoftware } from "./contract-rows-software.ts";
+
+export const contractTemplates: readonly ContractTemplate[] = [
+  contractRowsSoftware,
+  contractRowsPlain,
+  contractFewSoftware,
+];
+
+/** The kernel for `spec`; `force` names a template of the regime, whatever it says about suiting. Throws when none suits. */
+export function chooseContract(
+  spec: ContractSpec,
+  regime: "many" | "few",
+  device: DeviceFacts,
+  force?: string,
+): ContractKernel {
+  const found = contractTemplates.find(
+    (t) => t.regime === regime && (force === undefined ? t.suits(spec, device) : t.name === force),
+  );
+  if (found === undefined)
+    throw new Error(`no template ${force ?? `for ${device.kind}`} runs contraction ${spec.id} (${regime})`);
+  return found.emit(spec, device);
+}

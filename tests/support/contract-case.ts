@@ -1,0 +1,153 @@
+/**
+ * Contractions with random operands, for tests and timings of the kernel templates: the spec, the buffers it binds, and
+ * what must come out, in float64. The epilogue stores sum_i (i + 1) * acc_i over a group's matrices.
+ */
+import type { ContractSpec, Routing } from "../../compiler/kernel/contract.ts";
+import type { KernelWriter } from "../../compiler/kernel/writer.ts";
+import type { Binding, Size, StorageType } from "../../compiler/plan/plan.ts";
+import { type Words, bindingKey } from "./gpu.ts";
+import { packMatrix, roundTo } from "./matrix.ts";
+
+export interface ContractShape {
+  readonly tokens: number;
+  readonly k: number;
+  readonly groups: readonly { readonly cols: number; readonly matrices: number; readonly storage: StorageType }[];
+  readonly routing?: {
+    readonly banks: number;
+    readonly slots: number;
+    readonly aPer: "token" | "slot";
+    readonly combine?: boolean;
+    readonly tileRows: number;
+    /** Bank of a slot; pseudo-random when not given. */
+    readonly bankOf?: (slot: number) => number;
+    /** Banks held by the bound part; all when not given. */
+    readonly part?: { readonly start: number; readonly count: number };
+  };
+  /** Leaves the expected values out, for timings. */
+  readonly unchecked?: boolean;
+}
+
+export interface ContractCase {
+  readonly spec: ContractSpec;
+  readonly data: ReadonlyMap<string, Words>;
+  /** Per group: the output's binding, its length, and the expected values; rows that the kernel must leave alone are NaN. */
+  readonly outputs: readonly { readonly binding: Binding; readonly length: number; readonly expected: Float64Array }[];
+  readonly index: Uint32Array;
+}
+
+/** Numbers in -1 ..< 1, the same for the same seed. */
+export function randomNumbers(length: number, seed: number): Float32Array {
+  let state = seed * 2654435761 + 1;
+  return Float32Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    return (state >>> 8) / 8388608 - 1;
+  });
+}
+
+const buffer = (id: string): Binding => ({ kind: "buffer", id });
+
+export function makeContractCase(id: string, shape: ContractShape): ContractCase {
+  const { tokens, k, routing } = shape;
+  const slots = tokens * (routing?.slots ?? 1);
+  const aRows = routing?.aPer === "slot" ? slots : tokens;
+  const outRows = routing === undefined || routing.combine === true ? tokens : slots;
+  const data = new Map<string, Words>();
+  const put = (binding: Binding, words: Words): Binding => {
+    data.set(bindingKey(binding), words);
+    return binding;
+  };
+
+  const a = randomNumbers(aRows * k, 1);
+  put(buffer("a"), a);
+  const banks = routing?.banks ?? 1;
+  const random = randomNumbers(slots, 2);
+  const index = Uint32Array.from(
+    { length: slots },
+    (_, s) => routing?.bankOf?.(s) ?? Math.floor(((random[s] as number) + 1) * 0.5 * banks),
+  );
+  const scale = randomNumbers(slots, 3);
+  const part = routing?.part ?? { start: 0, count: banks };
+  if (routing !== undefined) {
+    put(buffer("index"), index);
+    put(buffer("scale"), scale);
+  }
+
+  const outputs: ContractCase["outputs"][number][] = [];
+  const groups = shape.groups.map((g, gi) => {
+    const values = Array.from({ length: g.matrices }, (_, m) =>
+      randomNumbers(part.count * k * g.cols, 10 + gi * 10 + m).map((v) => roundTo(g.storage, v)),
+    );
+    const out = buffer(`out${gi}`);
+    outputs.push({
+      binding: out,
+      length: outRows * g.cols,
+      expected: shape.unchecked === true ? new Float64Array() : expect(values, g.cols),
+    });
+    return {
+      cols: g.cols,
+      matrices: values.map((v, m) => ({
+        binding: put(buffer(`w${gi}.${m}`), packMatrix(v, part.count, k, g.cols, g.storage)),
+        storage: g.storage,
+        part: { split: "bank" as const, ...part },
+      })),
+      store(w: KernelWriter, width: 1 | 4, row: string, col: string, acc: readonly string[]): string {
+        const name = w.bind(out, width === 4 ? "array<vec4<f32>>" : "array<f32>", "write");
+        const sum = acc.map((x, i) => `${i + 1}.0 * ${x}`).join(" + ");
+        return `${name}[(${row} * ${g.cols}u + ${col}) / ${width}u] = ${sum};`;
+      },
+    };
+  });
+
+  /** Expected output of a group: NaN where a row's bank is not in the part. */
+  function expect(values: readonly Float32Array[], cols: number): Float64Array {
+    const out = new Float64Array(outRows * cols).fill(Number.NaN);
+    const perRow = routing?.combine === true ? routing.slots : 1;
+    for (let row = 0; row < outRows; row++)
+      for (let j = 0; j < perRow; j++) {
+        const slot = row * perRow + j;
+        const bank = routing === undefined ? 0 : (index[slot] as number) - part.start;
+        if (bank < 0 || bank >= part.count) continue;
+        const aRow = routing === undefined ? row : routing.aPer === "slot" ? slot : Math.floor(slot / routing.slots);
+        for (let c = 0; c < cols; c++) {
+          let sum = 0;
+          values.forEach((v, m) => {
+            for (let i = 0; i < k; i++)
+              sum += (m + 1) * (a[aRow * k + i] as number) * (v[(bank * k + i) * cols + c] as number);
+          });
+          const at = row * cols + c;
+          const scaled = routing?.combine === true ? sum * (scale[slot] as number) : sum;
+          out[at] = Number.isNaN(out[at]) ? scaled : (out[at] as number) + scaled;
+        }
+      }
+    return out;
+  }
+
+  const rows: Size = outRows === tokens ? "T" : ["*", "T", routing?.slots ?? 1];
+  const route: Routing | null =
+    routing === undefined
+      ? null
+      : {
+          banks,
+          slots: routing.slots,
+          index: buffer("index"),
+          aPer: routing.aPer,
+          order: buffer("order"),
+          tiles: buffer("tiles"),
+          tileRows: routing.tileRows,
+          combine:
+            routing.combine === true
+              ? { scale: (w, slot) => `${w.bind(buffer("scale"), "array<f32>", "read")}[${slot}]` }
+              : null,
+        };
+  const spec: ContractSpec = {
+    id,
+    k,
+    rows,
+    rowCount: (w) => (outRows === tokens ? w.step("T") : `(${w.step("T")} * ${routing?.slots ?? 1}u)`),
+    a: (w, width, row, at) =>
+      `${w.bind(buffer("a"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "read")}[(${row} * ${k}u + ${at}) / ${width}u]`,
+    groups,
+    routing: route,
+  };
+  return { spec, data, outputs, index };
+}
