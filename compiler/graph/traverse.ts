@@ -1,5 +1,4 @@
 /** Walking and rebuilding graphs: order from outputs, users, and bottom-up rewriting that keeps sharing. */
-import type { OpName } from "./attrs.ts";
 import type { GraphFunction, Node, Program } from "./node.ts";
 import { isOp } from "./node.ts";
 
@@ -60,8 +59,7 @@ export function rewriteNodes(outputs: readonly Node[], rule: Rule): readonly Nod
 export function rewriteFunction(fn: GraphFunction, rule: Rule): GraphFunction {
   const images = rewriteNodes([...fn.inputs, ...outputNodes(fn)], rule);
   const inputs = images.slice(0, fn.inputs.length).map((node) => {
-    if (!isOp(node, "input"))
-      throw new Error(`the rewrite of ${fn.name} turned an input into ${node.op satisfies OpName}`);
+    if (!isOp(node, "input")) throw new Error(`the rewrite of ${fn.name} turned an input into ${node.op}`);
     return node;
   });
   const outputs = fn.outputs.map((o, i) => ({ ...o, node: images[fn.inputs.length + i] ?? o.node }));
