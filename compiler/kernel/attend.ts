@@ -30,5 +30,12 @@ export interface AttendSpec {
   readonly position: Binding;
   readonly slot: Binding;
   /** Stores one output: `value` at (token, head, channel), width as for q by valueChannels. */
-  readonly store: (w: KernelWriter, width: 1 | 4, token: string, head: string, channel: string, value: string) => string;
+  readonly store: (
+    w: KernelWriter,
+    width: 1 | 4,
+    token: string,
+    head: string,
+    channel: string,
+    value: string,
+  ) => string;
 }

@@ -17,7 +17,9 @@ export class KernelWriter {
   /** Binds a buffer and returns its WGSL name; the same buffer, type and access give the same name. */
   bind(binding: Binding, type: string, access: "uniform" | "read" | "write"): string {
     const key = JSON.stringify(binding);
-    const known = this.#bindings.find((b) => JSON.stringify(b.binding) === key && b.type === type && b.access === access);
+    const known = this.#bindings.find(
+      (b) => JSON.stringify(b.binding) === key && b.type === type && b.access === access,
+    );
     if (known !== undefined) return known.name;
     const name = binding.kind === "step" ? "step" : `${access === "write" ? "out" : "in"}${this.#bindings.length}`;
     this.#bindings.push({ binding, access, type, name });
@@ -72,7 +74,10 @@ export class KernelWriter {
     const text = [
       ...[...this.#features].map((f) => `enable ${f === "shader-f16" ? "f16" : f};`),
       ...[...this.#constants].map(([name, c]) => `override ${name}: ${c.type};`),
-      ...this.#bindings.map((b, i) => `@group(0) @binding(${i}) var<${b.access === "uniform" ? "uniform" : b.access === "read" ? "storage, read" : "storage, read_write"}> ${b.name}: ${b.type};`),
+      ...this.#bindings.map(
+        (b, i) =>
+          `@group(0) @binding(${i}) var<${b.access === "uniform" ? "uniform" : b.access === "read" ? "storage, read" : "storage, read_write"}> ${b.name}: ${b.type};`,
+      ),
       ...this.#globals.values(),
       ...[...this.#helpers].map((h) => helpers[h]?.text ?? ""),
       `@compute @workgroup_size(${workgroup.join(", ")})`,
@@ -82,6 +87,12 @@ export class KernelWriter {
       body,
       `}`,
     ];
-    return { id, wgsl: text.filter((t) => t !== "").join("\n") + "\n", workgroup, bindings: this.#bindings.map((b) => b.access), features: [...this.#features] };
+    return {
+      id,
+      wgsl: text.filter((t) => t !== "").join("\n") + "\n",
+      workgroup,
+      bindings: this.#bindings.map((b) => b.access),
+      features: [...this.#features],
+    };
   }
 }
