@@ -34,9 +34,10 @@ const isClose = ({ tokenType }: IToken): boolean => [t.RParen, t.RSquare, t.RCur
 /** The pieces of each line; an empty row is a blank line. */
 function splitLines(pieces: readonly IToken[], roles: Roles): IToken[][] {
   const rows: IToken[][] = [];
+  const edges = findBlockEdges(pieces, roles);
   for (const [index, piece] of pieces.entries()) {
     const before = pieces[index - 1];
-    if (before === undefined || (startsLine(before, piece) && !joinsLine(before, piece, roles))) {
+    if (before === undefined || startsLine(before, piece, roles, edges)) {
       if (before && piece.startLine! > before.endLine! + 1 && !isOpen(before) && !isClose(piece)) rows.push([]);
       rows.push([piece]);
     } else {
@@ -46,7 +47,24 @@ function splitLines(pieces: readonly IToken[], roles: Roles): IToken[][] {
   return rows;
 }
 
-const startsLine = (before: IToken, piece: IToken): boolean => piece.startLine! > before.endLine!;
+/** The braces of blocks over several lines: the first ends its line, the last begins one. */
+function findBlockEdges(pieces: readonly IToken[], roles: Roles): ReadonlySet<IToken> {
+  const edges = new Set<IToken>();
+  const open: IToken[] = [];
+  for (const piece of pieces) {
+    if (piece.tokenType === t.LCurly) open.push(piece);
+    if (piece.tokenType !== t.RCurly) continue;
+    const opener = open.pop()!;
+    if (roles.blocks.has(opener.startOffset) && piece.startLine! > opener.startLine!) edges.add(opener).add(piece);
+  }
+  return edges;
+}
+
+function startsLine(before: IToken, piece: IToken, roles: Roles, edges: ReadonlySet<IToken>): boolean {
+  if (piece.startLine! > before.endLine!) return !joinsLine(before, piece, roles);
+  const atEdge = (edges.has(before) && isOpen(before)) || (edges.has(piece) && isClose(piece));
+  return atEdge && !isComment(piece);
+}
 
 /** The `{` of a block stands on the line of its head, `else` and `or` on that of the `}` before them. */
 function joinsLine(before: IToken, piece: IToken, roles: Roles): boolean {
@@ -72,7 +90,10 @@ function layOut(rows: readonly IToken[][], roles: Roles): Line[] {
       // A line of closing brackets stands where the line stands that opened the outermost of them.
       const closing = row.findIndex((piece) => !isClose(piece));
       indent = open.at(-(closing === -1 ? row.length : closing))?.outer ?? 0;
-    } else if (!isComment(first) && continues(first, before, open.at(-1)?.opener ?? null, roles)) {
+    }
+    // A block within a continued head belongs to the entry, not to the line.
+    const base = indent;
+    if (!isClose(first) && !isComment(first) && continues(first, before, open.at(-1)?.opener ?? null, roles)) {
       indent++;
     }
     const depth = open.length;
@@ -91,7 +112,8 @@ function layOut(rows: readonly IToken[][], roles: Roles): Line[] {
       if (isComment(piece) && piece !== first) commentAt = text.length;
       text += piece.image.trimEnd();
       if (isClose(piece)) open.pop();
-      if (isOpen(piece)) open.push({ inner: indent + 1, outer: indent, opener: piece });
+      const outer = roles.blocks.has(piece.startOffset) ? base : indent;
+      if (isOpen(piece)) open.push({ inner: outer + 1, outer, opener: piece });
       if (!isComment(piece)) before = piece;
     }
     // Two entries on one line share no column with their neighbours.
