@@ -73,59 +73,63 @@ function joinsLine(before: IToken, piece: IToken, roles: Roles): boolean {
   return before.tokenType === t.RCurly && (piece.tokenType === t.Else || piece.tokenType === t.Or);
 }
 
+/** An open bracket: how deep the lines in it stand, and the line that closes it. */
+interface Open {
+  readonly inner: number;
+  readonly outer: number;
+  readonly opener: IToken;
+}
+
 /** Gives each line its indentation and the spaces between its pieces. */
 function layOut(rows: readonly IToken[][], roles: Roles): Line[] {
-  const lines: Line[] = [];
-  // For each open bracket: how deep the lines in it are, and the line it was opened on.
-  const open: { inner: number; outer: number; opener: IToken }[] = [];
+  const open: Open[] = [];
   let before: IToken | null = null;
-  for (const row of rows) {
+  return rows.map((row) => {
     const first = row[0];
-    if (first === undefined) {
-      lines.push({ indent: 0, text: "", operatorAt: null, commentAt: null, closed: true });
-      continue;
+    if (first === undefined) return { indent: 0, text: "", operatorAt: null, commentAt: null, closed: true };
+    const base = isClose(first) ? outerOf(row, open) : (open.at(-1)?.inner ?? 0);
+    const continued = !isComment(first) && continues(first, before, open.at(-1)?.opener ?? null, roles);
+    const line = writeLine(row, continued ? base + 1 : base, base, open, roles);
+    before = row.findLast((piece) => !isComment(piece)) ?? before;
+    return line;
+  });
+}
+
+/** A line of closing brackets stands where the line stands that opened the outermost of them. */
+function outerOf(row: readonly IToken[], open: readonly Open[]): number {
+  const closing = row.findIndex((piece) => !isClose(piece));
+  return open.at(-(closing === -1 ? row.length : closing))?.outer ?? 0;
+}
+
+/** Writes one line, and keeps account of the brackets. `base` is the indentation of the entry that the line belongs to. */
+function writeLine(row: readonly IToken[], indent: number, base: number, open: Open[], roles: Roles): Line {
+  const depth = open.length;
+  const lead = row[0]!.startOffset;
+  let [text, entries] = ["", 0];
+  let operatorAt: number | null = null;
+  let commentAt: number | null = null;
+  for (const [index, piece] of row.entries()) {
+    const inSquare = open.at(-1)?.opener.tokenType === t.LSquare;
+    if (index > 0) text += spaceBetween(row[index - 1]!, piece, { roles, inSquare });
+    if (open.length === depth) {
+      if (roles.entries.has(piece.startOffset)) entries++;
+      if (roles.aligned.has(lead) && (piece.tokenType === t.Assign || piece.tokenType === t.Both))
+        operatorAt ??= text.length;
     }
-    let indent = open.at(-1)?.inner ?? 0;
-    if (isClose(first)) {
-      // A line of closing brackets stands where the line stands that opened the outermost of them.
-      const closing = row.findIndex((piece) => !isClose(piece));
-      indent = open.at(-(closing === -1 ? row.length : closing))?.outer ?? 0;
-    }
-    // A block within a continued head belongs to the entry, not to the line.
-    const base = indent;
-    if (!isClose(first) && !isComment(first) && continues(first, before, open.at(-1)?.opener ?? null, roles)) {
-      indent++;
-    }
-    const depth = open.length;
-    let text = "";
-    let entries = 0;
-    let operatorAt: number | null = null;
-    let commentAt: number | null = null;
-    for (const piece of row) {
-      const inSquare = open.at(-1)?.opener.tokenType === t.LSquare;
-      if (piece !== first) text += spaceBetween(before!, piece, { roles, inSquare });
-      if (open.length === depth) {
-        if (roles.entries.has(piece.startOffset)) entries++;
-        const assigns = piece.tokenType === t.Assign || piece.tokenType === t.Both;
-        if (assigns && roles.aligned.has(first.startOffset)) operatorAt ??= text.length;
-      }
-      if (isComment(piece) && piece !== first) commentAt = text.length;
-      text += piece.image.trimEnd();
-      if (isClose(piece)) open.pop();
-      const outer = roles.blocks.has(piece.startOffset) ? base : indent;
-      if (isOpen(piece)) open.push({ inner: outer + 1, outer, opener: piece });
-      if (!isComment(piece)) before = piece;
-    }
-    // Two entries on one line share no column with their neighbours.
-    if (entries > 1) operatorAt = null;
-    lines.push({ indent, text, operatorAt, commentAt, closed: open.length <= depth });
+    if (isComment(piece) && index > 0) commentAt = text.length;
+    text += piece.image.trimEnd();
+    if (isClose(piece)) open.pop();
+    // A block in a continued head belongs to the entry, not to the line it is opened on.
+    const outer = roles.blocks.has(piece.startOffset) ? base : indent;
+    if (isOpen(piece)) open.push({ inner: outer + 1, outer, opener: piece });
   }
-  return lines;
+  // Two entries on one line share no column with their neighbours.
+  return { indent, text, operatorAt: entries > 1 ? null : operatorAt, commentAt, closed: open.length <= depth };
 }
 
 /** Whether a line goes on with what the line before began. */
 function continues(first: IToken, before: IToken | null, opener: IToken | null, roles: Roles): boolean {
-  if (before === null || roles.entries.has(first.startOffset)) return false;
+  if (before === null || isClose(first) || roles.entries.has(first.startOffset)) return false;
   if (first.tokenType === t.LCurly || (before.tokenType === t.RCurly && first.tokenType !== t.Dot)) return false;
   // Within brackets the items are indented already.
   return opener === null || roles.blocks.has(opener.startOffset);

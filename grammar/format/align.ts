@@ -11,7 +11,7 @@ export interface Line {
   readonly closed: boolean;
 }
 
-/** Pads lines in runs: one line of another indentation, without an operator or with a block ends the run. */
+/** Pads lines in runs: a line of another indentation, without the column, or behind an open bracket begins another run. */
 export function alignLines(lines: readonly Line[]): readonly Line[] {
   return alignColumn(alignColumn(lines, "operatorAt"), "commentAt");
 }
@@ -30,8 +30,9 @@ function alignColumn(lines: readonly Line[], column: "operatorAt" | "commentAt")
 }
 
 function belongTogether(above: Line, below: Line, column: "operatorAt" | "commentAt"): boolean {
-  if (above[column] === null || below[column] === null || above.indent !== below.indent) return false;
-  return column === "commentAt" || (above.closed && signAt(above) === signAt(below));
+  if (above[column] === null || below[column] === null) return false;
+  if (above.indent !== below.indent || !above.closed) return false;
+  return column === "commentAt" || signAt(above) === signAt(below);
 }
 
 const signAt = ({ text, operatorAt }: Line): string | undefined => text[operatorAt!];

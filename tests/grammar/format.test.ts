@@ -121,7 +121,7 @@ describe("formatting", () => {
         B as C } from "std"
 
       layer X(D, F = 2)
-        where D > 1 {             // open
+        where D > 1 {  // open
         a   = f(x)[0] if not (c)  // one
         bcd = -x * -y             // two
 
