@@ -2,6 +2,8 @@
  * Which template runs a contraction or an attention: the first in preference order that suits, or one by name.
  */
 import type { DeviceFacts } from "../plan/plan.ts";
+import type { AttendSpec } from "./attend.ts";
+import { attendSoftware } from "./attend-software.ts";
 import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract.ts";
 import { contractFewSoftware } from "./contract-few-software.ts";
 import { contractRowsPlain } from "./contract-rows-plain.ts";
@@ -26,4 +28,25 @@ export function chooseContract(
   if (found === undefined)
     throw new Error(`no template ${force ?? `for ${device.kind}`} runs contraction ${spec.id} (${regime})`);
   return found.emit(spec, device);
+}
+
+/** A way to run attention, in both regimes. */
+export interface AttendTemplate {
+  readonly name: string;
+  readonly suits: (spec: AttendSpec, device: DeviceFacts) => boolean;
+  readonly emit: (spec: AttendSpec, regime: "many" | "few", device: DeviceFacts) => ContractKernel;
+}
+
+export const attendTemplates: readonly AttendTemplate[] = [attendSoftware];
+
+/** As `chooseContract`, for attention. */
+export function chooseAttend(
+  spec: AttendSpec,
+  regime: "many" | "few",
+  device: DeviceFacts,
+  force?: string,
+): ContractKernel {
+  const found = attendTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
+  if (found === undefined) throw new Error(`no template ${force ?? `for ${device.kind}`} runs attention ${spec.id}`);
+  return found.emit(spec, regime, device);
 }

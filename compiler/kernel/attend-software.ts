@@ -1,0 +1,168 @@
+/**
+ * Attention on a software adapter: one subgroup per head and block of queries, an online softmax over as many positions
+ * at a time as there are lanes. For the scores a lane owns a position and the queries are broadcast; for the values a
+ * lane owns channels and the weights are broadcast: a key or a value is loaded once per block of queries, and nothing
+ * passes through workgroup memory. Queries of different sequences in one block are taken one sequence after the other.
+ */
+import type { DeviceFacts } from "../plan/plan.ts";
+import type { AttendSpec } from "./attend.ts";
+import type { ContractKernel } from "./contract.ts";
+import { fixedLanes, tuning } from "./tuning.ts";
+import { KernelWriter } from "./writer.ts";
+
+export const attendSoftware = {
+  name: "attend-software",
+  suits: (_: AttendSpec, device: DeviceFacts): boolean => device.kind === "software" && fixedLanes(device) !== null,
+  emit(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): ContractKernel {
+    const lanes = fixedLanes(device);
+    if (lanes === null) throw new Error(`${spec.id}: needs subgroups of one size`);
+    return emitSubgroupAttend(spec, lanes, regime === "few" ? 1 : Math.min(lanes, tuning.software.queries));
+  },
+};
+
+function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): ContractKernel {
+  const w = new KernelWriter();
+  w.feature("subgroups");
+  const key = unitOf(spec.channels);
+  const value = unitOf(spec.valueChannels);
+  const keys = w.bind(spec.keys, key.array, "read");
+  const values = w.bind(spec.values, value.array, "read");
+  const position = w.bind(spec.position, "array<u32>", "read");
+  const slot = w.bind(spec.slot, "array<u32>", "read");
+  // Units of the output that a lane owns.
+  const owned = Math.ceil(value.units / lanes);
+  const q = range(queries);
+  const blocks = `((${w.step("T")} + ${queries - 1}u) / ${queries}u)`;
+  const unit = (i: number): string =>
+    owned * lanes === value.units ? `${i * lanes}u + lane` : `min(${i * lanes}u + lane, ${value.units - 1}u)`;
+
+  const scores = `
+for (var c = 0u; c < ${key.units}u; c++) {
+  let k = ${keys}[key_at + c];
+  let own = query[c];
+  ${q.map((i) => `score${i} += ${key.dot(queries === 1 ? "own" : `subgroupBroadcast(own, ${i}u)`, "k")};`).join("\n  ")}
+}`;
+  const softcap = (score: string): string =>
+    spec.softcap === null
+      ? score
+      : `${float(spec.softcap)} * tanh(clamp(${score} / ${float(spec.softcap)}, -15.0, 15.0))`;
+  const softmax = (i: number): string => `
+  let valid${i} = slot${i} == slot && p <= position${i}${spec.window === null ? "" : ` && p + ${spec.window}u > position${i}`};
+  let masked${i} = select(-1e30, ${softcap(`score${i} * ${float(spec.scale)}`)}, valid${i});
+  let top${i} = max(max${i}, subgroupMax(masked${i}));
+  let weight${i} = select(0.0, exp(masked${i} - top${i}), valid${i});
+  let fade${i} = exp(max${i} - top${i});
+  max${i} = top${i};
+  total${i} = total${i} * fade${i} + weight${i};
+  ${range(owned)
+    .map((u) => `out${i}_${u} *= fade${i};`)
+    .join(" ")}`;
+  const accumulate = `
+for (var j = 0u; j < ${lanes}u; j++) {
+  let value_at = (slot_row + min(base + j, last) % ring) * ${spec.kvHeads * value.units}u + kv_head * ${value.units}u;
+  ${range(owned)
+    .map((u) => `let v${u} = ${values}[value_at + ${unit(u)}];`)
+    .join("\n  ")}
+  ${q
+    .map((i) => {
+      const share = `share${i}`;
+      return `let ${share} = subgroupShuffle(weight${i}, j);\n  ${range(owned)
+        .map((u) => `out${i}_${u} = fma(${value.type}(${share}), v${u}, out${i}_${u});`)
+        .join(" ")}`;
+    })
+    .join("\n  ")}
+}`;
+  const body = `
+let blocks = ${blocks};
+let head = group / blocks;
+if (head >= ${spec.heads}u) { return; }
+let token = group % blocks * ${queries}u;
+let count = min(${queries}u, ${w.step("T")} - token);
+let kv_head = ${spec.kvHeadOf("head")};
+let ring = ${spec.ring(w)};
+let own_token = token + min(lane, count - 1u);
+var query: array<${key.type}, ${key.units}>;
+for (var c = 0u; c < ${key.units}u; c++) { query[c] = ${spec.q(w, key.width, "own_token", "head", `(c * ${key.width}u)`)}; }
+${q
+  .map(
+    (i) => `
+let position${i} = ${position}[token + min(${i}u, count - 1u)];
+let slot${i} = ${slot}[token + min(${i}u, count - 1u)];
+var max${i} = -1e30;
+var total${i} = 0.0;
+${range(owned)
+  .map((u) => `var out${i}_${u} = ${value.type}();`)
+  .join("\n")}`,
+  )
+  .join("")}
+// One pass per run of queries of the same sequence: usually one.
+var start = 0u;
+loop {
+  let slot = ${slot}[token + start];
+  var until = start;
+  var last = 0u;
+  var low = 0xffffffffu;
+  loop {
+    let p = ${position}[token + until];
+    last = max(last, p);
+    low = min(low, p);
+    until += 1u;
+    if (until >= count || ${slot}[token + until] != slot) { break; }
+  }
+  let slot_row = slot * ring;
+  for (var base = ${spec.window === null ? "0u" : `low - min(low, ${spec.window - 1}u)`}; base <= last; base += ${lanes}u) {
+    let p = base + lane;
+    let key_at = (slot_row + min(p, last) % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u;
+    ${q.map((i) => `var score${i} = 0.0;`).join(" ")}
+    ${scores}
+    ${q.map(softmax).join("")}
+    ${accumulate}
+  }
+  start = until;
+  if (start >= count) { break; }
+}
+var totals = array<f32, ${queries}>(${q.map((i) => `total${i}`).join(", ")});
+var outs = array<${value.type}, ${queries * owned}>(${q.flatMap((i) => range(owned).map((u) => `out${i}_${u}`)).join(", ")});
+for (var i = 0u; i < count; i++) {
+  let inverse = 1.0 / subgroupAdd(totals[i]);
+  let out_token = token + i;
+  for (var u = lane; u < ${value.units}u; u += ${lanes}u) {
+    let result = outs[i * ${owned}u + u / ${lanes}u] * inverse;
+    let channel = u * ${value.width}u;
+    ${spec.store(w, value.width, "out_token", "head", "channel", "result")}
+  }
+}`;
+  const module = w.finish(spec.id, [lanes, 1, 1], `${body}`);
+  return {
+    module,
+    grid: [["*", ["ceil", spec.rows, queries], spec.heads], 1, 1],
+    bindings: w.bindings,
+    constants: w.constants,
+  };
+}
+
+/** How channels are read: four at a time where their number allows it. */
+export interface ChannelUnit {
+  readonly width: 1 | 4;
+  /** Of one unit, and of the cache. */
+  readonly type: string;
+  readonly array: string;
+  readonly units: number;
+  readonly dot: (a: string, b: string) => string;
+}
+
+export function unitOf(channels: number): ChannelUnit {
+  return channels % 4 === 0
+    ? { width: 4, type: "vec4<f32>", array: "array<vec4<f32>>", units: channels / 4, dot: (a, b) => `dot(${a}, ${b})` }
+    : { width: 1, type: "f32", array: "array<f32>", units: channels, dot: (a, b) => `${a} * ${b}` };
+}
+
+/** A number as a WGSL f32 literal. */
+export function float(x: number): string {
+  const text = `${Math.fround(x)}`;
+  return /[.e]/.test(text) ? text : `${text}.0`;
+}
+
+export function range(n: number): readonly number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}

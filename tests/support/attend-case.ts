@@ -1,0 +1,102 @@
+/**
+ * Attention with random queries and caches, for tests and timings of the kernel templates: the spec, the buffers it
+ * binds, and what must come out, in float64.
+ */
+import type { AttendSpec } from "../../compiler/kernel/attend.ts";
+import type { Binding } from "../../compiler/plan/plan.ts";
+import { randomNumbers } from "./contract-case.ts";
+import { type Words, bindingKey } from "./gpu.ts";
+
+export interface AttendShape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly channels: number;
+  readonly valueChannels?: number;
+  readonly window?: number;
+  readonly softcap?: number;
+  /** Positions that the cache of a sequence holds. */
+  readonly ring: number;
+  /** The step's tokens: sequence and position of each. */
+  readonly tokens: readonly { readonly slot: number; readonly position: number }[];
+  /** Leaves the expected values out, for timings. */
+  readonly unchecked?: boolean;
+}
+
+export interface AttendCase {
+  readonly spec: AttendSpec;
+  readonly data: ReadonlyMap<string, Words>;
+  readonly output: { readonly binding: Binding; readonly length: number; readonly expected: Float64Array };
+}
+
+const buffer = (id: string): Binding => ({ kind: "buffer", id });
+
+export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
+  const { heads, kvHeads, channels, ring, tokens } = shape;
+  const valueChannels = shape.valueChannels ?? channels;
+  const slots = 1 + tokens.reduce((n, t) => Math.max(n, t.slot), 0);
+  const scale = 4 / Math.sqrt(channels);
+  const q = randomNumbers(tokens.length * heads * channels, 1);
+  const keys = randomNumbers(slots * ring * kvHeads * channels, 2);
+  const values = randomNumbers(slots * ring * kvHeads * valueChannels, 3);
+  const data = new Map<string, Words>([
+    [bindingKey(buffer("q")), q],
+    [bindingKey(buffer("keys")), keys],
+    [bindingKey(buffer("values")), values],
+    [bindingKey(buffer("position")), Uint32Array.from(tokens, (t) => t.position)],
+    [bindingKey(buffer("slot")), Uint32Array.from(tokens, (t) => t.slot)],
+  ]);
+  const spec: AttendSpec = {
+    id,
+    heads,
+    kvHeads,
+    kvHeadOf: (head) => `(${head} / ${heads / kvHeads}u)`,
+    channels,
+    valueChannels,
+    scale,
+    window: shape.window ?? null,
+    softcap: shape.softcap ?? null,
+    rows: "T",
+    q: (w, width, token, head, channel) =>
+      `${w.bind(buffer("q"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "read")}[((${token} * ${heads}u + ${head}) * ${channels}u + ${channel}) / ${width}u]`,
+    keys: buffer("keys"),
+    values: buffer("values"),
+    ring: () => `${ring}u`,
+    position: buffer("position"),
+    slot: buffer("slot"),
+    store: (w, width, token, head, channel, value) =>
+      `${w.bind(buffer("out"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "write")}[((${token} * ${heads}u + ${head}) * ${valueChannels}u + ${channel}) / ${width}u] = ${value};`,
+  };
+  const length = tokens.length * heads * valueChannels;
+  return {
+    spec,
+    data,
+    output: { binding: buffer("out"), length, expected: shape.unchecked === true ? new Float64Array() : expect() },
+  };
+
+  function expect(): Float64Array {
+    const out = new Float64Array(length);
+    tokens.forEach(({ slot, position }, t) => {
+      const first = shape.window === undefined ? 0 : Math.max(0, position - shape.window + 1);
+      for (let h = 0; h < heads; h++) {
+        const at = (p: number): number => (slot * ring + (p % ring)) * kvHeads + Math.floor(h / (heads / kvHeads));
+        const scores: number[] = [];
+        for (let p = first; p <= position; p++) {
+          let sum = 0;
+          for (let c = 0; c < channels; c++)
+            sum += (q[(t * heads + h) * channels + c] as number) * (keys[at(p) * channels + c] as number);
+          const { softcap } = shape;
+          scores.push(softcap === undefined ? sum * scale : softcap * Math.tanh((sum * scale) / softcap));
+        }
+        const top = Math.max(...scores);
+        const weights = scores.map((s) => Math.exp(s - top));
+        const total = weights.reduce((a, b) => a + b, 0);
+        for (let c = 0; c < valueChannels; c++) {
+          let sum = 0;
+          weights.forEach((weight, i) => (sum += weight * (values[at(first + i) * valueChannels + c] as number)));
+          out[(t * heads + h) * valueChannels + c] = sum / total;
+        }
+      }
+    });
+    return out;
+  }
+}
