@@ -44,6 +44,29 @@ describe("a tokenizer", () => {
     );
   });
 
+  test("streams the spaces between words where the tokenizer drops the one before the first", async () => {
+    await withScratch(async (directory) => {
+      const vocab = { "▁a": 0, "▁b": 1, "<0xC3>": 2, "<0xA9>": 3, "<unk>": 4 };
+      const decoders = [
+        { type: "Replace", pattern: { String: "▁" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+        { type: "Strip", content: " ", start: 1, stop: 0 },
+      ];
+      const definition = {
+        added_tokens: [],
+        normalizer: null,
+        pre_tokenizer: null,
+        post_processor: null,
+        decoder: { type: "Sequence", decoders },
+        model: { type: "BPE", vocab, merges: [], unk_token: "<unk>", byte_fallback: true },
+      };
+      await writeFile(join(directory, "tokenizer.json"), JSON.stringify(definition));
+      const parts = streamAll(await loadTokenizer(directory), [0, 1, 1, 2, 3, 0]);
+      expect(parts).toEqual(["a", " b", " b", "", "é", " a", ""]);
+    });
+  });
+
   test("holds a character back until its last byte is there", () => {
     const ids = tokenizer.encode("🜁");
     expect(ids.length).toBeGreaterThan(1);

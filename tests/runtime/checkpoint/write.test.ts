@@ -133,7 +133,10 @@ describe("nothing shows under the final name", () => {
       const ended = new Promise<unknown>((done) => child.on("exit", (code, signal) => done(signal ?? code)));
       await new Promise((ready) => child.stdout.once("data", ready));
       if (end !== "exit") child.kill(end as NodeJS.Signals);
+      // A process that outlives its signal would outlive the test as well.
+      const guard = setTimeout(() => child.kill("SIGKILL"), 3000);
       expect(await ended).toBe(end === "exit" ? 3 : end);
+      clearTimeout(guard);
       expect(await readdir(directory)).toEqual([]);
     });
   });
