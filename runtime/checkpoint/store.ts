@@ -6,6 +6,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
+import { suggest } from "../../grammar/suggest.ts";
 import { type DataType, toFloat32 } from "./data-type.ts";
 import { readJsonObject } from "./json-file.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
@@ -58,8 +59,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const owners = new Map(files.flatMap((file) => [...file.tensors.keys()].map((name) => [name, file] as const)));
   const ownerOf = (name: string): SafetensorsFile => {
     const file = owners.get(name);
-    if (file === undefined) throw failure("checkpoint/unknown-tensor", `\`${path}\` has no tensor \`${name}\``);
-    return file;
+    if (file !== undefined) return file;
+    const near = suggest(name, owners.keys());
+    throw failure("checkpoint/unknown-tensor", `\`${path}\` has no tensor \`${name}\``, {
+      ...(near === null ? {} : { help: `did you mean \`${near}\`?` }),
+    });
   };
   const readTensor = async (name: string): Promise<Uint8Array> => ownerOf(name).read(name);
   const tensors = new Map(files.flatMap(listTensors).map((tensor) => [tensor.name, tensor]));

@@ -29,7 +29,7 @@ export async function writeRaw(
   await writeFile(path, Buffer.concat([prefix, json, data]));
 }
 
-/** Expects one diagnostic, with this code and with all of `parts` in its message or notes. */
+/** Expects one diagnostic, with this code and with all of `parts` in its message, notes or help. */
 export async function expectFailure(action: Promise<unknown>, code: string, ...parts: string[]): Promise<void> {
   const error: unknown = await action.then(
     () => null,
@@ -38,5 +38,6 @@ export async function expectFailure(action: Promise<unknown>, code: string, ...p
   expect(error).toBeInstanceOf(MoeError);
   const [diagnostic] = (error as MoeError).diagnostics;
   expect(diagnostic!.code).toBe(code);
-  for (const part of parts) expect([diagnostic!.message, ...diagnostic!.notes].join("\n")).toContain(part);
+  for (const part of parts)
+    expect([diagnostic!.message, ...diagnostic!.notes, diagnostic!.help].join("\n")).toContain(part);
 }

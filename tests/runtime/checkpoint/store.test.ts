@@ -66,7 +66,12 @@ describe("a checkpoint", () => {
       }),
     );
     expect(gathered).toEqual(whole);
-    await expectFailure(checkpoint.readTensor("nope"), "checkpoint/unknown-tensor", "nope", families);
+    await expectFailure(
+      checkpoint.readTensor("lm_haed.weight"),
+      "checkpoint/unknown-tensor",
+      families,
+      "`lm_head.weight`",
+    );
     await checkpoint.close();
   });
 
