@@ -3,6 +3,7 @@
  * the names in scope. `check` mode reads definitions with symbolic sizes, `build` mode instances with known ones; the
  * rules are the same, and only facts that need a number (a comparison, a loop count) are assumed in `check` mode.
  */
+import type { Expr } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Label } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
@@ -15,7 +16,8 @@ import type { Builder } from "../ops/builder.ts";
 import type { Mismatch } from "../ops/define.ts";
 import type { Scope } from "../resolve/modules.ts";
 import { BUILTIN_NAMES } from "../resolve/modules.ts";
-import type { AxisValue, Instance, Value } from "./value.ts";
+import type { AxisValue, Instance, ParameterInfo, Value } from "./value.ts";
+import { evaluate } from "./expression.ts";
 import { ERROR } from "./value.ts";
 
 export interface Context {
@@ -62,6 +64,7 @@ export function lookupName(env: Env, name: string): Value | null {
     const { item, scope } = binding;
     if (item.kind === "fn") return { kind: "fn", decl: item, scope };
     if (item.kind === "layer") return { kind: "constructor", decl: item, scope, bound: new Map() };
+    if (item.kind === "dim") return evaluateDim(env, name, item.size, scope);
   }
   if (name === TIME) return TIME_AXIS;
   if (name === "none") return { kind: "none" };
@@ -70,7 +73,14 @@ export function lookupName(env: Env, name: string): Value | null {
   return BUILTIN_NAMES.has(name) ? { kind: "builtin", name } : null;
 }
 
-export function parameterNode(env: Env, parameter: { path: string; axes: readonly import("../graph/type.ts").Axis[]; span: Span }): Node {
+/** `dim H = 128`: an axis label and its size. */
+function evaluateDim(env: Env, name: string, size: Expr, scope: Scope): Value {
+  const value = evaluate({ ...env, scope, locals: new Map(), instance: null }, size);
+  const known = value.kind === "number" && !value.float ? Dim.of(value.value) : value.kind === "axis" ? value.size : null;
+  return known === null ? ERROR : { kind: "axis", label: name, size: known, origin: size.span };
+}
+
+export function parameterNode(env: Env, parameter: ParameterInfo): Node {
   return env.ctx.builder.must("param", [], { path: parameter.path, type: { dtype: "f32", axes: parameter.axes } }, parameter.span);
 }
 

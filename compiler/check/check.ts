@@ -1,0 +1,111 @@
+/**
+ * Checks a file without instantiating it: every declaration is read with symbolic sizes, so an axis that does not fit is
+ * found before anyone runs it, for all sizes at once. Each boolean parameter is tried both ways, so both sides of an `if`
+ * are seen. The rules are those of the build itself; nothing is typed twice.
+ */
+import type { FnDecl, LayerDecl, Param } from "../../grammar/ast.ts";
+import type { Diagnostic } from "../../grammar/diagnostic.ts";
+import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { Dim } from "../graph/dim.ts";
+import { declaredAxes } from "../interpret/axes.ts";
+import type { Context, Env } from "../interpret/context.ts";
+import { evaluate } from "../interpret/expression.ts";
+import { runBody } from "../interpret/forward.ts";
+import { constructorOf, instantiate } from "../interpret/instance.ts";
+import type { ConstructorValue, Value } from "../interpret/value.ts";
+import { newContext, tryBuildProgram } from "../model/model.ts";
+import type { Scope, Workspace } from "../resolve/modules.ts";
+import { checkMap } from "./map.ts";
+import { checkTests } from "./tests.ts";
+import { checkUpcycle } from "./upcycle.ts";
+
+/** All problems of a file: syntax, names, types, shapes, maps. Empty when it is fine. */
+export function checkModule(workspace: Workspace, scope: Scope): readonly Diagnostic[] {
+  const bag = new DiagnosticBag();
+  for (const item of scope.module.items) {
+    switch (item.kind) {
+      case "layer": checkLayer(bag, scope, item); break;
+      case "fn": checkFunction(bag, scope, item); break;
+      case "config": {
+        const ctx = newContext("build", bag);
+        const target = scope.lookup(item.model.text);
+        if (target?.item.kind !== "layer") {
+          bag.error("name/unknown", `there is no model \`${item.model.text}\` here`, [{ span: item.model.span, text: "not found" }], "import it, or declare it in this file");
+          break;
+        }
+        const callee = constructorOf(ctx, scope, target.item, item.fields, item.span);
+        const instance = callee.kind === "constructor" ? instantiate(ctx, { ...callee, scope: target.scope }, "", [], item.name.span) : null;
+        if (instance !== null) tryBuildProgram(instance, ctx);
+        break;
+      }
+      case "map": checkMap(bag, scope, item); break;
+      case "upcycle": checkUpcycle(bag, scope, item); break;
+      case "test": checkTests(bag, scope, item); break;
+      case "dim": evaluate({ ctx: newContext("check", bag), scope, locals: new Map(), instance: null, sink: null, calls: [] }, item.size); break;
+      default: item satisfies never;
+    }
+  }
+  const own = workspace.diagnostics.list.filter((d) => d.labels.length === 0 || d.labels[0]!.span.file === scope.file);
+  return dedupe([...own, ...bag.list]);
+}
+
+/** A layer with symbolic sizes, once as declared and once per boolean parameter flipped. */
+function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
+  if (decl.forward === null) return;
+  const flips: (string | null)[] = [null, ...decl.params.filter((p) => p.default?.kind === "bool").map((p) => p.name.text)];
+  for (const flip of flips) {
+    const ctx = newContext("check", bag);
+    const bound = new Map<string, Value>();
+    for (const param of decl.params) {
+      const value = symbolicValue(ctx, scope, param, flip === param.name.text);
+      if (value !== null) bound.set(param.name.text, value);
+    }
+    const callee: ConstructorValue = { kind: "constructor", decl, scope, bound };
+    const instance = instantiate(ctx, callee, "", [], decl.name.span);
+    if (instance !== null) tryBuildProgram(instance, ctx);
+    if (bag.hasErrors) return;
+  }
+}
+
+function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean): Value | null {
+  const name = param.name.text;
+  if (param.type?.text === "router" || param.type?.text === "layer") return { kind: "abstract", role: param.type.text, args: [] };
+  if (param.default === null) return { kind: "axis", label: name, size: Dim.of(name), origin: param.span };
+  if (!flip) return null;
+  const value = evaluate({ ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] }, param.default);
+  return value.kind === "bool" ? { kind: "bool", value: !value.value } : null;
+}
+
+/** A function on symbolic axes: its ports' `..` stand for nothing more. */
+function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
+  const ctx = newContext("check", bag);
+  const locals = new Map<string, Value>();
+  const env: Env = { ctx, scope, locals, instance: null, sink: [], calls: [decl.name.text] };
+  for (const axis of decl.axes) locals.set(axis.text, { kind: "axis", label: axis.text, size: Dim.of(axis.text), origin: axis.span });
+  for (const port of decl.params) {
+    if (port.type?.kind !== "tensor-type") {
+      locals.set(port.name.text, port.default === null ? { kind: "number", value: 1, float: true } : evaluate(env, port.default));
+      continue;
+    }
+    for (const axis of port.type.axes) {
+      if (axis.kind === "axis" && axis.size.kind === "name" && !locals.has(axis.size.name.text) && axis.size.name.text !== "T") {
+        const name = axis.size.name.text;
+        locals.set(name, { kind: "axis", label: name, size: Dim.of(name), origin: axis.span });
+      }
+    }
+    const { axes } = declaredAxes(env, port.type);
+    const dtype = (port.type.dtype?.text ?? "f32") as "f32" | "u32" | "i32" | "bool";
+    locals.set(port.name.text, { kind: "tensor", node: ctx.builder.must("input", [], { name: port.name.text, type: { dtype, axes } }, port.span) });
+  }
+  const values = runBody(env, decl.body);
+  if (values === null && !bag.hasErrors) bag.error("type/no-result", `\`${decl.name.text}\` returns nothing`, [{ span: decl.name.span, text: "declared here" }], "end its body with `return`");
+}
+
+function dedupe(list: readonly Diagnostic[]): readonly Diagnostic[] {
+  const seen = new Set<string>();
+  return list.filter((d) => {
+    const at = d.labels[0]?.span;
+    const key = `${d.code}@${at?.file.path}:${at?.start}:${d.message}`;
+    return !seen.has(key) && seen.add(key) !== undefined;
+  });
+}

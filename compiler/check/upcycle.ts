@@ -1,0 +1,26 @@
+/** Checks an upcycling on small sources: its rules are total and fit, and its contracts hold. */
+import type { UpcycleDecl } from "../../grammar/ast.ts";
+import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { MoeError } from "../../grammar/diagnostic.ts";
+import { suggest } from "../../grammar/index.ts";
+import type { Scope } from "../resolve/modules.ts";
+import { reportContracts, runContracts, tinyUpcycling } from "../upcycle/ensure.ts";
+
+export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl): void {
+  for (const name of [decl.target, ...decl.params.flatMap((p) => (p.source === null ? [] : [p.source.model]))]) {
+    if (scope.lookup(name.text)?.item.kind === "layer") continue;
+    const near = suggest(name.text, scope.names());
+    bag.error("name/unknown", `there is no model \`${name.text}\` here`, [{ span: name.span, text: "not found" }], near === null ? "import it, or declare it in this file" : `did you mean \`${near}\`?`);
+  }
+  if (bag.hasErrors) return;
+  const sources = decl.params.filter((p) => p.source !== null);
+  // Four models for a list of sources: the smallest number that tells indices apart and divides by two.
+  const count = sources.some((p) => p.source!.count !== null) ? sources.length + 3 : sources.length;
+  try {
+    if (decl.ensures.length === 0) tinyUpcycling(decl, scope, count, new Map());
+    else reportContracts(bag, decl, runContracts(decl, scope, count, new Map()));
+  } catch (error) {
+    if (!(error instanceof MoeError)) throw error;
+    for (const d of error.diagnostics) bag.add(d);
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * Paths such as `blocks[l].ffn.experts[n].gate.w` against the tree of a model. Brackets bind index variables: one result
+ * per value. Maps and upcyclings name parameters in this one way.
+ */
+import type { Expr } from "../../grammar/ast.ts";
+import { suggest } from "../../grammar/index.ts";
+import type { Env } from "../interpret/context.ts";
+import type { Instance, ParameterInfo } from "../interpret/value.ts";
+
+interface FoundBase {
+  /** Index variables that the path bound. */
+  readonly indices: ReadonlyMap<string, number>;
+  /** Bank axes that an index fixed, by label. */
+  readonly banks: ReadonlyMap<string, number>;
+  /** Value of `#` by template path. */
+  readonly layers: ReadonlyMap<string, number>;
+}
+
+export type Found =
+  | (FoundBase & { readonly kind: "layer"; readonly instance: Instance; readonly path: string })
+  | (FoundBase & { readonly kind: "parameter"; readonly parameter: ParameterInfo; readonly path: string });
+
+/** Where a search starts: what was bound on the way to `instance`. */
+export interface Start {
+  readonly indices: ReadonlyMap<string, number>;
+  readonly layers: ReadonlyMap<string, number>;
+}
+
+/** Everything that a path means below an instance; reports names that do not exist. */
+export function resolvePath(env: Env, instance: Instance, path: Expr, start: Start): readonly Found[] {
+  const steps = pathSteps(path);
+  if (steps === null) {
+    env.ctx.bag.error("map/bad-path", "a path is names with indices, such as `blocks[l].attn.q.w`", [{ span: path.span, text: "not a path" }]);
+    return [];
+  }
+  let found: Found[] = [{ kind: "layer", instance, path: concrete(instance.path, start.layers), indices: new Map(), banks: new Map(), layers: new Map(start.layers) }];
+  for (const step of steps) found = found.flatMap((f) => takeStep(env, f, step, start.indices));
+  return found;
+}
+
+interface Step {
+  readonly name: string;
+  readonly index: Expr | null;
+  readonly span: Expr["span"];
+}
+
+function pathSteps(path: Expr): Step[] | null {
+  switch (path.kind) {
+    case "name": return [{ name: path.name.text, index: null, span: path.span }];
+    case "member": {
+      const before = pathSteps(path.object);
+      return before === null ? null : [...before, { name: path.name.text, index: null, span: path.name.span }];
+    }
+    case "bracket": {
+      const before = pathSteps(path.object);
+      const last = before?.pop();
+      const [index] = path.items;
+      return before == null || last === undefined || index === undefined || path.items.length > 1 ? null : [...before, { ...last, index }];
+    }
+    default: return null;
+  }
+}
+
+function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, number>): Found[] {
+  const members = from.kind === "layer" ? from.instance.members : new Map<string, never>();
+  const member = from.kind === "layer" ? from.instance.members.get(step.name) : undefined;
+  if (member === undefined || member.kind === "value") {
+    const near = suggest(step.name, [...members.keys()]);
+    env.ctx.bag.error("map/no-member", `there is no \`${step.name}\` in \`${from.path || "the model"}\``, [{ span: step.span, text: "not a member" }], near === null ? (members.size > 0 ? `it has ${[...members.keys()].join(", ")}` : null) : `did you mean \`${near}\`?`);
+    return [];
+  }
+  if (member.kind === "absent") return [];
+  if (member.kind === "parameter") return [{ ...from, kind: "parameter", parameter: member.parameter, path: concrete(member.parameter.path, from.layers) }];
+  if (member.kind === "layer") {
+    const { instance } = member;
+    const bank = instance.banks.length > (from.kind === "layer" ? from.instance.banks.length : 0) ? instance.banks.at(-1)! : null;
+    const base = { kind: "layer" as const, instance, path: concrete(instance.path, from.layers), indices: from.indices, banks: from.banks, layers: from.layers };
+    if (step.index === null) return [base];
+    if (bank === null) {
+      env.ctx.bag.error("map/bad-path", `\`${step.name}\` is one layer and takes no index`, [{ span: step.span, text: "indexed here" }]);
+      return [];
+    }
+    return indexValues(env, step, bank.size.value ?? 0, outer, from.indices).map(({ value, bound }) => ({
+      ...base, banks: new Map([...base.banks, [bank.name, value]]), indices: new Map([...base.indices, ...bound]),
+    }));
+  }
+  const { template, count } = member;
+  if (step.index === null) {
+    env.ctx.bag.error("map/bad-path", `\`${step.name}\` is a list of layers and needs an index`, [{ span: step.span, text: "not indexed" }], `write \`${step.name}[l]\``);
+    return [];
+  }
+  return indexValues(env, step, count.size.value ?? 0, outer, from.indices).map(({ value, bound }) => {
+    const layers = new Map([...from.layers, [template.path, value]]);
+    return { kind: "layer", instance: template, path: concrete(template.path, layers), indices: new Map([...from.indices, ...bound]), banks: from.banks, layers };
+  });
+}
+
+/** A number or a bound variable gives one value; a new variable runs over all. */
+function indexValues(env: Env, step: Step, count: number, outer: ReadonlyMap<string, number>, bound: ReadonlyMap<string, number>): { value: number; bound: [string, number][] }[] {
+  const { index } = step;
+  if (index?.kind === "number") {
+    if (index.value < count) return [{ value: index.value, bound: [] }];
+    env.ctx.bag.error("map/index-range", `\`${step.name}\` has ${count} elements`, [{ span: index.span, text: `there is no ${index.value}` }]);
+    return [];
+  }
+  if (index?.kind !== "name") {
+    env.ctx.bag.error("map/bad-path", "an index is a number or a variable", [{ span: step.span, text: "indexed here" }]);
+    return [];
+  }
+  const name = index.name.text;
+  const known = bound.get(name) ?? outer.get(name);
+  if (known !== undefined) return known < count ? [{ value: known, bound: [] }] : [];
+  return Array.from({ length: count }, (_, value) => ({ value, bound: [[name, value]] }));
+}
+
+/** The path with `#` replaced by the layers that were chosen. */
+export function concrete(path: string, layers: ReadonlyMap<string, number>): string {
+  let text = path;
+  // Outer templates first: their paths are prefixes of the inner ones.
+  for (const [template, value] of [...layers].sort((a, b) => a[0].length - b[0].length)) {
+    if (path.startsWith(template)) {
+      const at = template.length - 2;
+      const shift = text.length - path.length;
+      text = `${text.slice(0, at + shift)}${value}${text.slice(at + shift + 1)}`;
+    }
+  }
+  return text;
+}

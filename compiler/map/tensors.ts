@@ -1,0 +1,204 @@
+/**
+ * The rules of a map, expanded over a model: which tensor of a checkpoint holds which elements of which parameter. Every
+ * correspondence is a strided view, so one description serves import, export and streaming, whatever the layout.
+ */
+import type { AxisExpr, Expr, MapRule } from "../../grammar/ast.ts";
+import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import type { Span } from "../../grammar/span.ts";
+import { evaluate } from "../interpret/expression.ts";
+import type { Env } from "../interpret/context.ts";
+import type { Instance, ParameterInfo } from "../interpret/value.ts";
+import type { Model } from "../model/model.ts";
+import { newContext } from "../model/model.ts";
+import type { MapBinding } from "./config.ts";
+import { resolvePath } from "./path.ts";
+
+/** One tensor of a checkpoint and the parameters in it. */
+export interface TensorEntry {
+  readonly tensor: string;
+  readonly shape: readonly number[];
+  readonly pieces: readonly Piece[];
+  readonly span: Span;
+}
+
+/** A contiguous run of a parameter's elements, read from a tensor with strides. All counts are elements. */
+export interface Piece {
+  readonly path: string;
+  /** Where the run starts in the parameter; it is row-major over `sizes`. */
+  readonly target: number;
+  readonly sizes: readonly number[];
+  /** Where element 0 lies in the tensor, and the step along each of `sizes`. */
+  readonly source: number;
+  readonly strides: readonly number[];
+}
+
+export interface TensorMap {
+  readonly entries: readonly TensorEntry[];
+  /** Names that may be there and are not read. */
+  readonly ignored: (name: string) => boolean;
+}
+
+/** Expands a map over a model. `present` are the names in a checkpoint, to choose among `either` layouts; null when writing. */
+export function expandMap(map: MapBinding, model: Model, present: ReadonlySet<string> | null, bag: DiagnosticBag): TensorMap {
+  const ctx = newContext("build", bag);
+  const env: Env = { ctx, scope: map.scope, locals: new Map(model.args), instance: null, sink: null, calls: [] };
+  const ignored: RegExp[] = [];
+  const entries = expandRules(map.item.rules, { env, instance: model.instance, pattern: "", indices: new Map(), banks: new Map(), present, ignored, layers: new Map() });
+  return { entries, ignored: (name) => ignored.some((r) => r.test(name)) };
+}
+
+interface Place {
+  readonly env: Env;
+  readonly instance: Instance;
+  readonly pattern: string;
+  /** Index variables by name. */
+  readonly indices: ReadonlyMap<string, number>;
+  /** Fixed bank axes by label. */
+  readonly banks: ReadonlyMap<string, number>;
+  /** Value of `#` for each stack passed through, by its template's path. */
+  readonly layers: ReadonlyMap<string, number>;
+  readonly present: ReadonlySet<string> | null;
+  readonly ignored: RegExp[];
+}
+
+function expandRules(rules: readonly MapRule[], place: Place): TensorEntry[] {
+  return rules.flatMap((rule) => expandRule(rule, place));
+}
+
+function expandRule(rule: MapRule, place: Place): TensorEntry[] {
+  switch (rule.kind) {
+    case "ignore": {
+      const text = join(place.pattern, substitute(rule.pattern.value, place.indices));
+      place.ignored.push(new RegExp(`^${text.split(/\{\w+\}|\*/).map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&")).join("[^.]+")}$`));
+      return [];
+    }
+    case "either": {
+      const all = rule.alternatives.map((rules) => expandRules(rules, place));
+      if (place.present === null) return all[0] ?? [];
+      const share = all.map((entries) => entries.filter((e) => place.present!.has(e.tensor)).length / Math.max(1, entries.length));
+      return all[share.indexOf(Math.max(...share))] ?? [];
+    }
+    case "pair": {
+      if (rule.condition !== null) {
+        const condition = evaluate(place.env, rule.condition);
+        if (condition.kind !== "bool" || !condition.value) return [];
+      }
+      return rule.rules === null ? expandPair(rule, place) : expandScope(rule, rule.rules, place);
+    }
+  }
+}
+
+type Pair = Extract<MapRule, { kind: "pair" }>;
+
+/** `blocks[l] <-> "model.layers.{l}" { ... }`: the rules inside, for every index. */
+function expandScope(rule: Pair, rules: readonly MapRule[], place: Place): TensorEntry[] {
+  const [left] = rule.left;
+  if (left === undefined) return [];
+  return resolvePath(place.env, place.instance, left, place).flatMap((found) => {
+    if (found.kind !== "layer") {
+      place.env.ctx.bag.error("map/not-a-layer", "rules in braces belong to a layer", [{ span: left.span, text: "this is a parameter" }]);
+      return [];
+    }
+    const indices = new Map([...place.indices, ...found.indices]);
+    return expandRules(rules, {
+      ...place, instance: found.instance, indices,
+      banks: new Map([...place.banks, ...found.banks]), layers: new Map([...place.layers, ...found.layers]),
+      pattern: join(place.pattern, substitute(rule.pattern.value, indices)),
+    });
+  });
+}
+
+function expandPair(rule: Pair, place: Place): TensorEntry[] {
+  const lists = rule.left.map((left) => resolvePath(place.env, place.instance, left, place));
+  const [first] = lists;
+  if (first === undefined) return [];
+  return first.flatMap((_, i): TensorEntry[] => {
+    const targets = lists.map((list) => list[i]);
+    const parameters: { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[] = [];
+    for (const target of targets) {
+      if (target?.kind !== "parameter") {
+        place.env.ctx.bag.error("map/not-a-parameter", "a tensor belongs to a parameter", [{ span: rule.left[0]!.span, text: "this is a layer" }], "name its parameter, e.g. `head.w`, or put rules in braces");
+        return [];
+      }
+      parameters.push({ parameter: target.parameter, path: target.path, banks: new Map([...place.banks, ...target.banks]) });
+    }
+    const indices = new Map([...place.indices, ...first[i]!.indices]);
+    const tensor = join(place.pattern, substitute(rule.pattern.value, indices));
+    return tensorEntry(rule, tensor, parameters, place.env) ?? [];
+  });
+}
+
+interface Factor {
+  readonly label: string | null;
+  readonly size: number;
+}
+
+function tensorEntry(rule: Pair, tensor: string, parameters: readonly { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[], env: Env): TensorEntry[] | null {
+  const { parameter, banks } = parameters[0]!;
+  const free = parameter.axes.filter((a) => !banks.has(a.name));
+  const dims: readonly (readonly Factor[])[] = rule.layout === null
+    ? free.map((a) => [{ label: a.name, size: a.size.value ?? 0 }])
+    : rule.layout.map((axis) => layoutFactors(axis, env));
+  const shape = dims.map((factors) => factors.reduce((n, f) => n * f.size, 1));
+  const factors = dims.flat();
+  const strides = factors.map((_, i) => factors.slice(i + 1).reduce((n, f) => n * f.size, 1));
+  const joined = factors.findIndex((f) => f.label === null);
+  if (parameters.length > 1 && factors[joined]?.size !== parameters.length) {
+    env.ctx.bag.error("map/concat", `${parameters.length} parameters share this tensor, so its layout needs a factor ${parameters.length}`, [{ span: rule.span, text: "in this rule" }], `write \`as [..., ${parameters.length}*F, ...]\``);
+    return null;
+  }
+  const pieces: Piece[] = [];
+  for (const [part, p] of parameters.entries()) {
+    const axes = p.parameter.axes.filter((a) => !p.banks.has(a.name));
+    const taken = new Set<number>();
+    const steps: number[] = [];
+    for (const axis of axes) {
+      const at = [(f: Factor) => f.label === axis.name, (f: Factor) => f.label === axis.name.replace(/'+$/, "")]
+        .map((test) => factors.findIndex((f, i) => !taken.has(i) && test(f))).find((i) => i >= 0);
+      if (at === undefined || factors[at]!.size !== axis.size.value) {
+        env.ctx.bag.error("map/layout", `the layout of \`${tensor}\` does not have the parameter's axis \`${axis.name}\` of ${axis.size.key}`, [{ span: rule.span, text: "in this rule" }, { span: p.parameter.span, text: `the parameter has [${axes.map((a) => `${a.name}=${a.size.key}`).join(", ")}]` }]);
+        return null;
+      }
+      taken.add(at);
+      steps.push(strides[at]!);
+    }
+    const unused = factors.findIndex((f, i) => !taken.has(i) && i !== joined && f.size !== 1);
+    if (unused >= 0) {
+      env.ctx.bag.error("map/layout", `the layout of \`${tensor}\` has an axis \`${factors[unused]!.label}\` that the parameter does not have`, [{ span: rule.span, text: "in this rule" }]);
+      return null;
+    }
+    let target = 0;
+    const all = p.parameter.axes;
+    for (const [i, axis] of all.entries()) {
+      const index = p.banks.get(axis.name);
+      if (index !== undefined) target += index * all.slice(i + 1).reduce((n, a) => n * (a.size.value ?? 0), 1);
+    }
+    pieces.push({ path: p.path, target, sizes: axes.map((a) => a.size.value ?? 0), source: joined >= 0 ? part * strides[joined]! : 0, strides: steps });
+  }
+  return [{ tensor, shape, pieces, span: rule.span }];
+}
+
+/** `G*R*C` as factors, numbers without a label. */
+function layoutFactors(axis: AxisExpr, env: Env): readonly Factor[] {
+  return axis.kind === "rest" ? [] : factorsOf(axis.size, env);
+}
+
+function factorsOf(expr: Expr, env: Env): readonly Factor[] {
+  if (expr.kind === "binary" && expr.op === "*") return [...factorsOf(expr.left, env), ...factorsOf(expr.right, env)];
+  const value = evaluate(env, expr);
+  if (expr.kind === "number") return [{ label: null, size: expr.value }];
+  const size = value.kind === "axis" ? value.size.value : null;
+  if (size === null) {
+    if (value.kind !== "error") env.ctx.bag.error("map/layout", "a layout is made of the model's sizes", [{ span: expr.span, text: "not a size" }]);
+    return [];
+  }
+  return [{ label: expr.kind === "name" ? expr.name.text : null, size }];
+}
+
+function join(a: string, b: string): string {
+  return a === "" || b === "" ? a + b : `${a}.${b}`;
+}
+
+function substitute(pattern: string, indices: ReadonlyMap<string, number>): string {
+  return pattern.replace(/\{(\w+)\}/g, (whole, name: string) => String(indices.get(name) ?? whole));
+}

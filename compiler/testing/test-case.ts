@@ -1,0 +1,173 @@
+/**
+ * `test` blocks: a subject with its sizes, parameters and inputs set from literals, and expectations. Preparing one finds
+ * every mistake in it; running it is one evaluation of its program, on the oracle or on a GPU, and a look at the results.
+ */
+import type { Expr, TestDecl, TestStatement } from "../../grammar/ast.ts";
+import { suggest } from "../../grammar/index.ts";
+import type { Span } from "../../grammar/span.ts";
+import { Dim } from "../graph/dim.ts";
+import type { Program } from "../graph/node.ts";
+import type { Axis, DType, TensorType } from "../graph/type.ts";
+import { TIME } from "../graph/type.ts";
+import { evaluate } from "../interpret/expression.ts";
+import type { Context, Env } from "../interpret/context.ts";
+import { report } from "../interpret/context.ts";
+import { instantiate } from "../interpret/instance.ts";
+import type { Instance } from "../interpret/value.ts";
+import { listParameters, tryBuildProgram } from "../model/model.ts";
+import type { Value as ArrayValue } from "../ops/define.ts";
+import type { Scope } from "../resolve/modules.ts";
+
+export interface TestCase {
+  readonly title: string;
+  readonly span: Span;
+  readonly program: Program;
+  readonly inputs: Readonly<Record<string, ArrayValue>>;
+  readonly parameters: ReadonlyMap<string, ArrayValue>;
+  /** Number of tokens. */
+  readonly tokens: number;
+  readonly expectations: readonly { readonly value: Expr; readonly span: Span }[];
+}
+
+/** A literal: nested lists of numbers, all of one shape. */
+export interface Literal {
+  readonly shape: readonly number[];
+  readonly data: Float64Array;
+}
+
+/** Null after reporting into the context what is wrong. */
+export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCase | null {
+  const env: Env = { ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] };
+  const subject = evaluate(env, decl.subject);
+  if (subject.kind !== "constructor") {
+    if (subject.kind !== "error") report(env, "type/not-a-layer", "a test is for a layer, router or model with its sizes", decl.subject.span, "not a layer");
+    return null;
+  }
+  const instance = instantiate(ctx, subject, "", [], decl.subject.span);
+  if (instance === null) return null;
+  const sets = decl.statements.filter((s): s is Extract<TestStatement, { kind: "set" }> => s.kind === "set");
+  const literals = new Map<string, { readonly literal: Literal; readonly span: Span }>();
+  for (const set of sets) {
+    const literal = readLiteral(env, set.value);
+    if (literal === null) return null;
+    literals.set(pathText(set.path), { literal, span: set.span });
+  }
+  const inputs = inputValues(env, instance, literals);
+  if (inputs === null) return null;
+  const parameters = parameterValues(env, instance, literals, decl.span);
+  if (parameters === null) return null;
+  const program = tryBuildProgram(instance, ctx, inputs.types);
+  if (program === null || ctx.bag.hasErrors) return null;
+  const expectations = decl.statements.filter((s): s is Extract<TestStatement, { kind: "expect" }> => s.kind === "expect");
+  return { title: decl.title, span: decl.span, program, inputs: inputs.values, parameters, tokens: inputs.tokens, expectations };
+}
+
+export function pathText(path: Expr): string {
+  if (path.kind === "name") return path.name.text;
+  if (path.kind === "member") return `${pathText(path.object)}.${path.name.text}`;
+  return "";
+}
+
+export function readLiteral(env: Env, expr: Expr): Literal | null {
+  if (expr.kind === "list") {
+    const items = expr.items.map((item) => readLiteral(env, item));
+    const [first] = items;
+    if (items.includes(null)) return null;
+    if (first === undefined) return { shape: [0], data: new Float64Array(0) };
+    if (items.some((i) => String(i!.shape) !== String(first!.shape))) {
+      report(env, "type/ragged-literal", "all rows of a literal have the same shape", expr.span, "rows differ");
+      return null;
+    }
+    return { shape: [items.length, ...first!.shape], data: Float64Array.from(items.flatMap((i) => [...i!.data])) };
+  }
+  const value = evaluate(env, expr);
+  if (value.kind === "number") return { shape: [], data: Float64Array.of(value.value) };
+  if (value.kind === "axis" && value.size.value !== null) return { shape: [], data: Float64Array.of(value.size.value) };
+  if (value.kind !== "error") report(env, "type/not-a-literal", "a test sets numbers or nested lists of them", expr.span, "not a number");
+  return null;
+}
+
+interface Inputs {
+  readonly values: Readonly<Record<string, ArrayValue>>;
+  readonly types: ReadonlyMap<string, TensorType>;
+  readonly tokens: number;
+}
+
+/** Axes of an input come from its declaration; what `..` stands for is one time axis. */
+function inputValues(env: Env, instance: Instance, literals: ReadonlyMap<string, { literal: Literal; span: Span }>): Inputs | null {
+  const values: Record<string, ArrayValue> = {};
+  const types = new Map<string, TensorType>();
+  let tokens: number | null = null;
+  for (const port of instance.decl.forward?.params ?? []) {
+    const given = literals.get(port.name.text);
+    if (given === undefined) {
+      report(env, "type/missing-argument", `the test does not set the input \`${port.name.text}\``, env.instance?.span ?? port.span, "declared here", `write \`${port.name.text} = [...]\``);
+      return null;
+    }
+    const { shape, data } = given.literal;
+    const declared = port.type?.kind === "tensor-type" ? port.type.axes.filter((a) => a.kind === "axis") : [];
+    const inner: Env = { ...env, instance, locals: new Map(instance.args) };
+    const known = declared.flatMap((a): Axis[] => {
+      const name = a.size.kind === "name" ? a.size.name.text : "";
+      const value = name === TIME ? null : evaluateAxes(inner, a.size);
+      return name === TIME ? [timeAxis()] : (value ?? []);
+    });
+    const lead = shape.length - known.length;
+    const axes = lead === 1 ? [timeAxis(), ...known] : known;
+    if (lead < 0 || lead > 1) {
+      report(env, "shape/literal-rank", `\`${port.name.text}\` has ${known.length} axes and is given ${shape.length}`, given.span, "set here", null, [{ span: port.span, text: "declared here" }]);
+      return null;
+    }
+    for (const [i, axis] of axes.entries()) {
+      const size = axis.name === TIME ? (tokens ??= shape[i]!) : axis.size.value;
+      if (size !== shape[i]) {
+        report(env, "shape/axis-mismatch", `axis \`${axis.name}\` of \`${port.name.text}\` is ${size}, and the literal has ${shape[i]}`, given.span, "set here");
+        return null;
+      }
+    }
+    const dtype = (port.type?.kind === "tensor-type" ? (port.type.dtype?.text ?? "f32") : "f32") as DType;
+    types.set(port.name.text, { dtype, axes });
+    values[port.name.text] = { axes: axes.map((a, i) => ({ name: a.name, size: shape[i]! })), data };
+  }
+  return { values, types, tokens: tokens ?? 1 };
+}
+
+function evaluateAxes(env: Env, expr: Expr): Axis[] | null {
+  const value = evaluate(env, expr);
+  const list = value.kind === "list" ? value.items : [value];
+  const name = expr.kind === "name" ? expr.name.text : "axis";
+  return list.every((v) => v.kind === "axis") ? list.map((v) => ({ name: v.kind === "axis" ? (v.label ?? name) : name, size: v.kind === "axis" ? v.size : Dim.of(0), origin: null })) : null;
+}
+
+function timeAxis(): Axis {
+  return { name: TIME, size: Dim.of(TIME), origin: null };
+}
+
+function parameterValues(env: Env, instance: Instance, literals: ReadonlyMap<string, { literal: Literal; span: Span }>, span: Span): ReadonlyMap<string, ArrayValue> | null {
+  const values = new Map<string, ArrayValue>();
+  const parameters = listParameters(instance);
+  const ports = new Set(instance.decl.forward?.params.map((p) => p.name.text));
+  for (const parameter of parameters) {
+    const given = literals.get(parameter.path);
+    const shape = parameter.axes.map((a) => a.size);
+    const count = shape.reduce((a, b) => a * b, 1);
+    if (given === undefined) {
+      const fill = parameter.init.kind === "ones" ? 1 : parameter.init.kind === "zeros" ? 0 : null;
+      if (fill === null) {
+        report(env, "type/missing-argument", `the test does not set the parameter \`${parameter.path}\``, span, "in this test", `write \`${parameter.path} = [...]\` with shape [${shape.join(", ")}]`, [{ span: parameter.span, text: "declared here" }]);
+        return null;
+      }
+      values.set(parameter.path, { axes: parameter.axes, data: new Float64Array(count).fill(fill) });
+    } else if (String(given.literal.shape) !== String(shape)) {
+      report(env, "shape/axis-mismatch", `\`${parameter.path}\` has shape [${shape.join(", ")}] and is given [${given.literal.shape.join(", ")}]`, given.span, "set here", null, [{ span: parameter.span, text: "declared here" }]);
+      return null;
+    } else values.set(parameter.path, { axes: parameter.axes, data: given.literal.data });
+  }
+  for (const [path, { span: at }] of literals) {
+    if (ports.has(path) || values.has(path)) continue;
+    const near = suggest(path, [...ports, ...values.keys()]);
+    report(env, "name/unknown", `the subject has no parameter or input \`${path}\``, at, "set here", near === null ? `it has ${[...ports, ...values.keys()].join(", ")}` : `did you mean \`${near}\`?`);
+    return null;
+  }
+  return values;
+}

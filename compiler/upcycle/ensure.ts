@@ -1,0 +1,133 @@
+/**
+ * Contracts of upcyclings. `ensures A => B` is evaluated on a small random instance through the oracle, before any real
+ * byte is read: `identical(src)` makes all sources of a list the same, `close(self, src[0], tol: t)` compares logits.
+ */
+import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
+import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import type { Value } from "../interpret/value.ts";
+import { fillInit } from "../model/init.ts";
+import { buildProgram, type Model } from "../model/model.ts";
+import { tinyModel } from "../model/tiny.ts";
+import type { Value as ArrayValue } from "../ops/define.ts";
+import { evaluateProgram } from "../reference/interpret.ts";
+import type { Scope } from "../resolve/modules.ts";
+import { expandUpcycle, type Upcycling } from "./expand.ts";
+
+export interface ContractResult {
+  readonly text: string;
+  /** Null when it holds; otherwise what was found. */
+  readonly failure: string | null;
+}
+
+type Weights = ReadonlyMap<string, Float64Array>;
+
+const TOKENS = 5;
+
+/** Expands an upcycling over small sources; null when no small instance can be made. */
+export function tinyUpcycling(decl: UpcycleDecl, scope: Scope, sourceCount: number, options: ReadonlyMap<string, Value>): Upcycling | null {
+  const sources: Model[] = [];
+  const params = decl.params.filter((p) => p.source !== null);
+  for (const param of params) {
+    const found = scope.lookup(param.source!.model.text);
+    if (found?.item.kind !== "layer") return null;
+    const model = tinyModel(found.item, found.scope, new Map());
+    if (model === null) return null;
+    const count = param.source!.count === null ? 1 : sourceCount - (params.length - 1);
+    for (let i = 0; i < count; i++) sources.push(model);
+  }
+  return expandUpcycle(decl, scope, sources, options);
+}
+
+/** Evaluates every contract. */
+export function runContracts(decl: UpcycleDecl, scope: Scope, sourceCount: number, options: ReadonlyMap<string, Value>): readonly ContractResult[] {
+  const tiny = decl.ensures.length === 0 ? null : tinyUpcycling(decl, scope, sourceCount, options);
+  return decl.ensures.map((expr) => {
+    const text = expr.span.file.text.slice(expr.span.start, expr.span.end);
+    return { text, failure: tiny === null ? "no small instance satisfies the declaration's constraints" : evaluateContract(tiny, expr) };
+  });
+}
+
+/** Reports contracts that do not hold. */
+export function reportContracts(bag: DiagnosticBag, decl: UpcycleDecl, results: readonly ContractResult[]): void {
+  results.forEach((result, i) => {
+    if (result.failure !== null) {
+      bag.error("upcycle/contract", `\`${result.text}\` does not hold: ${result.failure}`, [{ span: decl.ensures[i]!.span, text: "evaluated on a small random instance" }], "mend the rules above, or state what is really preserved");
+    }
+  });
+}
+
+function evaluateContract(tiny: Upcycling, expr: Expr): string | null {
+  const identical = new Set<string>();
+  let claim = expr;
+  while (claim.kind === "binary" && claim.op === "=>") {
+    for (const name of identicalSources(claim.left)) identical.add(name);
+    claim = claim.right;
+  }
+  if (claim.kind !== "call" || claim.callee.kind !== "name" || claim.callee.name.text !== "close") return "a contract ends in `close(a, b, tol: t)`";
+  const weights = sourceWeights(tiny, identical);
+  const target = applyAssignments(tiny, weights);
+  const [a, b] = claim.args.filter((arg) => arg.name === null).map((arg) => logitsOf(arg.value, tiny, weights, target));
+  const tol = claim.args.find((arg) => arg.name?.text === "tol")?.value;
+  const tolerance = tol?.kind === "number" ? tol.value : 1e-5;
+  if (a == null || b == null) return "`close` compares `self` and sources";
+  let worst = 0;
+  a.data.forEach((x, i) => (worst = Math.max(worst, Math.abs(x - b.data[i]!))));
+  return worst <= tolerance ? null : `the logits differ by ${worst.toExponential(2)}, allowed are ${tolerance}`;
+}
+
+function identicalSources(expr: Expr): readonly string[] {
+  if (expr.kind === "binary" && expr.op === "and") return [...identicalSources(expr.left), ...identicalSources(expr.right)];
+  const isCall = expr.kind === "call" && expr.callee.kind === "name" && expr.callee.name.text === "identical";
+  return isCall ? expr.args.flatMap((a) => (a.value.kind === "name" ? [a.value.name.text] : [])) : [];
+}
+
+function sourceWeights(tiny: Upcycling, identical: ReadonlySet<string>): readonly Weights[] {
+  return tiny.sources.map((model, i) => {
+    const list = [...tiny.sourceIndex].find(([, indices]) => indices.includes(i));
+    const seed = list !== undefined && identical.has(list[0]) ? list[1][0]! : i;
+    return new Map(model.parameters.map((p) => {
+      const data = new Float64Array(p.axes.reduce((n, a) => n * a.size, 1));
+      fillInit({ kind: "normal", std: 0.3, seed: seed + 1 }, p.path, 0, data);
+      return [p.path, data];
+    }));
+  });
+}
+
+/** Runs the assignments in float64: the meaning that an executor streams. */
+export function applyAssignments(upcycling: Upcycling, sources: readonly Weights[]): Weights {
+  const target = new Map(upcycling.target.parameters.map((p) => [p.path, new Float64Array(p.axes.reduce((n, a) => n * a.size, 1))]));
+  for (const { path, start, length, recipe } of upcycling.assignments) {
+    const out = target.get(path)!.subarray(start, start + length);
+    if (recipe.kind === "init") fillInit(recipe.init, path, start, out);
+    else {
+      for (const term of recipe.terms) {
+        const from = sources[term.source]!.get(term.path)!;
+        for (let i = 0; i < length; i++) out[i] = out[i]! + term.weight * from[term.start + i]!;
+      }
+    }
+  }
+  return target;
+}
+
+function logitsOf(expr: Expr, tiny: Upcycling, weights: readonly Weights[], target: Weights): ArrayValue | null {
+  if (expr.kind === "name" && expr.name.text === "self") return runModel(tiny.target, target);
+  const name = expr.kind === "bracket" && expr.object.kind === "name" ? expr.object.name.text : expr.kind === "name" ? expr.name.text : null;
+  const index = expr.kind === "bracket" && expr.items[0]?.kind === "number" ? expr.items[0].value : 0;
+  const model = name === null ? undefined : tiny.sourceIndex.get(name)?.[index];
+  return model === undefined ? null : runModel(tiny.sources[model]!, weights[model]!);
+}
+
+function runModel(model: Model, weights: Weights): ArrayValue | null {
+  const program = buildProgram(model.instance);
+  const [ids] = program.main.inputs;
+  const [out] = program.main.outputs;
+  if (ids === undefined || out === undefined) return null;
+  const data = Float64Array.from({ length: TOKENS }, (_, i) => (i * 5 + 1) % 7);
+  const axes = new Map(model.parameters.map((p) => [p.path, p.axes]));
+  const results = evaluateProgram(program, {
+    inputs: { [ids.attrs.name]: { axes: [{ name: "T", size: TOKENS }], data } },
+    params: (path) => ({ axes: axes.get(path)!, data: weights.get(path)! }),
+    sizes: { T: TOKENS },
+  });
+  return results[out.name] ?? null;
+}

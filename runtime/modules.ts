@@ -1,0 +1,62 @@
+/**
+ * Where `.moe` text comes from on a machine with files: the standard library, found by walking its folder, and imports
+ * relative to the importing file.
+ */
+import { readdirSync, readFileSync, existsSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { ModuleLoader } from "../compiler/index.ts";
+import { Workspace } from "../compiler/index.ts";
+import { failure } from "../grammar/diagnostic.ts";
+import type { SourceFile } from "../grammar/span.ts";
+
+/** The folder of the standard library: beside the sources, or one up from the built package. */
+export function standardLibraryFolder(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const found = [join(here, "..", "stdlib"), join(here, "..", "..", "stdlib")].find((p) => existsSync(p));
+  if (found === undefined) throw new Error("the standard library's folder is missing from this installation");
+  return found;
+}
+
+let standard: readonly SourceFile[] | null = null;
+
+/** Every `.moe` file of the standard library, in a stable order. */
+export function standardLibrary(): readonly SourceFile[] {
+  if (standard !== null) return standard;
+  const root = standardLibraryFolder();
+  const paths = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((p) => p.endsWith(".moe")).sort();
+  standard = paths.map((path) => ({ path: `std/${path.replaceAll("\\", "/")}`, text: readFileSync(join(root, path), "utf8") }));
+  return standard;
+}
+
+/** Reads one file; a missing one is a clear error. */
+export function readSource(path: string): SourceFile {
+  try {
+    return { path: shorten(path), text: readFileSync(path, "utf8") };
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    throw failure("cli/no-file", `cannot read ${path}: ${code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String(code)}`, { help: "check the path" });
+  }
+}
+
+export const fileLoader: ModuleLoader = {
+  get std() {
+    return standardLibrary();
+  },
+  load(specifier, from) {
+    if (!specifier.startsWith(".") && !specifier.startsWith("/")) return null;
+    const path = resolve(dirname(resolve(from.path)), specifier);
+    const file = [path, `${path}.moe`].find((p) => existsSync(p));
+    return file === undefined ? null : readSource(file);
+  },
+};
+
+/** A workspace over the files of this machine. */
+export function openWorkspace(): Workspace {
+  return new Workspace(fileLoader);
+}
+
+function shorten(path: string): string {
+  const short = relative(process.cwd(), resolve(path));
+  return short.startsWith("..") || short === "" ? path : short;
+}
