@@ -1,0 +1,43 @@
+/** Reads config.json for a map: the parsed object, its text for messages, and which numbers were written as floats. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { ConfigFile, Json } from "../compiler/index.ts";
+import { failure } from "../grammar/diagnostic.ts";
+
+/** The `config.json` of a checkpoint folder. Throws `checkpoint/no-config` and `checkpoint/bad-json`. */
+export function readConfigFile(folder: string): ConfigFile {
+  const path = join(folder, "config.json");
+  if (!existsSync(path)) throw failure("checkpoint/no-config", `${folder} has no config.json`, { help: "give the folder that a model was saved to" });
+  return parseConfig(path, readFileSync(path, "utf8"));
+}
+
+export function parseConfig(path: string, text: string): ConfigFile {
+  const floats = new Set<string>();
+  try {
+    const json = JSON.parse(text) as Json;
+    if (json === null || typeof json !== "object" || Array.isArray(json)) throw new SyntaxError("not an object");
+    markFloats(text, json, floats);
+    return { file: { path, text }, json: json as Readonly<Record<string, Json>>, floats };
+  } catch (cause) {
+    throw failure("checkpoint/bad-json", `${path} is not a JSON object: ${(cause as Error).message}`, { help: "the file may be cut short: fetch it again" });
+  }
+}
+
+/** Integers that were written `8.0`: JSON.parse gives the source text of each value to its reviver. */
+function markFloats(text: string, json: Json, floats: Set<string>): void {
+  const holders = new Map<unknown, string>();
+  const name = (value: Json, path: string): void => {
+    if (value === null || typeof value !== "object") return;
+    holders.set(JSON.stringify(value), path);
+    for (const [key, item] of Object.entries(value)) name(item as Json, path === "" ? key : `${path}.${key}`);
+  };
+  name(json, "");
+  const reviver = function (this: unknown, key: string, value: unknown, context?: { source?: string }): unknown {
+    if (typeof value === "number" && context?.source !== undefined && /[.eE]/.test(context.source)) {
+      const holder = holders.get(JSON.stringify(this));
+      floats.add(holder === undefined || holder === "" ? key : `${holder}.${key}`);
+    }
+    return value;
+  };
+  JSON.parse(text, reviver as (key: string, value: unknown) => unknown);
+}

@@ -1,0 +1,154 @@
+/**
+ * A checkpoint as a model: its config read through the map of its family, every tensor matched to a parameter, both ways
+ * complete, before any weight is read. Parameters are then read by path, in runs, in the type they are stored in.
+ */
+import { statSync } from "node:fs";
+import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
+import { checkTotal, expandMap, findMap, makeModel, readConfig } from "../compiler/index.ts";
+import type { StorageType } from "../compiler/plan/plan.ts";
+import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
+import { suggest } from "../grammar/index.ts";
+import { openCheckpoint, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoint/index.ts";
+import { readConfigFile } from "./config-file.ts";
+import { openWorkspace } from "./modules.ts";
+
+export interface LoadedModel {
+  readonly model: Model;
+  readonly map: MapBinding;
+  readonly config: ConfigFile;
+  readonly checkpoint: Checkpoint;
+  readonly entries: readonly TensorEntry[];
+  readonly source: ParameterSource;
+}
+
+/** Where a model's parameters come from. Runs are in elements of the parameter's row-major order. */
+export interface ParameterSource {
+  /** How a parameter is kept on the device: its stored type, or f32 for anything that a GPU does not read. */
+  readonly storage: (path: string) => StorageType;
+  /** Elements `start ..< start + length`, as bytes of `storage(path)`. */
+  readonly read: (path: string, start: number, length: number) => Promise<Uint8Array>;
+}
+
+/** Opens a checkpoint folder; throws one clear error when config, tensors and map do not fit together. */
+export async function loadModel(folder: string, workspace: Workspace = openWorkspace(), own: readonly MapBinding[] = []): Promise<LoadedModel> {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw failure("checkpoint/no-folder", `there is no folder ${folder}`, { help: "give the folder of a checkpoint: config.json and safetensors files" });
+  const config = readConfigFile(folder);
+  const map = findMap(workspace, config, own);
+  const model = makeModel(readConfig(map, config), map.item.span);
+  const checkpoint = await openCheckpoint(folder);
+  try {
+    const bag = new DiagnosticBag();
+    const { entries, ignored } = expandMap(map, model, new Set(checkpoint.tensors.keys()), bag);
+    if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
+    if (bag.hasErrors) throw new MoeError(bag.list);
+    checkTensors(checkpoint, entries, ignored, map);
+    return { model, map, config, checkpoint, entries, source: parameterSource(checkpoint, entries) };
+  } catch (error) {
+    await checkpoint.close();
+    throw error;
+  }
+}
+
+function checkTensors(checkpoint: Checkpoint, entries: readonly TensorEntry[], ignored: (name: string) => boolean, map: MapBinding): void {
+  const missing = entries.filter((e) => !checkpoint.tensors.has(e.tensor));
+  const [first] = missing;
+  const used = new Set(entries.map((e) => e.tensor));
+  const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !ignored(name));
+  if (first !== undefined) {
+    const near = suggest(first.tensor, unused.slice(0, 2000));
+    throw failure("checkpoint/missing-tensor", `${checkpoint.path} has no tensor \`${first.tensor}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`, {
+      labels: [{ span: first.span, text: `needed for \`${first.pieces[0]?.path}\`` }],
+      notes: unused.length > 0 ? [`tensors that the map \`${map.item.name.text}\` does not use: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`] : [],
+      help: near === null ? "is the download complete, and is `model_type` in config.json right?" : `the checkpoint has \`${near}\`: change the map, or rename the tensor`,
+    });
+  }
+  for (const entry of entries) {
+    const stored = checkpoint.tensors.get(entry.tensor)!;
+    if (String(stored.shape) === String(entry.shape)) continue;
+    throw failure("checkpoint/shape", `tensor \`${entry.tensor}\` is [${stored.shape.join(", ")}], and the config asks for [${entry.shape.join(", ")}]`, {
+      labels: [{ span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` }], notes: [`in ${stored.file}`], help: "config.json and the weights must be of one model",
+    });
+  }
+  if (unused.length > 0) {
+    throw failure("checkpoint/unused-tensor", `the map \`${map.item.name.text}\` does not use ${unused.length} tensor${unused.length > 1 ? "s" : ""} of ${checkpoint.path}: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`, {
+      labels: [{ span: map.item.name.span, text: "in this map" }], help: "map them, or say that they are not needed: `ignore \"name\"`",
+    });
+  }
+}
+
+const STORAGE: Readonly<Record<string, StorageType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]): ParameterSource {
+  const byPath = new Map<string, { readonly tensor: StoredTensor; readonly piece: Piece }[]>();
+  for (const entry of entries) {
+    for (const piece of entry.pieces) {
+      const list = byPath.get(piece.path) ?? [];
+      list.push({ tensor: checkpoint.tensors.get(entry.tensor)!, piece });
+      byPath.set(piece.path, list);
+    }
+  }
+  const storage = (path: string): StorageType => {
+    const types = new Set(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
+    return types.size === 1 ? [...types][0]! : "f32";
+  };
+  const read = async (path: string, start: number, length: number): Promise<Uint8Array> => {
+    const type = storage(path);
+    const width = STORAGE_BYTES[type];
+    const out = new Uint8Array(length * width);
+    for (const { tensor, piece } of byPath.get(path)!) {
+      const count = piece.sizes.reduce((a, b) => a * b, 1);
+      const from = Math.max(start, piece.target);
+      const to = Math.min(start + length, piece.target + count);
+      if (from < to) out.set(await readRun(checkpoint, tensor, piece, from - piece.target, to - from, type), (from - start) * width);
+    }
+    return out;
+  };
+  return { storage, read };
+}
+
+/** Elements `start ..< start + length` of a piece, in the type asked for. */
+async function readRun(checkpoint: Checkpoint, tensor: StoredTensor, piece: Piece, start: number, length: number, type: StorageType): Promise<Uint8Array> {
+  const width = tensor.bytes / Math.max(1, tensor.shape.reduce((a, b) => a * b, 1));
+  const convert = (bytes: Uint8Array): Uint8Array => {
+    if (STORAGE[tensor.dtype] === type) return bytes;
+    const values = toFloat32(tensor.dtype, bytes);
+    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  };
+  if (isContiguous(piece)) return convert(await checkpoint.readSlice(tensor.name, (piece.source + start) * width, length * width));
+  const values = await checkpoint.readTensor(tensor.name);
+  return convert(gather(values, width, piece, start, length));
+}
+
+export function isContiguous(piece: Piece): boolean {
+  let step = 1;
+  for (let i = piece.sizes.length - 1; i >= 0; i--) {
+    if (piece.sizes[i] !== 1 && piece.strides[i] !== step) return false;
+    step *= piece.sizes[i]!;
+  }
+  return true;
+}
+
+/** Strided elements of a tensor's bytes, in the piece's order: the innermost axis in one loop, the rest counted up. */
+function gather(bytes: Uint8Array, width: number, piece: Piece, start: number, length: number): Uint8Array {
+  const Elements = width === 2 ? Uint16Array : width === 4 ? Uint32Array : width === 8 ? BigUint64Array : Uint8Array;
+  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const source = new Elements(aligned.buffer, aligned.byteOffset, aligned.byteLength / width) as Uint16Array;
+  const out = new Elements(length) as Uint16Array;
+  const { sizes, strides } = piece;
+  const inner = sizes.at(-1) ?? 1;
+  const step = strides.at(-1) ?? 1;
+  for (let i = 0; i < length; ) {
+    let flat = Math.floor((start + i) / inner);
+    const column = (start + i) % inner;
+    let offset = piece.source + column * step;
+    for (let axis = sizes.length - 2; axis >= 0; axis--) {
+      offset += (flat % sizes[axis]!) * strides[axis]!;
+      flat = Math.floor(flat / sizes[axis]!);
+    }
+    const run = Math.min(inner - column, length - i);
+    for (let j = 0; j < run; j++) out[i + j] = source[offset + j * step]!;
+    i += run;
+  }
+  return new Uint8Array(out.buffer);
+}
