@@ -139,23 +139,29 @@ ${group.store(w, 1, at, col, scalars)}
 }`;
 }
 
-/** Stores a block of rows in a loop: one copy of the epilogue, whatever the number of rows. */
+/**
+ * Stores a block of rows in a loop: one copy of the epilogue, whatever the number of rows. The sums are of the rows from
+ * `own` on, where invocations of a workgroup hold different ones.
+ */
 export function storeRows(
   w: KernelWriter,
   group: ColumnGroup,
   rows: Rows,
   sums: readonly (readonly string[])[],
+  own: string | null = null,
 ): string {
   const r = w.fresh("r");
   const all = sums.map((s) => ({ array: w.fresh("sums"), one: w.fresh("sum"), s }));
+  const height = sums[0]?.length ?? 0;
+  const end = own === null ? rows.count : `min(${height}u, max(${rows.count}, ${own}) - ${own})`;
   return `if (column < ${group.cols}u) {
-${all.map(({ array, s }) => `var ${array} = array<vec4<f32>, ${s.length}>(${s.join(", ")});`).join("\n")}
-for (var ${r} = 0u; ${r} < ${rows.count}; ${r}++) {
+${all.map(({ array, s }) => `var ${array} = array<vec4<f32>, ${height}>(${s.join(", ")});`).join("\n")}
+for (var ${r} = 0u; ${r} < ${end}; ${r}++) {
 ${all.map(({ array, one }) => `let ${one} = ${array}[${r}];`).join("\n")}
 ${storeRow(
   w,
   group,
-  rows.row(r),
+  rows.row(own === null ? r : `(${own} + ${r})`),
   all.map(({ one }) => one),
 )}
 }

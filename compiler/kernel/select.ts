@@ -5,14 +5,18 @@ import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
 import { attendSoftware } from "./attend-software.ts";
 import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract.ts";
+import { contractFewGpu } from "./contract-few-gpu.ts";
 import { contractFewSoftware } from "./contract-few-software.ts";
+import { contractRowsGpu } from "./contract-rows-gpu.ts";
 import { contractRowsPlain } from "./contract-rows-plain.ts";
 import { contractRowsSoftware } from "./contract-rows-software.ts";
 
 export const contractTemplates: readonly ContractTemplate[] = [
   contractRowsSoftware,
+  contractRowsGpu,
   contractRowsPlain,
   contractFewSoftware,
+  contractFewGpu,
 ];
 
 /** The kernel for `spec`; `force` names a template of the regime, whatever it says about suiting. Throws when none suits. */

@@ -71,11 +71,11 @@ const dense: Readonly<Record<string, Omit<ContractShape, "tokens">>> = {
   "columns and k that are no multiples of four": { k: 37, groups: [{ cols: 45, matrices: 1, storage: "f32" }] },
   "bf16 and k even but no multiple of four": { k: 70, groups: [{ cols: 132, matrices: 1, storage: "bf16" }] },
   "two f16 matrices at the same column": { k: 64, groups: [{ cols: 36, matrices: 2, storage: "f16" }] },
-  "groups of unlike columns and storage": {
+  "groups of unlike columns, matrices and storage": {
     k: 32,
     groups: [
       { cols: 96, matrices: 1, storage: "f32" },
-      { cols: 16, matrices: 1, storage: "bf16" },
+      { cols: 16, matrices: 2, storage: "bf16" },
       { cols: 6, matrices: 1, storage: "f32" },
     ],
   },
