@@ -8,8 +8,8 @@ import { readImports, readSources } from "./support/sources.ts";
 /** The folders of `compiler/`: each may import only from those before it. A new folder is put where it belongs. */
 const stages = [
   ["graph", "ops", "verify", "reference"],
-  ["resolve", "interpret", "model", "check", "map", "upcycle"],
-  ["plan", "wgsl", "schedule", "kernel", "lower", "testing"],
+  ["resolve", "interpret", "model", "map", "upcycle", "testing", "check"],
+  ["plan", "wgsl", "schedule", "kernel", "lower"],
 ].flat();
 
 const core = readSources("grammar", "compiler");

@@ -9,7 +9,7 @@ import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../interpret/axes.ts";
 import type { Context, Env } from "../interpret/context.ts";
-import { evaluate } from "../interpret/expression.ts";
+import { evaluate } from "../interpret/context.ts";
 import { runBody } from "../interpret/forward.ts";
 import { constructorOf, instantiate } from "../interpret/instance.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";

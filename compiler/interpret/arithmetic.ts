@@ -10,8 +10,7 @@ import type { Node } from "../graph/node.ts";
 import { hasAxis } from "../graph/type.ts";
 import { toSize } from "./axes.ts";
 import type { Env } from "./context.ts";
-import { addNode, report } from "./context.ts";
-import { evaluate } from "./expression.ts";
+import { addNode, evaluate, report } from "./context.ts";
 import type { RoutedValue, RouteValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 

@@ -9,8 +9,7 @@ import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
 import type { Env } from "./context.ts";
-import { lookupName, report, unknownName } from "./context.ts";
-import { evaluate } from "./expression.ts";
+import { evaluate, lookupName, report, unknownName } from "./context.ts";
 import type { AxisValue, Value } from "./value.ts";
 import { describeValue } from "./value.ts";
 

@@ -12,8 +12,7 @@ import { TIME } from "../graph/type.ts";
 import { toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
-import { addNode, lookupName, report, TIME_AXIS } from "./context.ts";
-import { evaluate } from "./expression.ts";
+import { addNode, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
 import type { Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 

@@ -3,7 +3,7 @@
  * the names in scope. `check` mode reads definitions with symbolic sizes, `build` mode instances with known ones; the
  * rules are the same, and only facts that need a number (a comparison, a loop count) are assumed in `check` mode.
  */
-import type { Expr } from "../../grammar/ast.ts";
+import type { Arg, Expr } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Label } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
@@ -17,7 +17,6 @@ import type { Mismatch } from "../ops/define.ts";
 import type { Scope } from "../resolve/modules.ts";
 import { BUILTIN_NAMES } from "../resolve/modules.ts";
 import type { AxisValue, Instance, ParameterInfo, Value } from "./value.ts";
-import { evaluate } from "./expression.ts";
 import { ERROR } from "./value.ts";
 
 export interface Context {
@@ -26,7 +25,26 @@ export interface Context {
   readonly mode: "check" | "build";
   /** One graph function per template that a `for` runs over, by its path. */
   readonly functions: Map<string, GraphFunction>;
+  /** The two entries of the walk, held here so that its files need not import each other in circles. */
+  readonly walk: Walk;
 }
+
+export interface Walk {
+  readonly evaluate: (env: Env, expr: Expr) => Value;
+  /** Applies an instance in place. */
+  readonly expandLayer: (env: Env, instance: Instance, args: readonly Arg[], span: Span) => Value;
+}
+
+export function evaluate(env: Env, expr: Expr): Value {
+  return env.ctx.walk.evaluate(env, expr);
+}
+
+export function expandLayer(env: Env, instance: Instance, args: readonly Arg[], span: Span): Value {
+  return env.ctx.walk.expandLayer(env, instance, args, span);
+}
+
+/** Marks a loop variable's instance among the locals: `b` of `for b in blocks`. */
+export const STACKED = "stacked ";
 
 /** Losses and metrics of the function being built. */
 export type Sink = Output[];

@@ -9,8 +9,7 @@ import { TIME, type Axis } from "../graph/type.ts";
 import { toNode } from "./arithmetic.ts";
 import { declaredAxes, matchPort, resolveAxes, resolveAxis, toSize } from "./axes.ts";
 import type { Env } from "./context.ts";
-import { report } from "./context.ts";
-import { evaluate } from "./expression.ts";
+import { evaluate, report, STACKED } from "./context.ts";
 import { callStacked } from "./stack.ts";
 import type { Instance, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
@@ -44,9 +43,6 @@ export function applyLayer(env: Env, instance: Instance, args: readonly Arg[], s
   if (env.locals.has(STACKED + instance.path)) return callStacked(env, instance, args, span);
   return expandLayer(env, instance, args, span);
 }
-
-/** Marks a loop variable's instance among the locals: `b` of `for b in blocks`. */
-export const STACKED = "stacked ";
 
 export function expandLayer(env: Env, instance: Instance, args: readonly Arg[], span: Span): Value {
   const { forward, name } = instance.decl;

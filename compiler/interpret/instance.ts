@@ -8,8 +8,7 @@ import type { Axis } from "../graph/type.ts";
 import { resolveAxes, toAxis, toSize } from "./axes.ts";
 import { bindParameters, missingParameters } from "./call.ts";
 import type { Context, Env } from "./context.ts";
-import { report } from "./context.ts";
-import { evaluate } from "./expression.ts";
+import { evaluate, report } from "./context.ts";
 import type { AxisValue, ConstructorValue, Init, Instance, InstanceMember, Value } from "./value.ts";
 import { describeValue } from "./value.ts";
 

@@ -8,9 +8,7 @@ import type { GraphFunction, Node, Output } from "../graph/node.ts";
 import { formatType } from "../graph/type.ts";
 import { toNode } from "./arithmetic.ts";
 import type { Env, Sink } from "./context.ts";
-import { report } from "./context.ts";
-import { evaluate } from "./expression.ts";
-import { expandLayer, STACKED } from "./forward.ts";
+import { evaluate, expandLayer, report, STACKED } from "./context.ts";
 import type { Instance, Value } from "./value.ts";
 import { ERROR } from "./value.ts";
 

@@ -8,7 +8,7 @@ import { suggest } from "../../grammar/index.ts";
 import type { SourceFile, Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Env } from "../interpret/context.ts";
-import { evaluate } from "../interpret/expression.ts";
+import { evaluate } from "../interpret/context.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { newContext } from "../model/model.ts";
 import type { Binding, Scope, Workspace } from "../resolve/modules.ts";

@@ -5,7 +5,7 @@
 import type { AxisExpr, Expr, MapRule } from "../../grammar/ast.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
-import { evaluate } from "../interpret/expression.ts";
+import { evaluate } from "../interpret/context.ts";
 import type { Env } from "../interpret/context.ts";
 import type { Instance, ParameterInfo } from "../interpret/value.ts";
 import type { Model } from "../model/model.ts";

@@ -11,6 +11,7 @@ import { Builder } from "../ops/builder.ts";
 import type { Context, Env, Sink } from "../interpret/context.ts";
 import { report } from "../interpret/context.ts";
 import { declaredAxes } from "../interpret/axes.ts";
+import { evaluate } from "../interpret/expression.ts";
 import { expandLayer } from "../interpret/forward.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { ConstructorValue, Init, Instance, Value } from "../interpret/value.ts";
@@ -33,7 +34,7 @@ export interface Model {
 
 /** A fresh context in which instances are made and graphs built. */
 export function newContext(mode: Context["mode"] = "build", bag = new DiagnosticBag()): Context {
-  return { bag, builder: new Builder(new Graph()), mode, functions: new Map() };
+  return { bag, builder: new Builder(new Graph()), mode, functions: new Map(), walk: { evaluate, expandLayer } };
 }
 
 /** Makes a model from a constructor with all its parameters; throws the diagnostics when it does not fit together. */

@@ -9,7 +9,7 @@ import { Dim } from "../graph/dim.ts";
 import type { Program } from "../graph/node.ts";
 import type { Axis, DType, TensorType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
-import { evaluate } from "../interpret/expression.ts";
+import { evaluate } from "../interpret/context.ts";
 import type { Context, Env } from "../interpret/context.ts";
 import { report } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";

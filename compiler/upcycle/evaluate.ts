@@ -5,7 +5,7 @@
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import type { Env } from "../interpret/context.ts";
 import { report } from "../interpret/context.ts";
-import { evaluate } from "../interpret/expression.ts";
+import { evaluate } from "../interpret/context.ts";
 import { resolvePath } from "../map/path.ts";
 import type { Model } from "../model/model.ts";
 import type { Recipe, Term } from "./recipe.ts";

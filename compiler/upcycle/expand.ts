@@ -8,7 +8,7 @@ import { suggest } from "../../grammar/index.ts";
 import type { Span } from "../../grammar/span.ts";
 import { bindParameters } from "../interpret/call.ts";
 import type { Env } from "../interpret/context.ts";
-import { evaluate } from "../interpret/expression.ts";
+import { evaluate } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Value } from "../interpret/value.ts";
 import { toJson } from "../map/config.ts";
