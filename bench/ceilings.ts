@@ -47,29 +47,41 @@ function makeEngine(): Engine {
   };
 }
 
-/** Eight independent chains of vec4 multiply-adds in every invocation, nothing from memory. */
+/** Two independent chains of vec4 multiply-adds in every invocation, unrolled, nothing from memory. */
 async function makeFmaPeak(gpu: Gpu): Promise<Probe> {
-  const [groups, lanes, steps, chains] = [256, 64, 512, 8];
-  const names = Array.from({ length: chains }, (_, i) => `a${i}`);
+  const [groups, lanes, steps, unrolled] = [1024, 64, 512, 16];
   const pipeline = await gpu.makePipeline(`
     @group(0) @binding(0) var<storage, read_write> result: array<vec4f>;
     @compute @workgroup_size(${lanes}) fn main(@builtin(global_invocation_id) id: vec3u) {
       let m = vec4f(0.999 + f32(id.x) * 1e-9);
-      ${names.map((a, i) => `var ${a} = vec4f(f32(id.x + ${i}u));`).join(" ")}
-      for (var i = 0u; i < ${steps}u; i++) { ${names.map((a) => `${a} = fma(${a}, m, vec4f(0.5));`).join(" ")} }
-      result[id.x] = ${names.join(" + ")};
+      var a = vec4f(f32(id.x));
+      var b = a + 1.0;
+      for (var i = 0u; i < ${steps}u; i++) { ${"a = fma(a, m, vec4f(0.5)); b = fma(b, m, vec4f(0.25));".repeat(unrolled)} }
+      result[id.x] = a + b;
     }`);
   const group = bind(gpu, pipeline, groups * lanes * 16);
   return {
     submit: () => submit(gpu, pipeline, group, groups),
-    amount: (groups * lanes * steps * chains * 4 * 2) / 1e9,
+    amount: (groups * lanes * steps * unrolled * 2 * 4 * 2) / 1e9,
   };
 }
 
-/** Every vec4 of 64 MiB once, neighbours read neighbours. */
+/** Every vec4 of 64 MiB once. Wide workgroups suit a GPU, narrow ones a CPU that runs them: the faster one counts. */
 async function makeStreamingRead(gpu: Gpu): Promise<Probe> {
+  const wide = await makeReader(gpu, 256, 16);
+  const narrow = await makeReader(gpu, 8, 256);
+  const seconds = async ({ submit: start }: Probe) => {
+    return await timeCalls(repetitions, () => {
+      start();
+      return gpu.wait();
+    });
+  };
+  return (await seconds(wide)) < (await seconds(narrow)) ? wide : narrow;
+}
+
+/** Neighbouring invocations read neighbouring vec4s, `each` of them one after the other. */
+async function makeReader(gpu: Gpu, lanes: number, each: number): Promise<Probe> {
   const bytes = 64 * 2 ** 20;
-  const [lanes, each] = [64, 16];
   const invocations = bytes / 16 / each;
   const pipeline = await gpu.makePipeline(`
     @group(0) @binding(0) var<storage, read_write> result: array<vec4f>;

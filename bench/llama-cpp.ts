@@ -6,7 +6,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Engine, type Measurement, measurement } from "./engine.ts";
+import { type Engine, type Measurement, measurement, median, timeCalls } from "./engine.ts";
 import { type GgufFormat, writeGguf } from "./gguf.ts";
 import { decodeLength, makePrompt, promptLength } from "./moe-shape.ts";
 import type { Sequence } from "node-llama-cpp";
@@ -70,12 +70,14 @@ async function openSequence(where: "vulkan" | "cpu", format: GgufFormat): Promis
   return context.getSequence();
 }
 
-/** Seconds for the prompt. */
+/** Seconds for the prompt, median of three. */
 async function prefill(sequence: Sequence): Promise<number> {
-  await sequence.clearHistory();
-  const start = performance.now();
-  await sequence.evaluateWithoutGeneratingNewTokens(makePrompt());
-  return (performance.now() - start) / 1000;
+  const seconds: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    await sequence.clearHistory();
+    seconds.push(await timeCalls(1, () => sequence.evaluateWithoutGeneratingNewTokens(makePrompt())));
+  }
+  return median(seconds);
 }
 
 /** Seconds for the tokens that follow, the first of which is fed in. */

@@ -15,19 +15,26 @@ type Provider = "webgpu" | "cpu";
 const allQ4: MoeFormat = { experts: "q4", dense: "q4" };
 
 export const engines: readonly Engine[] = [
-  makeEngine("onnxruntime webgpu", "webgpu", allQ4),
-  makeEngine("onnxruntime webgpu, f32 dense", "webgpu", { experts: "q4", dense: "f32" }),
-  makeEngine("onnxruntime cpu", "cpu", { experts: "f32", dense: "f32" }),
+  makeEngine("webgpu", allQ4),
+  makeEngine("webgpu", { experts: "q4", dense: "f32" }),
+  makeEngine("cpu", { experts: "f32", dense: "f32" }),
 ];
 
-function makeEngine(name: string, provider: Provider, format: MoeFormat): Engine {
+function makeEngine(provider: Provider, format: MoeFormat): Engine {
+  const weights = {
+    "f32/f32": "f32",
+    "q4/q4": "4-bit experts, 4-bit dense",
+    "q4/f32": "4-bit experts, f32 dense",
+    "f32/q4": "f32 experts, 4-bit dense",
+  };
+  const name = `onnxruntime ${provider} (${weights[`${format.experts}/${format.dense}`]})`;
   // Operators are the same whatever the format of the mixture, so one engine of each provider measures them.
   const isFirst = provider === "cpu" || format === allQ4;
   const own: readonly TaskName[] = isFirst ? ["matmul", "matvec", "prefill", "decode"] : ["prefill", "decode"];
   let chains: Readonly<Record<"matmul" | "matvec", Chains>> | null = null;
   let decoder: Decoder | null = null;
   return {
-    name: `${name} (${format.experts === "q4" ? "4-bit experts" : "f32"}${format.dense === "q4" ? ", 4-bit dense" : ""})`,
+    name,
     runsOn: provider === "cpu" ? "cpu" : "gpu",
     tasks: own,
     async prepare() {
@@ -93,7 +100,7 @@ async function timeOne({ short, long, feeds, more }: Chains, count: number): Pro
 }
 
 interface Decoder {
-  /** Seconds for the prompt. */
+  /** Seconds for the prompt, median of three. */
   prefill(): Promise<number>;
   /** Seconds for `count` tokens after a prompt. */
   generate(count: number): Promise<number>;
@@ -129,7 +136,7 @@ async function openDecoder(provider: Provider, format: MoeFormat): Promise<Decod
   };
   const prompt = makePrompt();
   return {
-    prefill: () => timeCalls(1, () => step(prompt, 0, start)),
+    prefill: () => timeCalls(3, () => step(prompt, 0, start)),
     async generate(count) {
       let { id, cache } = await step(prompt, 0, start);
       const begin = performance.now();
