@@ -33,18 +33,26 @@ export interface Binding {
   readonly scope: Scope;
 }
 
+/** A declaration of the standard library that is known by name and not parsed yet. */
+interface Listed {
+  readonly keyword: string;
+  readonly file: SourceFile;
+}
+
+/** Declarations at the start of a line: enough to know which file to parse for a name. */
+const DECLARATION = /^(dim|fn|layer|router|model|config|map|upcycle)[ \t]+([A-Za-z_]\w*)/gm;
+
 export class Workspace {
   readonly diagnostics = new DiagnosticBag();
   readonly #loader: ModuleLoader;
   readonly #scopes = new Map<string, Scope>();
-  readonly #std = new Map<string, Binding>();
-  readonly #stdScopes: Scope[] = [];
+  /** The standard library by name. Its files are parsed when a name of theirs is first used. */
+  readonly #listed = new Map<string, Listed>();
 
   constructor(loader: ModuleLoader) {
     this.#loader = loader;
-    for (const file of loader.std) this.#stdScopes.push(this.#open(file, true));
-    for (const scope of this.#stdScopes) {
-      for (const item of scope.module.items) if (item.kind !== "test") this.#std.set(item.name.text, { item, scope });
+    for (const file of loader.std) {
+      for (const [, keyword, name] of file.text.matchAll(DECLARATION)) this.#listed.set(name!, { keyword: keyword!, file });
     }
   }
 
@@ -55,11 +63,21 @@ export class Workspace {
 
   /** All declarations of one kind in the standard library, e.g. every `map`. */
   standard<K extends NamedItem["kind"]>(kind: K): readonly (Binding & { readonly item: Extract<NamedItem, { kind: K }> })[] {
-    return [...this.#std.values()].filter((b): b is Binding & { item: Extract<NamedItem, { kind: K }> } => b.item.kind === kind);
+    const bindings = [...this.#listed].filter(([, l]) => (["router", "model"].includes(l.keyword) ? "layer" : l.keyword) === kind).map(([name]) => this.#std(name));
+    return bindings.filter((b): b is Binding & { item: Extract<NamedItem, { kind: K }> } => b?.item.kind === kind);
   }
 
+  /** Every file of the standard library, parsed. */
   get standardScopes(): readonly Scope[] {
-    return this.#stdScopes;
+    return this.#loader.std.map((file) => this.#open(file, true));
+  }
+
+  #std(name: string): Binding | null {
+    const listed = this.#listed.get(name);
+    if (listed === undefined) return null;
+    const scope = this.#open(listed.file, true);
+    const item = scope.module.items.find((i): i is NamedItem => i.kind !== "test" && i.name.text === name);
+    return item === undefined ? null : { item, scope };
   }
 
   #open(file: SourceFile, std: boolean): Scope {
@@ -74,7 +92,7 @@ export class Workspace {
       file,
       // A standard file sees the whole standard library: its pieces need no imports of each other to be one library.
       lookup: (name) => own.get(name) ?? imported.get(name) ?? this.#prelude(name, std),
-      names: () => [...own.keys(), ...imported.keys(), ...[...this.#std].filter(([, b]) => std || b.item.kind === "fn").map(([n]) => n)],
+      names: () => [...own.keys(), ...imported.keys(), ...[...this.#listed].filter(([, l]) => std || l.keyword === "fn").map(([n]) => n)],
     };
     this.#scopes.set(file.path, scope);
     for (const item of module.items) {
@@ -92,16 +110,15 @@ export class Workspace {
   }
 
   #prelude(name: string, everything: boolean): Binding | null {
-    const binding = this.#std.get(name) ?? null;
-    return binding !== null && (everything || binding.item.kind === "fn") ? binding : null;
+    return everything || this.#listed.get(name)?.keyword === "fn" ? this.#std(name) : null;
   }
 
   #bindImport(declaration: Import, file: SourceFile, into: Map<string, Binding>): void {
     let find: (name: string) => Binding | null;
     let candidates: () => readonly string[];
     if (declaration.from === "std") {
-      find = (name) => this.#std.get(name) ?? null;
-      candidates = () => [...this.#std.keys()];
+      find = (name) => this.#std(name);
+      candidates = () => [...this.#listed.keys()];
     } else {
       const target = this.#loader.load(declaration.from, file);
       if (target === null) {
