@@ -133,7 +133,7 @@ export function isContiguous(piece: Piece): boolean {
 function gather(bytes: Uint8Array, width: number, piece: Piece, start: number, length: number): Uint8Array {
   const Elements = width === 2 ? Uint16Array : width === 4 ? Uint32Array : width === 8 ? BigUint64Array : Uint8Array;
   const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
-  const source = new Elements(aligned.buffer, aligned.byteOffset, aligned.byteLength / width) as Uint16Array;
+  const source = new Elements(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / width) as Uint16Array;
   const out = new Elements(length) as Uint16Array;
   const { sizes, strides } = piece;
   const inner = sizes.at(-1) ?? 1;
