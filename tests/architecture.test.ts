@@ -5,11 +5,15 @@ import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readImports, readSources } from "./support/sources.ts";
 
-/** The folders of `compiler/`: each may import only from those before it. A new folder is put where it belongs. */
+/**
+ * The folders of `compiler/`: each may import only from those before it; a new folder is put where it belongs. Files of the
+ * top folder (the public face, the pipeline) come after them all.
+ */
 const stages = [
   ["graph", "ops", "verify", "reference"],
   ["resolve", "interpret", "model", "map", "upcycle", "testing", "check"],
-  ["plan", "wgsl", "schedule", "kernel", "lower"],
+  ["simplify", "sparsify", "tabulate", "incrementalise"],
+  ["plan", "wgsl", "kernel", "schedule", "lower", "assemble"],
 ].flat();
 
 const core = readSources("grammar", "compiler");
@@ -43,8 +47,12 @@ describe("imports go one way", () => {
   });
 
   test("a stage of the compiler imports only earlier stages", () => {
-    const stageOf = (path: string) => stages.indexOf(/^compiler\/([^/]+)\//.exec(path)?.[1] ?? "");
-    const wrong = imports.filter(({ from, to }) => stageOf(from) >= 0 && stageOf(to) > stageOf(from));
+    const stageOf = (path: string) => {
+      const folder = /^compiler\/([^/]+)\//.exec(path)?.[1];
+      return folder === undefined ? stages.length : stages.indexOf(folder);
+    };
+    const inside = imports.filter(({ from, to }) => from.startsWith("compiler/") && to.startsWith("compiler/"));
+    const wrong = inside.filter(({ from, to }) => stageOf(to) > stageOf(from));
     expect(wrong.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);
   });
 

@@ -2,7 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { installDriver, parseOsRelease, planDriver, type System } from "../../scripts/lavapipe.mjs";
 
-const bookworm = 'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n';
+const bookworm =
+  'ID=debian\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n';
 const oldMesa = "22.3.6-1+deb12u2";
 const deb822 = {
   path: "/etc/apt/sources.list.d/debian.sources",
@@ -44,7 +45,8 @@ Signed-By: /usr/share/keyrings/archive.gpg
   });
 
   test("reads apt's one-line format with its options", () => {
-    const text = "# main\ndeb [arch=amd64,arm64 signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib # why\n";
+    const text =
+      "# main\ndeb [arch=amd64,arm64 signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib # why\n";
     expect(planDriver([{ path: "/etc/apt/sources.list", text }], os, oldMesa)).toMatchObject({
       source: {
         text: "Types: deb\nURIs: http://mirror.example/debian\nSuites: bookworm-backports\nComponents: main\nArchitectures: amd64 arm64\nSigned-By: /k.gpg\n",
@@ -53,14 +55,22 @@ Signed-By: /usr/share/keyrings/archive.gpg
   });
 
   test("keeps a key that is written into the source file", () => {
-    const text = deb822.text.replace(" /usr/share/keyrings/archive.gpg", "\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ");
+    const text = deb822.text.replace(
+      " /usr/share/keyrings/archive.gpg",
+      "\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ",
+    );
     expect(planDriver([{ path: deb822.path, text }], os, oldMesa)).toMatchObject({
-      source: { text: expect.stringContaining("Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ\n") as string },
+      source: {
+        text: expect.stringContaining("Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ\n") as string,
+      },
     });
   });
 
   test("adds no source when backports are there, unless they are switched off", () => {
-    const backports = { path: "/b.sources", text: deb822.text.replace("bookworm bookworm-updates", "bookworm-backports") };
+    const backports = {
+      path: "/b.sources",
+      text: deb822.text.replace("bookworm bookworm-updates", "bookworm-backports"),
+    };
     expect(planDriver([deb822, backports], os, oldMesa)).toMatchObject({ source: null, suite: "bookworm-backports" });
     const off = { path: backports.path, text: `Enabled: no\n${backports.text}` };
     expect(planDriver([deb822, off], os, oldMesa)).toMatchObject({ source: { text: expect.any(String) as string } });
@@ -73,7 +83,9 @@ Signed-By: /usr/share/keyrings/archive.gpg
 
   test("says so when there is no way", () => {
     expect(planDriver([], os, oldMesa)).toMatch(/no source for bookworm/);
-    expect(planDriver([], { ID: "ubuntu", PRETTY_NAME: "Ubuntu 22.04" }, "23.2.1-1ubuntu3")).toMatch(/of Ubuntu 22.04 is too old/);
+    expect(planDriver([], { ID: "ubuntu", PRETTY_NAME: "Ubuntu 22.04" }, "23.2.1-1ubuntu3")).toMatch(
+      /of Ubuntu 22.04 is too old/,
+    );
   });
 });
 
