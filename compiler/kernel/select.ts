@@ -3,6 +3,7 @@
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
+import { attendGpu } from "./attend-gpu.ts";
 import { attendSoftware } from "./attend-software.ts";
 import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract.ts";
 import { contractFewGpu } from "./contract-few-gpu.ts";
@@ -41,7 +42,7 @@ export interface AttendTemplate {
   readonly emit: (spec: AttendSpec, regime: "many" | "few", device: DeviceFacts) => ContractKernel;
 }
 
-export const attendTemplates: readonly AttendTemplate[] = [attendSoftware];
+export const attendTemplates: readonly AttendTemplate[] = [attendSoftware, attendGpu];
 
 /** As `chooseContract`, for attention. */
 export function chooseAttend(
