@@ -3,6 +3,7 @@
  * copies, `mean` and arithmetic give linear combinations, initialisers fresh values. Subtrees correspond by path.
  */
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
+import { walk } from "../../grammar/index.ts";
 import type { Env } from "../interpret/context.ts";
 import { report } from "../interpret/context.ts";
 import { evaluate } from "../interpret/context.ts";
@@ -95,8 +96,11 @@ function combine(expr: Extract<Expr, { kind: "binary" }>, where: UpcycleScope): 
 }
 
 function constantOf(expr: Expr, where: UpcycleScope): number | null {
-  if (rootName(expr) !== null && where.sourceIndex.has(rootName(expr)!)) return null;
-  if (expr.kind === "call" || expr.kind === "bracket" || expr.kind === "member") return null;
+  let mentionsSource = false;
+  walk(expr, (node) => {
+    if (node.kind === "name" && "name" in node && where.sourceIndex.has(node.name.text)) mentionsSource = true;
+  });
+  if (mentionsSource) return null;
   const value = evaluate(where.env, expr);
   return value.kind === "number" ? value.value : value.kind === "axis" ? value.size.value : null;
 }
