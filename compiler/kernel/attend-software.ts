@@ -32,16 +32,13 @@ function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): C
   // Units of the output that a lane owns.
   const owned = Math.ceil(value.units / lanes);
   const q = range(queries);
+  if (queries > 1) w.global("query", `var<workgroup> query: array<${key.type}, ${queries * key.units}>;`);
+  const readQ = (token: string, c: string): string => spec.q(w, key.width, token, "head", `(${c} * ${key.width}u)`);
   const blocks = `((${w.step("T")} + ${queries - 1}u) / ${queries}u)`;
   const unit = (i: number): string =>
     owned * lanes === value.units ? `${i * lanes}u + lane` : `min(${i * lanes}u + lane, ${value.units - 1}u)`;
 
-  const scores = `
-for (var c = 0u; c < ${key.units}u; c++) {
-  let k = ${keys}[key_at + c];
-  let own = query[c];
-  ${q.map((i) => `score${i} += ${key.dot(queries === 1 ? "own" : `subgroupBroadcast(own, ${i}u)`, "k")};`).join("\n  ")}
-}`;
+  const scores = queries === 1 ? scoreOne(key, keys, lanes) : scoreSeveral(key, keys, queries);
   const softcap = (score: string): string =>
     spec.softcap === null
       ? score
@@ -58,7 +55,7 @@ for (var c = 0u; c < ${key.units}u; c++) {
     .map((u) => `out${i}_${u} *= fade${i};`)
     .join(" ")}`;
   const accumulate = `
-for (var j = 0u; j < ${lanes}u; j++) {
+for (var j = 0u; j < ${lanes}u * once; j++) {
   let value_at = (slot_row + min(base + j, last) % ring) * ${spec.kvHeads * value.units}u + kv_head * ${value.units}u;
   ${range(owned)
     .map((u) => `let v${u} = ${values}[value_at + ${unit(u)}];`)
@@ -78,11 +75,11 @@ let head = group / blocks;
 if (head >= ${spec.heads}u) { return; }
 let token = group % blocks * ${queries}u;
 let count = min(${queries}u, ${w.step("T")} - token);
+// 1, but the driver's compiler cannot know: it would unroll short loops, into code that is slower to make and to run.
+let once = min(count, 1u);
 let kv_head = ${spec.kvHeadOf("head")};
 let ring = ${spec.ring(w)};
-let own_token = token + min(lane, count - 1u);
-var query: array<${key.type}, ${key.units}>;
-for (var c = 0u; c < ${key.units}u; c++) { query[c] = ${spec.q(w, key.width, "own_token", "head", `(c * ${key.width}u)`)}; }
+${queries === 1 ? loadOne(key, lanes, readQ) : loadSeveral(key, lanes, queries, readQ)}
 ${q
   .map(
     (i) => `
@@ -139,6 +136,49 @@ for (var i = 0u; i < count; i++) {
     bindings: w.bindings,
     constants: w.constants,
   };
+}
+
+/** Several queries lie in workgroup memory; lane i reads the channels of query i and broadcasts them. */
+function loadSeveral(
+  key: ChannelUnit,
+  lanes: number,
+  queries: number,
+  readQ: (token: string, c: string) => string,
+): string {
+  return `for (var i = lane; i < ${queries * key.units}u; i += ${lanes}u) {
+  let own_token = token + min(i / ${key.units}u, count - 1u);
+  let c = i % ${key.units}u;
+  query[i] = ${readQ("own_token", "c")};
+}
+workgroupBarrier();`;
+}
+
+function scoreSeveral(key: ChannelUnit, keys: string, queries: number): string {
+  const rows = range(queries).map((i) => `score${i} += ${key.dot(`subgroupBroadcast(own, ${i}u)`, "k")};`);
+  return `for (var c = 0u; c < ${key.units}u * once; c++) {
+  let k = ${keys}[key_at + c];
+  let own = query[min(lane, ${queries - 1}u) * ${key.units}u + c];
+  ${rows.join("\n  ")}
+}`;
+}
+
+/** The channels of one query are spread over the lanes, in registers: its only loads in the loop are those of keys. */
+function loadOne(key: ChannelUnit, lanes: number, readQ: (token: string, c: string) => string): string {
+  return range(Math.ceil(key.units / lanes))
+    .map((i) => {
+      const at = `${i * lanes}u + lane`;
+      if ((i + 1) * lanes <= key.units) return `let query${i} = ${readQ("token", `(${at})`)};`;
+      return `var query${i} = ${key.type}();\nif (${at} < ${key.units}u) { query${i} = ${readQ("token", `(${at})`)}; }`;
+    })
+    .join("\n");
+}
+
+function scoreOne(key: ChannelUnit, keys: string, lanes: number): string {
+  const terms = range(Math.ceil(key.units / lanes)).map((i) => {
+    const at = (i + 1) * lanes <= key.units ? `${i * lanes}u + j` : `min(${i * lanes}u + j, ${key.units - 1}u)`;
+    return `score0 += ${key.dot(`subgroupShuffle(query${i}, j)`, `${keys}[key_at + ${at}]`)};`;
+  });
+  return `for (var j = 0u; j < ${lanes}u * once; j++) {\n${terms.join("\n")}\n}`;
 }
 
 /** How channels are read: four at a time where their number allows it. */
