@@ -27,8 +27,16 @@ export interface TestGpu {
   /** Pipelines are kept by their WGSL and constants. */
   pipeline(kernel: TestKernel): Promise<GPUComputePipeline>;
   upload(data: Words): GPUBuffer;
-  /** Binds by the key of each binding (`bindingKey`); `step` is made from `sizes`. */
-  prepare(kernel: TestKernel, buffers: ReadonlyMap<string, GPUBuffer>, sizes: StepSizes): Promise<Prepared>;
+  /**
+   * Binds by the key of each binding (`bindingKey`); `step` is made from `sizes`. Workgroups over `limit` in x, the
+   * device's own when not given, are folded into y.
+   */
+  prepare(
+    kernel: TestKernel,
+    buffers: ReadonlyMap<string, GPUBuffer>,
+    sizes: StepSizes,
+    limit?: number,
+  ): Promise<Prepared>;
   /** Runs what was prepared, in order, in one pass, and waits for it. */
   submit(steps: readonly Prepared[], times?: number): Promise<void>;
   read(buffer: GPUBuffer): Promise<ArrayBuffer>;
@@ -113,7 +121,7 @@ export async function openTestGpu(): Promise<TestGpu> {
       device.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
       return buffer;
     },
-    async prepare(kernel, buffers, sizes) {
+    async prepare(kernel, buffers, sizes, limit = facts.maxWorkgroups) {
       const pipeline = await gpu.pipeline(kernel);
       const all = { T: sizes.T, Q: sizes.Q ?? sizes.T, S: sizes.S ?? 1, P: sizes.P ?? sizes.T };
       const entries = kernel.bindings.map((binding, i) => {
@@ -126,7 +134,7 @@ export async function openTestGpu(): Promise<TestGpu> {
       });
       const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
       const [x, y, z] = kernel.grid.map((s) => evaluateSize(s, all)) as [number, number, number];
-      const folds = Math.ceil(x / facts.maxWorkgroups);
+      const folds = Math.ceil(x / limit);
       return { pipeline, group, grid: folds <= 1 ? [x, y, z] : [Math.ceil(x / folds), folds * y, z] };
     },
     async submit(steps, times = 1) {

@@ -4,6 +4,9 @@ import { contractTemplates } from "../../../compiler/kernel/select.ts";
 import { type ContractCase, type ContractShape, makeContractCase } from "../../support/contract-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../support/gpu.ts";
 
+/** Workgroups in x before they fold into y: small and odd, so that some are left over and must do nothing. */
+const FOLD = 7;
+
 let gpu: TestGpu;
 beforeAll(async () => {
   gpu = await openTestGpu();
@@ -25,7 +28,7 @@ async function check(
   // What the kernel must leave alone keeps this value.
   for (const { binding, length } of test.outputs)
     buffers.set(bindingKey(binding), gpu.upload(new Float32Array(length).fill(7777)));
-  await gpu.submit([await gpu.prepare(kernel, buffers, { T: tokens })]);
+  await gpu.submit([await gpu.prepare(kernel, buffers, { T: tokens }, FOLD)]);
   for (const { binding, expected } of test.outputs) {
     const got = new Float32Array(await gpu.read(buffers.get(bindingKey(binding)) as GPUBuffer)).subarray(
       0,
@@ -75,8 +78,7 @@ const dense: Readonly<Record<string, Omit<ContractShape, "tokens">>> = {
     k: 32,
     groups: [
       { cols: 96, matrices: 1, storage: "f32" },
-      { cols: 16, matrices: 2, storage: "bf16" },
-      { cols: 6, matrices: 1, storage: "f32" },
+      { cols: 6, matrices: 2, storage: "bf16" },
     ],
   },
 };
