@@ -12,8 +12,8 @@ import { readImports, readSources } from "./support/sources.ts";
 const stages = [
   ["graph", "ops", "verify", "reference"],
   ["resolve", "interpret", "model", "map", "upcycle", "testing", "check"],
-  ["simplify", "sparsify", "tabulate", "incrementalise"],
-  ["plan", "wgsl", "kernel", "schedule", "lower", "assemble"],
+  ["plan", "simplify", "sparsify", "tabulate", "incrementalise"],
+  ["wgsl", "kernel", "schedule", "lower", "assemble"],
 ].flat();
 
 const core = readSources("grammar", "compiler");

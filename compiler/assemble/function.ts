@@ -1,0 +1,166 @@
+/**
+ * One scheduled function as dispatches: its nodes get buffers, its kernels code. Results go where the next call reads them:
+ * over the argument of the same place and type, when nothing reads that any more, else by a copy at the end.
+ */
+import type { Node } from "../graph/node.ts";
+import type { DType } from "../graph/type.ts";
+import type { LowerContext } from "../lower/context.ts";
+import { lowerKernel } from "../lower/kernel.ts";
+import { elementsOf } from "../lower/size.ts";
+import type { ParameterPlace } from "../lower/place.ts";
+import type { Binding, DeviceFacts, Dispatch, Size } from "../plan/plan.ts";
+import { baseOf } from "../schedule/bytes.ts";
+import type { Kernel, MapKernel, Regime } from "../schedule/kernel.ts";
+import type { Schedule } from "../schedule/schedule.ts";
+import type { Collector, Lifetime } from "./collect.ts";
+import { labelKernel, originOf } from "./label.ts";
+import { bytesOf, flopsOf } from "./work.ts";
+import { isOp } from "../graph/node.ts";
+
+/** Everything that assembling a function needs to know. */
+export interface FunctionContext {
+  readonly device: DeviceFacts;
+  readonly regime: Regime;
+  readonly force: LowerContext["force"];
+  readonly collector: Collector;
+  /** Prefix of buffer ids, and the pool whose classes its temporaries share. */
+  readonly prefix: string;
+  readonly pool: string;
+  readonly parameterOf: (param: Node<"param">) => ParameterPlace;
+  readonly tableOf: (param: Node<"param">) => string | null;
+}
+
+/** Buffers by base node. */
+export type Places = Map<Node, string>;
+
+/** Buffers for the stored nodes that have no place yet; nodes in `kept` live to the end. */
+export function placeTemporaries(
+  schedule: Schedule,
+  places: Places,
+  kept: ReadonlySet<Node>,
+  context: FunctionContext,
+): void {
+  const lifetimes = new Map<Node, Lifetime>();
+  schedule.kernels.forEach((kernel, step) => {
+    for (const store of kernel.stores) {
+      if (store.state !== null || places.has(store.node)) continue;
+      const id = `${context.prefix}.${lifetimes.size}`;
+      const to = kept.has(store.node) ? Number.POSITIVE_INFINITY : step;
+      lifetimes.set(store.node, { id, dtype: store.node.type.dtype, elements: elementsOf(store.node), from: step, to });
+    }
+    for (const node of schedule.reads(kernel)) {
+      const life = lifetimes.get(node);
+      if (life !== undefined) lifetimes.set(node, { ...life, to: Math.max(life.to, step) });
+    }
+  });
+  context.collector.temporaries(context.pool, [...lifetimes.values()]);
+  for (const [node, { id }] of lifetimes) places.set(node, id);
+}
+
+/** Lowers a kernel; `places` says where each stored node and each input lies. */
+export function emitKernel(
+  kernel: Exclude<Kernel, { kind: "call" }>,
+  schedule: Schedule,
+  places: Places,
+  context: FunctionContext,
+): readonly Dispatch[] {
+  const reads = schedule.reads(kernel);
+  const lower = lowerContext(schedule, places, context);
+  const lowered = lowerKernel(kernel, "kernel", lower);
+  return lowered.map(({ module, bindings, grid, constants }) => {
+    const params = bindings.flatMap((b) => (b.kind === "parameter" ? [b.path] : []));
+    const label = labelKernel(kernel, [...new Set(params)]);
+    const origin = originOf(kernel);
+    const parts = bindings.flatMap((b) => (b.kind === "parameter" ? [lower.partOf(b.path, b.part)] : []));
+    return {
+      kind: "dispatch",
+      module: context.collector.module(module, label, origin),
+      bindings,
+      grid,
+      constants,
+      label,
+      origin,
+      flops: flopsOf(kernel),
+      bytes: bytesOf(kernel, reads, parts),
+    };
+  });
+}
+
+function lowerContext(
+  schedule: Schedule,
+  places: Places,
+  context: FunctionContext,
+): LowerContext & { partOf: (path: string, part: number) => { start: number; count: number; bytes: number } } {
+  const { collector, prefix } = context;
+  const byPath = new Map<string, ParameterPlace>();
+  const parameterOf = (param: Node<"param">): ParameterPlace => {
+    const place = context.parameterOf(param);
+    byPath.set(place.path, place);
+    return place;
+  };
+  return {
+    device: context.device,
+    regime: context.regime,
+    force: context.force,
+    parameterOf,
+    partOf: (path, part) => byPath.get(path)?.parts[part] ?? { start: 0, count: 0, bytes: 0 },
+    targetOf: (store) =>
+      store.state === null ? { kind: "buffer", id: placeOf(places, store.node) } : { kind: "state", id: store.state },
+    scratch: (key, type: DType, elements: Size): Binding => ({
+      kind: "buffer",
+      id: collector.buffer(`${prefix}.${key.replaceAll(" ", ".")}`, type, elements),
+    }),
+    memoryFor: (kernel) => ({
+      bufferOf: (node) => {
+        const base = baseOf(node);
+        if (schedule.ownerOf(base) === kernel || (schedule.ownerOf(base) === null && !isOp(base, "input"))) return null;
+        const id = places.get(base);
+        return id === undefined ? null : { kind: "buffer", id };
+      },
+      parameterOf: (param) => {
+        const table = context.tableOf(param);
+        return table === null ? parameterOf(param) : { table };
+      },
+      builtin: (name) => ({ kind: "buffer", id: collector.buffer(name, "u32", "T", { role: "input" }) }),
+    }),
+  };
+}
+
+/** A dispatch that copies a node from one buffer to another. */
+export function emitCopy(node: Node, from: string, to: string, context: FunctionContext): Dispatch {
+  const kernel: MapKernel = { kind: "map", computes: [], stores: [{ node, state: null }] };
+  const memory = {
+    bufferOf: (n: Node): Binding | null => (n === node ? { kind: "buffer", id: from } : null),
+    parameterOf: context.parameterOf,
+    builtin: (): Binding => ({ kind: "step" }),
+  };
+  const lower: LowerContext = {
+    device: context.device,
+    regime: context.regime,
+    force: context.force,
+    parameterOf: context.parameterOf,
+    targetOf: () => ({ kind: "buffer", id: to }),
+    scratch: () => ({ kind: "step" }),
+    memoryFor: () => memory,
+  };
+  const [lowered] = lowerKernel(kernel, "kernel", lower);
+  const { module, bindings, grid, constants } = lowered!;
+  const bytes: Size = ["*", elementsOf(node), 8];
+  return {
+    kind: "dispatch",
+    module: context.collector.module(module, "copy", null),
+    bindings,
+    grid,
+    constants,
+    label: "copy",
+    origin: null,
+    flops: 0,
+    bytes,
+  };
+}
+
+export function placeOf(places: Places, node: Node): string {
+  const id = places.get(node);
+  if (id === undefined) throw new Error(`node %${node.id} (${node.op}) has no place in memory`);
+  return id;
+}

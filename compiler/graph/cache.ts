@@ -1,0 +1,29 @@
+/** The states of an attention op: what its keys and values are kept as between steps. */
+import type { Node } from "./node.ts";
+import type { Axis } from "./type.ts";
+import { TIME } from "./type.ts";
+
+/** Axes of one token's row in the caches: heads in the order of the keys, the key's channel, the value's channel. */
+export interface CacheAxes {
+  readonly heads: readonly Axis[];
+  readonly key: Axis;
+  readonly value: Axis;
+}
+
+export function cacheAxes(attend: Node<"attend">): CacheAxes {
+  const [q, k, v] = attend.inputs as [Node, Node, Node];
+  const queryHeads = q.type.axes.filter((a) => a.name !== TIME && a.name !== attend.attrs.channel);
+  const isHead = (a: Axis): boolean => queryHeads.some((h) => h.name === a.name);
+  const value = attend.type.axes.find((a) => a.name !== TIME && !isHead(a));
+  const key = k.type.axes.find((a) => a.name === attend.attrs.channel);
+  if (value === undefined || key === undefined) throw new Error("attend has no channel");
+  // Values may lack heads that keys have and the other way round: the caches hold all of either.
+  const heads = queryHeads.filter((h) => [k, v].some((x) => x.type.axes.some((a) => a.name === h.name)));
+  return { heads, key, value };
+}
+
+/** Id of a state, with `#` for the layer; null before states have been named. */
+export function stateId(attend: Node<"attend">, part: "k" | "v"): string {
+  if (attend.attrs.state === null) throw new Error("attend has no state: incrementalise comes first");
+  return `${attend.attrs.state}.${part}`;
+}

@@ -1,0 +1,66 @@
+/** Fills in an `AttendSpec`: heads from the axes of the result, keys and values from the caches that this step has appended to. */
+import type { Node } from "../graph/node.ts";
+import { TIME, findAxis } from "../graph/type.ts";
+import type { AttendSpec } from "../kernel/attend.ts";
+import { chooseAttend } from "../kernel/select.ts";
+import type { AttendKernel } from "../schedule/kernel.ts";
+import { cacheAxes, stateId } from "../graph/cache.ts";
+import type { LowerContext, Lowered } from "./context.ts";
+import { Emitter } from "./emit.ts";
+import type { Index } from "./index.ts";
+import { flatten, unflatten } from "./index.ts";
+import { count } from "./place.ts";
+import { callValue } from "./prologue.ts";
+import { sizeOf } from "./size.ts";
+import { emitStore } from "./store.ts";
+
+export function lowerAttend(kernel: AttendKernel, id: string, context: LowerContext): Lowered {
+  const { attend } = kernel;
+  const [q, k] = attend.inputs as [Node, Node, Node];
+  const memory = context.memoryFor(kernel);
+  const { channel, scale, window, softcap } = attend.attrs;
+  const time = findAxis(q.type, TIME)!;
+  const heads = q.type.axes.filter((a) => a.name !== TIME && a.name !== channel);
+  const width = findAxis(k.type, channel)!;
+  const value = attend.type.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name))!;
+  const kvHeads = cacheAxes(attend).heads;
+  const spec: AttendSpec = {
+    id,
+    heads: count(heads),
+    kvHeads: count(kvHeads),
+    kvHeadOf: (head) => flatten(kvHeads, unflatten(heads, head)),
+    channels: count([width]),
+    valueChannels: count([value]),
+    scale,
+    window,
+    softcap,
+    rows: sizeOf(time.size),
+    q: (w, lanes, token, head, c) => {
+      const index = (): Index => new Map([[TIME, "token"], ...unflatten(heads, "head"), [channel, "c"]]);
+      return callValue(w, memory, "read_q", q, ["token", "head", "c"], index, lanes === 4 ? channel : null, [
+        token,
+        head,
+        c,
+      ]);
+    },
+    keys: { kind: "state", id: stateId(attend, "k") },
+    values: { kind: "state", id: stateId(attend, "v") },
+    ring: (w) => w.step("P"),
+    position: memory.builtin("position"),
+    slot: memory.builtin("slot"),
+    store: (w, lanes, token, head, c, result) => {
+      const e = new Emitter(w, memory, (node) => (node === attend ? result : null));
+      const places: readonly (readonly [string, string])[] = [
+        [TIME, token],
+        ...unflatten(heads, head),
+        [value.name, c],
+      ];
+      const index = new Map(places.map(([label, text]) => [label, e.name(text)]));
+      const run = lanes === 4 ? value.name : null;
+      for (const store of kernel.stores)
+        emitStore(e, context, memory, store, index, run, e.value(store.node, index, run));
+      return e.flush();
+    },
+  };
+  return chooseAttend(spec, context.regime, context.device, context.force.attend);
+}

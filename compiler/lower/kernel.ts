@@ -1,0 +1,30 @@
+/** A scheduled kernel as code: one dispatch, or one per part of a weight. */
+import type { Kernel } from "../schedule/kernel.ts";
+import { lowerAttend } from "./attend-kernel.ts";
+import { lowerContract } from "./contract-kernel.ts";
+import type { LowerContext, Lowered } from "./context.ts";
+import { lowerGroup } from "./group-kernel.ts";
+import { lowerMap } from "./map-kernel.ts";
+import { lowerRow } from "./row-kernel.ts";
+
+/** Calls have no code of their own: whoever assembles the plan puts their function's kernels in their place. */
+export function lowerKernel(
+  kernel: Exclude<Kernel, { kind: "call" }>,
+  id: string,
+  context: LowerContext,
+): readonly Lowered[] {
+  switch (kernel.kind) {
+    case "map":
+      return [lowerMap(kernel, id, context)];
+    case "row":
+      return [lowerRow(kernel, id, context)];
+    case "contract":
+      return lowerContract(kernel, id, context);
+    case "attend":
+      return [lowerAttend(kernel, id, context)];
+    case "group":
+      return [lowerGroup(kernel, id, context)];
+    default:
+      return kernel satisfies never;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * Where values lie in GPU memory and how one element, or a run of four, is read. Buffers are row-major over the axes of
+ * the node they hold; parameters lie in their plan's layout, perhaps in several parts.
+ */
+import type { Node } from "../graph/node.ts";
+import type { Axis } from "../graph/type.ts";
+import type { KernelWriter } from "../kernel/writer.ts";
+import type { Binding, Parameter, StorageType } from "../plan/plan.ts";
+import { unpackElement, unpackRows } from "../wgsl/unpack.ts";
+import type { Index, Run } from "./index.ts";
+import { flatten, hasRuns } from "./index.ts";
+import { fromMemory, identifier, memoryType, typeText } from "./text.ts";
+
+/** A parameter as kernels of a function see it: `#` in the path, one layout for all layers. */
+export type ParameterPlace = Pick<Parameter, "path" | "storage" | "layout" | "parts">;
+
+/** What code generation needs to know about memory. */
+export interface Memory {
+  /** The buffer that an earlier kernel left a node in, or that the runtime fills; null when it is not in memory. */
+  readonly bufferOf: (node: Node) => Binding | null;
+  /** A parameter, or the table that a pass made of constants. */
+  readonly parameterOf: (node: Node<"param">) => ParameterPlace | { readonly table: string };
+  /** The built-in u32 [T] inputs. */
+  readonly builtin: (name: "position" | "slot") => Binding;
+}
+
+/** Loads from a buffer; a run has to be whole along the last axis, or the answer is null. */
+export function loadBuffer(w: KernelWriter, binding: Binding, node: Node, index: Index, run: Run): string | null {
+  if (run !== null && !isInner(node, run)) return null;
+  const { dtype, axes } = node.type;
+  const name = w.bind(binding, `array<${typeText(memoryType(dtype), run)}>`, "read");
+  const flat = flatten(axes, index);
+  return fromMemory(`${name}[${run === null ? flat : `${flat} / 4u`}]`, dtype, run);
+}
+
+/** A run along this label is four neighbours in memory. */
+export function isInner(node: Node, run: string): boolean {
+  return node.type.axes.at(-1)?.name === run && hasRuns(node.type, run);
+}
+
+/** Loads an element of a parameter, through a function of its own when it has several parts. */
+export function loadParameter(
+  w: KernelWriter,
+  node: Node<"param">,
+  place: ParameterPlace,
+  index: Index,
+  run: Run,
+): string | null {
+  const { layout } = place;
+  if (layout.kind === "plain") {
+    if (run !== null && !isInner(node, run)) return null;
+    const [first, ...rest] = node.type.axes;
+    const load = (part: number, i: Index): string =>
+      loadPlain(w, place.storage, bindingOf(place, part), flatten(node.type.axes, i), run);
+    return first === undefined ? load(0, index) : overParts(w, place, first.name, [first, ...rest], index, run, load);
+  }
+  const axesOf = (names: readonly string[]): readonly Axis[] =>
+    names.map((n) => node.type.axes.find((a) => a.name === n)!);
+  const [bank, k, n] = [axesOf(layout.bank), axesOf(layout.k), axesOf(layout.n)];
+  if (run !== null && !(n.at(-1)?.name === run && hasRuns(node.type, run))) return null;
+  const splitAxis = (layout.split === "bank" ? bank : n)[0];
+  const rows = Math.ceil(count(k) / 4) * 4;
+  const load = (part: number, i: Index): string => {
+    const cols = layout.split === "n" && place.parts.length > 1 ? (place.parts[part]?.count ?? 0) : count(n);
+    const at = { bank: flatten(bank, i), k: flatten(k, i), n: flatten(n, i), rows, stride: Math.ceil(cols / 4) * 4 };
+    return loadMatrix(w, place.storage, bindingOf(place, part), at, run);
+  };
+  // Parts along columns count columns, which only a single column axis gives directly.
+  return splitAxis === undefined || place.parts.length === 1
+    ? load(0, index)
+    : overParts(w, place, splitAxis.name, node.type.axes, index, run, load);
+}
+
+/** Elements of an axis list of known sizes. */
+export function count(axes: readonly Axis[]): number {
+  return axes.reduce((product, a) => product * (a.size.value ?? Number.NaN), 1);
+}
+
+function bindingOf(place: ParameterPlace, part: number): Binding {
+  return { kind: "parameter", path: place.path, part };
+}
+
+function overParts(
+  w: KernelWriter,
+  place: ParameterPlace,
+  axis: string,
+  axes: readonly Axis[],
+  index: Index,
+  run: Run,
+  load: (part: number, index: Index) => string,
+): string {
+  if (place.parts.length === 1) return load(0, index);
+  const name = `load${run === null ? "" : "4"}_${identifier(place.path)}`;
+  const argument = new Map(axes.map((a, i) => [a.name, `i${i}`]));
+  const branches = place.parts.map((part, p) => {
+    const own = part.start === 0 ? argument : new Map(argument).set(axis, `(${argument.get(axis)} - ${part.start}u)`);
+    const text = `return ${load(p, own)};`;
+    return p + 1 < place.parts.length
+      ? `  if (${argument.get(axis)} < ${part.start + part.count}u) { ${text} }`
+      : `  ${text}`;
+  });
+  const parameters = axes.map((_, i) => `i${i}: u32`).join(", ");
+  w.global(name, `fn ${name}(${parameters}) -> ${typeText("f32", run)} {\n${branches.join("\n")}\n}`);
+  return `${name}(${axes.map((a) => index.get(a.name) ?? "0u").join(", ")})`;
+}
+
+function loadPlain(w: KernelWriter, storage: StorageType, binding: Binding, flat: string, run: Run): string {
+  if (storage === "f32") {
+    const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
+    return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
+  }
+  if (run === null) return unpackElement(storage, `${w.bind(binding, "array<u32>", "read")}[(${flat}) >> 1u]`, flat);
+  const words = `${w.bind(binding, "array<vec2<u32>>", "read")}[(${flat}) / 4u]`;
+  const helper = `quad_${storage}`;
+  // Four neighbours are two words: even elements in the low halves.
+  const { even, odd } = unpackRows(storage, "w");
+  w.global(
+    helper,
+    `fn ${helper}(p: vec2<u32>) -> vec4<f32> {\n  let w = p.xyxy;\n  let even = ${even};\n  let odd = ${odd};\n  return vec4<f32>(even.x, odd.x, even.y, odd.y);\n}`,
+  );
+  return `${helper}(${words})`;
+}
+
+interface MatrixPlace {
+  readonly bank: string;
+  readonly k: string;
+  readonly n: string;
+  readonly rows: number;
+  readonly stride: number;
+}
+
+function loadMatrix(w: KernelWriter, storage: StorageType, binding: Binding, at: MatrixPlace, run: Run): string {
+  const word = (row: string, rows: number): string => `((${at.bank} * ${rows}u + ${row}) * ${at.stride}u + ${at.n})`;
+  if (storage === "f32") {
+    const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
+    const flat = word(at.k, at.rows);
+    return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
+  }
+  const flat = word(`((${at.k}) >> 1u)`, at.rows / 2);
+  if (run === null) return unpackElement(storage, `${w.bind(binding, "array<u32>", "read")}[${flat}]`, `(${at.k})`);
+  const helper = `rows_${storage}`;
+  const { even, odd } = unpackRows(storage, "w");
+  w.global(
+    helper,
+    `fn ${helper}(w: vec4<u32>, k: u32) -> vec4<f32> {\n  return select(${even}, ${odd}, (k & 1u) == 1u);\n}`,
+  );
+  return `${helper}(${w.bind(binding, "array<vec4<u32>>", "read")}[${flat} / 4u], ${at.k})`;
+}

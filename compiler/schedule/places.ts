@@ -1,0 +1,105 @@
+/** Row kernels and map kernels: which stages share a row, and which kernel leaves a light node in memory. */
+import type { Node } from "../graph/node.ts";
+import { isOp } from "../graph/node.ts";
+import { elementCount } from "../ops/typing.ts";
+import { LIST_LIMIT } from "./classify.ts";
+import type { Kernel, MapKernel, RowKernel, Store } from "./kernel.ts";
+import type { Scheduling } from "./schedule.ts";
+
+/** Adds a reduction, selection or small contraction to the row kernel whose values it reads, or gives it one. */
+export function addRowStage(s: Scheduling, node: Node): void {
+  const rows = rowsOf(node);
+  const alone: RowKernel = { kind: "row", computes: [], stores: [], rows };
+  for (const kernel of sources(s, node, alone)) {
+    if (kernel.kind !== "row") continue;
+    const shared = kernel.rows.filter((r) => rows.includes(r));
+    const fits = [...kernel.computes, node].every((n) => insideCount(n, shared) <= LIST_LIMIT);
+    if (shared.length === 0 || !fits || (shared.length < kernel.rows.length && shared.join() !== rows.join())) continue;
+    if (!s.clusters.join(kernel, [node])) continue;
+    kernel.rows = shared;
+    return;
+  }
+  s.clusters.add({ ...alone, computes: [node] });
+}
+
+/**
+ * The kernel that stores a light node: a row kernel whose values it is made of, else a map kernel of its own. The node then
+ * belongs to that kernel, unless it only goes into a state.
+ */
+export function placeLight(s: Scheduling, store: Store): Kernel {
+  const { node } = store;
+  const map: MapKernel = { kind: "map", computes: [], stores: [] };
+  const owned = store.state === null ? [node] : [];
+  for (const kernel of sources(s, node, map)) {
+    if (kernel.kind !== "row" || !kernel.rows.every((r) => node.type.axes.some((a) => a.name === r))) continue;
+    if (owned.length === 0 && readsBeyond(s, kernel, store)) continue;
+    if (!s.clusters.join(kernel, owned)) continue;
+    kernel.stores.push(store);
+    return kernel;
+  }
+  s.clusters.add({ ...map, computes: owned });
+  const kernel = s.clusters.kernels.at(-1)!;
+  kernel.stores.push(store);
+  return kernel;
+}
+
+/** Kernels that a node reads from, the latest first. */
+function sources(s: Scheduling, node: Node, probe: MapKernel | RowKernel): readonly Kernel[] {
+  const reads = s.clusters.reads({ ...probe, computes: [], stores: [{ node, state: null }] });
+  const own = s.clusters.ownerOf(node);
+  const kernels = new Set([...reads].flatMap((n) => s.clusters.ownerOf(n) ?? []));
+  if (own !== null) kernels.add(own);
+  return s.clusters.kernels.filter((k) => kernels.has(k)).reverse();
+}
+
+/** Adding the store would make the kernel wait for one that waits for it. */
+function readsBeyond(s: Scheduling, kernel: Kernel, store: Store): boolean {
+  kernel.stores.push(store);
+  const cyclic = s.clusters.reaches(kernel, kernel);
+  kernel.stores.pop();
+  return cyclic;
+}
+
+/** Map kernels over the same number of elements that do not wait for each other become one. */
+export function mergeMaps(s: Scheduling): void {
+  const maps = s.clusters.kernels.filter((k) => k.kind === "map");
+  const key = (k: MapKernel): string => {
+    const [first] = k.stores;
+    const inner = first?.node.type.axes.at(-1)?.size.value ?? 1;
+    return first === undefined ? "" : `${elementCount(first.node.type).key} ${inner % 4 === 0}`;
+  };
+  for (const [i, kernel] of maps.entries()) {
+    const other = maps
+      .slice(0, i)
+      .find(
+        (k) => s.clusters.kernels.includes(k) && key(k) === key(kernel) && k.stores.length + kernel.stores.length <= 3,
+      );
+    if (other !== undefined) s.clusters.merge(other, kernel);
+  }
+}
+
+/** The axes that one result of a stage does not run over. */
+function rowsOf(node: Node): readonly string[] {
+  const labels = node.type.axes.map((a) => a.name);
+  if (isOp(node, "dot"))
+    return labels.filter((name) =>
+      node.inputs[0]!.type.axes.some((a) => a.name === name) !== node.inputs[1]!.type.axes.some((a) => a.name === name)
+        ? isRowSide(node, name)
+        : true,
+    );
+  if (isOp(node, "topk")) return labels.filter((name) => name !== node.attrs.k.name);
+  if (isOp(node, "cumsum")) return labels.filter((name) => name !== node.attrs.axis);
+  return labels;
+}
+
+/** A contraction's rows are the axes that the side without a run-time size lacks. */
+function isRowSide(node: Node<"dot">, name: string): boolean {
+  const side = node.inputs.find((x) => x.type.axes.some((a) => a.size.value === null)) ?? node.inputs[0]!;
+  return side.type.axes.some((a) => a.name === name);
+}
+
+function insideCount(node: Node, rows: readonly string[]): number {
+  return node.type.axes
+    .filter((a) => !rows.includes(a.name))
+    .reduce((n, a) => n * (a.size.value ?? Number.POSITIVE_INFINITY), 1);
+}

@@ -1,0 +1,186 @@
+/**
+ * From a function's graph to an ordered list of kernels, by lowering kind alone. In order: heavy nodes get kernels, with
+ * epilogues and contractions of one activation merged; what must be in memory gets a place in a kernel; kernels over
+ * the same elements are merged; every node that another kernel reads is stored.
+ */
+import type { Node } from "../graph/node.ts";
+import { isOp } from "../graph/node.ts";
+import { topologicalOrder, usersOf } from "../graph/traverse.ts";
+import { findAxis } from "../graph/type.ts";
+import type { DeviceFacts } from "../plan/plan.ts";
+import { baseOf } from "./bytes.ts";
+import { stateId } from "../graph/cache.ts";
+import type { Role } from "./classify.ts";
+import { classify } from "./classify.ts";
+import { Clusters } from "./clusters.ts";
+import { addContraction } from "./contractions.ts";
+import type { Uses } from "./grow.ts";
+import { growEpilogues } from "./grow.ts";
+import type { AttendKernel, Kernel, MapKernel, Regime } from "./kernel.ts";
+import type { Layouts } from "./layout.ts";
+import { addRowStage, mergeMaps, placeLight } from "./places.ts";
+
+export interface ScheduleOptions {
+  readonly regime: Regime;
+  readonly device: DeviceFacts;
+  readonly layouts: Layouts;
+  /** Number of parts that a parameter is cut into, by its path in the function. */
+  readonly partsOf: (path: string) => number;
+}
+
+/** What the steps of scheduling share. */
+export interface Scheduling extends ScheduleOptions {
+  readonly clusters: Clusters;
+  readonly roles: ReadonlyMap<Node, Role>;
+  readonly uses: Uses;
+}
+
+export interface Schedule {
+  readonly kernels: readonly Kernel[];
+  /** The kernel that leaves a node in memory. */
+  readonly ownerOf: (node: Node) => Kernel | null;
+  /** What a kernel reads of other kernels and of the function's inputs. */
+  readonly reads: (kernel: Kernel) => ReadonlySet<Node>;
+}
+
+export function schedule(outputs: readonly Node[], options: ScheduleOptions): Schedule {
+  const nodes = topologicalOrder(outputs);
+  const users = usersOf(nodes);
+  const order = new Map(nodes.map((n, i) => [n, i]));
+  const roles = classify(nodes, users, options.regime, options.layouts);
+  const clusters = new Clusters();
+  const required = requiredNodes(nodes, outputs, roles);
+  const uses: Uses = {
+    users,
+    required,
+    isFree: (n) => clusters.ownerOf(n) === null,
+    orderOf: (n) => order.get(n) ?? 0,
+  };
+  const s: Scheduling = { ...options, clusters, roles, uses };
+
+  for (const node of nodes) if (clusters.ownerOf(node) === null) addHeavy(s, node);
+  for (const node of nodes)
+    if (required.has(node) && clusters.ownerOf(node) === null && !isOp(node, "input"))
+      placeLight(s, { node, state: null });
+  for (const node of nodes) if (isOp(node, "attend")) appendToCaches(s, node);
+  if (options.regime === "many") addGroups(s);
+  mergeMaps(s);
+  storeWhatIsRead(clusters, outputs);
+  return { kernels: clusters.inOrder(), ownerOf: (n) => clusters.ownerOf(n), reads: (k) => clusters.reads(k) };
+}
+
+function addHeavy(s: Scheduling, node: Node): void {
+  const role = s.roles.get(node)!;
+  switch (role.kind) {
+    case "light":
+      return;
+    case "matrix":
+      return addContraction(s, node, role.matrix);
+    case "row":
+      return addRowStage(s, node);
+    case "loop": {
+      const kernel = s.clusters.add<MapKernel>({ kind: "map", computes: [node], stores: [] });
+      const [root] = endIn(s, kernel, [node]);
+      kernel.stores.push({ node: root!, state: null });
+      return;
+    }
+    case "attend": {
+      const kernel = s.clusters.add<AttendKernel>({
+        kind: "attend",
+        computes: [node],
+        stores: [],
+        attend: node as Node<"attend">,
+      });
+      const [root] = endIn(s, kernel, [node]);
+      kernel.stores.push({ node: root!, state: null });
+      return;
+    }
+    case "call": {
+      const { fn, path } = (node as Node<"call">).attrs;
+      const known = s.clusters.kernels.find(
+        (k) => k.kind === "call" && k.fn === fn && k.path === path && k.args.every((a, i) => a === node.inputs[i]),
+      );
+      if (known !== undefined) s.clusters.join(known, [node]);
+      else s.clusters.add({ kind: "call", computes: [node], stores: [], fn, path, args: node.inputs });
+      return;
+    }
+    default:
+      role satisfies never;
+  }
+}
+
+/** Carries the result of `seeds` as far as possible; gives the node to store. */
+function endIn(s: Scheduling, kernel: Kernel, seeds: readonly Node[]): readonly [Node] {
+  for (const { root, inside } of [...growEpilogues(seeds, s.uses)].reverse()) {
+    if (
+      s.clusters.join(
+        kernel,
+        [...inside].filter((n) => !seeds.includes(n)),
+      )
+    )
+      return [root];
+  }
+  return [seeds[0]!];
+}
+
+/** Outputs, arguments of calls, indices of routed contractions, and activations that are more than a view of memory. */
+function requiredNodes(
+  nodes: readonly Node[],
+  outputs: readonly Node[],
+  roles: ReadonlyMap<Node, Role>,
+): ReadonlySet<Node> {
+  const required = new Set(outputs.map(baseOf));
+  for (const node of nodes) {
+    const role = roles.get(node);
+    if (isOp(node, "call")) for (const x of node.inputs) required.add(baseOf(x));
+    if (role?.kind !== "matrix") continue;
+    required.add(viewed(role.matrix.a));
+    if (role.matrix.index !== null) required.add(baseOf(role.matrix.index));
+  }
+  return required;
+}
+
+/** What a chain of views shows. */
+function viewed(node: Node): Node {
+  let base = node;
+  while (["rename", "split", "merge", "slice", "transpose"].includes(base.op)) base = base.inputs[0]!;
+  return base;
+}
+
+/** This step's keys and values go into the caches before attention reads them. */
+function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
+  for (const [part, node] of [
+    ["k", attend.inputs[1]!],
+    ["v", attend.inputs[2]!],
+  ] as const) {
+    const store = { node, state: stateId(attend, part) };
+    const owner = s.clusters.ownerOf(node);
+    if (owner?.kind === "contract") owner.stores.push(store);
+    s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store));
+  }
+}
+
+function addGroups(s: Scheduling): void {
+  for (const kernel of [...s.clusters.kernels]) {
+    const matrix = kernel.kind === "contract" ? kernel.groups[0]?.matrices[0] : undefined;
+    if (matrix === undefined || matrix.index === null) continue;
+    const { index } = matrix;
+    const banks = findAxis(matrix.param.type, matrix.bank[0]!)!.size.value!;
+    if (s.clusters.kernels.some((k) => k.kind === "group" && k.index === index && k.banks === banks)) continue;
+    s.clusters.add({ kind: "group", computes: [], stores: [], index, banks });
+  }
+}
+
+function storeWhatIsRead(clusters: Clusters, outputs: readonly Node[]): void {
+  const needed = new Set(outputs.map(baseOf));
+  for (const kernel of clusters.kernels) for (const node of clusters.reads(kernel)) needed.add(node);
+  for (const kernel of clusters.kernels) {
+    if (kernel.kind === "call" || kernel.kind === "group") continue;
+    const kept = kernel.stores.filter((s) => s.state !== null || needed.has(s.node));
+    kernel.stores.splice(0, kernel.stores.length, ...kept);
+    for (const node of kernel.computes) {
+      if (needed.has(node) && !kernel.stores.some((s) => s.node === node && s.state === null))
+        kernel.stores.push({ node, state: null });
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Moves a selection towards the parameters: `take[N](f(x), i) = f(take[N](x), i)` for everything that treats the indices
+ * along N alike. Only names decide. Where it cannot go on, the selection stays there.
+ */
+import type { Node } from "../graph/node.ts";
+import { isOp } from "../graph/node.ts";
+import { hasAxis } from "../graph/type.ts";
+import type { Builder } from "../ops/builder.ts";
+import type { Lowering } from "../ops/define.ts";
+import { ops } from "../ops/table.ts";
+
+/** `take` along `axis` by `index`, pushed as far as it goes; has the type of the plain take. */
+export function pushTake(b: Builder, x: Node, axis: string, index: Node): Node {
+  const plain = b.take(x, index, axis);
+  const memo = new Map<Node, Node>();
+  const pushed = push({ b, axis, index, memo }, x);
+  const order = plain.type.axes.map((a) => a.name);
+  return pushed.type.axes.length === order.length && order.every((name) => hasAxis(pushed.type, name))
+    ? b.transpose(pushed, order)
+    : plain;
+}
+
+interface Selection {
+  readonly b: Builder;
+  readonly axis: string;
+  readonly index: Node;
+  readonly memo: Map<Node, Node>;
+}
+
+function push(s: Selection, x: Node): Node {
+  if (!hasAxis(x.type, s.axis)) return x;
+  const known = s.memo.get(x);
+  if (known !== undefined) return known;
+  const result = inward(s, x) ?? s.b.take(x, s.index, s.axis);
+  s.memo.set(x, result);
+  return result;
+}
+
+/** The node rebuilt on selected inputs; null when the selection has to stay outside. */
+function inward(s: Selection, x: Node): Node | null {
+  const { b, axis, index } = s;
+  const rebuild = (): Node =>
+    b.must(
+      x.op,
+      x.inputs.map((i) => push(s, i)),
+      x.attrs,
+      x.origin,
+    );
+  const touchesIndex = (labels: readonly string[]): boolean => labels.some((l) => hasAxis(index.type, l));
+  const lowering = ops[x.op].lowering as Lowering<typeof x.op>;
+  switch (lowering.kind) {
+    case "map":
+      return rebuild();
+    case "reduce":
+    case "contract":
+      return touchesIndex((x as Node<"sum" | "dot">).attrs.axes) ? null : rebuild();
+    case "view":
+      return throughView(s, x, rebuild);
+    case "concat":
+      return (x as Node<"concat">).attrs.axis === axis || touchesIndex([(x as Node<"concat">).attrs.axis])
+        ? null
+        : rebuild();
+    case "row": {
+      const labels = isOp(x, "topk") ? [x.attrs.axis, x.attrs.k.name] : [(x as Node<"cumsum">).attrs.axis];
+      return labels.includes(axis) || touchesIndex(labels) ? null : rebuild();
+    }
+    case "gather": {
+      const [from, chosen] = x.inputs as [Node, Node];
+      const own = (x as Node<"take">).attrs.axis;
+      if (touchesIndex([own]) || (hasAxis(from.type, axis) && hasAxis(chosen.type, axis))) return null;
+      return rebuild();
+    }
+    case "source":
+      // Counting along the axis, picked by an index, is the index.
+      return isOp(x, "iota") ? index : null;
+    case "template":
+    case "call":
+      return null;
+  }
+}
+
+function throughView(s: Selection, x: Node, rebuild: () => Node): Node | null {
+  const { b, axis, index } = s;
+  const [input] = x.inputs as [Node];
+  const clash = (labels: readonly string[]): boolean => labels.some((l) => hasAxis(index.type, l));
+  if (isOp(x, "rename")) {
+    const { from, to } = x.attrs;
+    if (to === axis) return clash([from]) ? null : push({ ...s, axis: from, memo: new Map() }, input);
+    return clash([from, to]) || from === axis ? null : rebuild();
+  }
+  if (isOp(x, "transpose")) return push(s, input);
+  if (isOp(x, "broadcast")) {
+    if (!x.attrs.axes.some((a) => a.name === axis)) return clash(x.attrs.axes.map((a) => a.name)) ? null : rebuild();
+    const added = index.type.axes.filter(
+      (a) => !hasAxis(input.type, a.name) && !x.attrs.axes.some((o) => o.name === a.name),
+    );
+    return b.broadcast(input, [...x.attrs.axes.filter((a) => a.name !== axis), ...added]);
+  }
+  const labels = viewLabels(x);
+  return labels === null || labels.includes(axis) || clash(labels) ? null : rebuild();
+}
+
+/** Labels before and after a view that makes new ones. */
+function viewLabels(x: Node): readonly string[] | null {
+  if (isOp(x, "split")) return [x.attrs.axis, ...x.attrs.into.map((a) => a.name)];
+  if (isOp(x, "merge")) return [...x.attrs.axes, x.attrs.to.name];
+  if (isOp(x, "slice")) return [x.attrs.axis, x.attrs.to.name];
+  if (isOp(x, "roll")) return [x.attrs.axis];
+  return null;
+}

@@ -1,0 +1,16 @@
+/** Only some rows of the outputs are wanted: the selection is pushed down to the last layer, so that what follows runs on those. */
+import { Dim } from "../graph/dim.ts";
+import type { Node, Program } from "../graph/node.ts";
+import { TIME, hasAxis } from "../graph/type.ts";
+import type { Builder } from "../ops/builder.ts";
+import { pushTake } from "./push.ts";
+
+export function selectWanted(program: Program, b: Builder): Program {
+  const { main } = program;
+  const axis = { name: "wanted", size: Dim.of("Q"), origin: null };
+  const wanted: Node<"input"> = b.must("input", [], { name: "wanted", type: { dtype: "u32", axes: [axis] } });
+  const outputs = main.outputs.map((o) =>
+    hasAxis(o.node.type, TIME) ? { ...o, node: pushTake(b, o.node, TIME, wanted) } : o,
+  );
+  return { ...program, main: { ...main, inputs: [...main.inputs, wanted], outputs } };
+}

@@ -1,0 +1,144 @@
+/** Whole small models through the compiler's back, on a device, against the oracle. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Program } from "../../../compiler/graph/node.ts";
+import { isOp } from "../../../compiler/graph/node.ts";
+import { allFunctions, outputNodes, topologicalOrder } from "../../../compiler/graph/traverse.ts";
+import type { Value } from "../../../compiler/ops/define.ts";
+import { compileProgram } from "../../../compiler/pipeline.ts";
+import type { CompileOptions } from "../../../compiler/pipeline.ts";
+import type { Plan } from "../../../compiler/plan/plan.ts";
+import { evaluateProgram } from "../../../compiler/reference/interpret.ts";
+import type { TestGpu } from "../../support/gpu.ts";
+import { openTestGpu } from "../../support/gpu.ts";
+import type { ModelShape } from "../../support/models.ts";
+import { buildModel, tiny } from "../../support/models.ts";
+import { openPlan } from "../../support/plan-run.ts";
+
+let gpu: TestGpu;
+beforeAll(async () => {
+  gpu = await openTestGpu();
+});
+afterAll(() => gpu.close());
+
+const IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5];
+
+describe("a compiled model gives the oracle's logits", () => {
+  const cases: Readonly<Record<string, Partial<ModelShape>>> = {
+    dense: {},
+    "dense, sizes that no four divides": { D: 30, F: 46, V: 59, C: 6, R: 3, bias: true },
+    "tied embeddings, window": { tied: true, window: 4 },
+    "parallel block, norms on queries and keys, interleaved rotary": {
+      parallel: true,
+      qkNorm: true,
+      interleaved: true,
+    },
+    routed: { experts: { N: 6, K: 2, soft: false } },
+    "routed, odd sizes": { D: 30, F: 18, experts: { N: 5, K: 3, soft: false } },
+    soft: { experts: { N: 4, K: 2, soft: true } },
+  };
+  test.each(Object.entries(cases))("%s", async (_, shape) => {
+    await compare(buildModel({ ...tiny, ...shape }), {});
+  });
+
+  test("weights kept in 16 bits", async () => {
+    await compare(buildModel({ ...tiny, tied: true, experts: { N: 4, K: 2, soft: false } }), { storage: () => "bf16" });
+    await compare(buildModel({ ...tiny, D: 30, F: 18 }), { storage: () => "f16" });
+  });
+
+  test("weights cut into parts", async () => {
+    const device = { ...gpu.facts, maxBinding: 4096 };
+    await compare(buildModel({ ...tiny, tied: true, experts: { N: 6, K: 2, soft: false } }), { device });
+  });
+
+  test("kernels made for a GPU", async () => {
+    const device = { ...gpu.facts, kind: "gpu" as const };
+    await compare(buildModel({ ...tiny, experts: { N: 6, K: 2, soft: false } }), { device });
+  });
+
+  test("kernels without subgroups", async () => {
+    await compare(buildModel(tiny), { device: { ...gpu.facts, subgroup: null } });
+  });
+});
+
+async function compare(program: Program, more: Partial<CompileOptions>): Promise<Plan> {
+  const options: CompileOptions = {
+    model: "test",
+    device: gpu.facts,
+    storage: () => "f32",
+    entries: [{ output: "logits", regimes: ["many", "few"] }],
+    verify: true,
+    ...more,
+  };
+  const plan = compileProgram(program, options);
+  const params = randomParams(program);
+  const T = IDS.length;
+  const expected = evaluateProgram(program, {
+    inputs: { ids: { axes: [{ name: "T", size: T }], data: Float64Array.from(IDS) } },
+    params,
+    sizes: { T },
+  })["logits"]!.data;
+  const run = openPlan(plan, gpu, params, { T, Q: T, S: 2, P: 16 });
+  const positions = IDS.map((_, i) => i);
+  const all = await run.step(
+    "logits.many",
+    { T, Q: T, S: 2, P: 16 },
+    { ids: IDS, position: positions, slot: IDS.map(() => 1), wanted: positions },
+  );
+  expectClose(all["logits"]!, expected);
+  // A prefix at once, then token by token, in another sequence.
+  const V = expected.length / T;
+  const prefix = 6;
+  await run.step(
+    "logits.many",
+    { T: prefix, Q: 1, S: 2, P: 16 },
+    {
+      ids: IDS.slice(0, prefix),
+      position: positions.slice(0, prefix),
+      slot: IDS.slice(0, prefix).map(() => 0),
+      wanted: [prefix - 1],
+    },
+  );
+  for (let t = prefix; t < T; t++) {
+    const one = await run.step(
+      "logits.few",
+      { T: 1, Q: 1, S: 2, P: 16 },
+      { ids: [IDS[t]!], position: [t], slot: [0], wanted: [0] },
+    );
+    expectClose(one["logits"]!, expected.slice(t * V, (t + 1) * V));
+  }
+  return plan;
+}
+
+function expectClose(actual: Float32Array, expected: Float64Array): void {
+  expect(actual.length).toBe(expected.length);
+  const worst = actual.reduce((m, x, i) => Math.max(m, Number.isFinite(x) ? Math.abs(x - expected[i]!) : Infinity), 0);
+  expect(worst).toBeLessThan(2e-4);
+}
+
+/** Values by path that all storage types hold exactly. */
+export function randomParams(program: Program): (path: string) => Value {
+  const shapes = new Map<string, Value["axes"]>();
+  for (const fn of allFunctions(program)) {
+    for (const node of topologicalOrder(outputNodes(fn))) {
+      if (isOp(node, "param"))
+        shapes.set(
+          node.attrs.path,
+          node.type.axes.map((a) => ({ name: a.name, size: a.size.value! })),
+        );
+    }
+  }
+  const made = new Map<string, Value>();
+  return (path) => {
+    const known = made.get(path);
+    if (known !== undefined) return known;
+    const axes = shapes.get(path.replace(/\[\d+\]/, "[#]")) ?? shapes.get(path)!;
+    let seed = [...path].reduce((h, c) => (h * 31 + c.charCodeAt(0)) >>> 0, 7);
+    const next = (): number => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+    const data = new Float64Array(axes.reduce((n, a) => n * a.size, 1)).map(
+      () => Math.round((next() - 0.5) * 128) / 128,
+    );
+    const value = { axes, data };
+    made.set(path, value);
+    return value;
+  };
+}
