@@ -17,3 +17,5 @@ export { applyAssignments, reportContracts, runContracts } from "./upcycle/ensur
 export type { TestCase } from "./testing/test-case.ts";
 export { prepareTest } from "./testing/test-case.ts";
 export { checkExpectation } from "./testing/expect.ts";
+export type { Value as ArrayValue } from "./ops/define.ts";
+export { evaluateProgram } from "./reference/interpret.ts";

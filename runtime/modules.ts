@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync, existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { ModuleLoader } from "../compiler/index.ts";
+import type { ModuleLoader, Scope } from "../compiler/index.ts";
 import { Workspace } from "../compiler/index.ts";
 import { failure } from "../grammar/diagnostic.ts";
 import type { SourceFile } from "../grammar/span.ts";
@@ -54,6 +54,13 @@ export const fileLoader: ModuleLoader = {
 /** A workspace over the files of this machine. */
 export function openWorkspace(): Workspace {
   return new Workspace(fileLoader);
+}
+
+/** Opens a file of the command line. One of the standard library sees all of that library, as it does when it is imported. */
+export function openFile(workspace: Workspace, path: string): Scope {
+  const inside = relative(standardLibraryFolder(), resolve(path)).replaceAll("\\", "/");
+  const own = inside.startsWith("..") ? undefined : workspace.standardScopes.find((s) => s.file.path === `std/${inside}`);
+  return own ?? workspace.open(readSource(path));
 }
 
 function shorten(path: string): string {

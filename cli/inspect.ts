@@ -1,0 +1,4 @@
+import type { Command } from "commander";
+export function registerInspect(program: Command): void {
+  program.command("inspect");
+}

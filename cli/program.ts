@@ -1,0 +1,91 @@
+/**
+ * The command `moec`: which commands there are, and how a run ends. 0: all is well. 1: a mistake of the user's, told on
+ * one screen. 70 (EX_SOFTWARE): a mistake of ours, with its trace. A command's file is only loaded when it is called, so
+ * that checking a file never waits for a GPU's library.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+import { MoeError, suggest } from "../grammar/index.ts";
+import { diagnosticJson, paintError, printJson, say, showDiagnostics } from "./output.ts";
+
+type Register = (program: Command) => void;
+
+/** In the order of the help. */
+const commands: Readonly<Record<string, () => Promise<Register>>> = {
+  check: async () => (await import("./check.ts")).registerCheck,
+  test: async () => (await import("./test.ts")).registerTest,
+  fmt: async () => (await import("./fmt.ts")).registerFmt,
+  explain: async () => (await import("./explain.ts")).registerExplain,
+  inspect: async () => (await import("./inspect.ts")).registerInspect,
+  devices: async () => (await import("./devices.ts")).registerDevices,
+};
+
+/** EX_SOFTWARE of sysexits.h. */
+const INTERNAL = 70;
+
+/** Runs one command line (without `node` and the script's name) and gives the exit code. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  try {
+    const program = await makeProgram(args);
+    await program.parseAsync(args, { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    return describeEnd(error, args);
+  }
+}
+
+async function makeProgram(args: readonly string[]): Promise<Command> {
+  const program = new Command("moec")
+    .description("A language, compiler and WebGPU runtime for mixture-of-experts transformers")
+    .version(readVersion())
+    .option("--trace", "print a stack trace with any error")
+    .exitOverride()
+    .showHelpAfterError("(moec --help lists the commands)")
+    .addHelpText(
+      "after",
+      '\nExamples:\n  moec check model.moe\n  moec generate examples/checkpoints/seed --prompt "Once"',
+    );
+  program.configureOutput({ outputError: (text, write) => write(paintError.red(text.trimEnd()) + "\n") });
+  const wanted = args.find((arg) => !arg.startsWith("-"));
+  const names = wanted !== undefined && Object.hasOwn(commands, wanted) ? [wanted] : Object.keys(commands);
+  if (wanted !== undefined && names.length > 1 && wanted !== "help") refuseCommand(program, wanted);
+  for (const name of names) (await commands[name]!())(program);
+  for (const command of program.commands)
+    command.showHelpAfterError(`(moec ${command.name()} --help shows how it is used)`);
+  return program;
+}
+
+function refuseCommand(program: Command, wanted: string): void {
+  program.action(() => {
+    const near = suggest(wanted, Object.keys(commands));
+    program.error(`error: there is no command \`${wanted}\`${near === null ? "" : `; did you mean \`${near}\`?`}`);
+  });
+  program.allowExcessArguments().allowUnknownOption();
+}
+
+function describeEnd(error: unknown, args: readonly string[]): number {
+  // Commander has told its own story: help and version end with 0, a wrong option with 1.
+  if (error instanceof CommanderError) return error.exitCode;
+  if (error instanceof MoeError) {
+    showDiagnostics(error.diagnostics);
+    if (args.includes("--json")) printJson({ ok: false, diagnostics: error.diagnostics.map(diagnosticJson) });
+    if (args.includes("--trace")) say(String(error.stack));
+    return 1;
+  }
+  say(
+    `${paintError.red("moec failed")}: this is a mistake in moec, not in what you gave it; please report it with these lines`,
+  );
+  say(
+    `moec ${readVersion()}, Node ${process.versions.node}, ${process.platform} ${process.arch}: moec ${args.join(" ")}`,
+  );
+  say(error instanceof Error ? String(error.stack) : String(error));
+  return INTERNAL;
+}
+
+/** From package.json, beside the sources or one up from the built package. */
+function readVersion(): string {
+  const path = ["../package.json", "../../package.json"]
+    .map((p) => new URL(p, import.meta.url))
+    .find((p) => existsSync(p));
+  return path === undefined ? "unknown" : (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
+}

@@ -1,0 +1,88 @@
+/** `moec test`: the `test` blocks of files, through the oracle. */
+import type { Command } from "commander";
+import type { Diagnostic } from "../grammar/index.ts";
+import { checkModule } from "../compiler/index.ts";
+import { failure, formatSpan, MoeError } from "../grammar/index.ts";
+import { openFile, openWorkspace, standardLibraryFolder } from "../runtime/modules.ts";
+import { type Failure, prepareTests, runTestOnOracle } from "../runtime/testing.ts";
+import { findMoeFiles } from "./files.ts";
+import { paint, plural, print, printJson, showDiagnostics } from "./output.ts";
+
+interface Options {
+  readonly json?: true;
+  readonly std?: true;
+}
+
+export function registerTest(program: Command): void {
+  program
+    .command("test")
+    .description("run the test blocks of .moe files")
+    .argument("[file...]", "files or folders")
+    .option("--std", "run the tests of the standard library as well")
+    .option("--json", "print the results as JSON")
+    .addHelpText("after", "\nExample:\n  moec test examples/ --std")
+    .action(runTests);
+}
+
+interface Result {
+  readonly file: string;
+  readonly title: string;
+  readonly failures: readonly Failure[];
+}
+
+function runTests(paths: readonly string[], options: Options): void {
+  if (paths.length === 0 && options.std !== true)
+    throw failure("cli/nothing-to-do", "there is nothing to test", {
+      help: "give files or folders, or --std for the standard library",
+    });
+  const workspace = openWorkspace();
+  const files = findMoeFiles([...paths, ...(options.std ? [standardLibraryFolder()] : [])]);
+  const results = files.flatMap((path): Result[] => {
+    const scope = openFile(workspace, path);
+    const errors = checkModule(workspace, scope).filter((d) => d.severity === "error");
+    if (errors.length > 0) throw new MoeError(errors);
+    return prepareTests(scope).map((test) => ({
+      file: scope.file.path,
+      title: test.title,
+      failures: runTestOnOracle(test),
+    }));
+  });
+  const failed = results.filter((r) => r.failures.length > 0);
+  if (options.json) printJson({ ok: failed.length === 0, tests: results.map(resultJson) });
+  else report(results, failed);
+  if (failed.length > 0) process.exitCode = 1;
+}
+
+function report(results: readonly Result[], failed: readonly Result[]): void {
+  for (const [file, own] of Map.groupBy(results, (r) => r.file)) {
+    const bad = own.filter((r) => r.failures.length > 0);
+    print(`${bad.length === 0 ? paint.green("pass") : paint.red("FAIL")}  ${file}  ${plural(own.length, "test")}`);
+    for (const result of bad) print(`      ${paint.red("failed")}: ${result.title}`);
+  }
+  if (failed.length > 0) showDiagnostics(failed.flatMap(describeFailures));
+  print(
+    failed.length === 0
+      ? `${plural(results.length, "test")} passed`
+      : `${failed.length} of ${plural(results.length, "test")} failed`,
+  );
+}
+
+function describeFailures({ title, failures }: Result): readonly Diagnostic[] {
+  return failures.map(({ span, found }) => ({
+    code: "test/failed",
+    severity: "error",
+    message: `test "${title}" failed`,
+    labels: [{ span, text: found }],
+    notes: [],
+    help: null,
+  }));
+}
+
+function resultJson({ file, title, failures }: Result): object {
+  return {
+    file,
+    title,
+    ok: failures.length === 0,
+    failures: failures.map(({ span, found }) => ({ at: formatSpan(span), found })),
+  };
+}
