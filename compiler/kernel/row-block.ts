@@ -49,7 +49,8 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
   }));
   if (block.lanes !== null) w.feature("subgroups");
 
-  // One matrix after the other: its four rows of weights stay in registers while all rows of A pass.
+  // One matrix after the other, where rows are broadcast even in a loop of its own: its four rows of weights stay in
+  // registers while all rows of A pass, and a loop over two matrices would have twice the sums to keep.
   const multiply = (matrix: (typeof matrices)[number]): string[] =>
     own.flatMap(({ a }, i) =>
       Array.from({ length: block.lanes ?? 1 }, (_, lane) => {
@@ -71,11 +72,13 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
       `var ${at} = ${vectorIndex(spec, group, operand, block.bank, block.from, block.vector)};`,
       ...sums.map((s) => `var ${s} = vec4<f32>();`),
     ]),
-    `for (var ${k} = ${block.from}; ${k} < ${spec.k}u; ${k} += ${block.step}u) {`,
-    ...own.map(({ row, a }) => `let ${a} = ${loadA(w, spec, row, k)};`),
-    ...matrices.flatMap((m) => [loadQuad(m.operand, m.name, m.at, stride, m.quad), ...multiply(m)]),
-    ...matrices.map(({ operand, at }) => `${at} += ${(block.step / 4) * loadsPerQuad(operand.storage) * stride}u;`),
-    "}",
+    ...(block.lanes === null ? [matrices] : matrices.map((m) => [m])).flatMap((pass) => [
+      `for (var ${k} = ${block.from}; ${k} < ${spec.k}u; ${k} += ${block.step}u) {`,
+      ...own.map(({ row, a }) => `let ${a} = ${loadA(w, spec, row, k)};`),
+      ...pass.flatMap((m) => [loadQuad(m.operand, m.name, m.at, stride, m.quad), ...multiply(m)]),
+      ...pass.map(({ operand, at }) => `${at} += ${(block.step / 4) * loadsPerQuad(operand.storage) * stride}u;`),
+      "}",
+    ]),
   ];
   return { text: text.join("\n"), sums: matrices.map(({ sums }) => sums) };
 }

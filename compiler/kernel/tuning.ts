@@ -17,7 +17,7 @@ export interface Tuning {
 }
 
 export const tuning: Readonly<Record<DeviceFacts["kind"], Tuning>> = {
-  software: { rows: [16, 8, 8], tileRows: 16, fewRows: 8, queries: 8 },
+  software: { rows: [16, 16, 8], tileRows: 16, fewRows: 8, queries: 8 },
   gpu: { rows: [64, 64, 32], tileRows: 32, fewRows: 4, queries: 16 },
 };
 
