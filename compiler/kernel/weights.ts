@@ -2,13 +2,12 @@
  * Reading a weight in `matrix` layout: where a bank and a column start, and four rows of k for four columns at a time.
  */
 import type { StorageType } from "../plan/plan.ts";
-import { halvesFunction, unpackRows } from "../wgsl/unpack.ts";
+import { unpackRows } from "../wgsl/unpack.ts";
 import type { ColumnGroup, ContractSpec, MatrixOperand } from "./contract.ts";
 import type { KernelWriter } from "./writer.ts";
 
 /** Binds a weight; elements are vec4<f32>, or vec4<u32> of 16-bit pairs. */
 export function bindMatrix(w: KernelWriter, matrix: MatrixOperand): string {
-  if (matrix.storage === "f16") w.global("halves", halvesFunction);
   return w.bind(matrix.binding, matrix.storage === "f32" ? "array<vec4<f32>>" : "array<vec4<u32>>", "read");
 }
 

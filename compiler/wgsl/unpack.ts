@@ -1,7 +1,9 @@
 /**
- * WGSL expressions that widen packed 16-bit weights to f32. Both take a `vec4<u32>` of four columns that holds the even
- * row of k in its low halves and the odd row in its high halves (see `Layout` in `plan.ts`). No feature is needed; f16 calls
- * `halvesFunction`, which the module must hold.
+ * WGSL expressions that widen packed 16-bit weights to f32: a `vec4<u32>` of four columns that holds the even row of k in
+ * its low halves and the odd row in its high halves (see `Layout` in `plan.ts`), or one element of a `plain` array. They
+ * need no feature and no helper. f16 is widened by shifts and adds on whole vectors: on Mesa's software adapter this takes
+ * half the time of `unpack2x16float`, and subnormal weights come out right however an adapter treats denormal f32.
+ * Infinities and NaN are not weights and come out as large numbers.
  */
 import type { StorageType } from "../plan/plan.ts";
 
@@ -9,36 +11,41 @@ export type PackedType = Exclude<StorageType, "f32">;
 
 /** The even and the odd row of `words`, a name of type vec4<u32>, each as a vec4<f32>. */
 export function unpackRows(storage: PackedType, words: string): { readonly even: string; readonly odd: string } {
-  switch (storage) {
-    // The upper half of an f32 is the bf16 itself.
-    case "bf16":
-      return {
-        even: `bitcast<vec4<f32>>(${words} << vec4<u32>(16u))`,
-        odd: `bitcast<vec4<f32>>(${words} & vec4<u32>(0xffff0000u))`,
-      };
-    case "f16":
-      return { even: `halves(${words} & vec4<u32>(0xffffu))`, odd: `halves(${words} >> vec4<u32>(16u))` };
-  }
+  const { low, high } = unpackHalves(storage, words, (x) => `vec4<${x}>`);
+  return { even: low, odd: high };
 }
-
-/**
- * `halves(h)`: f16 bit patterns in the low halves to f32, subnormals exactly. Shifts and adds on whole vectors: on Mesa's
- * software adapter this takes half the time of `unpack2x16float`, and it does not depend on how denormals are treated.
- */
-export const halvesFunction = `fn halves(h: vec4<u32>) -> vec4<f32> {
-  let magnitude = (h & vec4<u32>(0x7fffu)) << vec4<u32>(13u);
-  let normal = magnitude + vec4<u32>(0x38000000u);
-  let small = bitcast<vec4<u32>>(bitcast<vec4<f32>>(magnitude + vec4<u32>(0x38800000u)) - vec4<f32>(6.103515625e-5));
-  let bits = select(normal, small, magnitude < vec4<u32>(0x00800000u));
-  return bitcast<vec4<f32>>(bits | ((h & vec4<u32>(0x8000u)) << vec4<u32>(16u)));
-}`;
 
 /** Element `i` of a `plain` 16-bit array: `word` is the u32 at i >> 1. */
 export function unpackElement(storage: PackedType, word: string, i: string): string {
+  return unpackHalves(storage, `(${word} >> (16u * ((${i}) & 1u)))`, (x) => x).low;
+}
+
+/** Both halves of `words`; `type` makes the vector (or scalar) type of a component type. */
+function unpackHalves(
+  storage: PackedType,
+  words: string,
+  type: (component: "u32" | "f32") => string,
+): { readonly low: string; readonly high: string } {
+  const u32 = type("u32");
+  const f32 = type("f32");
+  const lowSigned = `(${words} << ${u32}(16u))`;
+  const highSigned = `(${words} & ${u32}(0xffff0000u))`;
   switch (storage) {
+    // The upper half of an f32 is the bf16 itself.
     case "bf16":
-      return `bitcast<f32>((${word} >> (16u * (${i} & 1u))) << 16u)`;
-    case "f16":
-      return `unpack2x16float(${word})[${i} & 1u]`;
+      return { low: `bitcast<${f32}>${lowSigned}`, high: `bitcast<${f32}>${highSigned}` };
+    case "f16": {
+      // Exponent and fraction in their f32 places; a subnormal has exponent 0, and is what 2^-14 + it exceeds 2^-14 by.
+      const widen = (magnitude: string, signed: string): string => {
+        const normal = `${magnitude} + ${u32}(0x38000000u)`;
+        const small = `bitcast<${u32}>(bitcast<${f32}>(${magnitude} + ${u32}(0x38800000u)) - ${f32}(6.103515625e-5))`;
+        const bits = `select(${normal}, ${small}, (${magnitude}) < ${u32}(0x00800000u))`;
+        return `bitcast<${f32}>(${bits} | (${signed} & ${u32}(0x80000000u)))`;
+      };
+      return {
+        low: widen(`((${words} & ${u32}(0x7fffu)) << ${u32}(13u))`, lowSigned),
+        high: widen(`((${words} >> ${u32}(3u)) & ${u32}(0x0fffe000u))`, words),
+      };
+    }
   }
 }
