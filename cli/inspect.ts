@@ -1,4 +1,99 @@
-import type { Command } from "commander";
+/** `moec inspect`: a model as a tree, with what each part costs. */
+import { InvalidArgumentError, type Command } from "commander";
+import type { Cost, Part } from "../compiler/index.ts";
+import { accountModel } from "../compiler/index.ts";
+import { STORAGE_BYTES } from "../runtime/model.ts";
+import { humanBytes, humanCount, paint, print, printJson, table } from "./output.ts";
+import { openSubject, type SubjectOptions } from "./subject.ts";
+
+interface Options extends SubjectOptions {
+  readonly depth?: number;
+  readonly context: number;
+  readonly json?: true;
+}
+
 export function registerInspect(program: Command): void {
-  program.command("inspect");
+  program
+    .command("inspect")
+    .description("show a model as a tree: shapes, parameters (all, and those one token uses), bytes, FLOPs, cache")
+    .argument("<model>", "folder of a checkpoint, or .moe file with a config")
+    .option("--config <name>", "which config of the file")
+    .option("--map <file>", "a .moe file with the map of the checkpoint's family")
+    .option("--depth <n>", "levels of the tree to show", parseCount)
+    .option("--context <n>", "positions that attention looks at, for its FLOPs", parseCount, 1024)
+    .option("--json", "print the tree as JSON")
+    .addHelpText("after", "\nExample:\n  moec inspect examples/checkpoints/seed --depth 2")
+    .action(runInspect);
+}
+
+/** For options that count something. */
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1) throw new InvalidArgumentError("It must be a whole number from 1.");
+  return value;
+}
+
+async function runInspect(path: string, options: Options): Promise<void> {
+  const subject = await openSubject(path, options);
+  try {
+    const { model, storage } = subject;
+    const tree = accountModel(model, (parameter) => STORAGE_BYTES[storage(parameter)], options.context);
+    const stored = [...new Set(model.parameters.map((p) => storage(p.path)))].sort();
+    if (options.json) {
+      printJson({ model: model.name, storage: stored, context: options.context, tree: partJson(tree) });
+      return;
+    }
+    print(
+      table(
+        [
+          ["part", "shape", "parameters", "active", "bytes", "FLOPs/token", "cache/token"].map(paint.bold),
+          ...rowsOf(tree, 0, options.depth ?? Infinity),
+        ],
+        [2, 3, 4, 5, 6],
+      ),
+    );
+    print(`\n${summarise(tree.cost, stored, options.context)}`);
+  } finally {
+    await subject.close();
+  }
+}
+
+function rowsOf(part: Part, level: number, depth: number): string[][] {
+  const { cost } = part;
+  const cells = [
+    humanCount(cost.parameters),
+    cost.active === cost.parameters ? "" : humanCount(cost.active),
+    humanBytes(cost.bytes),
+  ];
+  const work = cost.flops === 0 ? "" : humanCount(cost.flops);
+  const cache = cost.cache === 0 ? "" : humanBytes(cost.cache);
+  const row = [`${"  ".repeat(level)}${label(part)}`, describe(part), ...cells, work, cache];
+  if (level >= depth) return [row];
+  // A layer with nothing but one weight is told on one line.
+  const [only, ...more] = part.parts;
+  if (only?.kind === "parameter" && more.length === 0) return [[row[0]!, `${part.type} ${only.type}`, ...row.slice(2)]];
+  return [row, ...part.parts.flatMap((p) => rowsOf(p, level + 1, depth))];
+}
+
+function label({ path, kind, type, count }: Part): string {
+  const name = path.split(".").at(-1) ?? "";
+  if (path === "") return paint.bold(type);
+  if (kind === "stack") return `${name.replace("[#]", `[0..${count - 1}]`)} ×${count}`;
+  return count > 1 ? `${name} ×${count}` : name;
+}
+
+const describe = ({ path, kind, type }: Part): string => (kind === "parameter" ? type : path === "" ? "" : type);
+
+function summarise(cost: Cost, stored: readonly string[], context: number): string {
+  const active = cost.active === cost.parameters ? "" : `, ${humanCount(cost.active)} of them active per token`;
+  return [
+    `${humanCount(cost.parameters)} parameters${active}; ${humanBytes(cost.bytes)} as ${stored.join(" and ")}`,
+    `${humanCount(cost.flops)} FLOPs per token, and ${humanCount(cost.attention)} in attention over ${context} positions`,
+    `${humanBytes(cost.cache)} of cache per token of context, ${humanBytes(cost.cache * context)} for ${context}`,
+    "A row with ×N is the sum over its N layers or experts.",
+  ].join("\n");
+}
+
+function partJson({ parts, ...part }: Part): object {
+  return { ...part, parts: parts.map(partJson) };
 }

@@ -19,3 +19,6 @@ export { prepareTest } from "./testing/test-case.ts";
 export { checkExpectation } from "./testing/expect.ts";
 export type { Value as ArrayValue } from "./ops/define.ts";
 export { evaluateProgram } from "./reference/interpret.ts";
+export { makeConfigured } from "./model/configured.ts";
+export type { Cost, Part } from "./account.ts";
+export { accountModel } from "./account.ts";

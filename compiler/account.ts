@@ -1,0 +1,204 @@
+/**
+ * What a model costs, part by part: parameters, those of them that one token uses, bytes, floating-point operations,
+ * bytes of cache. Everything follows from the program with its selections pushed to the parameters (`sparsify`): a
+ * parameter that is only read through a selection of K slots out of N is used to K / N, and a contraction with it counts
+ * K times. No name is looked at.
+ */
+import { Builder } from "./ops/builder.ts";
+import type { OpDef } from "./ops/define.ts";
+import { ops } from "./ops/table.ts";
+import { cacheAxes } from "./graph/cache.ts";
+import { Graph, isOp } from "./graph/node.ts";
+import type { GraphFunction, Node } from "./graph/node.ts";
+import { outputNodes, topologicalOrder, usersOf } from "./graph/traverse.ts";
+import { TIME, findAxis } from "./graph/type.ts";
+import type { Instance } from "./interpret/value.ts";
+import { buildProgram, type Model } from "./model/model.ts";
+import { pruneProgram } from "./simplify/prune.ts";
+import { simplifyProgram } from "./simplify/simplify.ts";
+import { sparsifyProgram } from "./sparsify/sparsify.ts";
+
+/** Sums over all layers where `count` is more than 1. */
+export interface Cost {
+  readonly parameters: number;
+  /** Parameters that one token uses: all, but of routed banks the chosen share. A table that is looked up counts in full. */
+  readonly active: number;
+  /** As stored. */
+  readonly bytes: number;
+  /** Floating-point operations per token, those below left out; a multiplication and an addition are two. */
+  readonly flops: number;
+  /** Those of attention over a context of the given length. */
+  readonly attention: number;
+  /** Bytes of keys and values per token of context. */
+  readonly cache: number;
+}
+
+export interface Part {
+  /** Path from the model, `[#]` for the layers of a stack; empty for the model itself. */
+  readonly path: string;
+  readonly kind: "layer" | "stack" | "parameter";
+  /** The declaration's name; for a parameter its axes. */
+  readonly type: string;
+  /** Layers of a stack, instances of a bank, else 1. */
+  readonly count: number;
+  readonly cost: Cost;
+  readonly parts: readonly Part[];
+}
+
+/** `width` gives the bytes of one element of a parameter by its full path; `context` is the number of positions attended to. */
+export function accountModel(model: Model, width: (path: string) => number, context: number): Part {
+  const own = new Map<string, Cost>();
+  const add = (path: string, more: Partial<Cost>): void => {
+    own.set(path, sumCosts([own.get(path) ?? NOTHING, { ...NOTHING, ...more }]));
+  };
+  const shares = addWork(model, context, add);
+  for (const { path, axes } of model.parameters) {
+    const count = axes.reduce((n, a) => n * a.size, 1);
+    const template = toTemplate(path);
+    add(template, { parameters: count, active: count * (shares.get(template) ?? 0), bytes: count * width(path) });
+  }
+  return layerPart(model.instance, own, "layer", 1);
+}
+
+const NOTHING: Cost = { parameters: 0, active: 0, bytes: 0, flops: 0, attention: 0, cache: 0 };
+
+function sumCosts(costs: readonly Cost[]): Cost {
+  const total = (key: keyof Cost): number => costs.reduce((n, cost) => n + cost[key], 0);
+  return {
+    parameters: total("parameters"),
+    active: total("active"),
+    bytes: total("bytes"),
+    flops: total("flops"),
+    attention: total("attention"),
+    cache: total("cache"),
+  };
+}
+
+const toTemplate = (path: string): string => path.replaceAll(/\[\d+\]/g, "[#]");
+
+/** Adds the work of every op to the part that it belongs to; gives the share of each parameter that one token uses. */
+function addWork(
+  model: Model,
+  context: number,
+  add: (path: string, more: Partial<Cost>) => void,
+): ReadonlyMap<string, number> {
+  const b = new Builder(new Graph());
+  const built = buildProgram(model.instance);
+  const results = built.main.outputs.filter((o) => o.role === "result").map((o) => o.name);
+  const program = sparsifyProgram(simplifyProgram(pruneProgram(built, results, b), b), b);
+  const shares = new Map<string, number>();
+  const calls = callsByFunction(program.main);
+  for (const fn of [program.main, ...program.functions.values()]) {
+    const { path, times } = calls.get(fn.name) ?? { path: "", times: 1 };
+    const nodes = topologicalOrder(outputNodes(fn));
+    const users = usersOf(nodes);
+    const owners = new Map<Node, string | null>();
+    for (const node of nodes) {
+      const owner = ownerOf(node, owners, path);
+      owners.set(node, owner);
+      if (owner === null) continue;
+      if (isOp(node, "param")) {
+        const share = (users.get(node) ?? []).reduce((sum, user) => sum + shareOf(node, user), 0);
+        shares.set(node.attrs.path, Math.max(shares.get(node.attrs.path) ?? 0, Math.min(1, share)));
+      } else if (isOp(node, "attend")) {
+        const { heads, key, value } = cacheAxes(node);
+        const row = heads.reduce((n, a) => n * (a.size.value ?? 1), (key.size.value ?? 0) + (value.size.value ?? 0));
+        const seen = Math.min(context, node.attrs.window ?? context);
+        add(owner, { attention: flopsPerToken(node) * seen * times, cache: 4 * row * times });
+      } else add(owner, { flops: flopsPerToken(node) * times });
+    }
+  }
+  return shares;
+}
+
+/** Where a function is called from main, its layer's index replaced, and how often. */
+function callsByFunction(main: GraphFunction): ReadonlyMap<string, { readonly path: string; readonly times: number }> {
+  const calls = new Map<string, Set<string>>();
+  const paths = new Map<string, string>();
+  for (const node of topologicalOrder(outputNodes(main))) {
+    if (!isOp(node, "call")) continue;
+    // The parts of one call are several nodes.
+    const key = `${node.attrs.path} ${node.inputs.map((n) => n.id).join(" ")}`;
+    calls.set(node.attrs.fn, (calls.get(node.attrs.fn) ?? new Set()).add(key));
+    paths.set(node.attrs.fn, toTemplate(node.attrs.path));
+  }
+  return new Map([...calls].map(([fn, keys]) => [fn, { path: paths.get(fn) ?? "", times: keys.size }]));
+}
+
+/**
+ * An op belongs to the layer whose parameter it reads, else to the innermost layer that all its operands come from. Null:
+ * it depends on positions alone, so it becomes a table and costs nothing per token.
+ */
+function ownerOf(node: Node, owners: ReadonlyMap<Node, string | null>, path: string): string | null {
+  if (isOp(node, "param")) return node.attrs.path.split(".").slice(0, -1).join(".");
+  if (isOp(node, "input") || isOp(node, "call")) return path;
+  const direct = node.inputs.find((input) => parameterBehind(input) !== null);
+  if (direct !== undefined) return owners.get(direct) ?? path;
+  const known = node.inputs.flatMap((input) => owners.get(input) ?? []);
+  return known.length === 0 ? null : known.reduce(commonPath);
+}
+
+/** The parameter that a node is a view or a selection of. */
+function parameterBehind(node: Node): Node<"param"> | null {
+  if (isOp(node, "param")) return node;
+  const { kind } = ops[node.op].lowering;
+  const [first] = node.inputs;
+  return (kind === "view" || kind === "gather") && first !== undefined ? parameterBehind(first) : null;
+}
+
+function commonPath(a: string, b: string): string {
+  const [left, right] = [a.split("."), b.split(".")];
+  const end = left.findIndex((part, i) => part !== right[i]);
+  return (end < 0 ? left : left.slice(0, end)).join(".");
+}
+
+/** How much of a parameter a user reads for one token. */
+function shareOf(param: Node<"param">, user: Node): number {
+  const [from, index] = user.inputs;
+  if (!isOp(user, "take") || from !== param || index === undefined) return 1;
+  const slots = index.type.axes.filter((a) => a.name !== TIME);
+  const size = findAxis(param.type, user.attrs.axis)?.size.value ?? 1;
+  return slots.length === 0 ? 1 : slots.reduce((n, a) => n * (a.size.value ?? 1), 1) / size;
+}
+
+/** With one position in view, so that attention's part can be scaled by the context. */
+function flopsPerToken(node: Node): number {
+  const row = ops[node.op] as OpDef<typeof node.op>;
+  return row
+    .flops(
+      node.inputs.map((n) => n.type),
+      node.attrs,
+      node.type,
+    )
+    .evaluate({ [TIME]: 1 });
+}
+
+function layerPart(instance: Instance, own: ReadonlyMap<string, Cost>, kind: "layer" | "stack", count: number): Part {
+  const parts = [...instance.members.values()].flatMap((member): Part[] => {
+    switch (member.kind) {
+      case "parameter": {
+        const { path, axes } = member.parameter;
+        const type = `[${axes.map((a) => `${a.name}=${a.size.key}`).join(", ")}]`;
+        return [{ path, kind: "parameter", type, count: 1, cost: own.get(path) ?? NOTHING, parts: [] }];
+      }
+      case "layer": {
+        const banks = member.instance.banks.slice(instance.banks.length);
+        return [
+          layerPart(
+            member.instance,
+            own,
+            "layer",
+            banks.reduce((n, a) => n * (a.size.value ?? 1), 1),
+          ),
+        ];
+      }
+      case "stack":
+        return [layerPart(member.template, own, "stack", member.count.size.value ?? 0)];
+      case "value":
+      case "absent":
+        return [];
+    }
+  });
+  const cost = sumCosts([own.get(instance.path) ?? NOTHING, ...parts.map((p) => p.cost)]);
+  return { path: instance.path, kind, type: instance.decl.name.text, count, cost, parts };
+}

@@ -1,0 +1,25 @@
+/** `config small: Small { V: 2048 ... }` as a model. */
+import type { ConfigDecl } from "../../grammar/ast.ts";
+import { MoeError } from "../../grammar/diagnostic.ts";
+import { constructorOf } from "../interpret/instance.ts";
+import type { Scope } from "../resolve/modules.ts";
+import { makeModel, newContext, type Model } from "./model.ts";
+
+/** The model that a configuration describes; throws the diagnostics when it does not fit together. */
+export function makeConfigured(scope: Scope, config: ConfigDecl): Model {
+  const target = scope.lookup(config.model.text);
+  if (target?.item.kind !== "layer") {
+    throw new MoeError({
+      code: "name/unknown",
+      severity: "error",
+      message: `there is no model \`${config.model.text}\` here`,
+      labels: [{ span: config.model.span, text: "not found" }],
+      notes: [],
+      help: "import it, or declare it in this file",
+    });
+  }
+  const ctx = newContext();
+  const callee = constructorOf(ctx, scope, target.item, config.fields, config.span);
+  if (callee.kind !== "constructor" || ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
+  return makeModel({ ...callee, scope: target.scope }, config.name.span);
+}
