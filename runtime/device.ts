@@ -10,11 +10,12 @@ import { settle } from "./wait.ts";
 
 export { type AdapterFacts, listAdapters } from "./adapter.ts";
 
-const constants = globals as {
+/** WebGPU's flags, without putting its names into the global scope. */
+export const constants = globals as {
   readonly GPUBufferUsage: { readonly [K in keyof typeof GPUBufferUsage]: number };
   readonly GPUMapMode: { readonly [K in keyof typeof GPUMapMode]: number };
+  readonly GPUShaderStage: { readonly COMPUTE: number };
 };
-/** WebGPU's flags, without putting its names into the global scope. */
 export const BufferUsage = constants.GPUBufferUsage;
 export const MapMode = constants.GPUMapMode;
 

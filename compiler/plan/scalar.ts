@@ -5,7 +5,9 @@
 
 /** A number, an index name, or an operation of the graph's map ops on expressions. */
 export type ScalarExpr = number | string | ScalarCall;
-export type ScalarCall = readonly [op: string, ...args: readonly ScalarExpr[]];
+export interface ScalarCall extends ReadonlyArray<ScalarExpr> {
+  readonly 0: string;
+}
 
 const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
   neg: (x) => -x!, exp: (x) => Math.exp(x!), log: (x) => Math.log(x!), sqrt: (x) => Math.sqrt(x!), rsqrt: (x) => 1 / Math.sqrt(x!),
@@ -30,4 +32,22 @@ export function evaluateScalar(expr: ScalarExpr, indices: Readonly<Record<string
   const f = FUNCTIONS[expr[0]];
   if (f === undefined) throw new Error(`no scalar function ${expr[0]}`);
   return f(...(expr.slice(1) as readonly ScalarExpr[]).map((arg) => evaluateScalar(arg, indices)));
+}
+
+/**
+ * The same as a function of the index values in the order of `names`, for the many elements of a table: several times
+ * faster than walking the expression for each.
+ */
+export function compileScalar(expr: ScalarExpr, names: readonly string[]): (at: ArrayLike<number>) => number {
+  if (typeof expr === "number") return () => expr;
+  if (typeof expr === "string") {
+    const place = names.indexOf(expr);
+    return place < 0 ? () => Number.NaN : (at) => at[place]!;
+  }
+  const f = FUNCTIONS[expr[0]];
+  if (f === undefined) throw new Error(`no scalar function ${expr[0]}`);
+  const [a, b, c] = (expr.slice(1) as readonly ScalarExpr[]).map((arg) => compileScalar(arg, names));
+  if (a === undefined) return () => f();
+  if (b === undefined) return (at) => f(a(at));
+  return c === undefined ? (at) => f(a(at), b(at)) : (at) => f(a(at), b(at), c(at));
 }
