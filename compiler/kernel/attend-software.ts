@@ -1,8 +1,8 @@
 /**
  * Attention on a software adapter: one subgroup per head and block of queries, an online softmax over as many positions
  * at a time as there are lanes. For the scores a lane owns a position and the queries are broadcast; for the values a
- * lane owns channels and the weights are broadcast: a key or a value is loaded once per block of queries, and nothing
- * passes through workgroup memory. Queries of different sequences in one block are taken one sequence after the other.
+ * lane owns channels and the weights are broadcast: a key or a value is loaded once per block of queries, and no barrier
+ * stands in the loop. Queries of different sequences in one block are taken one sequence after the other.
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
@@ -16,9 +16,17 @@ export const attendSoftware = {
   emit(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): ContractKernel {
     const lanes = fixedLanes(device);
     if (lanes === null) throw new Error(`${spec.id}: needs subgroups of one size`);
-    return emitSubgroupAttend(spec, lanes, regime === "few" ? 1 : Math.min(lanes, tuning.software.queries));
+    return emitSubgroupAttend(spec, lanes, regime === "few" ? 1 : chooseQueries(spec, lanes));
   },
 };
+
+/** Fewer queries for wide heads: a lane holds an output per query and unit of channels, and runs out of registers. */
+function chooseQueries(spec: AttendSpec, lanes: number): number {
+  const owned = Math.ceil(unitOf(spec.valueChannels).units / lanes);
+  let queries = Math.min(lanes, tuning.software.queries);
+  while (queries > 1 && queries * owned > 32) queries /= 2;
+  return queries;
+}
 
 function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): ContractKernel {
   const w = new KernelWriter();

@@ -54,5 +54,10 @@ describe.each(attendTemplates.map((t) => t.name))("template %s", (name) => {
       await check(name, regime, { ...heads, channels: 6, valueChannels: 44, softcap: 1.5, tokens });
       await check(name, regime, { ...heads, channels: 48, valueChannels: 10, tokens });
     });
+
+    it("takes wide heads, as many KV heads as heads", async () => {
+      const tokens = [...sequence(0, 3, 10), ...sequence(1, 0, 3)];
+      await check(name, regime, { heads: 2, kvHeads: 2, ring: 16, channels: 192, valueChannels: 256, tokens });
+    });
   });
 });
