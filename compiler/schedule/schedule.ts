@@ -123,21 +123,35 @@ function endIn(s: Scheduling, kernel: Kernel, seeds: readonly Node[]): readonly 
   return [seeds[0]!];
 }
 
-/** Outputs, arguments of calls, indices of routed contractions, and activations that are more than a view of memory. */
+/**
+ * Outputs, arguments of calls, indices of routed contractions, activations that are more than a view of memory, and what
+ * a row decides for all its elements (a norm's factor, a routing weight), so that readers load one number.
+ */
 function requiredNodes(
   nodes: readonly Node[],
   outputs: readonly Node[],
   roles: ReadonlyMap<Node, Role>,
 ): ReadonlySet<Node> {
   const required = new Set(outputs.map(baseOf));
+  const fromRow = new Set<Node>();
   for (const node of nodes) {
     const role = roles.get(node);
     if (isOp(node, "call")) for (const x of node.inputs) required.add(baseOf(x));
+    if (role?.kind === "row") fromRow.add(node);
+    if (role?.kind === "light") {
+      if (node.inputs.some((x) => fromRow.has(x))) fromRow.add(node);
+      for (const x of node.inputs) if (fromRow.has(x) && isWider(node, x)) required.add(viewed(x));
+    }
     if (role?.kind !== "matrix") continue;
     required.add(viewed(role.matrix.a));
     if (role.matrix.index !== null) required.add(baseOf(role.matrix.index));
   }
   return required;
+}
+
+/** Has axes that the other lacks. */
+function isWider(node: Node, than: Node): boolean {
+  return node.type.axes.length > than.type.axes.length;
 }
 
 /** What a chain of views shows. */

@@ -74,7 +74,23 @@ export const views: readonly SimplifyRule[] = [
       return isMismatch(next) ? null : keep(n, next);
     },
   },
+  { name: "op(rename(x), y) = rename(op(x, y)): the map stays with what made x", build: renameLast },
 ];
+
+/** A map of renamed operands is the renamed map, when the operands that are not renamed know neither label. */
+function renameLast(node: Node, b: Builder): Node | null {
+  const row = ops[node.op] as OpDef<OpName>;
+  const first = row.lowering.kind === "map" ? node.inputs.find((x) => isOp(x, "rename")) : undefined;
+  if (first === undefined || !isOp(first, "rename")) return null;
+  const { from, to } = first.attrs;
+  const inputs = node.inputs.map((x) => {
+    if (isOp(x, "rename") && x.attrs.from === from && x.attrs.to === to) return x.inputs[0]!;
+    return hasAxis(x.type, from) || hasAxis(x.type, to) ? null : x;
+  });
+  if (inputs.includes(null)) return null;
+  const inner = b.add(node.op, inputs as Node[], node.attrs, node.origin);
+  return isMismatch(inner) || hasAxis(inner.type, to) ? null : keep(node, b.rename(inner, from, to));
+}
 
 function renameAll(b: Builder, x: Node, from: readonly Axis[], to: readonly Axis[], like: Node): Node | null {
   if (from.length !== to.length || !from.every((a, i) => a.size.equals(to[i]!.size))) return null;
