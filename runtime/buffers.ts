@@ -174,6 +174,7 @@ export class Buffers {
       if ((this.#work.get(key)?.size ?? 0) >= bytes) continue;
       // The old one first: both together may not fit.
       this.#work.get(key)?.destroy();
+      this.#work.delete(key);
       this.#work.set(key, await this.#create(`\`${key}\` of a step of ${sizes.T} tokens`, bytes));
     }
   }
@@ -192,11 +193,10 @@ export class Buffers {
   }
 }
 
-/** The most tokens, up to `most`, of a step whose buffers this device can bind; `rows` wanted rows per token or in all. */
-export function fitTokens(plan: Plan, device: Device, most: number, rowsOf: (tokens: number) => number): number {
+/** The most tokens, up to `most`, of a step whose buffers this device can bind. */
+export function fitTokens(plan: Plan, device: Device, most: number, sizesOf: (tokens: number) => StepSizes): number {
   const limit = Math.min(device.facts.maxBinding, device.facts.maxBuffer);
-  const fits = (T: number): boolean =>
-    plan.buffers.every((b) => bytesOf(b.elements, { T, Q: rowsOf(T), S: 1, P: 1 }) <= limit);
+  const fits = (tokens: number): boolean => plan.buffers.every((b) => bytesOf(b.elements, sizesOf(tokens)) <= limit);
   let tokens = most;
   while (tokens > 1 && !fits(tokens)) tokens = Math.ceil(tokens / 2);
   return tokens;

@@ -7,7 +7,10 @@ import { failure } from "../grammar/diagnostic.ts";
 /** The `config.json` of a checkpoint folder. Throws `checkpoint/no-config` and `checkpoint/bad-json`. */
 export function readConfigFile(folder: string): ConfigFile {
   const path = join(folder, "config.json");
-  if (!existsSync(path)) throw failure("checkpoint/no-config", `${folder} has no config.json`, { help: "give the folder that a model was saved to" });
+  if (!existsSync(path))
+    throw failure("checkpoint/no-config", `${folder} has no config.json`, {
+      help: "give the folder that a model was saved to",
+    });
   return parseConfig(path, readFileSync(path, "utf8"));
 }
 
@@ -19,7 +22,9 @@ export function parseConfig(path: string, text: string): ConfigFile {
     markFloats(text, json, floats);
     return { file: { path, text }, json: json as Readonly<Record<string, Json>>, floats };
   } catch (cause) {
-    throw failure("checkpoint/bad-json", `${path} is not a JSON object: ${(cause as Error).message}`, { help: "the file may be cut short: fetch it again" });
+    throw failure("checkpoint/bad-json", `${path} is not a JSON object: ${(cause as Error).message}`, {
+      help: "the file may be cut short: fetch it again",
+    });
   }
 }
 

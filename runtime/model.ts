@@ -30,8 +30,15 @@ export interface ParameterSource {
 }
 
 /** Opens a checkpoint folder; throws one clear error when config, tensors and map do not fit together. */
-export async function loadModel(folder: string, workspace: Workspace = openWorkspace(), own: readonly MapBinding[] = []): Promise<LoadedModel> {
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) throw failure("checkpoint/no-folder", `there is no folder ${folder}`, { help: "give the folder of a checkpoint: config.json and safetensors files" });
+export async function loadModel(
+  folder: string,
+  workspace: Workspace = openWorkspace(),
+  own: readonly MapBinding[] = [],
+): Promise<LoadedModel> {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
+    throw failure("checkpoint/no-folder", `there is no folder ${folder}`, {
+      help: "give the folder of a checkpoint: config.json and safetensors files",
+    });
   const config = readConfigFile(folder);
   const map = findMap(workspace, config, own);
   const model = makeModel(readConfig(map, config), map.item.span);
@@ -49,30 +56,58 @@ export async function loadModel(folder: string, workspace: Workspace = openWorks
   }
 }
 
-function checkTensors(checkpoint: Checkpoint, entries: readonly TensorEntry[], ignored: (name: string) => boolean, map: MapBinding): void {
+function checkTensors(
+  checkpoint: Checkpoint,
+  entries: readonly TensorEntry[],
+  ignored: (name: string) => boolean,
+  map: MapBinding,
+): void {
   const missing = entries.filter((e) => !checkpoint.tensors.has(e.tensor));
   const [first] = missing;
   const used = new Set(entries.map((e) => e.tensor));
   const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !ignored(name));
   if (first !== undefined) {
     const near = suggest(first.tensor, unused.slice(0, 2000));
-    throw failure("checkpoint/missing-tensor", `${checkpoint.path} has no tensor \`${first.tensor}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`, {
-      labels: [{ span: first.span, text: `needed for \`${first.pieces[0]?.path}\`` }],
-      notes: unused.length > 0 ? [`tensors that the map \`${map.item.name.text}\` does not use: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`] : [],
-      help: near === null ? "is the download complete, and is `model_type` in config.json right?" : `the checkpoint has \`${near}\`: change the map, or rename the tensor`,
-    });
+    throw failure(
+      "checkpoint/missing-tensor",
+      `${checkpoint.path} has no tensor \`${first.tensor}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`,
+      {
+        labels: [{ span: first.span, text: `needed for \`${first.pieces[0]?.path}\`` }],
+        notes:
+          unused.length > 0
+            ? [
+                `tensors that the map \`${map.item.name.text}\` does not use: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`,
+              ]
+            : [],
+        help:
+          near === null
+            ? "is the download complete, and is `model_type` in config.json right?"
+            : `the checkpoint has \`${near}\`: change the map, or rename the tensor`,
+      },
+    );
   }
   for (const entry of entries) {
     const stored = checkpoint.tensors.get(entry.tensor)!;
     if (String(stored.shape) === String(entry.shape)) continue;
-    throw failure("checkpoint/shape", `tensor \`${entry.tensor}\` is [${stored.shape.join(", ")}], and the config asks for [${entry.shape.join(", ")}]`, {
-      labels: [{ span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` }], notes: [`in ${stored.file}`], help: "config.json and the weights must be of one model",
-    });
+    throw failure(
+      "checkpoint/shape",
+      `tensor \`${entry.tensor}\` is [${stored.shape.join(", ")}], and the config asks for [${entry.shape.join(", ")}]`,
+      {
+        labels: [{ span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` }],
+        notes: [`in ${stored.file}`],
+        help: "config.json and the weights must be of one model",
+      },
+    );
   }
   if (unused.length > 0) {
-    throw failure("checkpoint/unused-tensor", `the map \`${map.item.name.text}\` does not use ${unused.length} tensor${unused.length > 1 ? "s" : ""} of ${checkpoint.path}: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`, {
-      labels: [{ span: map.item.name.span, text: "in this map" }], help: "map them, or say that they are not needed: `ignore \"name\"`",
-    });
+    throw failure(
+      "checkpoint/unused-tensor",
+      `the map \`${map.item.name.text}\` does not use ${unused.length} tensor${unused.length > 1 ? "s" : ""} of ${checkpoint.path}: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`,
+      {
+        labels: [{ span: map.item.name.span, text: "in this map" }],
+        help: 'map them, or say that they are not needed: `ignore "name"`',
+      },
+    );
   }
 }
 
@@ -100,7 +135,8 @@ function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]
       const count = piece.sizes.reduce((a, b) => a * b, 1);
       const from = Math.max(start, piece.target);
       const to = Math.min(start + length, piece.target + count);
-      if (from < to) out.set(await readRun(checkpoint, tensor, piece, from - piece.target, to - from, type), (from - start) * width);
+      if (from < to)
+        out.set(await readRun(checkpoint, tensor, piece, from - piece.target, to - from, type), (from - start) * width);
     }
     return out;
   };
@@ -108,14 +144,27 @@ function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]
 }
 
 /** Elements `start ..< start + length` of a piece, in the type asked for. */
-async function readRun(checkpoint: Checkpoint, tensor: StoredTensor, piece: Piece, start: number, length: number, type: StorageType): Promise<Uint8Array> {
-  const width = tensor.bytes / Math.max(1, tensor.shape.reduce((a, b) => a * b, 1));
+async function readRun(
+  checkpoint: Checkpoint,
+  tensor: StoredTensor,
+  piece: Piece,
+  start: number,
+  length: number,
+  type: StorageType,
+): Promise<Uint8Array> {
+  const width =
+    tensor.bytes /
+    Math.max(
+      1,
+      tensor.shape.reduce((a, b) => a * b, 1),
+    );
   const convert = (bytes: Uint8Array): Uint8Array => {
     if (STORAGE[tensor.dtype] === type) return bytes;
     const values = toFloat32(tensor.dtype, bytes);
     return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   };
-  if (isContiguous(piece)) return convert(await checkpoint.readSlice(tensor.name, (piece.source + start) * width, length * width));
+  if (isContiguous(piece))
+    return convert(await checkpoint.readSlice(tensor.name, (piece.source + start) * width, length * width));
   const values = await checkpoint.readTensor(tensor.name);
   return convert(gather(values, width, piece, start, length));
 }
@@ -133,12 +182,16 @@ export function isContiguous(piece: Piece): boolean {
 function gather(bytes: Uint8Array, width: number, piece: Piece, start: number, length: number): Uint8Array {
   const Elements = width === 2 ? Uint16Array : width === 4 ? Uint32Array : width === 8 ? BigUint64Array : Uint8Array;
   const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
-  const source = new Elements(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / width) as Uint16Array;
+  const source = new Elements(
+    aligned.buffer as ArrayBuffer,
+    aligned.byteOffset,
+    aligned.byteLength / width,
+  ) as Uint16Array;
   const out = new Elements(length) as Uint16Array;
   const { sizes, strides } = piece;
   const inner = sizes.at(-1) ?? 1;
   const step = strides.at(-1) ?? 1;
-  for (let i = 0; i < length; ) {
+  for (let i = 0; i < length;) {
     let flat = Math.floor((start + i) / inner);
     const column = (start + i) % inner;
     let offset = piece.source + column * step;

@@ -24,8 +24,13 @@ let standard: readonly SourceFile[] | null = null;
 export function standardLibrary(): readonly SourceFile[] {
   if (standard !== null) return standard;
   const root = standardLibraryFolder();
-  const paths = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((p) => p.endsWith(".moe")).sort();
-  standard = paths.map((path) => ({ path: `std/${path.replaceAll("\\", "/")}`, text: readFileSync(join(root, path), "utf8") }));
+  const paths = readdirSync(root, { recursive: true, encoding: "utf8" })
+    .filter((p) => p.endsWith(".moe"))
+    .sort();
+  standard = paths.map((path) => ({
+    path: `std/${path.replaceAll("\\", "/")}`,
+    text: readFileSync(join(root, path), "utf8"),
+  }));
   return standard;
 }
 
@@ -35,7 +40,11 @@ export function readSource(path: string): SourceFile {
     return { path: shorten(path), text: readFileSync(path, "utf8") };
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
-    throw failure("cli/no-file", `cannot read ${path}: ${code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String(code)}`, { help: "check the path" });
+    throw failure(
+      "cli/no-file",
+      `cannot read ${path}: ${code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String(code)}`,
+      { help: "check the path" },
+    );
   }
 }
 
@@ -59,7 +68,9 @@ export function openWorkspace(): Workspace {
 /** Opens a file of the command line. One of the standard library sees all of that library, as it does when it is imported. */
 export function openFile(workspace: Workspace, path: string): Scope {
   const inside = relative(standardLibraryFolder(), resolve(path)).replaceAll("\\", "/");
-  const own = inside.startsWith("..") ? undefined : workspace.standardScopes.find((s) => s.file.path === `std/${inside}`);
+  const own = inside.startsWith("..")
+    ? undefined
+    : workspace.standardScopes.find((s) => s.file.path === `std/${inside}`);
   return own ?? workspace.open(readSource(path));
 }
 

@@ -1,0 +1,155 @@
+/**
+ * The last kernels of a generation step: pick a token from each row of logits, and make it the next step's input. Ids and
+ * positions never leave the GPU between steps; the host only reads a copy of the ids.
+ */
+import { emitSample, SETTINGS_WORDS } from "../compiler/kernel/sample.ts";
+import type { Binding, KernelModule } from "../compiler/plan/plan.ts";
+import { BufferUsage } from "./device.ts";
+import type { Encodes, Executor } from "./execute.ts";
+import { type Pipeline, Pipelines } from "./pipelines.ts";
+
+/** How tokens are drawn; see `compiler/kernel/sample.ts` for the exact order of the filters. */
+export interface Sampling {
+  /** 0 takes the most probable token. */
+  readonly temperature: number;
+  /** 0: all. */
+  readonly topK: number;
+  /** 1: all. */
+  readonly topP: number;
+  readonly seed: number;
+}
+
+/** A row of logits: the position of the token that they follow, and the stream of random numbers it draws from. */
+export interface SampledRow {
+  readonly position: number;
+  readonly stream: number;
+}
+
+/** After sampling: the ids and positions of the next step of the same rows. */
+const ADVANCE: KernelModule = {
+  id: "advance",
+  workgroup: [64, 1, 1],
+  bindings: ["read", "write", "write", "write"],
+  features: [],
+  wgsl: `@group(0) @binding(0) var<storage, read> next: array<u32>;
+@group(0) @binding(1) var<storage, read_write> follows: array<u32>;
+@group(0) @binding(2) var<storage, read_write> ids: array<u32>;
+@group(0) @binding(3) var<storage, read_write> position: array<u32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  let row = id.x;
+  if (row >= arrayLength(&next) || row >= arrayLength(&ids)) { return; }
+  follows[row] += 1u;
+  ids[row] = next[row];
+  if (row < arrayLength(&position)) { position[row] = follows[row]; }
+}
+`,
+};
+
+export class Sampler {
+  /** u32 [rows]: the tokens picked last. */
+  readonly next: GPUBuffer;
+  readonly #executor: Executor;
+  readonly #settings: GPUBuffer;
+  readonly #follows: GPUBuffer;
+  /** Stands in for the input `position` of a model that has none. */
+  readonly #unused: GPUBuffer;
+  readonly #sample: { readonly pipeline: Pipeline; readonly bindings: readonly Binding[] };
+  readonly #advance: Pipeline;
+  #groups: { readonly sample: GPUBindGroup; readonly advance: GPUBindGroup; readonly generation: number } | null = null;
+
+  private constructor(
+    executor: Executor,
+    rows: number,
+    sample: { readonly pipeline: Pipeline; readonly bindings: readonly Binding[] },
+    advance: Pipeline,
+  ) {
+    this.#executor = executor;
+    this.#sample = sample;
+    this.#advance = advance;
+    const create = (label: string, words: number): GPUBuffer =>
+      executor.device.gpu.createBuffer({
+        label,
+        size: Math.max(16, words * 4),
+        usage: BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST,
+      });
+    this.next = create("sampled tokens", rows);
+    this.#settings = create("sampling settings", rows * SETTINGS_WORDS);
+    this.#follows = create("sampled positions", rows);
+    this.#unused = create("no positions", rows);
+  }
+
+  /** For rows of `vocab` logits, at most `rows` at a time. */
+  static async create(executor: Executor, vocab: number, rows: number): Promise<Sampler> {
+    const { module, bindings } = emitSample(vocab, executor.device.facts);
+    const none = { constants: {}, origin: null };
+    const [sample, advance] = await Pipelines.of(executor.device).make([
+      { module, label: "sample", ...none },
+      { module: ADVANCE, label: "advance", ...none },
+    ]);
+    return new Sampler(executor, rows, { pipeline: sample!, bindings }, advance!);
+  }
+
+  /** Says what the rows of the next step are. Steps that follow with `advance` keep count themselves. */
+  load(rows: readonly SampledRow[], sampling: Sampling): void {
+    const words = new Uint32Array(rows.length * SETTINGS_WORDS);
+    const floats = new Float32Array(words.buffer);
+    rows.forEach(({ stream }, i) => {
+      floats[i * SETTINGS_WORDS] = sampling.temperature;
+      words[i * SETTINGS_WORDS + 1] = sampling.topK;
+      floats[i * SETTINGS_WORDS + 2] = sampling.topP;
+      words[i * SETTINGS_WORDS + 3] = sampling.seed;
+      words[i * SETTINGS_WORDS + 4] = stream;
+    });
+    const { queue } = this.#executor.device.gpu;
+    queue.writeBuffer(this.#settings, 0, words);
+    queue.writeBuffer(
+      this.#follows,
+      0,
+      Uint32Array.from(rows, (row) => row.position),
+    );
+  }
+
+  /** Picks from the first `rows` rows of the logits; with `advance` it also prepares the next step's inputs. */
+  encode(rows: number, logits: string, advance: boolean): Encodes {
+    const groups = this.#bind(logits);
+    return {
+      pass: (pass) => {
+        pass.setPipeline(this.#sample.pipeline.handle);
+        pass.setBindGroup(0, groups.sample);
+        pass.dispatchWorkgroups(rows);
+        if (!advance) return;
+        pass.setPipeline(this.#advance.handle);
+        pass.setBindGroup(0, groups.advance);
+        pass.dispatchWorkgroups(Math.ceil(rows / 64));
+      },
+    };
+  }
+
+  destroy(): void {
+    for (const buffer of [this.next, this.#settings, this.#follows, this.#unused]) buffer.destroy();
+  }
+
+  #bind(logits: string): { readonly sample: GPUBindGroup; readonly advance: GPUBindGroup } {
+    const { buffers, plan } = this.#executor;
+    if (this.#groups?.generation === buffers.generation) return this.#groups;
+    const input = (name: string): { readonly buffer: GPUBuffer; readonly size?: number } => {
+      const declared = plan.buffers.find((b) => b.role === "input" && b.name === name);
+      return declared === undefined ? { buffer: this.#unused } : buffers.find({ kind: "buffer", id: declared.id });
+    };
+    const own: Readonly<Record<string, { readonly buffer: GPUBuffer; readonly size?: number }>> = {
+      logits: buffers.find({ kind: "buffer", id: logits }),
+      settings: { buffer: this.#settings },
+      position: { buffer: this.#follows },
+      next: { buffer: this.next },
+    };
+    const sampled = this.#sample.bindings.map((b) => own[b.kind === "buffer" ? b.id : ""]!);
+    const advanced = [own["next"]!, own["position"]!, input("ids"), input("position")];
+    this.#groups = {
+      sample: this.#executor.bind(this.#sample.pipeline, sampled, "sample"),
+      advance: this.#executor.bind(this.#advance, advanced, "advance"),
+      generation: buffers.generation,
+    };
+    return this.#groups;
+  }
+}
