@@ -44,7 +44,7 @@ export function emitSample(vocab: number, device: DeviceFacts): SampleKernel {
     `for (var u = begin(lane); u < begin(lane + 1u); u++) {\nlet unit = ${logits}[row * ${units}u + u];\n${
       width === 1
         ? `let i = u; let x = unit;\n${body}`
-        : `for (var c = 0u; c < 4u * once(); c++) {\nlet i = u * 4u + c; let x = unit[c];\n${body}\n}`
+        : `for (var c = 0u; c < 4u; c++) {\nlet i = u * 4u + c; let x = unit[c];\n${body}\n}`
     }\n}`;
 
   w.global(
@@ -61,7 +61,7 @@ var<workgroup> found: u32;`,
 struct Kept { key: u32, end: u32 }
 struct Row { row: u32, top: f32, inverse: f32 }
 fn begin(lane: u32) -> u32 { return min(lane * ${Math.ceil(units / invocations)}u, ${units}u); }
-/// 1, but the driver's compiler cannot know: it would unroll short loops, which takes it seconds.
+/// 1, but the driver's compiler cannot know: unrolling loops that are not worth it would take it seconds.
 fn once() -> u32 { return min(1u, arrayLength(&${next})); }
 fn key_of(x: f32) -> u32 { let b = bitcast<u32>(x); return select(b | 0x80000000u, ~b, (b >> 31u) == 1u); }
 fn weight_of(r: Row, x: f32) -> f32 { return exp((x - r.top) * r.inverse); }
