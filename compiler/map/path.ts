@@ -66,7 +66,7 @@ function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, 
   const member = from.kind === "layer" ? from.instance.members.get(step.name) : undefined;
   if (member === undefined || member.kind === "value") {
     const near = suggest(step.name, [...members.keys()]);
-    env.ctx.bag.error("map/no-member", `there is no \`${step.name}\` in \`${from.path || "the model"}\``, [{ span: step.span, text: "not a member" }], near === null ? (members.size > 0 ? `it has ${[...members.keys()].join(", ")}` : null) : `did you mean \`${near}\`?`);
+    env.ctx.bag.error("map/no-member", `there is no \`${step.name}\` in ${from.path === "" ? "the model" : `\`${from.path}\``}`, [{ span: step.span, text: "not a member" }], near === null ? (members.size > 0 ? `it has ${[...members.keys()].join(", ")}` : null) : `did you mean \`${near}\`?`);
     return [];
   }
   if (member.kind === "absent") return [];

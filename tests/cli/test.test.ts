@@ -1,0 +1,44 @@
+/** `moec test`. */
+import { expect, test } from "vitest";
+import { moec, writeFile } from "./support.ts";
+
+const twice = (expected: number): string => `edition 2026
+
+layer Twice(D) {
+  forward(x: [T, D]) -> [T, D] = x * 2
+}
+
+test "two becomes ${expected}" for Twice(D: 1) {
+  x = [[2]]
+  expect out == [[${expected}]]
+}
+`;
+
+test("the library's own tests pass", async () => {
+  const run = await moec("test", "--std", "examples");
+  expect(run.code).toBe(0);
+  expect(run.out).toMatch(/\d+ tests passed\n$/);
+  expect(run.out).not.toContain("FAIL");
+});
+
+test("a wrong expectation fails with its line and what was found", async () => {
+  const path = writeFile("five.moe", twice(5));
+  const run = await moec("test", path);
+  expect(run.code).toBe(1);
+  expect(run.out).toContain("1 of 1 test failed");
+  expect(run.err).toContain(`${path}:9:3`);
+  expect(run.err).toContain("element [0, 0] is 4, not 5");
+});
+
+test("--json tells every test", async () => {
+  const good = writeFile("four.moe", twice(4));
+  const bad = writeFile("six.moe", twice(6));
+  const run = await moec("test", "--json", good, bad);
+  const report = JSON.parse(run.out) as { ok: boolean; tests: { title: string; ok: boolean }[] };
+  expect(run.code).toBe(1);
+  expect(report.ok).toBe(false);
+  expect(report.tests.map((t) => [t.title, t.ok])).toEqual([
+    ["two becomes 4", true],
+    ["two becomes 6", false],
+  ]);
+});
