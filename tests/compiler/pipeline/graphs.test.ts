@@ -1,0 +1,142 @@
+/** Graphs that no transformer block has: the general kernels, held to the oracle. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Node, Program } from "../../../compiler/graph/node.ts";
+import { Graph } from "../../../compiler/graph/node.ts";
+import { parseAxis, parseType } from "../../../compiler/graph/parse.ts";
+import { Builder } from "../../../compiler/ops/builder.ts";
+import { compareOutputs } from "../../support/compare-plan.ts";
+import type { TestGpu } from "../../support/gpu.ts";
+import { openTestGpu } from "../../support/gpu.ts";
+import { norm, softmax } from "../../support/models.ts";
+
+let gpu: TestGpu;
+beforeAll(async () => {
+  gpu = await openTestGpu();
+});
+afterAll(() => gpu.close());
+
+test("views, choices and casts over sizes that four divides and does not", async () => {
+  await compareOutputs(
+    program(({ b, input, param }) => {
+      const [x, y] = [input("x", "f32[T, D=8]"), input("y", "f32[T, E=6]")];
+      const w = param("w", "f32[D=8]");
+      const parts = b.split(x, "D", [parseAxis("A=2"), parseAxis("B=4")]);
+      const turned = b.merge(parts, ["B", "A"], parseAxis("D=8"));
+      const joined = b.concat([b.slice(x, "D", 4, parseAxis("D=4")), b.rename(y, "E", "D")], "D", parseAxis("D=10"));
+      const position = b.must("position", [], { axis: parseAxis("T") });
+      const even = b.eq(b.must("mod", [position, b.constant(2, "u32")], {}), 0);
+      return {
+        turned: b.plus(b.times(b.transpose(turned, ["T", "D"]), w), b.roll(x, "D", 3)),
+        joined: b.select(b.lt(joined, 0), b.roll(joined, "D", -4), b.times(joined, 2)),
+        chosen: b.cast(b.select(even, b.cast(b.iota(parseAxis("D=8")), "i32"), b.constant(-1, "i32")), "f32"),
+        signs: b.and(b.gt(x, 0), even),
+      };
+    }),
+    gpu,
+    7,
+  );
+});
+
+test("rows: layer norm, running sums, choices within groups", async () => {
+  await compareOutputs(
+    program(({ b, input, param }) => {
+      const x = input("x", "f32[T, D=20]");
+      const centred = b.minus(x, b.over(b.sum(x, ["D"]), 20));
+      const variance = b.over(b.sum(b.times(centred, centred), ["D"]), 20);
+      const normed = b.plus(
+        b.times(centred, b.must("rsqrt", [b.plus(variance, 1e-5)], {})),
+        param("bias", "f32[D=20]"),
+      );
+      const z = b.dot(b.rename(normed, "D", "D'"), param("router", "f32[N=8, D'=20]"), ["D'"]);
+      const groups = b.split(z, "N", [parseAxis("B=4"), parseAxis("M=2")]);
+      const best = b.must("topk", [groups], { axis: "M", k: parseAxis("J=1"), part: "values" });
+      const chosen = b.must("topk", [b.sum(best, ["J"])], { axis: "B", k: parseAxis("H=2"), part: "indices" });
+      const hit = b.sum(b.cast(b.eq(chosen, b.iota(parseAxis("B=4"))), "f32"), ["H"]);
+      const kept = b.merge(b.select(b.gt(hit, 0), groups, -1e30), ["B", "M"], parseAxis("N=8"));
+      const index = b.must("topk", [kept], { axis: "N", k: parseAxis("K=3"), part: "indices" });
+      const weights = b.take(b.must("sigmoid", [z], {}), index, "N");
+      return {
+        normed,
+        sums: b.cumsum(softmax(b, z, "N"), "N", true),
+        index,
+        weights: b.over(weights, b.sum(weights, ["K"])),
+        lowest: b.must("reduce_min", [groups], { axes: ["B"] }),
+      };
+    }),
+    gpu,
+    5,
+  );
+});
+
+test("contractions of activations, of batches, and of parameters that lie for another one", async () => {
+  await compareOutputs(
+    program(({ b, input, param }) => {
+      const [x, y] = [input("x", "f32[T, N=3, D=8]"), input("y", "f32[T, D=8]")];
+      const w = param("w", "f32[N=3, F=6, D=8]");
+      const batched = b.dot(x, w, ["D"]);
+      return {
+        scores: b.dot(x, y, ["D"]),
+        batched,
+        squares: b.times(b.dot(y, param("v", "f32[F=12, D=8]"), ["D"]), 2),
+        back: b.dot(b.must("tanh", [b.dot(y, param("v", "f32[F=12, D=8]"), ["D"])], {}), param("v", "f32[F=12, D=8]"), [
+          "F",
+        ]),
+        gate: b.must("sigmoid", [b.dot(y, param("g", "f32[D=8]"), ["D"])], {}),
+        outer: b.sum(b.times(batched, param("s", "f32[N=3]")), ["N"]),
+      };
+    }),
+    gpu,
+    9,
+  );
+});
+
+test("experts with biases, a weight for both projections, and one slot per token", async () => {
+  await compareOutputs(
+    program(({ b, input, param }) => {
+      const x = norm(b, input("x", "f32[T, D=8]"), "norm", parseAxis("D=8"));
+      const inner = b.rename(x, "D", "D'");
+      const z = b.dot(inner, param("router", "f32[N=4, D'=8]"), ["D'"]);
+      const choose = (k: string, part: "values" | "indices"): Node =>
+        b.must("topk", [z], { axis: "N", k: parseAxis(k), part });
+      const both = b.plus(b.dot(inner, param("both", "f32[N=4, H=12, D'=8]"), ["D'"]), param("bias", "f32[N=4, H=12]"));
+      const hidden = b.times(
+        b.must("tanh", [b.slice(both, "H", 0, parseAxis("F=6"))], {}),
+        b.slice(both, "H", 6, parseAxis("F=6")),
+      );
+      const y = b.plus(b.dot(hidden, param("down", "f32[N=4, D=8, F=6]"), ["F"]), param("last", "f32[N=4, D=8]"));
+      const mix = (k: string): Node => {
+        const label = k.split("=")[0]!;
+        return b.sum(b.times(b.take(y, choose(k, "indices"), "N"), b.must("sigmoid", [choose(k, "values")], {})), [
+          label,
+        ]);
+      };
+      return { two: b.plus(mix("K=2"), x), one: mix("K=1") };
+    }),
+    gpu,
+    6,
+  );
+});
+
+interface Make {
+  readonly b: Builder;
+  readonly input: (name: string, type: string) => Node;
+  readonly param: (path: string, type: string) => Node;
+}
+
+function program(make: (m: Make) => Record<string, Node>): Program {
+  const b = new Builder(new Graph());
+  const inputs: Node<"input">[] = [];
+  const input = (name: string, type: string): Node => {
+    const node = b.must("input", [], { name, type: parseType(type) });
+    if (!inputs.includes(node)) inputs.push(node);
+    return node;
+  };
+  const outputs = Object.entries(
+    make({ b, input, param: (path, type) => b.must("param", [], { path, type: parseType(type) }) }),
+  );
+  expect(outputs.length).toBeGreaterThan(0);
+  return {
+    main: { name: "main", inputs, outputs: outputs.map(([name, node]) => ({ name, role: "result", node })) },
+    functions: new Map(),
+  };
+}
