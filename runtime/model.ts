@@ -10,7 +10,8 @@ import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
 import { openCheckpoint, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
-import { openWorkspace } from "./modules.ts";
+import { openWorkspace, readMaps } from "./modules.ts";
+import type { ParameterSource } from "./parameters.ts";
 
 export interface LoadedModel {
   readonly model: Model;
@@ -19,14 +20,6 @@ export interface LoadedModel {
   readonly checkpoint: Checkpoint;
   readonly entries: readonly TensorEntry[];
   readonly source: ParameterSource;
-}
-
-/** Where a model's parameters come from. Runs are in elements of the parameter's row-major order. */
-export interface ParameterSource {
-  /** How a parameter is kept on the device: its stored type, or f32 for anything that a GPU does not read. */
-  readonly storage: (path: string) => StorageType;
-  /** Elements `start ..< start + length`, as bytes of `storage(path)`. */
-  readonly read: (path: string, start: number, length: number) => Promise<Uint8Array>;
 }
 
 /** Opens a checkpoint folder; throws one clear error when config, tensors and map do not fit together. */
@@ -54,6 +47,12 @@ export async function loadModel(
     await checkpoint.close();
     throw error;
   }
+}
+
+/** A checkpoint read through the maps of a `.moe` file, where one is given, or of the standard library. */
+export function loadWithMaps(folder: string, map: string | undefined): Promise<LoadedModel> {
+  const workspace = openWorkspace();
+  return loadModel(folder, workspace, map === undefined ? [] : readMaps(workspace, map));
 }
 
 function checkTensors(
@@ -123,6 +122,7 @@ function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]
       byPath.set(piece.path, list);
     }
   }
+  // The stored type, or f32 for anything that a GPU does not read.
   const storage = (path: string): StorageType => {
     const types = new Set(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
     return types.size === 1 ? [...types][0]! : "f32";

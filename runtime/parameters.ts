@@ -1,13 +1,17 @@
-/** A plan's parameters on the GPU: read one by one, packed and uploaded in chunks, so that staging memory stays small. */
-import type { Parameter, Plan } from "../compiler/plan/plan.ts";
+/**
+ * A plan's parameters on the GPU: read one by one, so that the host holds one at a time, packed and uploaded in chunks.
+ */
+import type { Parameter, Plan, StorageType } from "../compiler/plan/plan.ts";
 import { failure } from "../grammar/diagnostic.ts";
 import { BufferUsage, type Device } from "./device.ts";
-import { packPart, type SourceTensor } from "./layout.ts";
+import { packPart } from "./layout.ts";
 
-/** Where parameters come from: a checkpoint read through a map, an upcycling, a random initialisation. */
+/** Where parameters come from, by path: a checkpoint read through a map, an upcycling, a random initialisation. */
 export interface ParameterSource {
-  /** The whole tensor by its path in the model, row-major over the parameter's axes. */
-  read(path: string): Promise<SourceTensor>;
+  /** How a parameter's elements are given. */
+  readonly storage: (path: string) => StorageType;
+  /** Elements `start ..< start + length` in row-major order over the parameter's axes, as bytes of `storage(path)`. */
+  readonly read: (path: string, start: number, length: number) => Promise<Uint8Array>;
 }
 
 export interface UploadedParameters {
@@ -35,10 +39,12 @@ export async function uploadParameters(
   let inFlight = 0;
   try {
     for (const parameter of plan.parameters) {
-      const tensor = await source.read(parameter.path);
+      const { path, axes } = parameter;
+      const elements = axes.reduce((n, axis) => n * axis.size, 1);
+      const tensor = { dtype: source.storage(path), bytes: await source.read(path, 0, elements) };
       for (const [i, part] of parameter.parts.entries()) {
         const buffer = await createBuffer(device, parameter, part.bytes);
-        buffers.set(keyOf(parameter.path, i), buffer);
+        buffers.set(keyOf(path, i), buffer);
         for (const { offset, bytes } of packPart(parameter, i, tensor)) {
           queue.writeBuffer(buffer, offset, bytes);
           inFlight += bytes.byteLength;

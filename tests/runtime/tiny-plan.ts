@@ -17,10 +17,8 @@ export const weights: Readonly<Record<string, Float32Array>> = {
 };
 
 export const source: ParameterSource = {
-  async read(path) {
-    const values = weights[path]!;
-    return { dtype: "f32", bytes: new Uint8Array(values.buffer) };
-  },
+  storage: () => "f32",
+  read: async (path, start, length) => new Uint8Array(weights[path]!.slice(start, start + length).buffer),
 };
 
 /** The model's meaning: logits of each token, row-major. */
