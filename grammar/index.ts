@@ -5,7 +5,7 @@ export type { Diagnostic, Label, Severity } from "./diagnostic.ts";
 export { format } from "./format.ts";
 export { parse } from "./parse.ts";
 export { renderDiagnostic } from "./render.ts";
-export { formatSpan, join, lineAndColumn } from "./span.ts";
+export { formatSpan, join, lineAndColumn, textOf } from "./span.ts";
 export type { SourceFile, Span } from "./span.ts";
 export { suggest } from "./suggest.ts";
 export { children, walk } from "./visit.ts";

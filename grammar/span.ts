@@ -28,6 +28,11 @@ export function join(a: Span, b: Span): Span {
   return { file: a.file, start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
 }
 
+/** The source text of a place. */
+export function textOf(span: Span): string {
+  return span.file.text.slice(span.start, span.end);
+}
+
 /** `path:line:column`, the form that terminals and editors make clickable. */
 export function formatSpan(span: Span): string {
   const { line, column } = lineAndColumn(span.file, span.start);

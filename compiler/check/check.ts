@@ -6,10 +6,11 @@
 import type { FnDecl, LayerDecl, Param } from "../../grammar/ast.ts";
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { textOf } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../interpret/axes.ts";
 import type { Context, Env } from "../interpret/context.ts";
-import { evaluate } from "../interpret/context.ts";
+import { evaluate, lookupName } from "../interpret/context.ts";
 import { runBody } from "../interpret/forward.ts";
 import { constructorOf, instantiate } from "../interpret/instance.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
@@ -22,6 +23,9 @@ import { checkUpcycle } from "./upcycle.ts";
 /** All problems of a file: syntax, names, types, shapes, maps. Empty when it is fine. */
 export function checkModule(workspace: Workspace, scope: Scope): readonly Diagnostic[] {
   const bag = new DiagnosticBag();
+  const own = workspace.diagnostics.list.filter((d) => d.labels.length === 0 || d.labels[0]!.span.file === scope.file);
+  // A tree with holes has no reliable meaning: what it seems to say would hide what is wrong.
+  if (own.some((d) => d.code.startsWith("syntax/"))) return own;
   for (const item of scope.module.items) {
     switch (item.kind) {
       case "layer": checkLayer(bag, scope, item); break;
@@ -45,8 +49,13 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
       default: item satisfies never;
     }
   }
-  const own = workspace.diagnostics.list.filter((d) => d.labels.length === 0 || d.labels[0]!.span.file === scope.file);
-  return dedupe([...own, ...bag.list]);
+  return dedupe([...own, ...bag.list.filter((d) => !isFollowUp(d, scope))]);
+}
+
+/** An unknown name whose import has failed already. */
+function isFollowUp(d: Diagnostic, scope: Scope): boolean {
+  const span = d.labels[0]?.span;
+  return d.code === "name/unknown" && span?.file === scope.file && scope.unbound.has(textOf(span));
 }
 
 /** A layer with symbolic sizes, once as declared and once per boolean parameter flipped. */
@@ -63,7 +72,7 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
     const callee: ConstructorValue = { kind: "constructor", decl, scope, bound };
     const instance = instantiate(ctx, callee, "", [], decl.name.span);
     if (instance !== null) tryBuildProgram(instance, ctx);
-    if (bag.hasErrors) return;
+    if (ctx.bag.hasErrors) return;
   }
 }
 
@@ -80,7 +89,7 @@ function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean):
 function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
   const ctx = newContext("check", bag);
   const locals = new Map<string, Value>();
-  const env: Env = { ctx, scope, locals, instance: null, sink: [], calls: [decl.name.text] };
+  const env: Env = { ctx, scope, locals, instance: null, sink: [], calls: [{ name: decl.name.text, span: decl.name.span }] };
   for (const axis of decl.axes) locals.set(axis.text, { kind: "axis", label: axis.text, size: Dim.of(axis.text), origin: axis.span });
   for (const port of decl.params) {
     if (port.type?.kind !== "tensor-type") {
@@ -88,8 +97,8 @@ function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
       continue;
     }
     for (const axis of port.type.axes) {
-      if (axis.kind === "axis" && axis.size.kind === "name" && !locals.has(axis.size.name.text) && axis.size.name.text !== "T") {
-        const name = axis.size.name.text;
+      const name = axis.kind === "axis" && axis.size.kind === "name" ? axis.size.name.text : null;
+      if (name !== null && lookupName(env, name)?.kind !== "axis") {
         locals.set(name, { kind: "axis", label: name, size: Dim.of(name), origin: axis.span });
       }
     }
@@ -101,11 +110,12 @@ function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
   if (values === null && !bag.hasErrors) bag.error("type/no-result", `\`${decl.name.text}\` returns nothing`, [{ span: decl.name.span, text: "declared here" }], "end its body with `return`");
 }
 
+/** One message per code and place: the same line is read once per layer, test and configuration. */
 function dedupe(list: readonly Diagnostic[]): readonly Diagnostic[] {
   const seen = new Set<string>();
   return list.filter((d) => {
     const at = d.labels[0]?.span;
-    const key = `${d.code}@${at?.file.path}:${at?.start}:${d.message}`;
+    const key = `${d.code}@${at?.file.path}:${at?.start}:${at === undefined ? d.message : ""}`;
     return !seen.has(key) && seen.add(key) !== undefined;
   });
 }

@@ -3,7 +3,7 @@
  * map ops, with numbers adapting to the tensor's dtype; a route times a tensor applies the routing.
  */
 import type { BinaryExpr, UnaryExpr } from "../../grammar/ast.ts";
-import type { Span } from "../../grammar/span.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
@@ -78,26 +78,27 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
       return value.node;
     case "number":
     case "axis": {
-      const number = toNumber(env, value);
+      const number = toNumber(value);
       const dtype = like?.type.dtype === "bool" || like === null ? "f32" : like.type.dtype;
       if (dtype !== "f32" && !Number.isInteger(number)) {
         report(env, "type/dtype-mismatch", `${number} is not an integer, but the other side is ${dtype}`, span, "this number", "cast the other side with `f32(...)`");
         return null;
       }
-      return env.ctx.builder.must("constant", [], { value: number, dtype }, span);
+      const made = addNode(env, "constant", [], { value: number, dtype }, span);
+      return made.kind === "tensor" ? made.node : null;
     }
     case "bool":
       return env.ctx.builder.must("constant", [], { value: value.value ? 1 : 0, dtype: "bool" }, span);
     case "error":
       return null;
     default:
-      report(env, "type/not-a-tensor", `a tensor is needed here, not ${describeValue(value)}`, span, `this is ${describeValue(value)}`);
+      report(env, "type/not-a-tensor", `a tensor is needed here, not ${describeValue(value)}`, span, `this is ${describeValue(value)}`, value.kind === "layer" ? `apply it: \`${textOf(span)}(x)\`` : null);
       return null;
   }
 }
 
 /** The number of a compile-time value. A symbolic size counts as 1: only definitions on their own have those, and their numbers are thrown away. */
-export function toNumber(_env: Env, value: Extract<Value, { kind: "number" | "axis" }>): number {
+export function toNumber(value: Extract<Value, { kind: "number" | "axis" }>): number {
   return value.kind === "number" ? value.value : (value.size.value ?? 1);
 }
 
@@ -110,12 +111,14 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
   const a = toSize(left);
   const b = toSize(right);
   if (op === "==" || op === "!=") {
-    const same = a !== null && b !== null ? a.size.equals(b.size) : sameStatic(left, right);
-    return { kind: "bool", value: same === (op === "==") };
+    if (a !== null && b !== null) return { kind: "bool", value: compareSizes(op, a.size, b.size) };
+    return { kind: "bool", value: sameStatic(left, right) === (op === "==") };
   }
   if (a !== null && b !== null) return sizeOperation(env, expr, a.size, b.size);
   if ((left.kind === "number" || left.kind === "axis") && (right.kind === "number" || right.kind === "axis")) {
-    return numberOperation(env, expr, toNumber(env, left), toNumber(env, right));
+    const open = [left, right].some((v) => v.kind === "axis" && v.size.value === null);
+    if (open && ["<", "<=", ">", ">="].includes(op)) return { kind: "bool", value: true };
+    return numberOperation(env, expr, toNumber(left), toNumber(right));
   }
   return report(env, "type/bad-operand", `\`${op}\` does not apply to ${describeValue(left)} and ${describeValue(right)}`, expr.span, "in this expression");
 }
@@ -135,16 +138,27 @@ function sizeOperation(env: Env, expr: BinaryExpr, a: Dim, b: Dim): Value {
     case "-": return size(a.minus(b));
     case "*": return size(a.times(b));
     case "/": {
-      const q = y === 0 ? null : a.over(b);
+      const known = x !== null && y !== null;
+      const q = y === 0 ? null : (a.over(b) ?? (known ? null : Dim.of(`(${a.key})/(${b.key})`)));
       if (q !== null && (q.value === null || Number.isInteger(q.value))) return size(q);
       return report(env, "shape/not-divisible", `${a.key} is not divisible by ${b.key}`, expr.span, "sizes divide exactly", "add a `where` clause such as `where D % G == 0` to say what is needed, or change the size");
     }
-    case "%": return x === null || y === null ? size(Dim.of(0)) : size(Dim.of(((x % y) + y) % y));
-    case "<": return { kind: "bool", value: x === null || y === null || x < y };
-    case "<=": return { kind: "bool", value: x === null || y === null || x <= y };
-    case ">": return { kind: "bool", value: x === null || y === null || x > y };
-    case ">=": return { kind: "bool", value: x === null || y === null || x >= y };
-    default: return ERROR;
+    case "%": return size(x === null || y === null ? Dim.of(`(${a.key})%(${b.key})`) : Dim.of(((x % y) + y) % y));
+    default: return { kind: "bool", value: compareSizes(expr.op, a, b) };
+  }
+}
+
+/** What symbolic sizes leave open is assumed: a definition is not wrong because its sizes are not known yet. */
+function compareSizes(op: string, a: Dim, b: Dim): boolean {
+  const difference = a.minus(b).value;
+  if (difference === null) return true;
+  switch (op) {
+    case "==": return difference === 0;
+    case "!=": return difference !== 0;
+    case "<": return difference < 0;
+    case "<=": return difference <= 0;
+    case ">": return difference > 0;
+    default: return difference >= 0;
   }
 }
 

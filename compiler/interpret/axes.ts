@@ -90,7 +90,7 @@ interface Wanted {
  * Fits a tensor to a declared type. Names of the type that are not bound yet are bound to the argument's axes. Axes that
  * the type does not name are allowed where it says `..`, and for banks of experts, which ride along.
  */
-export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, what: string, banks: readonly Axis[]): PortMatch | null {
+export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, what: string, banks: readonly Axis[], made: Span | null): PortMatch | null {
   const wanted: Wanted[] = [];
   let rest = false;
   for (const axis of type.axes) {
@@ -109,8 +109,10 @@ export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, wh
     // By position from the right; a bound axis with a label is only fitted to one of equal size.
     const last = positional.at(-1);
     if (last === undefined || (w.axis !== null && w.axis.label !== null && !w.axis.size.equals(last.size) && rest)) {
-      report(env, "shape/missing-axis", `${what} needs an axis \`${w.name ?? w.axis?.size.key}\``, span,
-        `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, null, [{ span: w.span, text: "declared here" }]);
+      const label = w.axis?.label ?? w.name ?? w.axis?.size.key;
+      const alias = w.name === null || w.name === label ? "" : `, which it calls \`${w.name}\``;
+      report(env, "shape/missing-axis", `${what} needs an axis \`${label}\`${alias}`, span,
+        `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, null, [made === null ? { span: w.span, text: "declared here" } : { span: made, text: "made here" }]);
       return null;
     }
     positional.pop();
@@ -119,7 +121,7 @@ export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, wh
   }
   if (!rest && positional.length > 0) {
     report(env, "shape/extra-axis", `${what} does not take an axis \`${positional[0]!.name}\``, span,
-      `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, "add `..` to the declared type if further axes may ride along", [{ span: type.span, text: "declared here" }]);
+      `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, "add `..` to the declared type if further axes may ride along", [made === null ? { span: type.span, text: "declared here" } : { span: made, text: "made here" }]);
     return null;
   }
   return renameTo(env, node, wanted, matched, span, what);
@@ -165,17 +167,22 @@ function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readon
 }
 
 /** Axes of a type whose names are all bound: results, parameters, declared inputs of a model. */
-export function declaredAxes(env: Env, type: TypeSyntax): { readonly axes: readonly Axis[]; readonly rest: boolean } {
+export function declaredAxes(env: Env, type: TypeSyntax): { readonly axes: readonly Axis[]; readonly rest: boolean; readonly unnamed: ReadonlySet<string> } {
   const axes: Axis[] = [];
+  const unnamed = new Set<string>();
   let rest = false;
   for (const axis of type.axes) {
     if (axis.kind === "rest") rest = true;
     else {
       for (const w of wantedAxes(env, axis)) {
         if (w.axis === null) unknownName(env, w.name ?? "?", w.span, "axis");
-        else axes.push({ name: w.axis.label ?? w.name ?? "axis", size: w.axis.size, origin: w.span });
+        else {
+          const name = w.axis.label ?? w.name ?? `axis${unnamed.size}`;
+          if (w.axis.label === null && w.name === null) unnamed.add(name);
+          axes.push({ name, size: w.axis.size, origin: w.span });
+        }
       }
     }
   }
-  return { axes, rest };
+  return { axes, rest, unnamed };
 }

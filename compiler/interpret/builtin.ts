@@ -132,14 +132,14 @@ function labels(axes: readonly Axis[]): readonly string[] {
 
 function number(g: Given, i: number): number | null {
   const value = g.positional[i]?.value;
-  return value?.kind === "number" || value?.kind === "axis" ? toNumber(g.env, value) : null;
+  return value?.kind === "number" || value?.kind === "axis" ? toNumber(value) : null;
 }
 
 function option(g: Given, name: string, fallback: boolean | number | null): boolean | number | null {
   const value = g.named.get(name)?.value;
   if (value === undefined) return fallback;
   if (value.kind === "bool") return value.value;
-  if (value.kind === "number" || value.kind === "axis") return toNumber(g.env, value);
+  if (value.kind === "number" || value.kind === "axis") return toNumber(value);
   if (value.kind !== "none") report(g.env, "type/bad-operand", `\`${name}\` of \`${g.name}\` is a number, not ${describeValue(value)}`, g.named.get(name)!.span, "given here");
   return null;
 }
@@ -160,7 +160,7 @@ function unary(g: Given, op: (typeof UNARY)[number]): Value {
   const [only] = g.positional;
   if (only !== undefined && (only.value.kind === "number" || only.value.kind === "axis")) {
     const f = { exp: Math.exp, log: Math.log, sqrt: Math.sqrt, sin: Math.sin, cos: Math.cos, tanh: Math.tanh, abs: Math.abs, sign: Math.sign, floor: Math.floor }[op as string];
-    const x = toNumber(g.env, only.value);
+    const x = toNumber(only.value);
     if (op === "floor") return { kind: "number", value: Math.floor(x), float: false };
     if (f !== undefined) return { kind: "number", value: f(x), float: true };
     if (op === "rsqrt") return { kind: "number", value: 1 / Math.sqrt(x), float: true };
@@ -171,7 +171,7 @@ function unary(g: Given, op: (typeof UNARY)[number]): Value {
 function binary(g: Given, op: "pow" | "min" | "max"): Value {
   const [a, b] = g.positional.map((p) => p.value);
   if (a !== undefined && b !== undefined && (a.kind === "number" || a.kind === "axis") && (b.kind === "number" || b.kind === "axis")) {
-    const [x, y] = [toNumber(g.env, a), toNumber(g.env, b)];
+    const [x, y] = [toNumber(a), toNumber(b)];
     const value = op === "pow" ? x ** y : op === "min" ? Math.min(x, y) : Math.max(x, y);
     const exact = op !== "pow" && a.kind !== "number" && b.kind !== "number";
     return exact ? { kind: "axis", label: null, size: Dim.of(value), origin: g.span } : { kind: "number", value, float: true };

@@ -9,7 +9,7 @@ import { Dim } from "../graph/dim.ts";
 import { resolveAxes } from "./axes.ts";
 import { callBuiltin } from "./builtin.ts";
 import type { Env } from "./context.ts";
-import { evaluate, report } from "./context.ts";
+import { countOf, evaluate, report } from "./context.ts";
 import { applyFunction, applyLayer } from "./forward.ts";
 import type { AxisValue, ConstructorValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
@@ -25,7 +25,7 @@ export function evaluateCall(env: Env, expr: CallExpr): Value {
     case "layer": return bracket === null ? applyLayer(env, callee.instance, expr.args, expr.span) : noBrackets(env, callee, bracket);
     case "abstract": return applyAbstract(env, callee, expr);
     default:
-      return report(env, "type/not-callable", `${describeValue(callee)} cannot be called`, expr.callee.span, `this is ${describeValue(callee)}`);
+      return report(env, "type/not-callable", `${describeValue(callee)} cannot be called`, expr.callee.span, `this is ${describeValue(callee)}`, callee.kind === "tensor" ? "multiply with `*`, or contract an axis with `dot[D](a, b)`" : null);
   }
 }
 
@@ -37,6 +37,7 @@ function noBrackets(env: Env, callee: Value, bracket: BracketExpr): Value {
 export function bindParameters(env: Env, callee: ConstructorValue, args: readonly Arg[], span: Span): Value {
   const { decl } = callee;
   const bound = new Map(callee.bound);
+  const places = new Map(callee.places);
   let failed = false;
   let position = 0;
   const bind = (name: string, value: Value, at: Span): void => {
@@ -46,10 +47,14 @@ export function bindParameters(env: Env, callee: ConstructorValue, args: readonl
       report(env, "name/no-parameter", `\`${decl.name.text}\` has no parameter \`${name}\``, at, "not a parameter", near === null ? `it takes ${decl.params.map((p) => p.name.text).join(", ")}` : `did you mean \`${near}\`?`, [{ span: decl.name.span, text: "declared here" }]);
       failed = true;
     } else if (bound.has(name)) {
-      report(env, "name/bound-twice", `\`${name}\` is given twice`, at, "given again here");
+      const first = places.get(name);
+      report(env, "name/bound-twice", `\`${name}\` is given twice`, at, "given again here", "remove one of them", first === undefined ? [] : [{ span: first, text: "first given here" }]);
       failed = true;
     } else if (value.kind === "error") failed = true;
-    else bound.set(name, value.kind === "axis" ? { ...value, origin: value.origin ?? at } : value);
+    else {
+      bound.set(name, value.kind === "axis" ? { ...value, origin: value.origin ?? at } : value);
+      places.set(name, at);
+    }
   };
   const nextFree = (): string | null => {
     while (position < decl.params.length && bound.has(decl.params[position]!.name.text)) position++;
@@ -64,12 +69,12 @@ export function bindParameters(env: Env, callee: ConstructorValue, args: readonl
     for (const part of parts) {
       const name = nextFree();
       if (name === null) {
-        return report(env, "type/too-many-arguments", `\`${decl.name.text}\` takes ${decl.params.length} parameters`, arg.span, "one too many", null, [{ span: decl.name.span, text: "declared here" }]);
+        return report(env, "type/too-many-arguments", `\`${decl.name.text}\` takes ${countOf(decl.params.length, "parameter")}`, arg.span, "one too many", null, [{ span: decl.name.span, text: "declared here" }]);
       }
       bind(name, axesOrValue(env, part), part.span);
     }
   }
-  return failed ? ERROR : { ...callee, bound, span } as ConstructorValue;
+  return failed ? ERROR : { ...callee, bound, places };
 }
 
 /** `[G, R, C]` as an argument is a list of axes; anything else is evaluated. */

@@ -3,11 +3,11 @@
  * the names in scope. `check` mode reads definitions with symbolic sizes, `build` mode instances with known ones; the
  * rules are the same, and only facts that need a number (a comparison, a loop count) are assumed in `check` mode.
  */
-import type { Arg, Expr } from "../../grammar/ast.ts";
+import type { Arg, Expr, LayerDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Label } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
-import type { Span } from "../../grammar/span.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import type { Attrs, OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { GraphFunction, Node, Output } from "../graph/node.ts";
@@ -25,6 +25,8 @@ export interface Context {
   readonly mode: "check" | "build";
   /** One graph function per template that a `for` runs over, by its path. */
   readonly functions: Map<string, GraphFunction>;
+  /** Layers being made, outermost first. */
+  readonly nesting: LayerDecl[];
   /** The two entries of the walk, held here so that its files need not import each other in circles. */
   readonly walk: Walk;
 }
@@ -57,8 +59,8 @@ export interface Env {
   readonly instance: Instance | null;
   /** Null outside forward bodies: no tensors there. */
   readonly sink: Sink | null;
-  /** Functions being expanded, to stop recursion. */
-  readonly calls: readonly string[];
+  /** Functions and layers being expanded, outermost first: to stop recursion, and to say where a message comes from. */
+  readonly calls: readonly { readonly name: string; readonly span: Span }[];
 }
 
 export const TIME_AXIS: AxisValue = { kind: "axis", label: TIME, size: Dim.of(TIME), origin: null };
@@ -103,17 +105,31 @@ export function parameterNode(env: Env, parameter: ParameterInfo): Node {
 }
 
 /** Reports a name that means nothing, with the nearest that does. */
-export function unknownName(env: Env, name: string, span: Span, what = "name"): Value {
-  const visible = [...env.locals.keys(), ...(env.instance?.members.keys() ?? []), ...env.scope.names(), ...BUILTIN_NAMES];
+export function unknownName(env: Env, name: string, span: Span, what: "name" | "axis" = "name"): Value {
+  const axes = [TIME, ...[...env.locals].filter(([key, value]) => value.kind === "axis" && !key.startsWith(STACKED)).map(([key]) => key)];
+  const visible = what === "axis" ? axes : [...env.locals.keys(), ...(env.instance?.members.keys() ?? []), ...env.scope.names(), ...BUILTIN_NAMES];
   const near = suggest(name, visible);
-  env.ctx.bag.error("name/unknown", `there is no ${what} \`${name}\` here`, [{ span, text: "not found in this scope" }],
-    near === null ? "declare it, or import it at the top of the file" : `did you mean \`${near}\`?`);
+  const help = env.scope.isExported(name) ? `add \`import { ${name} } from "std"\`` : near !== null ? `did you mean \`${near}\`?` : what === "axis" ? `the axes here are ${axes.join(", ")}` : "declare it, or import it at the top of the file";
+  return report(env, "name/unknown", `there is no ${what} \`${name}\` here`, span, "not found in this scope", help);
+}
+
+/** Adds an error; the nearest call in another file is shown with it, for that is where its author can do something. */
+export function report(env: Env, code: string, message: string, span: Span, text: string, help: string | null = null, more: readonly Label[] = []): Value {
+  const labels: Label[] = [{ span, text }, ...more];
+  const caller = env.calls.findLast((call) => call.span.file !== span.file);
+  if (caller !== undefined && !labels.some((l) => l.span.file === caller.span.file)) labels.push({ span: caller.span, text: `\`${caller.name}\` is called here` });
+  env.ctx.bag.error(code, message, labels, help);
   return ERROR;
 }
 
-export function report(env: Env, code: string, message: string, span: Span, text: string, help: string | null = null, more: readonly Label[] = []): Value {
-  env.ctx.bag.error(code, message, [{ span, text }, ...more], help);
-  return ERROR;
+/** `1 argument`, `2 arguments`. */
+export function countOf(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** A size for people: its number or formula, or nothing to add when it is just the axis itself. */
+export function describeAxis(name: string, size: Dim): string {
+  return size.key === name ? `axis \`${name}\`` : `axis \`${name}\` of ${size.key}`;
 }
 
 /** Adds a node, or reports why the op's type rule does not hold, with the places that the sizes came from. */
@@ -125,17 +141,20 @@ export function addNode<O extends OpName>(env: Env, op: O, inputs: readonly Node
 }
 
 function reportMismatch(env: Env, m: Mismatch, inputs: readonly Node[], span: Span): void {
-  const labels: Label[] = [{ span, text: "in this expression" }];
+  const labels: Label[] = [];
   const seen = new Set<string>();
   for (const i of m.inputs) {
     const node = inputs[i];
     const axis = node?.type.axes.find((a) => a.name === m.axis);
     const place = axis?.origin ?? node?.origin;
     if (node === undefined || place == null) continue;
-    const text = axis === undefined ? `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]` : `axis \`${axis.name}\` is ${axis.size.key} from here`;
+    const names = node.type.axes.map((a) => a.name).join(", ");
+    const text = axis !== undefined ? `${describeAxis(axis.name, axis.size)} comes from here` : m.code.startsWith("type/") ? `this is ${node.type.dtype}[${names}]` : `this has axes [${names}]`;
     const key = `${place.file.path}:${place.start}:${text}`;
     if (!seen.has(key)) labels.push({ span: place, text });
     seen.add(key);
   }
-  env.ctx.bag.error(m.code, m.message, labels, m.help);
+  // The op's own words begin with a verb when they are about it: "needs f32, but this is u32".
+  const message = m.message.startsWith("needs ") ? `\`${textOf(span).match(/^\w+/)?.[0] ?? "this"}\` ${m.message}` : m.message;
+  report(env, m.code, message, span, "in this expression", m.help, labels);
 }

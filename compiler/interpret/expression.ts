@@ -11,6 +11,7 @@ import { addNode, lookupName, parameterNode, report, unknownName } from "./conte
 import type { Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 import { suggest } from "../../grammar/index.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 
 export function evaluate(env: Env, expr: Expr): Value {
   switch (expr.kind) {
@@ -38,9 +39,8 @@ export function evaluate(env: Env, expr: Expr): Value {
 function evaluateName(env: Env, text: string, expr: Extract<Expr, { kind: "name" }>): Value {
   const value = lookupName(env, text);
   if (value !== null) {
-    if (value.kind === "none" && env.instance?.members.get(text)?.kind === "absent") {
-      return report(env, "name/absent-member", `\`${text}\` does not exist in this configuration`, expr.span, "used here", "guard the use with the same condition as the member");
-    }
+    const member = env.locals.has(text) ? undefined : env.instance?.members.get(text);
+    if (member?.kind === "absent") return absentMember(env, text, expr.span, member.condition);
     return value.kind === "axis" && value.origin === null ? { ...value, origin: expr.span } : value;
   }
   if (text.endsWith("'")) {
@@ -50,18 +50,25 @@ function evaluateName(env: Env, text: string, expr: Extract<Expr, { kind: "name"
   return unknownName(env, text, expr.span);
 }
 
+function absentMember(env: Env, name: string, span: Span, condition: Span): Value {
+  return report(env, "name/absent-member", `\`${name}\` does not exist in every configuration`, span, "used here",
+    `guard the use with the member's condition: \`if ${textOf(condition)} { ... }\``, [{ span: condition, text: "it exists only if this holds" }]);
+}
+
 function evaluateMember(env: Env, expr: MemberExpr): Value {
   const object = evaluate(env, expr.object);
   const name = expr.name.text;
   if (object.kind === "error") return ERROR;
   if (object.kind === "layer") {
+    if (object.instance.path.endsWith("[#]")) return report(env, "type/not-callable", "the layers of a stack are applied whole", expr.name.span, `a part of \`${object.instance.decl.name.text}\``, "write what one layer does in its own `forward`, and `for b in blocks { x = b(x) }` around it");
     const member = object.instance.members.get(name);
     if (member?.kind === "parameter") return env.sink === null ? ERROR : { kind: "tensor", node: parameterNode(env, member.parameter) };
     if (member?.kind === "layer") return { kind: "layer", instance: member.instance };
     if (member?.kind === "value") return member.value;
-    if (member?.kind === "absent") return report(env, "name/absent-member", `\`${name}\` does not exist in this configuration`, expr.name.span, "used here", "guard the use with the same condition as the member");
-    const near = suggest(name, [...object.instance.members.keys()]);
-    return report(env, "name/no-member", `\`${object.instance.decl.name.text}\` has no member \`${name}\``, expr.name.span, "not a member", near === null ? null : `did you mean \`${near}\`?`);
+    if (member?.kind === "absent") return absentMember(env, name, expr.name.span, member.condition);
+    const members = [...object.instance.members.keys()];
+    const near = suggest(name, members);
+    return report(env, "name/no-member", `\`${object.instance.decl.name.text}\` has no member \`${name}\``, expr.name.span, "not a member", near === null ? `it has ${members.join(", ")}` : `did you mean \`${near}\`?`);
   }
   if (object.kind === "route") {
     if (name === "index") return { kind: "tensor", node: object.index };

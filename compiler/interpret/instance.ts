@@ -3,7 +3,9 @@
  * front of every parameter) or, where the enclosing forward runs a `for` over it, a stack of layers.
  */
 import type { Expr, LayerDecl, Member, Statement } from "../../grammar/ast.ts";
-import type { Span } from "../../grammar/span.ts";
+import type { Label } from "../../grammar/diagnostic.ts";
+import { walk } from "../../grammar/index.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import type { Axis } from "../graph/type.ts";
 import { resolveAxes, toAxis, toSize } from "./axes.ts";
 import { bindParameters, missingParameters } from "./call.ts";
@@ -17,8 +19,13 @@ export function instantiate(ctx: Context, callee: ConstructorValue, path: string
   const { decl, scope } = callee;
   const args = new Map<string, Value>();
   const members = new Map<string, InstanceMember>();
-  const instance: Instance = { decl, scope, path, args, members, banks, span };
+  const outer = new Map<string, string>();
+  const instance: Instance = { decl, scope, path, args, members, banks, outer, span };
   const env: Env = { ctx, scope, locals: args, instance, sink: null, calls: [] };
+  if (ctx.nesting.filter((d) => d === decl).length > DEEPEST) {
+    report(env, "name/recursion", `\`${decl.name.text}\` contains itself without end`, span, "made again here", "layers have no recursion: write `L of Layer(...)` and a `for`", [{ span: decl.name.span, text: "declared here" }]);
+    return null;
+  }
   const missing = missingParameters(decl, callee.bound);
   if (missing.length > 0) {
     report(env, "type/missing-argument", `\`${decl.name.text}\` needs ${missing.map((m) => `\`${m}\``).join(", ")}`, span, "missing here", null, [{ span: decl.name.span, text: "declared here" }]);
@@ -29,27 +36,71 @@ export function instantiate(ctx: Context, callee: ConstructorValue, path: string
     const name = param.name.text;
     const value = callee.bound.get(name) ?? evaluate(env, param.default!);
     if (value.kind === "error") return null;
-    args.set(name, ownLabel(value, name, labels, param.span));
+    const own = ownLabel(value, name, labels, param.span);
+    args.set(name, own);
+    if (own.kind === "axis" && value.kind === "axis" && own.label !== null && value.label !== null && own.label !== value.label) outer.set(own.label, value.label);
     const wrong = checkParameter(param.type?.text ?? null, param.default !== null, value);
     if (wrong !== null) {
-      report(env, "type/parameter-kind", `\`${name}\` of \`${decl.name.text}\` is ${wrong}, not ${describeValue(value)}`, span, `given here`, null, [{ span: param.span, text: "declared here" }]);
+      report(env, "type/parameter-kind", `\`${name}\` of \`${decl.name.text}\` is ${wrong}, not ${describeValue(value)}`, callee.places?.get(name) ?? span, `given here`, null, [{ span: param.span, text: "declared here" }]);
       return null;
     }
   }
   for (const condition of decl.where) {
     const holds = evaluate(env, condition);
     if (holds.kind === "bool" && !holds.value) {
-      report(env, "type/where", `\`${decl.name.text}\` requires \`${condition.span.file.text.slice(condition.span.start, condition.span.end)}\``, span, describeSizes(decl, args), "change the parameters", [{ span: condition.span, text: "required here" }]);
+      reportWhere(env, callee, condition, args, span);
       return null;
     }
   }
+  if (repeatsMember(env, decl)) return null;
+  ctx.nesting.push(decl);
+  const complete = makeMembers(env, instance, members);
+  ctx.nesting.pop();
+  return complete ? instance : null;
+}
+
+function makeMembers(env: Env, instance: Instance, into: Map<string, InstanceMember>): boolean {
+  const { decl } = instance;
   const looped = loopedMembers(decl.forward?.body.statements ?? []);
   for (const member of decl.members) {
     const made = makeMember(env, instance, member, looped);
-    if (made === null) return null;
-    members.set(member.name.text, made);
+    if (made === null) return false;
+    into.set(member.name.text, made);
   }
-  return instance;
+  return true;
+}
+
+/** How often a layer may stand inside itself, as wrappers do; more is taken for endless. */
+const DEEPEST = 16;
+
+/** A condition that does not hold, at the arguments that its sizes came from. */
+function reportWhere(env: Env, callee: ConstructorValue, condition: Expr, args: ReadonlyMap<string, Value>, span: Span): void {
+  const labels: Label[] = [];
+  walk(condition, (node) => {
+    const value = node.kind === "name" && "name" in node ? args.get(node.name.text) : undefined;
+    if (node.kind !== "name" || !("name" in node) || value?.kind !== "axis") return;
+    const place = callee.places?.get(node.name.text) ?? value.origin;
+    if (place !== null && !labels.some((l) => l.span === place)) labels.push({ span: place, text: `\`${node.name.text}\` is ${value.size.key} here` });
+  });
+  // Last given, first suspected: parameters of a router are often given before its width and number of experts.
+  const [first, ...rest] = labels.toSorted((a, b) => Number(isStandard(a.span)) - Number(isStandard(b.span)));
+  const { name } = callee.decl;
+  report(env, "type/where", `\`${name.text}\` requires \`${textOf(condition.span)}\``, first?.span ?? span, first?.text ?? "made here", "change the parameters", [...rest, { span: condition.span, text: "required here" }]);
+}
+
+const isStandard = (span: Span): boolean => span.file.path.startsWith("std/");
+
+function repeatsMember(env: Env, decl: LayerDecl): boolean {
+  const seen = new Map<string, Span>();
+  for (const { name } of [...decl.params, ...decl.members]) {
+    const first = seen.get(name.text);
+    if (first !== undefined) {
+      report(env, "name/duplicate", `\`${name.text}\` is declared twice in \`${decl.name.text}\``, name.span, "declared again here", "rename one of them", [{ span: first, text: "first declared here" }]);
+      return true;
+    }
+    seen.set(name.text, name.span);
+  }
+  return false;
 }
 
 /** Sizes keep the label of the axis they were given; a label used twice by one layer, or none, gives way to the parameter's own name. */
@@ -73,14 +124,6 @@ function checkParameter(type: string | null, optional: boolean, value: Value): s
       return "a size";
     default: return null;
   }
-}
-
-function describeSizes(decl: LayerDecl, args: ReadonlyMap<string, Value>): string {
-  const sizes = decl.params.flatMap((p) => {
-    const v = args.get(p.name.text);
-    return v?.kind === "axis" ? [`${p.name.text} = ${v.size.key}`] : [];
-  });
-  return sizes.join(", ");
 }
 
 function loopedMembers(statements: readonly Statement[]): ReadonlySet<string> {
@@ -110,8 +153,9 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
     if (count === null) return null;
     const layer = evaluate(env, value.value);
     if (layer.kind === "error") return null;
-    if (layer.kind !== "constructor") {
-      report(env, "type/not-a-layer", `\`of\` is followed by a layer, not ${describeValue(layer)}`, value.value.span, "not a layer");
+    if (layer.kind === "abstract" && layer.role === "layer") return { kind: "value", value: layer };
+    if (layer.kind !== "constructor" || layer.decl.keyword === "router") {
+      report(env, "type/not-a-layer", `\`of\` is followed by a layer, not ${describeValue(layer)}`, value.value.span, "not a layer", "write `experts = N of SwiGLU(D, F)`");
       return null;
     }
     if (looped.has(member.name.text)) {
@@ -135,8 +179,8 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
 
 function countAxis(env: Env, expr: Expr): AxisValue | null {
   const size = toSize(evaluate(env, expr));
-  if (size !== null) return size;
-  report(env, "type/not-a-size", "`of` is preceded by a count", expr.span, "not a size");
+  if (size !== null && (size.size.value === null || size.size.value >= 0)) return size;
+  report(env, "type/not-a-size", "`of` is preceded by a count", expr.span, size === null ? "not a size" : `this is ${size.size.key}`, "write `N of Layer(...)` with N a parameter or a whole number");
   return null;
 }
 
@@ -153,6 +197,10 @@ function parameterOf(env: Env, owner: Instance, member: Member, path: string): I
     if (resolved === null) return null;
     for (const value of resolved) {
       const axis = toAxis(value, "axis");
+      if (axis.size.value !== null && axis.size.value < 1) {
+        report(env, "shape/not-positive", `axis \`${axis.name}\` of \`${path}\` would be ${axis.size.key}`, axis.origin ?? item.span, `${axis.size.key} comes from here`, "sizes are at least 1", [{ span: item.span, text: "an axis of this parameter" }]);
+        return null;
+      }
       if (axes.some((a) => a.name === axis.name)) {
         report(env, "shape/duplicate-axis", `the parameter has axis \`${axis.name}\` twice`, item.span, "again here", `write \`${axis.name}'\` for a second axis of the same size`);
         return null;

@@ -50,7 +50,7 @@ function buildFunction(env: Env, instance: Instance, args: readonly Arg[], nodes
   });
   // The body is read with the arguments replaced by the function's inputs.
   const replaced = args.map((arg, i): Arg => ({ ...arg, value: { kind: "name", name: { text: `x${i}`, span: arg.span }, span: arg.span } }));
-  const value = expandLayer({ ...env, locals, sink, calls: [] }, instance, replaced, span);
+  const value = expandLayer({ ...env, locals, sink }, instance, replaced, span);
   if (value.kind === "error") return null;
   const items = value.kind === "tuple" ? value.items : [value];
   const results: Output[] = [];

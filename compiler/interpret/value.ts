@@ -75,6 +75,8 @@ export interface ConstructorValue {
   readonly decl: LayerDecl;
   readonly scope: Scope;
   readonly bound: ReadonlyMap<string, Value>;
+  /** Where each parameter was given, for messages. */
+  readonly places?: ReadonlyMap<string, Span>;
 }
 
 /** An instance, or several: `bank` axes are stacked into its parameters, a `stack` is run layer by layer in a `for`. */
@@ -92,6 +94,8 @@ export interface Instance {
   readonly members: ReadonlyMap<string, InstanceMember>;
   /** Axes that enclosing `N of` declarations put in front of every parameter. */
   readonly banks: readonly Axis[];
+  /** Own axis label -> the caller's, where one label was given to two parameters: `Linear(D -> D)` has `O` for its second `D`. */
+  readonly outer: ReadonlyMap<string, string>;
   readonly span: Span;
 }
 

@@ -30,7 +30,7 @@ export interface Start {
 export function resolvePath(env: Env, instance: Instance, path: Expr, start: Start): readonly Found[] {
   const steps = pathSteps(path);
   if (steps === null) {
-    env.ctx.bag.error("map/bad-path", "a path is names with indices, such as `blocks[l].attn.q.w`", [{ span: path.span, text: "not a path" }]);
+    env.ctx.bag.error("map/bad-path", "a path is names with indices, such as `blocks[l].attn.q.w`", [{ span: path.span, text: "not a path" }], "write names with dots between them");
     return [];
   }
   let found: Found[] = [{ kind: "layer", instance, path: concrete(instance.path, start.layers), indices: new Map(), banks: new Map(), layers: new Map(start.layers) }];
@@ -77,7 +77,7 @@ function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, 
     const base = { kind: "layer" as const, instance, path: concrete(instance.path, from.layers), indices: from.indices, banks: from.banks, layers: from.layers };
     if (step.index === null) return [base];
     if (bank === null) {
-      env.ctx.bag.error("map/bad-path", `\`${step.name}\` is one layer and takes no index`, [{ span: step.span, text: "indexed here" }]);
+      env.ctx.bag.error("map/bad-path", `\`${step.name}\` is one layer and takes no index`, [{ span: step.span, text: "indexed here" }], `write \`${step.name}\``);
       return [];
     }
     return indexValues(env, step, bank.size.value ?? 0, outer, from.indices).map(({ value, bound }) => ({
@@ -100,11 +100,11 @@ function indexValues(env: Env, step: Step, count: number, outer: ReadonlyMap<str
   const { index } = step;
   if (index?.kind === "number") {
     if (index.value < count) return [{ value: index.value, bound: [] }];
-    env.ctx.bag.error("map/index-range", `\`${step.name}\` has ${count} elements`, [{ span: index.span, text: `there is no ${index.value}` }]);
+    env.ctx.bag.error("map/index-range", `\`${step.name}\` has ${count} elements`, [{ span: index.span, text: `there is no ${index.value}` }], `indices begin at 0: write \`${step.name}[l]\` for all of them`);
     return [];
   }
   if (index?.kind !== "name") {
-    env.ctx.bag.error("map/bad-path", "an index is a number or a variable", [{ span: step.span, text: "indexed here" }]);
+    env.ctx.bag.error("map/bad-path", "an index is a number or a variable", [{ span: step.span, text: "indexed here" }], `write \`${step.name}[l]\``);
     return [];
   }
   const name = index.name.text;

@@ -96,7 +96,7 @@ function expandScope(rule: Pair, rules: readonly MapRule[], place: Place): Tenso
   if (left === undefined) return [];
   return resolvePath(place.env, place.instance, left, place).flatMap((found) => {
     if (found.kind !== "layer") {
-      place.env.ctx.bag.error("map/not-a-layer", "rules in braces belong to a layer", [{ span: left.span, text: "this is a parameter" }]);
+      place.env.ctx.bag.error("map/not-a-layer", "rules in braces belong to a layer", [{ span: left.span, text: "this is a parameter" }], "write one rule for it, or name its layer");
       return [];
     }
     const indices = new Map([...place.indices, ...found.indices]);
@@ -156,7 +156,9 @@ function tensorEntry(rule: Pair, tensor: string, parameters: readonly { paramete
       const at = [(f: Factor) => f.label === axis.name, (f: Factor) => f.label === axis.name.replace(/'+$/, "")]
         .map((test) => factors.findIndex((f, i) => !taken.has(i) && test(f))).find((i) => i >= 0);
       if (at === undefined || factors[at]!.size !== axis.size.value) {
-        env.ctx.bag.error("map/layout", `the layout of \`${tensor}\` does not have the parameter's axis \`${axis.name}\` of ${axis.size.key}`, [{ span: rule.span, text: "in this rule" }, { span: p.parameter.span, text: `the parameter has [${axes.map((a) => `${a.name}=${a.size.key}`).join(", ")}]` }]);
+        const names = axes.map((a) => a.name);
+        const message = at === undefined ? `the layout of \`${tensor}\` leaves out the parameter's axis \`${axis.name}\`` : `axis \`${axis.name}\` of \`${p.path}\` is ${axis.size.key}, and ${factors[at]!.size} in the layout of \`${tensor}\``;
+        env.ctx.bag.error("map/layout", message, [{ span: rule.span, text: "in this rule" }, { span: p.parameter.span, text: `the parameter has axes [${names.join(", ")}]` }], `write \`as [...]\` with each of ${names.map((n) => n.replace(/'+$/, "")).join(", ")}, joined by \`*\` where the tensor has them as one`);
         return null;
       }
       taken.add(at);
@@ -164,7 +166,7 @@ function tensorEntry(rule: Pair, tensor: string, parameters: readonly { paramete
     }
     const unused = factors.findIndex((f, i) => !taken.has(i) && i !== joined && f.size !== 1);
     if (unused >= 0) {
-      env.ctx.bag.error("map/layout", `the layout of \`${tensor}\` has an axis \`${factors[unused]!.label}\` that the parameter does not have`, [{ span: rule.span, text: "in this rule" }]);
+      env.ctx.bag.error("map/layout", `the layout of \`${tensor}\` has an axis \`${factors[unused]!.label ?? factors[unused]!.size}\` that the parameter does not have`, [{ span: rule.span, text: "in this rule" }, { span: p.parameter.span, text: `the parameter has axes [${axes.map((a) => a.name).join(", ")}]` }], "leave it out");
       return null;
     }
     let target = 0;

@@ -25,7 +25,7 @@ export function checkTotal(model: Model, entries: readonly TensorEntry[], bag: D
     let end = 0;
     for (const [i, run] of list.entries()) {
       if (run.start < end) {
-        bag.error("map/mapped-twice", `\`${parameter.path}\` is mapped twice, from \`${list[i - 1]!.tensor}\` and \`${run.tensor}\``, [{ span: run.span, text: "again here" }, { span: list[i - 1]!.span, text: "first here" }]);
+        bag.error("map/mapped-twice", `\`${parameter.path}\` is mapped twice, from \`${list[i - 1]!.tensor}\` and \`${run.tensor}\``, [{ span: run.span, text: "again here" }, { span: list[i - 1]!.span, text: "first here" }], "remove one of the rules, or put them in `either { ... } or { ... }`");
         return;
       }
       if (run.start > end) break;

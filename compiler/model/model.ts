@@ -34,7 +34,7 @@ export interface Model {
 
 /** A fresh context in which instances are made and graphs built. */
 export function newContext(mode: Context["mode"] = "build", bag = new DiagnosticBag()): Context {
-  return { bag, builder: new Builder(new Graph()), mode, functions: new Map(), walk: { evaluate, expandLayer } };
+  return { bag, builder: new Builder(new Graph()), mode, functions: new Map(), nesting: [], walk: { evaluate, expandLayer } };
 }
 
 /** Makes a model from a constructor with all its parameters; throws the diagnostics when it does not fit together. */

@@ -25,6 +25,10 @@ export interface Scope {
   readonly lookup: (name: string) => Binding | null;
   /** Everything visible, for suggestions. */
   readonly names: () => readonly string[];
+  /** Names that an import would bring in from the standard library. */
+  readonly isExported: (name: string) => boolean;
+  /** Imported names that were not found: reported once, where they are imported. */
+  readonly unbound: ReadonlySet<string>;
 }
 
 /** A declaration and the scope that its body is read in. */
@@ -87,11 +91,14 @@ export class Workspace {
     for (const d of diagnostics) this.diagnostics.add(d);
     const own = new Map<string, Binding>();
     const imported = new Map<string, Binding>();
+    const unbound = new Set<string>();
     const scope: Scope = {
       module,
       file,
       // A standard file sees the whole standard library: its pieces need no imports of each other to be one library.
       lookup: (name) => own.get(name) ?? imported.get(name) ?? this.#prelude(name, std),
+      isExported: (name) => !std && this.#listed.has(name),
+      unbound,
       names: () => [...own.keys(), ...imported.keys(), ...[...this.#listed].filter(([, l]) => std || l.keyword === "fn").map(([n]) => n)],
     };
     this.#scopes.set(file.path, scope);
@@ -105,7 +112,7 @@ export class Workspace {
         ], "rename one of them");
       } else own.set(item.name.text, { item, scope });
     }
-    for (const declaration of module.imports) this.#bindImport(declaration, file, imported);
+    for (const declaration of module.imports) this.#bindImport(declaration, file, imported, unbound);
     return scope;
   }
 
@@ -113,7 +120,7 @@ export class Workspace {
     return everything || this.#listed.get(name)?.keyword === "fn" ? this.#std(name) : null;
   }
 
-  #bindImport(declaration: Import, file: SourceFile, into: Map<string, Binding>): void {
+  #bindImport(declaration: Import, file: SourceFile, into: Map<string, Binding>, unbound: Set<string>): void {
     let find: (name: string) => Binding | null;
     let candidates: () => readonly string[];
     if (declaration.from === "std") {
@@ -122,6 +129,7 @@ export class Workspace {
     } else {
       const target = this.#loader.load(declaration.from, file);
       if (target === null) {
+        for (const { name, alias } of declaration.names) unbound.add((alias ?? name).text);
         this.diagnostics.error("name/no-module", `there is no module \`${declaration.from}\``, [
           { span: declaration.fromSpan, text: "not found from this file" },
         ], 'write "std" for the standard library, or a path relative to this file such as "./router.moe"');
@@ -136,9 +144,13 @@ export class Workspace {
       candidates = () => items.map((i) => i.name.text);
     }
     for (const { name, alias } of declaration.names) {
+      const as = alias ?? name;
+      const first = into.get(as.text);
+      if (first !== undefined) this.diagnostics.error("name/duplicate", `\`${as.text}\` is imported twice`, [{ span: as.span, text: "imported again here" }], "remove one of them, or rename it: `import { a as b }`");
       const binding = find(name.text);
-      if (binding !== null) into.set((alias ?? name).text, binding);
+      if (binding !== null) into.set(as.text, binding);
       else if (!BUILTIN_NAMES.has(name.text)) {
+        unbound.add(as.text);
         const near = suggest(name.text, candidates());
         this.diagnostics.error("name/no-export", `\`${declaration.from}\` has no \`${name.text}\``, [{ span: name.span, text: "not declared there" }],
           near === null ? null : `did you mean \`${near}\`?`);

@@ -40,8 +40,10 @@ function evaluateTree(expr: Expr, where: UpcycleScope): Tree | null {
   const { env } = where;
   if (expr.kind === "call" && calleeName(expr) === "mean") return meanTree(expr, where);
   if (expr.kind === "binary" && (expr.op === "+" || expr.op === "-" || expr.op === "*" || expr.op === "/")) return combine(expr, where);
-  const source = sourcePath(expr, where);
-  if (source !== null) return sourceTree(expr, source, where);
+  if (isSource(expr, where)) {
+    const source = sourcePath(expr, where);
+    return source === null ? null : sourceTree(expr, source, where);
+  }
   const value = evaluate(env, expr);
   if (value.kind === "init") return () => ({ kind: "init", init: value.init });
   if (value.kind !== "error") report(env, "upcycle/bad-value", "a rule's right side is made of sources and initialisers", expr.span, "neither", "write a path such as `src[n].blocks[l].mlp`, `mean[M](src)`, or `normal(std: 0.02, seed: 1)`");
@@ -79,7 +81,7 @@ function combine(expr: Extract<Expr, { kind: "binary" }>, where: UpcycleScope): 
   if (expr.op === "*" || expr.op === "/") {
     const factor = expr.op === "*" ? (x ?? y) : y === null ? null : 1 / y;
     const tree = factor === null ? null : evaluateTree(x !== null && expr.op === "*" ? expr.right : expr.left, where);
-    if (factor === null) report(where.env, "upcycle/bad-value", "sources are scaled by numbers known beforehand", expr.span, "not a number times a source");
+    if (factor === null) report(where.env, "upcycle/bad-value", "sources are scaled by numbers known beforehand", expr.span, "not a number times a source", "write `0.5 * src`");
     if (tree === null || factor === null) return null;
     return (run, partial) => {
       const recipe = tree(run, partial);
@@ -124,7 +126,12 @@ function rootName(expr: Expr): string | null {
   }
 }
 
-/** `src[n].blocks[l].mlp` as a model and a path in it; null when the expression is not rooted at a source. */
+function isSource(expr: Expr, where: UpcycleScope): boolean {
+  const root = rootName(expr);
+  return root !== null && where.sourceIndex.has(root);
+}
+
+/** `src[n].blocks[l].mlp` as a model and a path in it; null after reporting, or when it is not rooted at a source. */
 function sourcePath(expr: Expr, where: UpcycleScope, model?: number): SourcePath | null {
   const root = rootName(expr);
   const models = root === null ? undefined : where.sourceIndex.get(root);
@@ -171,18 +178,18 @@ function sourceTree(expr: Expr, source: SourcePath, where: UpcycleScope): Tree |
     : resolvePath(where.env, model.instance, source.path, start);
   const [place] = found;
   if (place === undefined || found.length > 1) {
-    if (place !== undefined) report(where.env, "upcycle/source-index", "this names several parameters at once", expr.span, "an index is not bound on the left side");
+    if (place !== undefined) report(where.env, "upcycle/source-index", "this names several parameters at once", expr.span, "an index is not bound on the left side", "use the index variables of the left side");
     return null;
   }
   const byRelative = new Map(runsOf(place).map((r) => [r.relative, r]));
   return (run, partial) => {
     const from = byRelative.get(run.relative);
     if (from === undefined) {
-      if (!partial) report(where.env, "upcycle/no-counterpart", `the source has no \`${run.relative}\``, expr.span, `needed for \`${run.path}\``);
+      if (!partial) report(where.env, "upcycle/no-counterpart", `the source has no \`${run.relative}\``, expr.span, `needed for \`${run.path}\``, `it has ${[...byRelative.keys()].slice(0, 6).join(", ")}`);
       return null;
     }
     if (String(from.sizes) !== String(run.sizes)) {
-      report(where.env, "upcycle/shape", `\`${run.path}\` is [${run.sizes.join(", ")}], and \`${from.path}\` of the source is [${from.sizes.join(", ")}]`, expr.span, "from here");
+      report(where.env, "upcycle/shape", `\`${run.path}\` is [${run.sizes.join(", ")}], and \`${from.path}\` of the source is [${from.sizes.join(", ")}]`, expr.span, "from here", "name a source of the same shape, or start the parameter fresh");
       return null;
     }
     return { kind: "linear", terms: [{ weight: 1, source: source.model, path: from.path, start: from.start }] };

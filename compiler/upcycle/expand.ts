@@ -48,14 +48,15 @@ export function expandUpcycle(decl: UpcycleDecl, scope: Scope, sources: readonly
     bag.error("name/no-parameter", `\`${decl.name.text}\` has no parameter \`${name}\``, [{ span: decl.name.span, text: "declared here" }], near === null ? null : `did you mean \`${near}\`?`);
   }
   stopOnErrors(bag);
-  const target = makeTarget(decl, scope, sources, env);
   for (const condition of decl.where) {
     const holds = evaluate(env, condition);
     if (holds.kind === "bool" && !holds.value) bag.error("upcycle/where", `\`${decl.name.text}\` requires \`${textOf(condition)}\``, [{ span: condition.span, text: "required here" }], "change the parameters or the number of sources", [...locals].flatMap(([n, v]) => (v.kind === "axis" ? [`${n} = ${v.size.key}`] : [])));
   }
   stopOnErrors(bag);
+  const target = makeTarget(decl, scope, sources, env);
   const where: UpcycleScope = { env, sources, sourceIndex };
   const assignments = applyRules(decl, target, where);
+  stopOnErrors(bag);
   checkCoverage(decl, target, assignments, bag);
   stopOnErrors(bag);
   return { decl, scope, sources, target, assignments, sourceIndex };
@@ -81,7 +82,7 @@ function bindSources(decl: UpcycleDecl, sources: readonly Model[], locals: Map<s
     for (const i of mine) {
       const model = sources[i];
       if (model !== undefined && model.name !== param.source!.model.text) {
-        bag.error("upcycle/wrong-source", `\`${param.name.text}\` is a \`${param.source!.model.text}\`, and source ${i + 1} is a \`${model.name}\``, [{ span: param.span, text: "declared here" }]);
+        bag.error("upcycle/wrong-source", `\`${param.name.text}\` is a \`${param.source!.model.text}\`, and source ${i + 1} is a \`${model.name}\``, [{ span: param.span, text: "declared here" }], "give the sources in the order of the declaration");
       }
     }
   }
@@ -174,9 +175,9 @@ function checkCoverage(decl: UpcycleDecl, target: Model, assignments: readonly A
     const count = parameter.axes.reduce((n, a) => n * a.size, 1);
     const runs = (covered.get(parameter.path) ?? []).sort((a, b) => a.start - b.start);
     let end = 0;
-    for (const run of runs) {
+    for (const [i, run] of runs.entries()) {
       if (run.start < end) {
-        bag.error("upcycle/overlap", `\`${parameter.path}\` is given twice`, [{ span: run.rule, text: "here" }, { span: runs[0]!.rule, text: "and here" }]);
+        bag.error("upcycle/overlap", `\`${parameter.path}\` is given twice`, [{ span: run.rule, text: "here" }, { span: runs[i - 1]!.rule, text: "and here" }], "let one rule name all of it, or each its own experts");
         return;
       }
       if (run.start > end) break;
