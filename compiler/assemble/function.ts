@@ -91,7 +91,7 @@ function lowerContext(
   places: Places,
   context: FunctionContext,
 ): LowerContext & { partOf: (path: string, part: number) => { start: number; count: number; bytes: number } } {
-  const { collector, prefix } = context;
+  const { collector } = context;
   const byPath = new Map<string, ParameterPlace>();
   const parameterOf = (param: Node<"param">): ParameterPlace => {
     const place = context.parameterOf(param);
@@ -106,9 +106,9 @@ function lowerContext(
     partOf: (path, part) => byPath.get(path)?.parts[part] ?? { start: 0, count: 0, bytes: 0 },
     targetOf: (store) =>
       store.state === null ? { kind: "buffer", id: placeOf(places, store.node) } : { kind: "state", id: store.state },
-    scratch: (key, type: DType, elements: Size): Binding => ({
+    scratch: (id, type: DType, elements: Size): Binding => ({
       kind: "buffer",
-      id: collector.buffer(`${prefix}.${key.replaceAll(" ", ".")}`, type, elements),
+      id: collector.buffer(id, type, elements),
     }),
     memoryFor: (kernel) => ({
       bufferOf: (node) => {

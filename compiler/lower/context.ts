@@ -11,8 +11,8 @@ export interface LowerContext {
   readonly memoryFor: (kernel: Kernel) => Memory;
   /** Where a store of this function goes. */
   readonly targetOf: (store: Store) => Binding;
-  /** Buffers that no node stands for, such as the slot order of an index: made on first use. */
-  readonly scratch: (key: string, type: "f32" | "u32", elements: Size) => Binding;
+  /** Buffers that no node stands for, such as the slot order of an index, by id: made on first use. */
+  readonly scratch: (id: string, type: "f32" | "u32", elements: Size) => Binding;
   /** A parameter by its path inside the function. */
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;
   readonly force: { readonly contract?: string; readonly attend?: string };

@@ -21,20 +21,22 @@ export function lowerGroup(kernel: GroupKernel, id: string, context: LowerContex
     slotCount: (w: Parameters<typeof runTimeSize>[0]) => runTimeSize(w, slots),
     index: binding,
   };
-  return emitGroup({ ...spec, ...groupBuffers(context, index, banks) }, context.device);
+  return emitGroup({ ...spec, ...groupBuffers(context, index, binding, banks) }, context.device);
 }
 
-/** Where the order and the tiles of an index lie. */
+/** Where the order and the tiles of an index lie: beside the index. */
 export function groupBuffers(
   context: LowerContext,
   index: Node,
+  binding: Binding,
   banks: number,
 ): { readonly order: Binding; readonly tiles: Binding; readonly tileRows: number } {
   const tileRows = tileRowsFor(context.device);
   const slots = elementsOf(index);
+  const beside = binding.kind === "buffer" ? binding.id : `${index.id}`;
   return {
-    order: context.scratch(`order ${index.id} ${banks}`, "u32", slots),
-    tiles: context.scratch(`tiles ${index.id} ${banks}`, "u32", tilesElements(slots, banks, tileRows)),
+    order: context.scratch(`${beside}.order${banks}`, "u32", slots),
+    tiles: context.scratch(`${beside}.tiles${banks}`, "u32", tilesElements(slots, banks, tileRows)),
     tileRows,
   };
 }

@@ -27,7 +27,8 @@ export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
     combine: combine === null ? null : { sum: combine.sum, scales: combine.scales },
   });
   const group = kernel.groups[0]!;
-  if (combine === null && whole) pairUp(s, kernel, matrix);
+  // Parts along banks leave whole columns, so that two weights cut alike can still be multiplied together.
+  if (combine === null && (whole || matrix.bank.length > 0)) pairUp(s, kernel, matrix);
   if (group.matrices.length === 1) end(s, kernel, [first]);
   kernel.stores.push({ node: group.root, state: null });
   if (combine === null && whole) lieBeside(s, kernel);
@@ -43,7 +44,7 @@ function pairUp(s: Scheduling, kernel: ContractKernel, matrix: Matrix): void {
       !sameColumns(matrix, other)
     )
       continue;
-    if (s.partsOf(other.param.attrs.path) !== 1) continue;
+    if (s.partsOf(other.param.attrs.path) !== s.partsOf(matrix.param.attrs.path)) continue;
     const seeds = [matrix.dot, other.dot];
     for (const { root, inside } of [...growEpilogues(seeds, s.uses)].reverse()) {
       if (
