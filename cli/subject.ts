@@ -1,11 +1,11 @@
 /** What a command works on: a checkpoint's folder, or a `config` of a `.moe` file. */
 import { statSync } from "node:fs";
-import type { MapBinding, Model, Workspace } from "../compiler/index.ts";
-import { checkModule, makeConfigured } from "../compiler/index.ts";
+import type { Model, Workspace } from "../compiler/index.ts";
+import { makeConfigured } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { failure, MoeError, suggest } from "../grammar/index.ts";
-import { type LoadedModel, loadModel } from "../runtime/model.ts";
-import { openFile, openWorkspace } from "../runtime/modules.ts";
+import { failure, suggest } from "../grammar/index.ts";
+import { loadWithMaps } from "../runtime/model.ts";
+import { openChecked, openWorkspace } from "../runtime/modules.ts";
 
 export interface SubjectOptions {
   /** Which `config` of a file. */
@@ -25,26 +25,11 @@ export interface Subject {
 /** Opens either; weights are not read. */
 export async function openSubject(path: string, options: SubjectOptions): Promise<Subject> {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true || !path.endsWith(".moe")) {
-    const { model, checkpoint, source } = await openCheckpointModel(path, options.map);
+    const { model, checkpoint, source } = await loadWithMaps(path, options.map);
     return { name: path, model, storage: source.storage, close: () => checkpoint.close() };
   }
   const model = configuredModel(openWorkspace(), path, options.config);
   return { name: path, model, storage: () => "f32", close: async () => undefined };
-}
-
-/** A checkpoint, read through the maps of `map` where that is given. */
-export async function openCheckpointModel(folder: string, map: string | undefined): Promise<LoadedModel> {
-  const workspace = openWorkspace();
-  return loadModel(folder, workspace, map === undefined ? [] : readMaps(workspace, map));
-}
-
-/** The maps of a file, which must be right and have some. */
-export function readMaps(workspace: Workspace, path: string): readonly MapBinding[] {
-  const scope = openChecked(workspace, path);
-  const maps = scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
-  if (maps.length === 0)
-    throw failure("cli/no-map", `${path} declares no map`, { help: "write `map name: Model { ... }` in it" });
-  return maps;
 }
 
 function configuredModel(workspace: Workspace, path: string, name: string | undefined): Model {
@@ -66,11 +51,4 @@ function configuredModel(workspace: Workspace, path: string, name: string | unde
   throw failure("cli/no-config", `${path} has no config \`${name}\``, {
     help: near === null ? `it has ${names.join(", ")}` : `did you mean \`${near}\`?`,
   });
-}
-
-function openChecked(workspace: Workspace, path: string): ReturnType<typeof openFile> {
-  const scope = openFile(workspace, path);
-  const errors = checkModule(workspace, scope).filter((d) => d.severity === "error");
-  if (errors.length > 0) throw new MoeError(errors);
-  return scope;
 }

@@ -1,9 +1,8 @@
 /** `moec test`: the `test` blocks of files, through the oracle. */
 import type { Command } from "commander";
 import type { Diagnostic } from "../grammar/index.ts";
-import { checkModule } from "../compiler/index.ts";
-import { failure, formatSpan, MoeError } from "../grammar/index.ts";
-import { openFile, openWorkspace, standardLibraryFolder } from "../runtime/modules.ts";
+import { failure, formatSpan } from "../grammar/index.ts";
+import { openChecked, openWorkspace, standardLibraryFolder } from "../runtime/modules.ts";
 import { type Failure, prepareTests, runTestOnOracle } from "../runtime/testing.ts";
 import { findMoeFiles } from "./files.ts";
 import { paint, plural, print, printJson, showDiagnostics } from "./output.ts";
@@ -38,9 +37,7 @@ function runTests(paths: readonly string[], options: Options): void {
   const workspace = openWorkspace();
   const files = findMoeFiles([...paths, ...(options.std ? [standardLibraryFolder()] : [])]);
   const results = files.flatMap((path): Result[] => {
-    const scope = openFile(workspace, path);
-    const errors = checkModule(workspace, scope).filter((d) => d.severity === "error");
-    if (errors.length > 0) throw new MoeError(errors);
+    const scope = openChecked(workspace, path);
     return prepareTests(scope).map((test) => ({
       file: scope.file.path,
       title: test.title,

@@ -22,3 +22,7 @@ export { evaluateProgram } from "./reference/interpret.ts";
 export { makeConfigured } from "./model/configured.ts";
 export type { Cost, Part } from "./account.ts";
 export { accountModel } from "./account.ts";
+export type { CompileModelOptions } from "./compile.ts";
+export { compileModel, describePeeks } from "./compile.ts";
+export type { CompileOptions } from "./pipeline.ts";
+export { compileProgram, NotCausal, passes } from "./pipeline.ts";

@@ -5,9 +5,9 @@
 import { readdirSync, readFileSync, existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { ModuleLoader, Scope } from "../compiler/index.ts";
-import { Workspace } from "../compiler/index.ts";
-import { failure } from "../grammar/diagnostic.ts";
+import type { MapBinding, ModuleLoader, Scope } from "../compiler/index.ts";
+import { checkModule, Workspace } from "../compiler/index.ts";
+import { failure, MoeError } from "../grammar/diagnostic.ts";
 import type { SourceFile } from "../grammar/span.ts";
 
 /** The folder of the standard library: beside the sources, or one up from the built package. */
@@ -72,6 +72,23 @@ export function openFile(workspace: Workspace, path: string): Scope {
     ? undefined
     : workspace.standardScopes.find((s) => s.file.path === `std/${inside}`);
   return own ?? workspace.open(readSource(path));
+}
+
+/** The same, for a file that must have no errors; throws them. */
+export function openChecked(workspace: Workspace, path: string): Scope {
+  const scope = openFile(workspace, path);
+  const errors = checkModule(workspace, scope).filter((d) => d.severity === "error");
+  if (errors.length > 0) throw new MoeError(errors);
+  return scope;
+}
+
+/** The maps of a file, which must be right and have some. */
+export function readMaps(workspace: Workspace, path: string): readonly MapBinding[] {
+  const scope = openChecked(workspace, path);
+  const maps = scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
+  if (maps.length === 0)
+    throw failure("cli/no-map", `${path} declares no map`, { help: "write `map name: Model { ... }` in it" });
+  return maps;
 }
 
 function shorten(path: string): string {

@@ -1,0 +1,66 @@
+/**
+ * From a checkpoint's folder to a model that runs: config and map, program, plan, parameters on a device. The pieces are
+ * public too (`loadModel`, `compileModel`, `openDevice`, `openSession`) for whoever wants to do something in between.
+ */
+import type { Model } from "../compiler/index.ts";
+import { compileModel } from "../compiler/index.ts";
+import type { Plan } from "../compiler/plan/plan.ts";
+import { type Device, type DeviceOptions, openDevice } from "./device.ts";
+import { type LoadedModel, loadWithMaps } from "./model.ts";
+import type { ParameterSource } from "./parameters.ts";
+import { openSession, type Session } from "./session.ts";
+
+export interface OpenOptions {
+  /** Part of an adapter's name; the best one otherwise. */
+  readonly adapter?: string;
+  /** A device that is open already; it stays open when the session is closed. */
+  readonly device?: Device;
+  /** A `.moe` file with maps that are tried before those of the standard library. */
+  readonly map?: string;
+  /** The longest sequence, in tokens. */
+  readonly capacity?: number;
+  /** How many sequences can be in progress at once. */
+  readonly sequences?: number;
+  /** Hears the bytes uploaded so far. */
+  readonly onProgress?: (bytes: number, total: number) => void;
+}
+
+/** Opens a checkpoint on a device. `Session.close` frees everything. Throws a `MoeError` that says what does not fit. */
+export async function open(folder: string, options: OpenOptions = {}): Promise<Session> {
+  const loaded = await loadWithMaps(folder, options.map);
+  try {
+    return await openModel(loaded, options);
+  } finally {
+    await loaded.checkpoint.close();
+  }
+}
+
+/** The same for a model that was loaded; its checkpoint may be closed afterwards. */
+export async function openModel({ model, source }: LoadedModel, options: OpenOptions = {}): Promise<Session> {
+  const device = options.device ?? (await openDevice(deviceOptions(options.adapter)));
+  try {
+    const { capacity, sequences, onProgress } = options;
+    const session = await openSession({
+      plan: compile(model, device, source),
+      device,
+      source,
+      ...(capacity === undefined ? {} : { capacity }),
+      ...(sequences === undefined ? {} : { sequences }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+    if (options.device === undefined) session.onClose(() => device.close());
+    return session;
+  } catch (error) {
+    if (options.device === undefined) device.close();
+    throw error;
+  }
+}
+
+/** The plan of a model for a device, its parameters kept as they are stored. */
+export function compile(model: Model, device: Device, source: Pick<ParameterSource, "storage">): Plan {
+  return compileModel(model, { device: device.facts, storage: source.storage });
+}
+
+export function deviceOptions(adapter: string | undefined): DeviceOptions {
+  return adapter === undefined ? {} : { adapter };
+}
