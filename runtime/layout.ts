@@ -36,9 +36,11 @@ export function* packPart(
     );
   const from = wordsOf(source.dtype, source.bytes);
   let end = 0;
+  // A plain parameter is cut along its first axis.
+  const row = parameter.axes.slice(1).reduce((n, axis) => n * axis.size, 1);
   const chunks =
     parameter.layout.kind === "plain"
-      ? packPlain(parameter.storage, source.dtype, from, { start, count, bytes }, chunkBytes)
+      ? packPlain(parameter.storage, source.dtype, from, { start: start * row, count: count * row, bytes }, chunkBytes)
       : packMatrix(parameter, parameter.layout, { start, count }, source.dtype, from, chunkBytes);
   for (const chunk of chunks) {
     end = chunk.offset + chunk.bytes.byteLength;

@@ -137,6 +137,27 @@ test("a plain parameter keeps its order and ends in zeros up to 16 bytes", () =>
   );
 });
 
+test("a plain parameter is cut along its first axis", () => {
+  const parts = [
+    { start: 0, count: 4, bytes: 48 },
+    { start: 4, count: 2, bytes: 32 },
+  ];
+  const parameter: Parameter = {
+    path: "p",
+    axes: [
+      { name: "V", size: 6 },
+      { name: "D", size: 3 },
+    ],
+    storage: "f32",
+    layout: { kind: "plain" },
+    parts,
+  };
+  const values = Float32Array.from({ length: 18 }, (_, i) => i + 1);
+  const [first, second] = parts.map((_, i) => load("f32", pack(parameter, i, "f32", store("f32", values), 1 << 20)));
+  expect([...first!]).toEqual([...values.subarray(0, 12)]);
+  expect([...second!]).toEqual([...values.subarray(12), 0, 0]);
+});
+
 test("a source of the wrong size is refused by name", () => {
   const parameter: Parameter = {
     path: "blocks[0].w",
