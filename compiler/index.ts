@@ -26,3 +26,4 @@ export type { CompileModelOptions } from "./compile.ts";
 export { compileModel, describePeeks } from "./compile.ts";
 export type { CompileOptions } from "./pipeline.ts";
 export { compileProgram, NotCausal, passes } from "./pipeline.ts";
+export { emitSample, SETTINGS_WORDS } from "./kernel/sample.ts";

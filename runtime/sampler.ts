@@ -2,7 +2,6 @@
  * The last kernels of a generation step: pick a token from each row of logits, and make it the next step's input. Ids and
  * positions never leave the GPU between steps; the host only reads a copy of the ids.
  */
-import { emitSample, SETTINGS_WORDS } from "../compiler/kernel/sample.ts";
 import type { Binding, KernelModule } from "../compiler/plan/plan.ts";
 import { BufferUsage } from "./device.ts";
 import type { Encodes, Executor } from "./execute.ts";
@@ -50,6 +49,8 @@ export class Sampler {
   /** u32 [rows]: the tokens picked last. */
   readonly next: GPUBuffer;
   readonly #executor: Executor;
+  /** Words of a row of settings. */
+  readonly #settingsWords: number;
   readonly #settings: GPUBuffer;
   readonly #follows: GPUBuffer;
   /** Stands in for the input `position` of a model that has none. */
@@ -61,10 +62,12 @@ export class Sampler {
   private constructor(
     executor: Executor,
     rows: number,
+    settingsWords: number,
     sample: { readonly pipeline: Pipeline; readonly bindings: readonly Binding[] },
     advance: Pipeline,
   ) {
     this.#executor = executor;
+    this.#settingsWords = settingsWords;
     this.#sample = sample;
     this.#advance = advance;
     const create = (label: string, words: number): GPUBuffer =>
@@ -74,32 +77,35 @@ export class Sampler {
         usage: BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST,
       });
     this.next = create("sampled tokens", rows);
-    this.#settings = create("sampling settings", rows * SETTINGS_WORDS);
+    this.#settings = create("sampling settings", rows * settingsWords);
     this.#follows = create("sampled positions", rows);
     this.#unused = create("no positions", rows);
   }
 
   /** For rows of `vocab` logits, at most `rows` at a time. */
   static async create(executor: Executor, vocab: number, rows: number): Promise<Sampler> {
+    // Only who generates loads the compiler, of which this is one template: a saved plan runs without it.
+    const { emitSample, SETTINGS_WORDS } = await import("../compiler/index.ts");
     const { module, bindings } = emitSample(vocab, executor.device.facts);
     const none = { constants: {}, origin: null };
     const [sample, advance] = await Pipelines.of(executor.device).make([
       { module, label: "sample", ...none },
       { module: ADVANCE, label: "advance", ...none },
     ]);
-    return new Sampler(executor, rows, { pipeline: sample!, bindings }, advance!);
+    return new Sampler(executor, rows, SETTINGS_WORDS, { pipeline: sample!, bindings }, advance!);
   }
 
   /** Says what the rows of the next step are. Steps that follow with `advance` keep count themselves. */
   load(rows: readonly SampledRow[], sampling: Sampling): void {
-    const words = new Uint32Array(rows.length * SETTINGS_WORDS);
+    const words = new Uint32Array(rows.length * this.#settingsWords);
     const floats = new Float32Array(words.buffer);
     rows.forEach(({ stream }, i) => {
-      floats[i * SETTINGS_WORDS] = sampling.temperature;
-      words[i * SETTINGS_WORDS + 1] = sampling.topK;
-      floats[i * SETTINGS_WORDS + 2] = sampling.topP;
-      words[i * SETTINGS_WORDS + 3] = sampling.seed;
-      words[i * SETTINGS_WORDS + 4] = stream;
+      const first = i * this.#settingsWords;
+      floats[first] = sampling.temperature;
+      words[first + 1] = sampling.topK;
+      floats[first + 2] = sampling.topP;
+      words[first + 3] = sampling.seed;
+      words[first + 4] = stream;
     });
     const { queue } = this.#executor.device.gpu;
     queue.writeBuffer(this.#settings, 0, words);

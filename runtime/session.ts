@@ -131,14 +131,15 @@ export class Session {
     return score(this, batch);
   }
 
-  /** Frees everything on the GPU that belongs to this session. */
+  /** Frees everything on the GPU that belongs to this session. Call it once. */
   close(): void {
-    for (const release of this.#onClose) release();
     this.staging.destroy();
     this.executor.buffers.destroy();
+    // The last first: who came later may use what came before.
+    for (const release of this.#onClose.reverse()) release();
   }
 
-  /** For parts of a session that hold buffers of their own. */
+  /** What else ends with the session: buffers of its parts, a device opened for it alone. */
   onClose(release: () => void): void {
     this.#onClose.push(release);
   }
