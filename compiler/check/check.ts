@@ -11,12 +11,14 @@ import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../interpret/axes.ts";
 import type { Context, Env } from "../interpret/context.ts";
 import { evaluate, lookupName } from "../interpret/context.ts";
-import { runBody } from "../interpret/forward.ts";
+import { finish, runBody } from "../interpret/forward.ts";
 import { constructorOf, instantiate } from "../interpret/instance.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { newContext, tryBuildProgram } from "../model/model.ts";
 import type { Scope, Workspace } from "../resolve/modules.ts";
+import { lintNames, lintProgram } from "./lint.ts";
 import { checkMap } from "./map.ts";
+import { checkNames } from "./names.ts";
 import { checkTests } from "./tests.ts";
 import { checkUpcycle } from "./upcycle.ts";
 
@@ -27,6 +29,9 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
   // A tree with holes has no reliable meaning: what it seems to say would hide what is wrong.
   if (own.some((d) => d.code.startsWith("syntax/"))) return own;
   for (const item of scope.module.items) {
+    const before = bag.list.length;
+    checkNames(bag, item);
+    if (bag.list.length > before) continue;
     switch (item.kind) {
       case "layer": checkLayer(bag, scope, item); break;
       case "fn": checkFunction(bag, scope, item); break;
@@ -39,7 +44,8 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
         }
         const callee = constructorOf(ctx, scope, target.item, item.fields, item.span);
         const instance = callee.kind === "constructor" ? instantiate(ctx, { ...callee, scope: target.scope }, "", [], item.name.span) : null;
-        if (instance !== null) tryBuildProgram(instance, ctx);
+        const program = instance === null ? null : tryBuildProgram(instance, ctx);
+        if (program !== null) lintProgram(bag, program, item.name.span);
         break;
       }
       case "map": checkMap(bag, scope, item); break;
@@ -49,6 +55,8 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
       default: item satisfies never;
     }
   }
+  // While something is wrong, what is unused may only be unfinished.
+  if (!bag.hasErrors && own.length === 0) lintNames(bag, scope.module);
   return dedupe([...own, ...bag.list.filter((d) => !isFollowUp(d, scope))]);
 }
 
@@ -71,7 +79,8 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
     }
     const callee: ConstructorValue = { kind: "constructor", decl, scope, bound };
     const instance = instantiate(ctx, callee, "", [], decl.name.span);
-    if (instance !== null) tryBuildProgram(instance, ctx);
+    const program = instance === null ? null : tryBuildProgram(instance, ctx);
+    if (program !== null) lintProgram(bag, program, decl.name.span);
     if (ctx.bag.hasErrors) return;
   }
 }
@@ -106,8 +115,7 @@ function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
     const dtype = (port.type.dtype?.text ?? "f32") as "f32" | "u32" | "i32" | "bool";
     locals.set(port.name.text, { kind: "tensor", node: ctx.builder.must("input", [], { name: port.name.text, type: { dtype, axes } }, port.span) });
   }
-  const values = runBody(env, decl.body);
-  if (values === null && !bag.hasErrors) bag.error("type/no-result", `\`${decl.name.text}\` returns nothing`, [{ span: decl.name.span, text: "declared here" }], "end its body with `return`");
+  finish(env, env, runBody(env, decl.body), decl.result, new Map(), decl.name.span, decl.name.text);
 }
 
 /** One message per code and place: the same line is read once per layer, test and configuration. */

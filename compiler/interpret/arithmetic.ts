@@ -106,7 +106,8 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
   const { op } = expr;
   if (op === "and" || op === "or" || op === "=>") {
     if (left.kind === "bool" && right.kind === "bool") return { kind: "bool", value: op === "and" ? left.value && right.value : op === "or" ? left.value || right.value : !left.value || right.value };
-    return report(env, "type/bad-operand", `\`${op}\` needs two conditions`, expr.span, `${describeValue(left)} ${op} ${describeValue(right)}`);
+    const wrong = left.kind === "bool" ? expr.right : expr.left;
+    return report(env, "type/bad-operand", `\`${op}\` needs two conditions`, wrong.span, `this is ${describeValue(left.kind === "bool" ? right : left)}`, "compare it with something, such as `x > 0`");
   }
   const a = toSize(left);
   const b = toSize(right);

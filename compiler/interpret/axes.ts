@@ -9,7 +9,7 @@ import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
 import type { Env } from "./context.ts";
-import { evaluate, lookupName, report, unknownName } from "./context.ts";
+import { describeAxis, evaluate, lookupName, report, unknownName, visibleAxes } from "./context.ts";
 import type { AxisValue, Value } from "./value.ts";
 import { describeValue } from "./value.ts";
 
@@ -52,12 +52,12 @@ export function resolveAxes(env: Env, expr: Expr): readonly AxisValue[] | null {
     if (axes !== null) return axes.map((a) => ({ ...a, origin: a.origin ?? expr.span }));
     const value = lookupName(env, expr.name.text);
     if (value === null) unknownName(env, expr.name.text, expr.span, "axis");
-    else if (value.kind !== "error") report(env, "type/not-an-axis", `an axis is needed here, not ${describeValue(value)}`, expr.span, "not an axis");
+    else if (value.kind !== "error") report(env, "type/not-an-axis", `an axis is needed here, not ${describeValue(value)}`, expr.span, "not an axis", `the axes here are ${visibleAxes(env).join(", ")}`);
     return null;
   }
   const size = toSize(evaluate(env, expr));
   if (size !== null) return [{ ...size, origin: expr.span }];
-  report(env, "type/not-an-axis", "an axis is needed here", expr.span, "not an axis");
+  report(env, "type/not-an-axis", "an axis is needed here", expr.span, "not an axis", `the axes here are ${visibleAxes(env).join(", ")}`);
   return null;
 }
 
@@ -109,6 +109,10 @@ export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, wh
     // By position from the right; a bound axis with a label is only fitted to one of equal size.
     const last = positional.at(-1);
     if (last === undefined || (w.axis !== null && w.axis.label !== null && !w.axis.size.equals(last.size) && rest)) {
+      if (last !== undefined && w.axis !== null && w.axis.label === w.name) {
+        reportSizes(env, w.axis, last, span, what, node);
+        return null;
+      }
       const label = w.axis?.label ?? w.name ?? w.axis?.size.key;
       const alias = w.name === null || w.name === label ? "" : `, which it calls \`${w.name}\``;
       report(env, "shape/missing-axis", `${what} needs an axis \`${label}\`${alias}`, span,
@@ -137,11 +141,7 @@ function renameTo(env: Env, node: Node, wanted: readonly Wanted[], matched: Read
       continue;
     }
     if (!w.axis.size.equals(actual.size)) {
-      report(env, "shape/axis-mismatch", `axis \`${w.axis.label ?? w.name ?? actual.name}\` of ${what} is ${w.axis.size.key}, but the argument's \`${actual.name}\` is ${actual.size.key}`,
-        span, `\`${actual.name}\` is ${actual.size.key} here`, null, [
-          ...(w.axis.origin === null ? [] : [{ span: w.axis.origin, text: `${w.axis.size.key} comes from here` }]),
-          ...(actual.origin === null || actual.origin === w.axis.origin ? [] : [{ span: actual.origin, text: `${actual.size.key} comes from here` }]),
-        ]);
+      reportSizes(env, { ...w.axis, label: w.axis.label ?? w.name }, actual, span, what, node);
       return null;
     }
     const label = w.axis.label ?? w.name ?? actual.name;
@@ -150,6 +150,14 @@ function renameTo(env: Env, node: Node, wanted: readonly Wanted[], matched: Read
     back.set(label, actual.name);
   }
   return { node: current, back };
+}
+
+function reportSizes(env: Env, wanted: AxisValue, actual: Axis, span: Span, what: string, node: Node): void {
+  const own = wanted.label ?? actual.name;
+  const origins = [[wanted.origin, wanted.size.key], [actual.origin ?? node.origin, actual.size.key]] as const;
+  const labels = origins.flatMap(([place, key]) => (place === null ? [] : [{ span: place, text: `${key} comes from here` }]));
+  report(env, "shape/axis-mismatch", `axis \`${own}\` of ${what} is ${wanted.size.key}, but it is given ${describeAxis(actual.name, actual.size)}`,
+    span, `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, null, labels.filter((l, i) => labels.findIndex((m) => m.span === l.span) === i));
 }
 
 function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readonly Wanted[] {

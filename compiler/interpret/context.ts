@@ -104,9 +104,14 @@ export function parameterNode(env: Env, parameter: ParameterInfo): Node {
   return env.ctx.builder.must("param", [], { path: parameter.path, type: { dtype: "f32", axes: parameter.axes } }, parameter.span);
 }
 
+/** Names of axes that brackets and types may use, for suggestions. */
+export function visibleAxes(env: Env): readonly string[] {
+  return [TIME, ...[...env.locals].filter(([, value]) => value.kind === "axis" && value.label !== null).map(([name]) => name)];
+}
+
 /** Reports a name that means nothing, with the nearest that does. */
 export function unknownName(env: Env, name: string, span: Span, what: "name" | "axis" = "name"): Value {
-  const axes = [TIME, ...[...env.locals].filter(([key, value]) => value.kind === "axis" && !key.startsWith(STACKED)).map(([key]) => key)];
+  const axes = visibleAxes(env);
   const visible = what === "axis" ? axes : [...env.locals.keys(), ...(env.instance?.members.keys() ?? []), ...env.scope.names(), ...BUILTIN_NAMES];
   const near = suggest(name, visible);
   const help = env.scope.isExported(name) ? `add \`import { ${name} } from "std"\`` : near !== null ? `did you mean \`${near}\`?` : what === "axis" ? `the axes here are ${axes.join(", ")}` : "declare it, or import it at the top of the file";
@@ -123,8 +128,8 @@ export function report(env: Env, code: string, message: string, span: Span, text
 }
 
 /** `1 argument`, `2 arguments`. */
-export function countOf(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+export function countOf(count: number, noun: string, plural = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : plural}`;
 }
 
 /** A size for people: its number or formula, or nothing to add when it is just the axis itself. */

@@ -31,7 +31,7 @@ export function evaluate(env: Env, expr: Expr): Value {
     case "member": return evaluateMember(env, expr);
     case "bracket": return evaluateBracket(env, expr);
     case "call": return evaluateCall(env, expr);
-    case "arrow": return report(env, "type/stray-arrow", "`->` stands only between axes in brackets or in a layer's arguments", expr.span, "not allowed here");
+    case "arrow": return report(env, "type/stray-arrow", "`->` stands only between axes in brackets or in a layer's parameters", expr.span, "not allowed here", "write axes in brackets, such as `x[D -> D']`");
     case "of": return report(env, "type/stray-of", "`N of Layer` stands only as a member of a layer", expr.span, "not allowed here", "write `experts = N of SwiGLU(D, F)`");
   }
 }

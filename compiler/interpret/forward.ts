@@ -65,7 +65,7 @@ function bindPorts(env: Env, inner: Env, ports: readonly Port[], args: readonly 
   for (const arg of args) {
     const port = arg.name === null ? ports[position++] : ports.find((p) => p.name.text === arg.name!.text);
     if (port === undefined) {
-      if (arg.name === null) report(env, "type/too-many-arguments", `${what} takes ${countOf(ports.length, "argument")}`, arg.span, "one too many");
+      if (arg.name === null) report(env, "type/too-many-arguments", `${what} takes ${countOf(ports.length, "argument")}`, arg.span, "one too many", ports.length === 0 ? null : `it takes ${ports.map((p) => p.name.text).join(", ")}`, made === null ? [] : [{ span: made, text: "made here" }]);
       else report(env, "name/no-parameter", `${what} has no argument \`${arg.name.text}\``, arg.span, "not an argument", `it takes ${ports.map((p) => p.name.text).join(", ")}`);
       return null;
     }
@@ -134,10 +134,11 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
       const value = evaluate(env, statement.value);
       const items = statement.names.length === 1 ? [value] : value.kind === "tuple" ? value.items : null;
       if (items === null || items.length !== statement.names.length) {
-        if (value.kind !== "error") report(env, "type/result-count", `${statement.names.length} names for ${describeValue(value)}`, statement.span, "names and results differ in number");
+        if (value.kind !== "error") report(env, "type/result-count", `${statement.names.length} names for ${describeValue(value)}`, statement.span, "names and results differ in number", value.kind === "tuple" ? `write ${countOf(value.items.length, "name")} before \`=\`` : "write one name before `=`");
         for (const name of statement.names) env.locals.set(name.text, ERROR);
-      } else statement.names.forEach((name, i) => setLocal(env, name, items[i]!));
-      return null;
+        return null;
+      }
+      return statement.names.every((name, i) => setLocal(env, name, items[i]!)) ? null : [ERROR];
     }
     case "loss":
     case "metric": {
@@ -165,13 +166,15 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
 }
 
 /** A name that stands for an axis goes on doing so in the whole body: types and brackets read it. */
-function setLocal(env: Env, name: Name, value: Value): void {
+function setLocal(env: Env, name: Name, value: Value): boolean {
   const known = env.locals.get(name.text);
   if (name.text === TIME || (known?.kind === "axis" && known.label !== null)) {
     report(env, "name/taken", `\`${name.text}\` is an axis here and cannot name a value`, name.span, "named again here", "choose another name",
       known?.kind === "axis" && known.origin !== null ? [{ span: known.origin, text: "the axis comes from here" }] : []);
+    return false;
   }
   env.locals.set(name.text, value);
+  return true;
 }
 
 function runFor(env: Env, statement: Extract<Statement, { kind: "for" }>): readonly Value[] | null {
@@ -194,8 +197,8 @@ function runFor(env: Env, statement: Extract<Statement, { kind: "for" }>): reado
 }
 
 /** Checks results against the declared types and renames their axes back to the caller's. */
-function finish(env: Env, inner: Env, values: readonly Value[] | null, types: readonly Type[], back: ReadonlyMap<string, string>, span: Span, name: string): Value {
-  if (values === null) return env.ctx.bag.hasErrors ? ERROR : report(env, "type/no-result", `\`${name}\` returns nothing`, span, "its value is used here", "end its body with `return`");
+export function finish(env: Env, inner: Env, values: readonly Value[] | null, types: readonly Type[], back: ReadonlyMap<string, string>, span: Span, name: string): Value {
+  if (values === null) return env.ctx.bag.hasErrors ? ERROR : report(env, "type/no-result", `\`${name}\` returns nothing`, span, "a value is needed", "end its body with `return`");
   const [only] = values;
   const flat = values.length === 1 && only!.kind === "tuple" ? only!.items : values;
   if (flat.some((v) => v.kind === "error")) return ERROR;
@@ -264,6 +267,7 @@ function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap
   const choice = type.axes.find((a) => a.of !== null);
   const bank = choice === undefined ? null : resolveAxis(inner, choice.of!);
   const slots = choice === undefined ? null : toSize(evaluate(inner, choice.axis));
+  if (bank?.name === TIME) return report(inner, "type/bad-route", "a sparse route chooses experts for each token, not tokens for each expert", choice?.of?.span ?? type.span, "chosen from here", "write `sparse[T, K of N]`; or weight every token and return `dense[T, N]`");
   if (bank !== null && bank.name !== value.bank.name) return report(inner, "type/bad-route", `\`${name}\` declares a choice among \`${bank.name}\` and returns one among \`${value.bank.name}\``, type.span, "declared here");
   if (slots !== null && !slots.size.equals(value.slot.size)) {
     return report(inner, "shape/axis-mismatch", `\`${name}\` declares ${slots.size.key} choices per token and returns ${value.slot.size.key}`, type.span, "declared here");

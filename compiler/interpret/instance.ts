@@ -36,7 +36,7 @@ export function instantiate(ctx: Context, callee: ConstructorValue, path: string
     const name = param.name.text;
     const value = callee.bound.get(name) ?? evaluate(env, param.default!);
     if (value.kind === "error") return null;
-    const own = ownLabel(value, name, labels, param.span);
+    const own = ownLabel(value, name, labels, callee.places?.get(name) ?? param.span);
     args.set(name, own);
     if (own.kind === "axis" && value.kind === "axis" && own.label !== null && value.label !== null && own.label !== value.label) outer.set(own.label, value.label);
     const wrong = checkParameter(param.type?.text ?? null, param.default !== null, value);
@@ -79,7 +79,7 @@ function reportWhere(env: Env, callee: ConstructorValue, condition: Expr, args: 
   walk(condition, (node) => {
     const value = node.kind === "name" && "name" in node ? args.get(node.name.text) : undefined;
     if (node.kind !== "name" || !("name" in node) || value?.kind !== "axis") return;
-    const place = callee.places?.get(node.name.text) ?? value.origin;
+    const place = value.origin ?? callee.places?.get(node.name.text) ?? null;
     if (place !== null && !labels.some((l) => l.span === place)) labels.push({ span: place, text: `\`${node.name.text}\` is ${value.size.key} here` });
   });
   // Last given, first suspected: parameters of a router are often given before its width and number of experts.

@@ -4,16 +4,17 @@
  */
 import type { Expr, TestDecl, TestStatement } from "../../grammar/ast.ts";
 import { suggest } from "../../grammar/index.ts";
-import type { Span } from "../../grammar/span.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Program } from "../graph/node.ts";
 import type { Axis, DType, TensorType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import { evaluate } from "../interpret/context.ts";
 import type { Context, Env } from "../interpret/context.ts";
-import { report } from "../interpret/context.ts";
+import { countOf, report } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Instance } from "../interpret/value.ts";
+import { describeValue } from "../interpret/value.ts";
 import { listParameters, tryBuildProgram } from "../model/model.ts";
 import type { Value as ArrayValue } from "../ops/define.ts";
 import type { Scope } from "../resolve/modules.ts";
@@ -59,7 +60,27 @@ export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCas
   const program = tryBuildProgram(instance, ctx, inputs.types);
   if (program === null || ctx.bag.hasErrors) return null;
   const expectations = decl.statements.filter((s): s is Extract<TestStatement, { kind: "expect" }> => s.kind === "expect");
+  const names = program.main.outputs.map((o) => o.name);
+  for (const { value } of expectations) if (!checkResultNames(env, value, names)) return null;
   return { title: decl.title, span: decl.span, program, inputs: inputs.values, parameters, tokens: inputs.tokens, expectations };
+}
+
+/** Everything that an expectation names is a result of the program. */
+function checkResultNames(env: Env, expr: Expr, results: readonly string[]): boolean {
+  switch (expr.kind) {
+    case "number": return true;
+    case "list": return expr.items.every((item) => checkResultNames(env, item, results));
+    case "unary": return checkResultNames(env, expr.value, results);
+    case "binary": return checkResultNames(env, expr.left, results) && checkResultNames(env, expr.right, results);
+    case "call": return expr.args.every((arg) => checkResultNames(env, arg.value, results));
+    default: {
+      const name = pathText(expr);
+      if (results.includes(name)) return true;
+      const near = suggest(name, results);
+      report(env, "name/unknown", `the test has no result \`${name || textOf(expr.span)}\``, expr.span, "expected here", near === null ? `its results are ${results.join(", ")}` : `did you mean \`${near}\`?`);
+      return false;
+    }
+  }
 }
 
 export function pathText(path: Expr): string {
@@ -70,20 +91,25 @@ export function pathText(path: Expr): string {
 
 export function readLiteral(env: Env, expr: Expr): Literal | null {
   if (expr.kind === "list") {
-    const items = expr.items.map((item) => readLiteral(env, item));
+    const items: Literal[] = [];
+    for (const item of expr.items) {
+      const literal = readLiteral(env, item);
+      if (literal === null) return null;
+      items.push(literal);
+    }
     const [first] = items;
-    if (items.includes(null)) return null;
     if (first === undefined) return { shape: [0], data: new Float64Array(0) };
-    if (items.some((i) => String(i!.shape) !== String(first!.shape))) {
-      report(env, "type/ragged-literal", "all rows of a literal have the same shape", expr.span, "rows differ");
+    const odd = items.findIndex((i) => String(i.shape) !== String(first.shape));
+    if (odd > 0) {
+      report(env, "type/ragged-literal", "all rows of a literal have the same shape", expr.items[odd]!.span, `this has shape [${items[odd]!.shape.join(", ")}]`, null, [{ span: expr.items[0]!.span, text: `this has shape [${first.shape.join(", ")}]` }]);
       return null;
     }
-    return { shape: [items.length, ...first!.shape], data: Float64Array.from(items.flatMap((i) => [...i!.data])) };
+    return { shape: [items.length, ...first.shape], data: Float64Array.from(items.flatMap((i) => [...i.data])) };
   }
   const value = evaluate(env, expr);
   if (value.kind === "number") return { shape: [], data: Float64Array.of(value.value) };
   if (value.kind === "axis" && value.size.value !== null) return { shape: [], data: Float64Array.of(value.size.value) };
-  if (value.kind !== "error") report(env, "type/not-a-literal", "a test sets numbers or nested lists of them", expr.span, "not a number");
+  if (value.kind !== "error") report(env, "type/not-a-literal", "a test sets numbers or nested lists of them", expr.span, `this is ${describeValue(value)}`, "write numbers such as `[[1, 0.5], [-2, 3]]`");
   return null;
 }
 
@@ -114,14 +140,16 @@ function inputValues(env: Env, instance: Instance, literals: ReadonlyMap<string,
     });
     const lead = shape.length - known.length;
     const axes = lead === 1 ? [timeAxis(), ...known] : known;
-    if (lead < 0 || lead > 1) {
-      report(env, "shape/literal-rank", `\`${port.name.text}\` has ${known.length} axes and is given ${shape.length}`, given.span, "set here", null, [{ span: port.span, text: "declared here" }]);
+    const rest = port.type?.kind === "tensor-type" && port.type.axes.some((a) => a.kind === "rest") && !known.some((a) => a.name === TIME);
+    if (lead < 0 || lead > (rest ? 1 : 0)) {
+      const names = [...(rest ? [".."] : []), ...known.map((a) => a.name)];
+      report(env, "shape/literal-rank", `\`${port.name.text}\` is [${names.join(", ")}] and is given a literal with ${countOf(shape.length, "axis", "axes")}`, given.span, "set here", "write one row per token: `x = [[1, 2], [3, 4]]`", [{ span: port.span, text: "declared here" }]);
       return null;
     }
     for (const [i, axis] of axes.entries()) {
       const size = axis.name === TIME ? (tokens ??= shape[i]!) : axis.size.value;
       if (size !== shape[i]) {
-        report(env, "shape/axis-mismatch", `axis \`${axis.name}\` of \`${port.name.text}\` is ${size}, and the literal has ${shape[i]}`, given.span, "set here");
+        report(env, "shape/axis-mismatch", `axis \`${axis.name}\` of \`${port.name.text}\` is ${size}, and the literal has ${shape[i]}`, given.span, "set here", axis.name === TIME ? "all inputs have as many tokens" : null, axis.origin === null ? [] : [{ span: axis.origin, text: `${size} comes from here` }]);
         return null;
       }
     }
@@ -136,7 +164,7 @@ function evaluateAxes(env: Env, expr: Expr): Axis[] | null {
   const value = evaluate(env, expr);
   const list = value.kind === "list" ? value.items : [value];
   const name = expr.kind === "name" ? expr.name.text : "axis";
-  return list.every((v) => v.kind === "axis") ? list.map((v) => ({ name: v.kind === "axis" ? (v.label ?? name) : name, size: v.kind === "axis" ? v.size : Dim.of(0), origin: null })) : null;
+  return list.every((v) => v.kind === "axis") ? list.map((v) => ({ name: v.kind === "axis" ? (v.label ?? name) : name, size: v.kind === "axis" ? v.size : Dim.of(0), origin: v.kind === "axis" ? v.origin : null })) : null;
 }
 
 function timeAxis(): Axis {
