@@ -1,10 +1,10 @@
 /** `moec fmt`: the one layout of the language, written back or only compared. */
-import { renameSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import { format, MoeError } from "../grammar/index.ts";
 import { readSource } from "../runtime/modules.ts";
 import { findMoeFiles } from "./files.ts";
 import { plural, print, say } from "./output.ts";
+import { writeWhole } from "./write.ts";
 
 export function registerFmt(program: Command): void {
   program
@@ -24,18 +24,11 @@ function runFmt(paths: readonly string[], options: { readonly check?: true }): v
     const errors = diagnostics.filter((d) => d.severity === "error");
     if (errors.length > 0) throw new MoeError(errors);
     if (text === source.text) return false;
-    if (!options.check) replaceFile(path, text);
+    if (!options.check) writeWhole(path, [text]);
     return true;
   });
   for (const path of changed) print(path);
   const verb = options.check ? "would change" : "changed";
   say(`${plural(changed.length, "file")} of ${files.length} ${verb}`);
   if (options.check && changed.length > 0) process.exitCode = 1;
-}
-
-/** In one step, so that an interrupted run leaves the old file or the new one. */
-function replaceFile(path: string, text: string): void {
-  const aside = `${path}.partial-${process.pid}`;
-  writeFileSync(aside, text);
-  renameSync(aside, path);
 }

@@ -1,8 +1,9 @@
 /** `moec inspect`: a model as a tree, with what each part costs. */
-import { InvalidArgumentError, type Command } from "commander";
+import type { Command } from "commander";
 import type { Cost, Part } from "../compiler/index.ts";
 import { accountModel } from "../compiler/index.ts";
 import { STORAGE_BYTES } from "../runtime/model.ts";
+import { parseCount } from "./options.ts";
 import { humanBytes, humanCount, paint, print, printJson, table } from "./output.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";
 
@@ -24,13 +25,6 @@ export function registerInspect(program: Command): void {
     .option("--json", "print the tree as JSON")
     .addHelpText("after", "\nExample:\n  moec inspect examples/checkpoints/seed --depth 2")
     .action(runInspect);
-}
-
-/** For options that count something. */
-export function parseCount(text: string): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < 1) throw new InvalidArgumentError("It must be a whole number from 1.");
-  return value;
 }
 
 async function runInspect(path: string, options: Options): Promise<void> {

@@ -2,6 +2,7 @@
  * What commands print, in one manner: data on stdout, everything about it (diagnostics, progress, timings) on stderr, so
  * that a pipe gets the data alone. Colours only where a person looks: on a terminal, unless NO_COLOR says otherwise.
  */
+import { stripVTControlCharacters } from "node:util";
 import pc from "picocolors";
 import type { Diagnostic, Label } from "../grammar/index.ts";
 import { lineAndColumn, renderDiagnostic } from "../grammar/index.ts";
@@ -75,7 +76,7 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
   return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
 }
 
-const width = (text: string): number => text.replace(/\u001b\[[0-9;]*m/g, "").length;
+const width = (text: string): number => stripVTControlCharacters(text).length;
 
 /** `1.23 M` for counts: three digits that matter, and a decimal prefix. */
 export function humanCount(n: number): string {
@@ -105,12 +106,18 @@ export function plural(n: number, word: string): string {
   return `${n} ${word}${n === 1 ? "" : "s"}`;
 }
 
+export interface Progress {
+  /** How much of the total is done, and words to show behind the bar. */
+  readonly advance: (done: number, words?: string) => void;
+  readonly end: () => void;
+}
+
 /** A bar on stderr where that is a terminal, nothing elsewhere. */
-export function startProgress(label: string, total: number): { advance: (done: number) => void; end: () => void } {
+export function startProgress(label: string, total: number): Progress {
   if (!process.stderr.isTTY) return { advance: () => undefined, end: () => undefined };
-  const draw = (done: number): void => {
+  const draw = (done: number, words = `${done}/${total}`): void => {
     const filled = Math.round((24 * done) / Math.max(1, total));
-    process.stderr.write(`\r${label} [${"=".repeat(filled)}${" ".repeat(24 - filled)}] ${done}/${total}`);
+    process.stderr.write(`\r${label} [${"=".repeat(filled)}${" ".repeat(24 - filled)}] ${words}`);
   };
   return { advance: draw, end: () => process.stderr.write("\r\u001b[K") };
 }

@@ -17,6 +17,11 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   fmt: async () => (await import("./fmt.ts")).registerFmt,
   explain: async () => (await import("./explain.ts")).registerExplain,
   inspect: async () => (await import("./inspect.ts")).registerInspect,
+  build: async () => (await import("./build.ts")).registerBuild,
+  run: async () => (await import("./run.ts")).registerRun,
+  eval: async () => (await import("./eval.ts")).registerEval,
+  generate: async () => (await import("./generate.ts")).registerGenerate,
+  profile: async () => (await import("./profile.ts")).registerProfile,
   devices: async () => (await import("./devices.ts")).registerDevices,
 };
 

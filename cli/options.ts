@@ -1,0 +1,25 @@
+/** Values of options, checked while the command line is read. */
+import { InvalidArgumentError } from "commander";
+
+/** For options that count something. */
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < 1) throw new InvalidArgumentError("It must be a whole number from 1.");
+  return value;
+}
+
+/** A whole number from 0. */
+export function parseIndex(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError("It must be a whole number from 0.");
+  return Number(text);
+}
+
+/** A number from 0, up to `most` where that is given. */
+export function parseNumber(most = Infinity): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= 0 && value <= most))
+      throw new InvalidArgumentError(`It must be a number from 0${most === Infinity ? "" : ` to ${most}`}.`);
+    return value;
+  };
+}

@@ -1,0 +1,69 @@
+/** Options and steps that all commands share which run a checkpoint. The GPU's library is loaded here, when it is needed. */
+import type { Command } from "commander";
+import type { LoadedModel } from "../runtime/model.ts";
+import { loadWithMaps } from "../runtime/model.ts";
+import type { Session } from "../runtime/session.ts";
+import { failure } from "../grammar/index.ts";
+import { humanBytes, startProgress } from "./output.ts";
+
+export interface SessionFlags {
+  readonly adapter?: string;
+  readonly map?: string;
+}
+
+export function addSessionOptions(command: Command): Command {
+  return command
+    .argument("<checkpoint>", "folder with config.json and safetensors files")
+    .option("--adapter <name>", "run on the adapter whose name contains this (`moec devices` lists them)")
+    .option("--map <file>", "a .moe file with the map of the checkpoint's family");
+}
+
+export interface Needs {
+  /** Tokens of the longest sequence. */
+  readonly capacity: number;
+  readonly sequences: number;
+}
+
+/** Opens a checkpoint, asks what is needed of it, runs `use`, and frees everything whatever happens. */
+export async function withSession<R>(
+  folder: string,
+  flags: SessionFlags,
+  plan: (loaded: LoadedModel) => Promise<Needs> | Needs,
+  use: (session: Session, loaded: LoadedModel) => Promise<R>,
+): Promise<R> {
+  const loaded = await loadWithMaps(folder, flags.map);
+  try {
+    const needs = await plan(loaded);
+    checkLength(loaded, needs.capacity);
+    const { openModel } = await import("../runtime/open.ts");
+    const bar = startProgress("uploading", 100);
+    const session = await openModel(loaded, {
+      ...needs,
+      ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
+      onProgress: (bytes, total) => bar.advance(Math.round((100 * bytes) / total), humanBytes(total)),
+    });
+    bar.end();
+    try {
+      return await use(session, loaded);
+    } finally {
+      session.close();
+    }
+  } finally {
+    await loaded.checkpoint.close();
+  }
+}
+
+/** The positions that a model was made for, where its config says. */
+function checkLength({ config }: LoadedModel, length: number): void {
+  const most = config.json["max_position_embeddings"];
+  if (typeof most !== "number" || length <= most) return;
+  throw failure("cli/too-long", `${length} tokens are more than the ${most} that this model was made for`, {
+    notes: [`\`max_position_embeddings\` in ${config.file.path}`],
+    help: "use shorter inputs, or ask for fewer tokens",
+  });
+}
+
+/** Makes the pipelines of all entries, so that they are not part of what is timed. */
+export function prepareAll(session: Session): Promise<void> {
+  return session.executor.prepare(session.executor.plan.entries.map((entry) => entry.name));
+}
