@@ -14,6 +14,7 @@ import type { CallKernel } from "../schedule/kernel.ts";
 import type { Schedule, ScheduleOptions } from "../schedule/schedule.ts";
 import { schedule } from "../schedule/schedule.ts";
 import type { FunctionContext, Places } from "./function.ts";
+import { mayOverwrite } from "./in-place.ts";
 import { emitCopy, emitKernel, placeOf, placeTemporaries } from "./function.ts";
 
 interface FunctionCode {
@@ -101,7 +102,8 @@ function assembleFunction(fn: GraphFunction, options: ScheduleOptions, context: 
     const to = results[i]!;
     const input = fn.inputs[i];
     const over = input !== undefined && args[i] === to ? input : null;
-    if (places.has(base) || (over !== null && !isFreeAfter(planned, over, base))) {
+    const passedOn = fn.outputs.some((o) => baseOf(o.node) === over);
+    if (places.has(base) || (over !== null && (passedOn || !mayOverwrite(planned, over, base)))) {
       if (places.get(base) !== to) copies.push({ node: base, to });
     } else places.set(base, to);
   });
@@ -113,14 +115,6 @@ function assembleFunction(fn: GraphFunction, options: ScheduleOptions, context: 
   });
   for (const { node, to } of copies) steps.push(emitCopy(node, placeOf(places, node), to, context));
   return { steps, arguments: args, results };
-}
-
-/** True when nothing reads the input in or after the step that stores the node. */
-function isFreeAfter(planned: Schedule, input: Node, node: Node): boolean {
-  const owner = planned.ownerOf(node);
-  if (owner === null) return false;
-  const at = planned.kernels.indexOf(owner);
-  return planned.kernels.every((kernel, step) => step < at || !planned.reads(kernel).has(input));
 }
 
 /** Where arguments and results of main's calls lie, and the copies that a value needs which outlives its buffer. */

@@ -121,6 +121,12 @@ function lowerContext(
         const table = context.tableOf(param);
         return table === null ? parameterOf(param) : { table };
       },
+      accessOf: (binding) => {
+        const own = kernel.stores.some(
+          (s) => s.state === null && binding.kind === "buffer" && places.get(s.node) === binding.id,
+        );
+        return own ? "write" : "read";
+      },
       builtin: (name) => ({ kind: "buffer", id: collector.buffer(name, "u32", "T", { role: "input" }) }),
     }),
   };
@@ -131,6 +137,7 @@ export function emitCopy(node: Node, from: string, to: string, context: Function
   const kernel: MapKernel = { kind: "map", computes: [], stores: [{ node, state: null }] };
   const memory = {
     bufferOf: (n: Node): Binding | null => (n === node ? { kind: "buffer", id: from } : null),
+    accessOf: () => "read" as const,
     parameterOf: context.parameterOf,
     builtin: (): Binding => ({ kind: "step" }),
   };

@@ -80,7 +80,10 @@ export class Emitter {
     const local = this.#local(node, index, run);
     if (local !== null) return local;
     const buffer = this.#memory.bufferOf(node);
-    if (buffer !== null) return loadBuffer(this.w, buffer, node, index, run) ?? this.#lanes(node, index, run);
+    if (buffer !== null)
+      return (
+        loadBuffer(this.w, buffer, node, index, run, this.#memory.accessOf(buffer)) ?? this.#lanes(node, index, run)
+      );
     const lowering = ops[node.op].lowering as Lowering<typeof node.op>;
     switch (lowering.kind) {
       case "source":

@@ -18,6 +18,8 @@ export type ParameterPlace = Pick<Parameter, "path" | "storage" | "layout" | "pa
 export interface Memory {
   /** The buffer that an earlier kernel left a node in, or that the runtime fills; null when it is not in memory. */
   readonly bufferOf: (node: Node) => Binding | null;
+  /** `write` for a buffer that the kernel also writes, element by element over what it reads: it has one binding. */
+  readonly accessOf: (binding: Binding) => "read" | "write";
   /** A parameter, or the table that a pass made of constants. */
   readonly parameterOf: (node: Node<"param">) => ParameterPlace | { readonly table: string };
   /** The built-in u32 [T] inputs. */
@@ -25,10 +27,17 @@ export interface Memory {
 }
 
 /** Loads from a buffer; a run has to be whole along the last axis, or the answer is null. */
-export function loadBuffer(w: KernelWriter, binding: Binding, node: Node, index: Index, run: Run): string | null {
+export function loadBuffer(
+  w: KernelWriter,
+  binding: Binding,
+  node: Node,
+  index: Index,
+  run: Run,
+  access: "read" | "write" = "read",
+): string | null {
   if (run !== null && !isInner(node, run)) return null;
   const { dtype, axes } = node.type;
-  const name = w.bind(binding, `array<${typeText(memoryType(dtype), run)}>`, "read");
+  const name = w.bind(binding, `array<${typeText(memoryType(dtype), run)}>`, access);
   const flat = flatten(axes, index);
   return fromMemory(`${name}[${run === null ? flat : `${flat} / 4u`}]`, dtype, run);
 }
