@@ -11,7 +11,8 @@ import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../interpret/axes.ts";
 import type { Context, Env } from "../interpret/context.ts";
 import { evaluate, lookupName } from "../interpret/context.ts";
-import { finish, runBody } from "../interpret/forward.ts";
+import { finish } from "../interpret/results.ts";
+import { runBody } from "../interpret/statements.ts";
 import { constructorOf, instantiate } from "../interpret/instance.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { newContext, tryBuildProgram } from "../model/model.ts";
@@ -33,26 +34,50 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
     checkNames(bag, item);
     if (bag.list.length > before) continue;
     switch (item.kind) {
-      case "layer": checkLayer(bag, scope, item); break;
-      case "fn": checkFunction(bag, scope, item); break;
+      case "layer":
+        checkLayer(bag, scope, item);
+        break;
+      case "fn":
+        checkFunction(bag, scope, item);
+        break;
       case "config": {
         const ctx = newContext("build", bag);
         const target = scope.lookup(item.model.text);
         if (target?.item.kind !== "layer") {
-          bag.error("name/unknown", `there is no model \`${item.model.text}\` here`, [{ span: item.model.span, text: "not found" }], "import it, or declare it in this file");
+          bag.error(
+            "name/unknown",
+            `there is no model \`${item.model.text}\` here`,
+            [{ span: item.model.span, text: "not found" }],
+            "import it, or declare it in this file",
+          );
           break;
         }
-        const callee = constructorOf(ctx, scope, target.item, item.fields, item.span);
-        const instance = callee.kind === "constructor" ? instantiate(ctx, { ...callee, scope: target.scope }, "", [], item.name.span) : null;
+        const callee = constructorOf(ctx, scope, target.item, item.fields);
+        const instance =
+          callee.kind === "constructor"
+            ? instantiate(ctx, { ...callee, scope: target.scope }, "", [], item.name.span)
+            : null;
         const program = instance === null ? null : tryBuildProgram(instance, ctx);
         if (program !== null) lintProgram(bag, program, item.name.span);
         break;
       }
-      case "map": checkMap(bag, scope, item); break;
-      case "upcycle": checkUpcycle(bag, scope, item); break;
-      case "test": checkTests(bag, scope, item); break;
-      case "dim": evaluate({ ctx: newContext("check", bag), scope, locals: new Map(), instance: null, sink: null, calls: [] }, item.size); break;
-      default: item satisfies never;
+      case "map":
+        checkMap(bag, scope, item);
+        break;
+      case "upcycle":
+        checkUpcycle(bag, scope, item);
+        break;
+      case "test":
+        checkTests(bag, scope, item);
+        break;
+      case "dim":
+        evaluate(
+          { ctx: newContext("check", bag), scope, locals: new Map(), instance: null, sink: null, calls: [] },
+          item.size,
+        );
+        break;
+      default:
+        item satisfies never;
     }
   }
   // While something is wrong, what is unused may only be unfinished.
@@ -69,7 +94,10 @@ function isFollowUp(d: Diagnostic, scope: Scope): boolean {
 /** A layer with symbolic sizes, once as declared and once per boolean parameter flipped. */
 function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
   if (decl.forward === null) return;
-  const flips: (string | null)[] = [null, ...decl.params.filter((p) => p.default?.kind === "bool").map((p) => p.name.text)];
+  const flips: (string | null)[] = [
+    null,
+    ...decl.params.filter((p) => p.default?.kind === "bool").map((p) => p.name.text),
+  ];
   for (const flip of flips) {
     const ctx = newContext("check", bag);
     const bound = new Map<string, Value>();
@@ -87,7 +115,8 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
 
 function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean): Value | null {
   const name = param.name.text;
-  if (param.type?.text === "router" || param.type?.text === "layer") return { kind: "abstract", role: param.type.text, args: [] };
+  if (param.type?.text === "router" || param.type?.text === "layer")
+    return { kind: "abstract", role: param.type.text, args: [] };
   if (param.default === null) return { kind: "axis", label: name, size: Dim.of(name), origin: param.span };
   if (!flip) return null;
   const value = evaluate({ ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] }, param.default);
@@ -98,11 +127,22 @@ function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean):
 function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
   const ctx = newContext("check", bag);
   const locals = new Map<string, Value>();
-  const env: Env = { ctx, scope, locals, instance: null, sink: [], calls: [{ name: decl.name.text, span: decl.name.span }] };
-  for (const axis of decl.axes) locals.set(axis.text, { kind: "axis", label: axis.text, size: Dim.of(axis.text), origin: axis.span });
+  const env: Env = {
+    ctx,
+    scope,
+    locals,
+    instance: null,
+    sink: [],
+    calls: [{ name: decl.name.text, span: decl.name.span }],
+  };
+  for (const axis of decl.axes)
+    locals.set(axis.text, { kind: "axis", label: axis.text, size: Dim.of(axis.text), origin: axis.span });
   for (const port of decl.params) {
     if (port.type?.kind !== "tensor-type") {
-      locals.set(port.name.text, port.default === null ? { kind: "number", value: 1, float: true } : evaluate(env, port.default));
+      locals.set(
+        port.name.text,
+        port.default === null ? { kind: "number", value: 1, float: true } : evaluate(env, port.default),
+      );
       continue;
     }
     for (const axis of port.type.axes) {
@@ -113,7 +153,10 @@ function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
     }
     const { axes } = declaredAxes(env, port.type);
     const dtype = (port.type.dtype?.text ?? "f32") as "f32" | "u32" | "i32" | "bool";
-    locals.set(port.name.text, { kind: "tensor", node: ctx.builder.must("input", [], { name: port.name.text, type: { dtype, axes } }, port.span) });
+    locals.set(port.name.text, {
+      kind: "tensor",
+      node: ctx.builder.must("input", [], { name: port.name.text, type: { dtype, axes } }, port.span),
+    });
   }
   finish(env, env, runBody(env, decl.body), decl.result, new Map(), decl.name.span, decl.name.text);
 }

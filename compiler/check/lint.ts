@@ -17,7 +17,13 @@ export function lintNames(bag: DiagnosticBag, module: Module): void {
   const used = namesIn(module.items);
   for (const { name, alias } of module.imports.flatMap((i) => i.names)) {
     const { text, span } = alias ?? name;
-    if (!used.has(text)) bag.warn("lint/unused", `\`${text}\` is imported and never used`, [{ span, text: "imported here" }], "remove it from the import");
+    if (!used.has(text))
+      bag.warn(
+        "lint/unused",
+        `\`${text}\` is imported and never used`,
+        [{ span, text: "imported here" }],
+        "remove it from the import",
+      );
   }
   for (const item of module.items) if (item.kind === "layer" && item.forward !== null) lintLayer(bag, item);
 }
@@ -26,11 +32,23 @@ function lintLayer(bag: DiagnosticBag, decl: LayerDecl): void {
   const used = namesIn([decl.params, decl.where, decl.members, decl.forward]);
   if (decl.keyword === "layer") {
     for (const { name } of decl.params) {
-      if (!used.has(name.text)) bag.warn("lint/unused", `parameter \`${name.text}\` of \`${decl.name.text}\` is never used`, [{ span: name.span, text: "declared here" }], "remove it");
+      if (!used.has(name.text))
+        bag.warn(
+          "lint/unused",
+          `parameter \`${name.text}\` of \`${decl.name.text}\` is never used`,
+          [{ span: name.span, text: "declared here" }],
+          "remove it",
+        );
     }
   }
   for (const { name } of decl.members) {
-    if (!used.has(name.text)) bag.warn("lint/unused", `member \`${name.text}\` of \`${decl.name.text}\` is never used`, [{ span: name.span, text: "its parameters would be stored for nothing" }], "use it in `forward`, or remove it");
+    if (!used.has(name.text))
+      bag.warn(
+        "lint/unused",
+        `member \`${name.text}\` of \`${decl.name.text}\` is never used`,
+        [{ span: name.span, text: "its parameters would be stored for nothing" }],
+        "use it in `forward`, or remove it",
+      );
   }
 }
 
@@ -61,17 +79,34 @@ export function lintProgram(bag: DiagnosticBag, program: Program, at: Span): voi
           { span: at, text: "in this declaration" },
         ];
         // What the author of this file wrote comes first.
-        bag.warn("lint/constant-weight", "the weight of a single choice is divided by itself, so it is always 1", labels.toSorted((a, b) => Number(b.span.file === at.file) - Number(a.span.file === at.file)),
-          "with one choice per token, weight by its probability among all: its router gets no gradient otherwise");
+        bag.warn(
+          "lint/constant-weight",
+          "the weight of a single choice is divided by itself, so it is always 1",
+          labels.toSorted((a, b) => Number(b.span.file === at.file) - Number(a.span.file === at.file)),
+          "with one choice per token, weight by its probability among all: its router gets no gradient otherwise",
+        );
       }
     }
     for (const { role, node } of fn.outputs) {
       if (role !== "loss" || node.origin === null) continue;
       const sum = constantSum(node);
       if (sum !== null) {
-        bag.warn("lint/loss-axis", "this loss sums probabilities over the axis that they add up to 1 over, so it is constant", [{ span: sum, text: "always 1" }, { span: node.origin, text: "in this loss" }], "reduce over the tokens first: `mean[T](p)`");
+        bag.warn(
+          "lint/loss-axis",
+          "this loss sums probabilities over the axis that they add up to 1 over, so it is constant",
+          [
+            { span: sum, text: "always 1" },
+            { span: node.origin, text: "in this loss" },
+          ],
+          "reduce over the tokens first: `mean[T](p)`",
+        );
       } else if (!hasGradient(node)) {
-        bag.warn("lint/loss-gradient", "no gradient flows from this loss to any parameter", [{ span: node.origin, text: "this loss" }], "use something differentiable, such as probabilities, beside counts and indices");
+        bag.warn(
+          "lint/loss-gradient",
+          "no gradient flows from this loss to any parameter",
+          [{ span: node.origin, text: "this loss" }],
+          "use something differentiable, such as probabilities, beside counts and indices",
+        );
       }
     }
   }
@@ -83,9 +118,15 @@ function constantWeight(node: Node): Axis | null {
   const [above, below] = node.inputs;
   if (above === undefined || below === undefined || !isOp(below, "sum")) return null;
   const [summed] = below.inputs;
-  const single = summed !== undefined && below.attrs.axes.every((name) => summed.type.axes.find((a) => a.name === name)?.size.value === 1);
+  const single =
+    summed !== undefined &&
+    below.attrs.axes.every((name) => summed.type.axes.find((a) => a.name === name)?.size.value === 1);
   if (!single || !factors(above).includes(summed)) return null;
-  return topologicalOrder([summed]).flatMap((n) => (isOp(n, "topk") && below.attrs.axes.includes(n.attrs.k.name) ? [n.attrs.k] : []))[0] ?? null;
+  return (
+    topologicalOrder([summed]).flatMap((n) =>
+      isOp(n, "topk") && below.attrs.axes.includes(n.attrs.k.name) ? [n.attrs.k] : [],
+    )[0] ?? null
+  );
 }
 
 const factors = (node: Node): readonly Node[] => (isOp(node, "mul") ? node.inputs.flatMap(factors) : [node]);
@@ -103,7 +144,9 @@ function constantSum(loss: Node): Span | null {
 }
 
 function hasGradient(loss: Node): boolean {
-  return differentiable(loss).some((n) => (isOp(n, "param") || isOp(n, "input") || isOp(n, "call")) && n.type.dtype === "f32");
+  return differentiable(loss).some(
+    (n) => (isOp(n, "param") || isOp(n, "input") || isOp(n, "call")) && n.type.dtype === "f32",
+  );
 }
 
 /** Everything that a gradient reaches from a node, itself first. */

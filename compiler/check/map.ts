@@ -14,20 +14,41 @@ export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void 
   const target = scope.lookup(item.model.text);
   if (target?.item.kind !== "layer" || target.item.keyword !== "model") {
     const near = suggest(item.model.text, scope.names());
-    bag.error("name/unknown", `there is no model \`${item.model.text}\` here`, [{ span: item.model.span, text: "not found" }], near === null ? "import it, or declare it in this file" : `did you mean \`${near}\`?`);
+    bag.error(
+      "name/unknown",
+      `there is no model \`${item.model.text}\` here`,
+      [{ span: item.model.span, text: "not found" }],
+      near === null ? "import it, or declare it in this file" : `did you mean \`${near}\`?`,
+    );
     return;
   }
   const decl = target.item;
   const named = new Set(item.config.flatMap((r) => namesOf(r.left)));
   const missing = decl.params.filter((p) => p.default === null && !named.has(p.name.text));
   if (missing.length > 0) {
-    bag.error("map/missing-parameter", `the config gives no ${missing.map((p) => `\`${p.name.text}\``).join(", ")}`, [{ span: item.name.span, text: "in this map" }, { span: missing[0]!.span, text: "the model needs it" }], `add a line such as \`${missing[0]!.name.text} <-> some_key\``);
+    bag.error(
+      "map/missing-parameter",
+      `the config gives no ${missing.map((p) => `\`${p.name.text}\``).join(", ")}`,
+      [
+        { span: item.name.span, text: "in this map" },
+        { span: missing[0]!.span, text: "the model needs it" },
+      ],
+      `add a line such as \`${missing[0]!.name.text} <-> some_key\``,
+    );
   }
   for (const rule of item.config) {
     for (const name of namesOf(rule.left)) {
       if (decl.params.some((p) => p.name.text === name)) continue;
-      const near = suggest(name, decl.params.map((p) => p.name.text));
-      bag.error("name/no-parameter", `\`${decl.name.text}\` has no parameter \`${name}\``, [{ span: rule.left.span, text: "not a parameter" }], near === null ? null : `did you mean \`${near}\`?`);
+      const near = suggest(
+        name,
+        decl.params.map((p) => p.name.text),
+      );
+      bag.error(
+        "name/no-parameter",
+        `\`${decl.name.text}\` has no parameter \`${name}\``,
+        [{ span: rule.left.span, text: "not a parameter" }],
+        near === null ? null : `did you mean \`${near}\`?`,
+      );
     }
   }
   if (bag.hasErrors) return;

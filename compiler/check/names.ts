@@ -5,30 +5,59 @@ import { TIME } from "../graph/type.ts";
 
 export function checkNames(bag: DiagnosticBag, item: Item): void {
   switch (item.kind) {
-    case "dim": return checkTime(bag, [item.name]);
+    case "dim":
+      return checkTime(bag, [item.name]);
     case "fn": {
       checkTime(bag, [...item.axes, ...item.params.map((p) => p.name)]);
       return checkDistinct(bag, item.axes, item.params);
     }
     case "layer": {
-      checkTime(bag, [...item.params.map((p) => p.name), ...item.members.map((m) => m.name), ...(item.forward?.params ?? []).map((p) => p.name)]);
-      return checkDistinct(bag, item.params.map((p) => p.name), item.forward?.params ?? []);
+      checkTime(bag, [
+        ...item.params.map((p) => p.name),
+        ...item.members.map((m) => m.name),
+        ...(item.forward?.params ?? []).map((p) => p.name),
+      ]);
+      return checkDistinct(
+        bag,
+        item.params.map((p) => p.name),
+        item.forward?.params ?? [],
+      );
     }
-    case "config": case "map": case "upcycle": case "test": return;
-    default: item satisfies never;
+    case "config":
+    case "map":
+    case "upcycle":
+    case "test":
+      return;
+    default:
+      item satisfies never;
   }
 }
 
 function checkTime(bag: DiagnosticBag, names: readonly Name[]): void {
   const name = names.find((n) => n.text === TIME);
-  if (name !== undefined) bag.error("name/taken", `\`${TIME}\` is the time axis and cannot name anything else`, [{ span: name.span, text: "named here" }], `choose another name; \`[${TIME}, D]\` needs no declaration of \`${TIME}\``);
+  if (name !== undefined)
+    bag.error(
+      "name/taken",
+      `\`${TIME}\` is the time axis and cannot name anything else`,
+      [{ span: name.span, text: "named here" }],
+      `choose another name; \`[${TIME}, D]\` needs no declaration of \`${TIME}\``,
+    );
 }
 
 function checkDistinct(bag: DiagnosticBag, axes: readonly Name[], ports: readonly Port[]): void {
   const seen = new Map(axes.map((a): [string, Name] => [a.text, a]));
   for (const { name } of ports) {
     const first = seen.get(name.text);
-    if (first !== undefined) bag.error("name/duplicate", `\`${name.text}\` is declared twice`, [{ span: name.span, text: "declared again here" }, { span: first.span, text: "first declared here" }], "rename one of them");
+    if (first !== undefined)
+      bag.error(
+        "name/duplicate",
+        `\`${name.text}\` is declared twice`,
+        [
+          { span: name.span, text: "declared again here" },
+          { span: first.span, text: "first declared here" },
+        ],
+        "rename one of them",
+      );
     seen.set(name.text, name);
   }
 }

@@ -8,6 +8,11 @@ import { prepareTest } from "../testing/test-case.ts";
 export function checkTests(bag: DiagnosticBag, scope: Scope, decl: TestDecl): void {
   prepareTest(newContext("build", bag), scope, decl);
   if (!decl.statements.some((s) => s.kind === "expect")) {
-    bag.warn("test/no-expectation", `test "${decl.title}" expects nothing`, [{ span: decl.span, text: "add an `expect`" }], "write `expect close(out, [...])`");
+    bag.warn(
+      "test/no-expectation",
+      `test "${decl.title}" expects nothing`,
+      [{ span: decl.span, text: "add an `expect`" }],
+      "write `expect close(out, [...])`",
+    );
   }
 }

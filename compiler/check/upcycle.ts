@@ -11,14 +11,23 @@ export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl
   for (const name of [decl.target, ...decl.params.flatMap((p) => (p.source === null ? [] : [p.source.model]))]) {
     if (scope.lookup(name.text)?.item.kind === "layer") continue;
     const near = suggest(name.text, scope.names());
-    bag.error("name/unknown", `there is no model \`${name.text}\` here`, [{ span: name.span, text: "not found" }], near === null ? "import it, or declare it in this file" : `did you mean \`${near}\`?`);
+    bag.error(
+      "name/unknown",
+      `there is no model \`${name.text}\` here`,
+      [{ span: name.span, text: "not found" }],
+      near === null ? "import it, or declare it in this file" : `did you mean \`${near}\`?`,
+    );
   }
   if (bag.hasErrors) return;
   const sources = decl.params.filter((p) => p.source !== null);
   // Four models for a list of sources: the smallest number that tells indices apart and divides by two.
   const count = sources.some((p) => p.source!.count !== null) ? sources.length + 3 : sources.length;
   // What the command line would give: small, and not more than the number of models.
-  const options = new Map(decl.params.filter((p) => p.source === null && p.default === null).map((p): [string, Value] => [p.name.text, { kind: "number", value: 2, float: false }]));
+  const options = new Map(
+    decl.params
+      .filter((p) => p.source === null && p.default === null)
+      .map((p): [string, Value] => [p.name.text, { kind: "number", value: 2, float: false }]),
+  );
   try {
     if (decl.ensures.length === 0) tinyUpcycling(decl, scope, count, options);
     else reportContracts(bag, decl, runContracts(decl, scope, count, options));

@@ -15,7 +15,19 @@ import type { RoutedValue, RouteValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 
 const MAP_OPS = {
-  "+": "add", "-": "sub", "*": "mul", "/": "div", "%": "mod", "==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge", and: "and", or: "or",
+  "+": "add",
+  "-": "sub",
+  "*": "mul",
+  "/": "div",
+  "%": "mod",
+  "==": "eq",
+  "!=": "ne",
+  "<": "lt",
+  "<=": "le",
+  ">": "gt",
+  ">=": "ge",
+  and: "and",
+  or: "or",
 } as const satisfies Record<string, OpName>;
 
 export function evaluateUnary(env: Env, expr: UnaryExpr): Value {
@@ -25,8 +37,15 @@ export function evaluateUnary(env: Env, expr: UnaryExpr): Value {
   if (expr.op === "not" && value.kind === "bool") return { kind: "bool", value: !value.value };
   if (expr.op === "-" && value.kind === "number") return { ...value, value: -value.value };
   const size = toSize(value);
-  if (expr.op === "-" && size !== null) return { kind: "axis", label: null, size: Dim.of(0).minus(size.size), origin: expr.span };
-  return report(env, "type/bad-operand", `\`${expr.op}\` does not apply to ${describeValue(value)}`, expr.value.span, `this is ${describeValue(value)}`);
+  if (expr.op === "-" && size !== null)
+    return { kind: "axis", label: null, size: Dim.of(0).minus(size.size), origin: expr.span };
+  return report(
+    env,
+    "type/bad-operand",
+    `\`${expr.op}\` does not apply to ${describeValue(value)}`,
+    expr.value.span,
+    `this is ${describeValue(value)}`,
+  );
 }
 
 export function evaluateBinary(env: Env, expr: BinaryExpr): Value {
@@ -37,7 +56,8 @@ export function evaluateBinary(env: Env, expr: BinaryExpr): Value {
   const right = evaluate(env, expr.right);
   if (left.kind === "error" || right.kind === "error") return ERROR;
   if (left.kind === "route" || right.kind === "route") return applyRoute(env, expr, left, right);
-  if (left.kind === "tensor" || right.kind === "tensor" || left.kind === "routed" || right.kind === "routed") return tensorOperation(env, expr, left, right);
+  if (left.kind === "tensor" || right.kind === "tensor" || left.kind === "routed" || right.kind === "routed")
+    return tensorOperation(env, expr, left, right);
   return staticOperation(env, expr, left, right);
 }
 
@@ -46,21 +66,37 @@ function applyRoute(env: Env, expr: BinaryExpr, left: Value, right: Value): Valu
   const route = (left.kind === "route" ? left : right) as RouteValue;
   const other = left.kind === "route" ? right : left;
   if (expr.op !== "*" || other.kind !== "tensor") {
-    return report(env, "type/bad-route", "a route can only be multiplied with what its experts computed", expr.span, `${describeValue(left)} ${expr.op} ${describeValue(right)}`, "write `sum[N](route * experts(x))`");
+    return report(
+      env,
+      "type/bad-route",
+      "a route can only be multiplied with what its experts computed",
+      expr.span,
+      `${describeValue(left)} ${expr.op} ${describeValue(right)}`,
+      "write `sum[N](route * experts(x))`",
+    );
   }
   if (!hasAxis(other.node.type, route.bank.name)) {
-    return report(env, "shape/missing-axis", `the route chooses among \`${route.bank.name}\`, which the other side does not have`, expr.span,
-      `axes here: [${other.node.type.axes.map((a) => a.name).join(", ")}]`, `multiply with something computed for each of \`${route.bank.name}\`, such as \`N of Expert(...)\``);
+    return report(
+      env,
+      "shape/missing-axis",
+      `the route chooses among \`${route.bank.name}\`, which the other side does not have`,
+      expr.span,
+      `axes here: [${other.node.type.axes.map((a) => a.name).join(", ")}]`,
+      `multiply with something computed for each of \`${route.bank.name}\`, such as \`N of Expert(...)\``,
+    );
   }
   const taken = addNode(env, "take", [other.node, route.index], { axis: route.bank.name }, expr.span);
   if (taken.kind !== "tensor") return ERROR;
   const weighted = addNode(env, "mul", [route.weight, taken.node], {}, expr.span);
-  return weighted.kind === "tensor" ? { kind: "routed", bank: route.bank, slot: route.slot, node: weighted.node } : ERROR;
+  return weighted.kind === "tensor"
+    ? { kind: "routed", bank: route.bank, slot: route.slot, node: weighted.node }
+    : ERROR;
 }
 
 function tensorOperation(env: Env, expr: BinaryExpr, left: Value, right: Value): Value {
   const op = MAP_OPS[expr.op as keyof typeof MAP_OPS];
-  if (op === undefined) return report(env, "type/bad-operand", `\`${expr.op}\` does not apply to tensors`, expr.span, "used here");
+  if (op === undefined)
+    return report(env, "type/bad-operand", `\`${expr.op}\` does not apply to tensors`, expr.span, "used here");
   const routed = left.kind === "routed" ? left : right.kind === "routed" ? right : null;
   const like = [left, right].find((v) => v.kind === "tensor" || v.kind === "routed") as { node: Node };
   const a = toNode(env, left, like.node, expr.left.span);
@@ -81,7 +117,14 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
       const number = toNumber(value);
       const dtype = like?.type.dtype === "bool" || like === null ? "f32" : like.type.dtype;
       if (dtype !== "f32" && !Number.isInteger(number)) {
-        report(env, "type/dtype-mismatch", `${number} is not an integer, but the other side is ${dtype}`, span, "this number", "cast the other side with `f32(...)`");
+        report(
+          env,
+          "type/dtype-mismatch",
+          `${number} is not an integer, but the other side is ${dtype}`,
+          span,
+          "this number",
+          "cast the other side with `f32(...)`",
+        );
         return null;
       }
       const made = addNode(env, "constant", [], { value: number, dtype }, span);
@@ -92,7 +135,14 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
     case "error":
       return null;
     default:
-      report(env, "type/not-a-tensor", `a tensor is needed here, not ${describeValue(value)}`, span, `this is ${describeValue(value)}`, value.kind === "layer" ? `apply it: \`${textOf(span)}(x)\`` : null);
+      report(
+        env,
+        "type/not-a-tensor",
+        `a tensor is needed here, not ${describeValue(value)}`,
+        span,
+        `this is ${describeValue(value)}`,
+        value.kind === "layer" ? `apply it: \`${textOf(span)}(x)\`` : null,
+      );
       return null;
   }
 }
@@ -105,9 +155,25 @@ export function toNumber(value: Extract<Value, { kind: "number" | "axis" }>): nu
 function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value): Value {
   const { op } = expr;
   if (op === "and" || op === "or" || op === "=>") {
-    if (left.kind === "bool" && right.kind === "bool") return { kind: "bool", value: op === "and" ? left.value && right.value : op === "or" ? left.value || right.value : !left.value || right.value };
+    if (left.kind === "bool" && right.kind === "bool")
+      return {
+        kind: "bool",
+        value:
+          op === "and"
+            ? left.value && right.value
+            : op === "or"
+              ? left.value || right.value
+              : !left.value || right.value,
+      };
     const wrong = left.kind === "bool" ? expr.right : expr.left;
-    return report(env, "type/bad-operand", `\`${op}\` needs two conditions`, wrong.span, `this is ${describeValue(left.kind === "bool" ? right : left)}`, "compare it with something, such as `x > 0`");
+    return report(
+      env,
+      "type/bad-operand",
+      `\`${op}\` needs two conditions`,
+      wrong.span,
+      `this is ${describeValue(left.kind === "bool" ? right : left)}`,
+      "compare it with something, such as `x > 0`",
+    );
   }
   const a = toSize(left);
   const b = toSize(right);
@@ -121,11 +187,18 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
     if (open && ["<", "<=", ">", ">="].includes(op)) return { kind: "bool", value: true };
     return numberOperation(env, expr, toNumber(left), toNumber(right));
   }
-  return report(env, "type/bad-operand", `\`${op}\` does not apply to ${describeValue(left)} and ${describeValue(right)}`, expr.span, "in this expression");
+  return report(
+    env,
+    "type/bad-operand",
+    `\`${op}\` does not apply to ${describeValue(left)} and ${describeValue(right)}`,
+    expr.span,
+    "in this expression",
+  );
 }
 
 function sameStatic(a: Value, b: Value): boolean {
-  if (a.kind === "list" && b.kind === "list") return a.items.length === b.items.length && a.items.every((x, i) => sameStatic(x, b.items[i]!));
+  if (a.kind === "list" && b.kind === "list")
+    return a.items.length === b.items.length && a.items.every((x, i) => sameStatic(x, b.items[i]!));
   if (a.kind !== b.kind) return false;
   if ("value" in a && "value" in b) return a.value === b.value;
   return a.kind === "none";
@@ -135,17 +208,29 @@ function sizeOperation(env: Env, expr: BinaryExpr, a: Dim, b: Dim): Value {
   const size = (d: Dim): Value => ({ kind: "axis", label: null, size: d, origin: expr.span });
   const [x, y] = [a.value, b.value];
   switch (expr.op) {
-    case "+": return size(a.plus(b));
-    case "-": return size(a.minus(b));
-    case "*": return size(a.times(b));
+    case "+":
+      return size(a.plus(b));
+    case "-":
+      return size(a.minus(b));
+    case "*":
+      return size(a.times(b));
     case "/": {
       const known = x !== null && y !== null;
       const q = y === 0 ? null : (a.over(b) ?? (known ? null : Dim.of(`(${a.key})/(${b.key})`)));
       if (q !== null && (q.value === null || Number.isInteger(q.value))) return size(q);
-      return report(env, "shape/not-divisible", `${a.key} is not divisible by ${b.key}`, expr.span, "sizes divide exactly", "add a `where` clause such as `where D % G == 0` to say what is needed, or change the size");
+      return report(
+        env,
+        "shape/not-divisible",
+        `${a.key} is not divisible by ${b.key}`,
+        expr.span,
+        "sizes divide exactly",
+        "add a `where` clause such as `where D % G == 0` to say what is needed, or change the size",
+      );
     }
-    case "%": return size(x === null || y === null ? Dim.of(`(${a.key})%(${b.key})`) : Dim.of(((x % y) + y) % y));
-    default: return { kind: "bool", value: compareSizes(expr.op, a, b) };
+    case "%":
+      return size(x === null || y === null ? Dim.of(`(${a.key})%(${b.key})`) : Dim.of(((x % y) + y) % y));
+    default:
+      return { kind: "bool", value: compareSizes(expr.op, a, b) };
   }
 }
 
@@ -154,27 +239,49 @@ function compareSizes(op: string, a: Dim, b: Dim): boolean {
   const difference = a.minus(b).value;
   if (difference === null) return true;
   switch (op) {
-    case "==": return difference === 0;
-    case "!=": return difference !== 0;
-    case "<": return difference < 0;
-    case "<=": return difference <= 0;
-    case ">": return difference > 0;
-    default: return difference >= 0;
+    case "==":
+      return difference === 0;
+    case "!=":
+      return difference !== 0;
+    case "<":
+      return difference < 0;
+    case "<=":
+      return difference <= 0;
+    case ">":
+      return difference > 0;
+    default:
+      return difference >= 0;
   }
 }
 
 function numberOperation(env: Env, expr: BinaryExpr, a: number, b: number): Value {
   const number = (value: number): Value => ({ kind: "number", value, float: true });
   switch (expr.op) {
-    case "+": return number(a + b);
-    case "-": return number(a - b);
-    case "*": return number(a * b);
-    case "/": return number(a / b);
-    case "%": return number(a - b * Math.floor(a / b));
-    case "<": return { kind: "bool", value: a < b };
-    case "<=": return { kind: "bool", value: a <= b };
-    case ">": return { kind: "bool", value: a > b };
-    case ">=": return { kind: "bool", value: a >= b };
-    default: return report(env, "type/bad-operand", `\`${expr.op}\` does not apply to numbers`, expr.span, "in this expression");
+    case "+":
+      return number(a + b);
+    case "-":
+      return number(a - b);
+    case "*":
+      return number(a * b);
+    case "/":
+      return number(a / b);
+    case "%":
+      return number(a - b * Math.floor(a / b));
+    case "<":
+      return { kind: "bool", value: a < b };
+    case "<=":
+      return { kind: "bool", value: a <= b };
+    case ">":
+      return { kind: "bool", value: a > b };
+    case ">=":
+      return { kind: "bool", value: a >= b };
+    default:
+      return report(
+        env,
+        "type/bad-operand",
+        `\`${expr.op}\` does not apply to numbers`,
+        expr.span,
+        "in this expression",
+      );
   }
 }

@@ -16,7 +16,8 @@ import { describeValue } from "./value.ts";
 /** A size as a value: integers and axes; null for anything else. */
 export function toSize(value: Value): AxisValue | null {
   if (value.kind === "axis") return value;
-  if (value.kind === "number" && Number.isInteger(value.value) && !value.float) return { kind: "axis", label: null, size: Dim.of(value.value), origin: null };
+  if (value.kind === "number" && Number.isInteger(value.value) && !value.float)
+    return { kind: "axis", label: null, size: Dim.of(value.value), origin: null };
   return null;
 }
 
@@ -24,7 +25,10 @@ export function toSize(value: Value): AxisValue | null {
 function axesOfName(env: Env, name: Name): readonly AxisValue[] | null {
   const base = name.text.replace(/'+$/, "");
   const primes = name.text.slice(base.length);
-  const value = env.locals.get(name.text) ?? env.locals.get(base) ?? (base === "T" || lookupName(env, base)?.kind === "axis" ? lookupName(env, base) : null);
+  const value =
+    env.locals.get(name.text) ??
+    env.locals.get(base) ??
+    (base === "T" || lookupName(env, base)?.kind === "axis" ? lookupName(env, base) : null);
   if (value == null) return null;
   const list = value.kind === "list" ? value.items : [value];
   const axes: AxisValue[] = [];
@@ -52,12 +56,27 @@ export function resolveAxes(env: Env, expr: Expr): readonly AxisValue[] | null {
     if (axes !== null) return axes.map((a) => ({ ...a, origin: a.origin ?? expr.span }));
     const value = lookupName(env, expr.name.text);
     if (value === null) unknownName(env, expr.name.text, expr.span, "axis");
-    else if (value.kind !== "error") report(env, "type/not-an-axis", `an axis is needed here, not ${describeValue(value)}`, expr.span, "not an axis", `the axes here are ${visibleAxes(env).join(", ")}`);
+    else if (value.kind !== "error")
+      report(
+        env,
+        "type/not-an-axis",
+        `an axis is needed here, not ${describeValue(value)}`,
+        expr.span,
+        "not an axis",
+        `the axes here are ${visibleAxes(env).join(", ")}`,
+      );
     return null;
   }
   const size = toSize(evaluate(env, expr));
   if (size !== null) return [{ ...size, origin: expr.span }];
-  report(env, "type/not-an-axis", "an axis is needed here", expr.span, "not an axis", `the axes here are ${visibleAxes(env).join(", ")}`);
+  report(
+    env,
+    "type/not-an-axis",
+    "an axis is needed here",
+    expr.span,
+    "not an axis",
+    `the axes here are ${visibleAxes(env).join(", ")}`,
+  );
   return null;
 }
 
@@ -65,7 +84,8 @@ export function resolveAxes(env: Env, expr: Expr): readonly AxisValue[] | null {
 export function resolveAxis(env: Env, expr: Expr): Axis | null {
   const axes = resolveAxes(env, expr);
   const [axis, ...rest] = axes ?? [];
-  if (axes !== null && (axis === undefined || rest.length > 0)) report(env, "type/not-an-axis", "one axis is needed here", expr.span, `these are ${axes.length} axes`);
+  if (axes !== null && (axis === undefined || rest.length > 0))
+    report(env, "type/not-an-axis", "one axis is needed here", expr.span, `these are ${axes.length} axes`);
   return axis === undefined || rest.length > 0 ? null : toAxis(axis, "axis");
 }
 
@@ -90,7 +110,15 @@ interface Wanted {
  * Fits a tensor to a declared type. Names of the type that are not bound yet are bound to the argument's axes. Axes that
  * the type does not name are allowed where it says `..`, and for banks of experts, which ride along.
  */
-export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, what: string, banks: readonly Axis[], made: Span | null): PortMatch | null {
+export function matchPort(
+  env: Env,
+  type: TypeSyntax,
+  node: Node,
+  span: Span,
+  what: string,
+  banks: readonly Axis[],
+  made: Span | null,
+): PortMatch | null {
   const wanted: Wanted[] = [];
   let rest = false;
   for (const axis of type.axes) {
@@ -115,8 +143,15 @@ export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, wh
       }
       const label = w.axis?.label ?? w.name ?? w.axis?.size.key;
       const alias = w.name === null || w.name === label ? "" : `, which it calls \`${w.name}\``;
-      report(env, "shape/missing-axis", `${what} needs an axis \`${label}\`${alias}`, span,
-        `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, null, [made === null ? { span: w.span, text: "declared here" } : { span: made, text: "made here" }]);
+      report(
+        env,
+        "shape/missing-axis",
+        `${what} needs an axis \`${label}\`${alias}`,
+        span,
+        `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`,
+        null,
+        [made === null ? { span: w.span, text: "declared here" } : { span: made, text: "made here" }],
+      );
       return null;
     }
     positional.pop();
@@ -124,20 +159,39 @@ export function matchPort(env: Env, type: TypeSyntax, node: Node, span: Span, wh
     matched.set(w, last);
   }
   if (!rest && positional.length > 0) {
-    report(env, "shape/extra-axis", `${what} does not take an axis \`${positional[0]!.name}\``, span,
-      `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, "add `..` to the declared type if further axes may ride along", [made === null ? { span: type.span, text: "declared here" } : { span: made, text: "made here" }]);
+    report(
+      env,
+      "shape/extra-axis",
+      `${what} does not take an axis \`${positional[0]!.name}\``,
+      span,
+      `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`,
+      "add `..` to the declared type if further axes may ride along",
+      [made === null ? { span: type.span, text: "declared here" } : { span: made, text: "made here" }],
+    );
     return null;
   }
   return renameTo(env, node, wanted, matched, span, what);
 }
 
-function renameTo(env: Env, node: Node, wanted: readonly Wanted[], matched: ReadonlyMap<Wanted, Axis>, span: Span, what: string): PortMatch | null {
+function renameTo(
+  env: Env,
+  node: Node,
+  wanted: readonly Wanted[],
+  matched: ReadonlyMap<Wanted, Axis>,
+  span: Span,
+  what: string,
+): PortMatch | null {
   const back = new Map<string, string>();
   let current = node;
   for (const w of wanted) {
     const actual = matched.get(w)!;
     if (w.axis === null) {
-      env.locals.set(w.name!, { kind: "axis", label: actual.name, size: actual.size, origin: actual.origin ?? node.origin });
+      env.locals.set(w.name!, {
+        kind: "axis",
+        label: actual.name,
+        size: actual.size,
+        origin: actual.origin ?? node.origin,
+      });
       continue;
     }
     if (!w.axis.size.equals(actual.size)) {
@@ -154,10 +208,22 @@ function renameTo(env: Env, node: Node, wanted: readonly Wanted[], matched: Read
 
 function reportSizes(env: Env, wanted: AxisValue, actual: Axis, span: Span, what: string, node: Node): void {
   const own = wanted.label ?? actual.name;
-  const origins = [[wanted.origin, wanted.size.key], [actual.origin ?? node.origin, actual.size.key]] as const;
-  const labels = origins.flatMap(([place, key]) => (place === null ? [] : [{ span: place, text: `${key} comes from here` }]));
-  report(env, "shape/axis-mismatch", `axis \`${own}\` of ${what} is ${wanted.size.key}, but it is given ${describeAxis(actual.name, actual.size)}`,
-    span, `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`, null, labels.filter((l, i) => labels.findIndex((m) => m.span === l.span) === i));
+  const origins = [
+    [wanted.origin, wanted.size.key],
+    [actual.origin ?? node.origin, actual.size.key],
+  ] as const;
+  const labels = origins.flatMap(([place, key]) =>
+    place === null ? [] : [{ span: place, text: `${key} comes from here` }],
+  );
+  report(
+    env,
+    "shape/axis-mismatch",
+    `axis \`${own}\` of ${what} is ${wanted.size.key}, but it is given ${describeAxis(actual.name, actual.size)}`,
+    span,
+    `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`,
+    null,
+    labels.filter((l, i) => labels.findIndex((m) => m.span === l.span) === i),
+  );
 }
 
 function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readonly Wanted[] {
@@ -175,7 +241,10 @@ function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readon
 }
 
 /** Axes of a type whose names are all bound: results, parameters, declared inputs of a model. */
-export function declaredAxes(env: Env, type: TypeSyntax): { readonly axes: readonly Axis[]; readonly rest: boolean; readonly unnamed: ReadonlySet<string> } {
+export function declaredAxes(
+  env: Env,
+  type: TypeSyntax,
+): { readonly axes: readonly Axis[]; readonly rest: boolean; readonly unnamed: ReadonlySet<string> } {
   const axes: Axis[] = [];
   const unnamed = new Set<string>();
   let rest = false;

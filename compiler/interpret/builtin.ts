@@ -14,25 +14,34 @@ import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
 import type { Value } from "./value.ts";
-import { describeValue, ERROR } from "./value.ts";
-
-/** What a builtin is given. `tensor(i)` and the like report and give null. */
-interface Given {
-  readonly env: Env;
-  readonly name: string;
-  readonly span: Span;
-  readonly brackets: readonly Expr[];
-  readonly positional: readonly { readonly value: Value; readonly span: Span }[];
-  readonly named: ReadonlyMap<string, { readonly value: Value; readonly span: Span }>;
-}
+import { ERROR } from "./value.ts";
+import type { Given } from "./given.ts";
+import { labels, number, numberOption, option, seedOption, withArrow, withAxes, withAxis, withNodes } from "./given.ts";
 
 type Builtin = (g: Given) => Value;
 
-const UNARY = ["exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "sigmoid", "abs", "sign", "floor", "detach"] as const satisfies readonly OpName[];
+const UNARY = [
+  "exp",
+  "log",
+  "sqrt",
+  "rsqrt",
+  "sin",
+  "cos",
+  "tanh",
+  "erf",
+  "sigmoid",
+  "abs",
+  "sign",
+  "floor",
+  "detach",
+] as const satisfies readonly OpName[];
 
 /** Named options that a builtin understands; anything else is reported. */
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  attend: ["causal", "window", "scale", "softcap"], cumsum: ["exclusive"], normal: ["std", "seed"], uniform: ["bound", "seed"],
+  attend: ["causal", "window", "scale", "softcap"],
+  cumsum: ["exclusive"],
+  normal: ["std", "seed"],
+  uniform: ["bound", "seed"],
 };
 
 const BUILTINS: Readonly<Record<string, Builtin>> = {
@@ -45,121 +54,121 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   i32: (g) => cast(g, "i32"),
   sum: (g) => sum(g),
   mean: (g) => mean(g),
-  dot: (g) => withNodes(g, 2, ([a, b]) => withAxes(g, (axes) => addNode(g.env, "dot", [a!, b!], { axes: labels(axes) }, g.span))),
+  dot: (g) =>
+    withNodes(g, 2, ([a, b]) => withAxes(g, (axes) => addNode(g.env, "dot", [a!, b!], { axes: labels(axes) }, g.span))),
   topk: (g) => topk(g),
-  take: (g) => withNodes(g, 2, ([x, index]) => withAxis(g, (axis) => addNode(g.env, "take", [x!, index!], { axis: axis.name }, g.span))),
-  cumsum: (g) => withNodes(g, 1, ([x]) => withAxis(g, (axis) => addNode(g.env, "cumsum", [x!], { axis: axis.name, exclusive: option(g, "exclusive", false) === true }, g.span))),
-  iota: (g) => withAxis(g, (axis) => (axis.name === TIME ? addNode(g.env, "position", [], { axis }, g.span) : addNode(g.env, "iota", [], { axis }, g.span))),
+  take: (g) =>
+    withNodes(g, 2, ([x, index]) =>
+      withAxis(g, (axis) => addNode(g.env, "take", [x!, index!], { axis: axis.name }, g.span)),
+    ),
+  cumsum: (g) =>
+    withNodes(g, 1, ([x]) =>
+      withAxis(g, (axis) =>
+        addNode(g.env, "cumsum", [x!], { axis: axis.name, exclusive: option(g, "exclusive", false) === true }, g.span),
+      ),
+    ),
+  iota: (g) =>
+    withAxis(g, (axis) =>
+      axis.name === TIME
+        ? addNode(g.env, "position", [], { axis }, g.span)
+        : addNode(g.env, "iota", [], { axis }, g.span),
+    ),
   position: (g) => addNode(g.env, "position", [], { axis: toAxis(TIME_AXIS, TIME) }, g.span),
   select: (g) => select(g),
-  split: (g) => withNodes(g, 1, ([x]) => withArrow(g, (from, to) => addNode(g.env, "split", [x!], { axis: from[0]?.name ?? "", into: to }, g.span))),
+  split: (g) =>
+    withNodes(g, 1, ([x]) =>
+      withArrow(g, (from, to) => addNode(g.env, "split", [x!], { axis: from[0]?.name ?? "", into: to }, g.span)),
+    ),
   merge: (g) => withNodes(g, 1, ([x]) => merge(g, x!)),
-  slice: (g) => withNodes(g, 1, ([x]) => withArrow(g, (from, to) => addNode(g.env, "slice", [x!], { axis: from[0]?.name ?? "", start: number(g, 1) ?? 0, to: to[0] ?? from[0]! }, g.span))),
-  roll: (g) => withNodes(g, 1, ([x]) => withAxis(g, (axis) => addNode(g.env, "roll", [x!], { axis: axis.name, by: number(g, 1) ?? 0 }, g.span))),
-  concat: (g) => withNodes(g, g.positional.length, (xs) => withArrow(g, (from, to) => addNode(g.env, "concat", xs, { axis: from[0]?.name ?? "", to: to[0] ?? from[0]! }, g.span))),
-  broadcast: (g) => withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
+  slice: (g) =>
+    withNodes(g, 1, ([x]) =>
+      withArrow(g, (from, to) =>
+        addNode(
+          g.env,
+          "slice",
+          [x!],
+          { axis: from[0]?.name ?? "", start: number(g, 1) ?? 0, to: to[0] ?? from[0]! },
+          g.span,
+        ),
+      ),
+    ),
+  roll: (g) =>
+    withNodes(g, 1, ([x]) =>
+      withAxis(g, (axis) => addNode(g.env, "roll", [x!], { axis: axis.name, by: number(g, 1) ?? 0 }, g.span)),
+    ),
+  concat: (g) =>
+    withNodes(g, g.positional.length, (xs) =>
+      withArrow(g, (from, to) =>
+        addNode(g.env, "concat", xs, { axis: from[0]?.name ?? "", to: to[0] ?? from[0]! }, g.span),
+      ),
+    ),
+  broadcast: (g) =>
+    withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
   attend: (g) => withNodes(g, 3, (nodes) => attend(g, nodes)),
   route: (g) => withNodes(g, 2, ([index, weight]) => withAxis(g, (bank) => makeRoute(g, bank, index!, weight!))),
   size: (g) => withAxis(g, (axis) => ({ kind: "axis", label: null, size: axis.size, origin: g.span })),
   normal: (g) => ({ kind: "init", init: { kind: "normal", std: numberOption(g, "std", 0.02), seed: seedOption(g) } }),
-  uniform: (g) => ({ kind: "init", init: { kind: "uniform", bound: numberOption(g, "bound", 1), seed: seedOption(g) } }),
+  uniform: (g) => ({
+    kind: "init",
+    init: { kind: "uniform", bound: numberOption(g, "bound", 1), seed: seedOption(g) },
+  }),
   constant: (g) => ({ kind: "init", init: { kind: "constant", value: number(g, 0) ?? 0 } }),
 };
 
 export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], expr: CallExpr): Value {
   const builtin = BUILTINS[name];
-  if (builtin === undefined) return report(env, "type/not-callable", `\`${name}\` cannot be called here`, expr.span, "called here", name === "param" ? "parameters are members: `w = param[O, I'](...)`" : null);
+  if (builtin === undefined)
+    return report(
+      env,
+      "type/not-callable",
+      `\`${name}\` cannot be called here`,
+      expr.span,
+      "called here",
+      name === "param" ? "parameters are members: `w = param[O, I'](...)`" : null,
+    );
   const args = expr.args.map((a) => ({ name: a.name, value: evaluate(env, a.value), span: a.span }));
   if (args.some((a) => a.value.kind === "error")) return ERROR;
   for (const arg of args) {
     if (arg.name !== null && !(OPTIONS[name] ?? []).includes(arg.name.text)) {
-      return report(env, "name/no-parameter", `\`${name}\` has no option \`${arg.name.text}\``, arg.span, "not an option", OPTIONS[name] === undefined ? null : `it takes ${OPTIONS[name].join(", ")}`);
+      return report(
+        env,
+        "name/no-parameter",
+        `\`${name}\` has no option \`${arg.name.text}\``,
+        arg.span,
+        "not an option",
+        OPTIONS[name] === undefined ? null : `it takes ${OPTIONS[name].join(", ")}`,
+      );
     }
   }
   return builtin({
-    env, name, brackets, span: expr.span,
+    env,
+    name,
+    brackets,
+    span: expr.span,
     positional: args.filter((a) => a.name === null && a.value.kind !== "flag"),
-    named: new Map(args.flatMap((a): [string, { value: Value; span: Span }][] => {
-      if (a.name !== null) return [[a.name.text, a]];
-      return a.value.kind === "flag" ? [[a.value.name, { value: { kind: "bool", value: true }, span: a.span }]] : [];
-    })),
+    named: new Map(
+      args.flatMap((a): [string, { value: Value; span: Span }][] => {
+        if (a.name !== null) return [[a.name.text, a]];
+        return a.value.kind === "flag" ? [[a.value.name, { value: { kind: "bool", value: true }, span: a.span }]] : [];
+      }),
+    ),
   });
 }
-
-// Reading what was given.
-
-function withNodes(g: Given, count: number, then: (nodes: readonly Node[]) => Value): Value {
-  if (g.positional.length < count) return report(g.env, "type/missing-argument", `\`${g.name}\` needs ${count} argument${count === 1 ? "" : "s"}`, g.span, `${g.positional.length} given`);
-  const like = g.positional.find((p) => p.value.kind === "tensor");
-  const nodes: Node[] = [];
-  for (const p of g.positional.slice(0, count)) {
-    const node = toNode(g.env, p.value, like?.value.kind === "tensor" ? like.value.node : null, p.span);
-    if (node === null) return ERROR;
-    nodes.push(node);
-  }
-  return then(nodes);
-}
-
-function withAxes(g: Given, then: (axes: readonly Axis[]) => Value): Value {
-  const axes: Axis[] = [];
-  for (const item of g.brackets) {
-    const resolved = resolveAxes(g.env, item);
-    if (resolved === null) return ERROR;
-    axes.push(...resolved.map((a) => toAxis(a, "axis")));
-  }
-  return axes.length > 0 ? then(axes) : report(g.env, "type/axis-count", `\`${g.name}\` names its axes in brackets`, g.span, "none named", `write \`${g.name}[D](...)\``);
-}
-
-function withAxis(g: Given, then: (axis: Axis) => Value): Value {
-  const [item, ...more] = g.brackets;
-  if (item === undefined || more.length > 0) return report(g.env, "type/axis-count", `\`${g.name}\` names one axis in brackets`, g.span, `${g.brackets.length} named`, `write \`${g.name}[D](...)\``);
-  const axis = resolveAxis(g.env, item);
-  return axis === null ? ERROR : then(axis);
-}
-
-/** `[A -> B*C]`. A name on the right that is not bound yet is a new label; only `merge` can size it. */
-function withArrow(g: Given, then: (from: readonly Axis[], to: readonly Axis[]) => Value): Value {
-  const [item, ...more] = g.brackets;
-  if (item?.kind !== "arrow" || more.length > 0) return report(g.env, "type/axis-count", `\`${g.name}\` takes \`from -> to\` in brackets`, g.span, "not given", `write \`${g.name}[A -> B](...)\``);
-  const from = resolveAxes(g.env, item.from);
-  const to = resolveAxes(g.env, item.to);
-  return from === null || to === null ? ERROR : then(from.map((a) => toAxis(a, "axis")), to.map((a) => toAxis(a, "axis")));
-}
-
-function labels(axes: readonly Axis[]): readonly string[] {
-  return axes.map((a) => a.name);
-}
-
-function number(g: Given, i: number): number | null {
-  const value = g.positional[i]?.value;
-  return value?.kind === "number" || value?.kind === "axis" ? toNumber(value) : null;
-}
-
-function option(g: Given, name: string, fallback: boolean | number | null): boolean | number | null {
-  const value = g.named.get(name)?.value;
-  if (value === undefined) return fallback;
-  if (value.kind === "bool") return value.value;
-  if (value.kind === "number" || value.kind === "axis") return toNumber(value);
-  if (value.kind !== "none") report(g.env, "type/bad-operand", `\`${name}\` of \`${g.name}\` is a number, not ${describeValue(value)}`, g.named.get(name)!.span, "given here");
-  return null;
-}
-
-function numberOption(g: Given, name: string, fallback: number): number {
-  const value = option(g, name, g.positional.length > 0 ? number(g, 0) : fallback);
-  return typeof value === "number" ? value : fallback;
-}
-
-function seedOption(g: Given): number | null {
-  const value = option(g, "seed", null);
-  return typeof value === "number" ? value : null;
-}
-
-// The builtins that are more than one line.
 
 function unary(g: Given, op: (typeof UNARY)[number]): Value {
   const [only] = g.positional;
   if (only !== undefined && (only.value.kind === "number" || only.value.kind === "axis")) {
-    const f = { exp: Math.exp, log: Math.log, sqrt: Math.sqrt, sin: Math.sin, cos: Math.cos, tanh: Math.tanh, abs: Math.abs, sign: Math.sign, floor: Math.floor }[op as string];
+    const f = {
+      exp: Math.exp,
+      log: Math.log,
+      sqrt: Math.sqrt,
+      sin: Math.sin,
+      cos: Math.cos,
+      tanh: Math.tanh,
+      abs: Math.abs,
+      sign: Math.sign,
+      floor: Math.floor,
+    }[op as string];
     const x = toNumber(only.value);
     if (op === "floor") return { kind: "number", value: Math.floor(x), float: false };
     if (f !== undefined) return { kind: "number", value: f(x), float: true };
@@ -170,11 +179,18 @@ function unary(g: Given, op: (typeof UNARY)[number]): Value {
 
 function binary(g: Given, op: "pow" | "min" | "max"): Value {
   const [a, b] = g.positional.map((p) => p.value);
-  if (a !== undefined && b !== undefined && (a.kind === "number" || a.kind === "axis") && (b.kind === "number" || b.kind === "axis")) {
+  if (
+    a !== undefined &&
+    b !== undefined &&
+    (a.kind === "number" || a.kind === "axis") &&
+    (b.kind === "number" || b.kind === "axis")
+  ) {
     const [x, y] = [toNumber(a), toNumber(b)];
     const value = op === "pow" ? x ** y : op === "min" ? Math.min(x, y) : Math.max(x, y);
     const exact = op !== "pow" && a.kind !== "number" && b.kind !== "number";
-    return exact ? { kind: "axis", label: null, size: Dim.of(value), origin: g.span } : { kind: "number", value, float: true };
+    return exact
+      ? { kind: "axis", label: null, size: Dim.of(value), origin: g.span }
+      : { kind: "number", value, float: true };
   }
   return withNodes(g, 2, (nodes) => addNode(g.env, op, nodes, {}, g.span));
 }
@@ -185,11 +201,20 @@ function reduce(g: Given, op: "reduce_max" | "reduce_min"): Value {
 
 function sum(g: Given): Value {
   const [only] = g.positional;
-  if (only?.value.kind !== "routed") return withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "sum", [x!], { axes: labels(axes) }, g.span)));
+  if (only?.value.kind !== "routed")
+    return withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "sum", [x!], { axes: labels(axes) }, g.span)));
   const { bank, slot, node } = only.value;
   return withAxes(g, (axes) => {
-    if (axes.length === 1 && axes[0]!.name === bank.name) return addNode(g.env, "sum", [node], { axes: [slot.name] }, g.span);
-    return report(g.env, "type/bad-route", `a routed tensor is summed over its banks \`${bank.name}\``, g.span, "summed over something else", `write \`sum[${bank.name}](route * experts(x))\``);
+    if (axes.length === 1 && axes[0]!.name === bank.name)
+      return addNode(g.env, "sum", [node], { axes: [slot.name] }, g.span);
+    return report(
+      g.env,
+      "type/bad-route",
+      `a routed tensor is summed over its banks \`${bank.name}\``,
+      g.span,
+      "summed over something else",
+      `write \`sum[${bank.name}](route * experts(x))\``,
+    );
   });
 }
 
@@ -202,7 +227,10 @@ function mean(g: Given): Value {
       const count = Dim.product(axes.map((a) => a.size));
       const b = g.env.ctx.builder;
       const one = b.must("constant", [], { value: count.value ?? 1, dtype: "f32" }, g.span);
-      const divisor = count.value !== null ? one : b.must("sum", [b.must("broadcast", [one], { axes }, g.span)], { axes: labels(axes) }, g.span);
+      const divisor =
+        count.value !== null
+          ? one
+          : b.must("sum", [b.must("broadcast", [one], { axes }, g.span)], { axes: labels(axes) }, g.span);
       return addNode(g.env, "div", [total.node, divisor], {}, g.span);
     }),
   );
@@ -215,26 +243,47 @@ function topk(g: Given): Value {
       if (axis === undefined || k === undefined) return ERROR;
       const values = addNode(g.env, "topk", [x!], { axis: axis.name, k, part: "values" }, g.span);
       const indices = addNode(g.env, "topk", [x!], { axis: axis.name, k, part: "indices" }, g.span);
-      return values.kind === "tensor" && indices.kind === "tensor" ? { kind: "tuple", items: [values, indices] } : ERROR;
+      return values.kind === "tensor" && indices.kind === "tensor"
+        ? { kind: "tuple", items: [values, indices] }
+        : ERROR;
     }),
   );
 }
 
 function cast(g: Given, to: DType): Value {
-  return withNodes(g, 1, ([x]) => (x!.type.dtype === to ? { kind: "tensor", node: x! } : addNode(g.env, "cast", [x!], { to }, g.span)));
+  return withNodes(g, 1, ([x]) =>
+    x!.type.dtype === to ? { kind: "tensor", node: x! } : addNode(g.env, "cast", [x!], { to }, g.span),
+  );
 }
 
 function select(g: Given): Value {
   const [, a, b] = g.positional.map((p) => p.value);
   const like = [a, b].find((v) => v?.kind === "tensor");
-  const nodes = g.positional.map((p, i) => toNode(g.env, p.value, i > 0 && like?.kind === "tensor" ? like.node : null, p.span));
-  if (nodes.length !== 3) return report(g.env, "type/missing-argument", "`select` needs a condition and two values", g.span, `${nodes.length} given`);
+  const nodes = g.positional.map((p, i) =>
+    toNode(g.env, p.value, i > 0 && like?.kind === "tensor" ? like.node : null, p.span),
+  );
+  if (nodes.length !== 3)
+    return report(
+      g.env,
+      "type/missing-argument",
+      "`select` needs a condition and two values",
+      g.span,
+      `${nodes.length} given`,
+    );
   return nodes.includes(null) ? ERROR : addNode(g.env, "select", nodes as Node[], {}, g.span);
 }
 
 function merge(g: Given, x: Node): Value {
   const [item] = g.brackets;
-  if (item?.kind !== "arrow" || item.to.kind !== "name") return report(g.env, "type/axis-count", "`merge` takes `A*B -> C` in brackets", g.span, "not given", "write `merge[G*C -> D](x)`");
+  if (item?.kind !== "arrow" || item.to.kind !== "name")
+    return report(
+      g.env,
+      "type/axis-count",
+      "`merge` takes `A*B -> C` in brackets",
+      g.span,
+      "not given",
+      "write `merge[G*C -> D](x)`",
+    );
   const from = resolveAxes(g.env, item.from);
   if (from === null) return ERROR;
   const known = lookupName(g.env, item.to.name.text.replace(/'+$/, "")) === null ? null : resolveAxis(g.env, item.to);
@@ -248,26 +297,54 @@ function attend(g: Given, nodes: readonly Node[]): Value {
   if (named === null) return ERROR;
   const channel = named.name;
   if (!k!.type.axes.some((a) => a.name === channel)) {
-    return report(g.env, "shape/missing-axis", `queries and keys are compared over \`${channel}\`, which the keys do not have`, g.span, `keys have [${k!.type.axes.map((a) => a.name).join(", ")}]`, "name the channel axis: `attend[C](q, k, v)`");
+    return report(
+      g.env,
+      "shape/missing-axis",
+      `queries and keys are compared over \`${channel}\`, which the keys do not have`,
+      g.span,
+      `keys have [${k!.type.axes.map((a) => a.name).join(", ")}]`,
+      "name the channel axis: `attend[C](q, k, v)`",
+    );
   }
   const scale = option(g, "scale", null);
   const window = option(g, "window", null);
   const softcap = option(g, "softcap", null);
-  return addNode(g.env, "attend", nodes, {
-    channel, causal: option(g, "causal", true) !== false,
-    window: typeof window === "number" ? window : null,
-    scale: typeof scale === "number" ? scale : 1 / Math.sqrt(named.size.value ?? 1),
-    softcap: typeof softcap === "number" ? softcap : null, state: null,
-  }, g.span);
+  return addNode(
+    g.env,
+    "attend",
+    nodes,
+    {
+      channel,
+      causal: option(g, "causal", true) !== false,
+      window: typeof window === "number" ? window : null,
+      scale: typeof scale === "number" ? scale : 1 / Math.sqrt(named.size.value ?? 1),
+      softcap: typeof softcap === "number" ? softcap : null,
+      state: null,
+    },
+    g.span,
+  );
 }
 
 function makeRoute(g: Given, bank: Axis, index: Node, weight: Node): Value {
   const slot = index.type.axes.at(-1);
   if (index.type.dtype !== "u32" || slot === undefined || slot.name === TIME) {
-    return report(g.env, "type/bad-route", "a route is made of chosen indices u32 [T, K] and their weights [T, K]", g.span, `the first argument is ${index.type.dtype}[${index.type.axes.map((a) => a.name).join(", ")}]`, "take both from `topk[N -> K](...)`");
+    return report(
+      g.env,
+      "type/bad-route",
+      "a route is made of chosen indices u32 [T, K] and their weights [T, K]",
+      g.span,
+      `the first argument is ${index.type.dtype}[${index.type.axes.map((a) => a.name).join(", ")}]`,
+      "take both from `topk[N -> K](...)`",
+    );
   }
   if (!weight.type.axes.some((a) => a.name === slot.name)) {
-    return report(g.env, "shape/missing-axis", `the weights need the slot axis \`${slot.name}\` of the indices`, g.span, `the second argument has [${weight.type.axes.map((a) => a.name).join(", ")}]`);
+    return report(
+      g.env,
+      "shape/missing-axis",
+      `the weights need the slot axis \`${slot.name}\` of the indices`,
+      g.span,
+      `the second argument has [${weight.type.axes.map((a) => a.name).join(", ")}]`,
+    );
   }
   return { kind: "route", bank, slot, index, weight };
 }

@@ -18,23 +18,44 @@ export function evaluateCall(env: Env, expr: CallExpr): Value {
   const bracket: BracketExpr | null = expr.callee.kind === "bracket" ? expr.callee : null;
   const callee = evaluate(env, bracket === null ? expr.callee : bracket.object);
   switch (callee.kind) {
-    case "error": return ERROR;
-    case "builtin": return callBuiltin(env, callee.name, bracket?.items ?? [], expr);
-    case "fn": return applyFunction(env, callee, bracket?.items ?? [], expr);
-    case "constructor": return bracket === null ? bindParameters(env, callee, expr.args, expr.span) : noBrackets(env, callee, bracket);
-    case "layer": return bracket === null ? applyLayer(env, callee.instance, expr.args, expr.span) : noBrackets(env, callee, bracket);
-    case "abstract": return applyAbstract(env, callee, expr);
+    case "error":
+      return ERROR;
+    case "builtin":
+      return callBuiltin(env, callee.name, bracket?.items ?? [], expr);
+    case "fn":
+      return applyFunction(env, callee, bracket?.items ?? [], expr);
+    case "constructor":
+      return bracket === null ? bindParameters(env, callee, expr.args) : noBrackets(env, callee, bracket);
+    case "layer":
+      return bracket === null
+        ? applyLayer(env, callee.instance, expr.args, expr.span)
+        : noBrackets(env, callee, bracket);
+    case "abstract":
+      return applyAbstract(env, callee, expr);
     default:
-      return report(env, "type/not-callable", `${describeValue(callee)} cannot be called`, expr.callee.span, `this is ${describeValue(callee)}`, callee.kind === "tensor" ? "multiply with `*`, or contract an axis with `dot[D](a, b)`" : null);
+      return report(
+        env,
+        "type/not-callable",
+        `${describeValue(callee)} cannot be called`,
+        expr.callee.span,
+        `this is ${describeValue(callee)}`,
+        callee.kind === "tensor" ? "multiply with `*`, or contract an axis with `dot[D](a, b)`" : null,
+      );
   }
 }
 
 function noBrackets(env: Env, callee: Value, bracket: BracketExpr): Value {
-  return report(env, "type/no-brackets", `${describeValue(callee)} takes no axes in brackets`, bracket.span, "remove the brackets");
+  return report(
+    env,
+    "type/no-brackets",
+    `${describeValue(callee)} takes no axes in brackets`,
+    bracket.span,
+    "remove the brackets",
+  );
 }
 
 /** Gives parameters to a layer, router or model; it may stay partly applied (`TopK(K: 2)`). */
-export function bindParameters(env: Env, callee: ConstructorValue, args: readonly Arg[], span: Span): Value {
+export function bindParameters(env: Env, callee: ConstructorValue, args: readonly Arg[]): Value {
   const { decl } = callee;
   const bound = new Map(callee.bound);
   const places = new Map(callee.places);
@@ -43,12 +64,31 @@ export function bindParameters(env: Env, callee: ConstructorValue, args: readonl
   const bind = (name: string, value: Value, at: Span): void => {
     const param = decl.params.find((p) => p.name.text === name);
     if (param === undefined) {
-      const near = suggest(name, decl.params.map((p) => p.name.text));
-      report(env, "name/no-parameter", `\`${decl.name.text}\` has no parameter \`${name}\``, at, "not a parameter", near === null ? `it takes ${decl.params.map((p) => p.name.text).join(", ")}` : `did you mean \`${near}\`?`, [{ span: decl.name.span, text: "declared here" }]);
+      const near = suggest(
+        name,
+        decl.params.map((p) => p.name.text),
+      );
+      report(
+        env,
+        "name/no-parameter",
+        `\`${decl.name.text}\` has no parameter \`${name}\``,
+        at,
+        "not a parameter",
+        near === null ? `it takes ${decl.params.map((p) => p.name.text).join(", ")}` : `did you mean \`${near}\`?`,
+        [{ span: decl.name.span, text: "declared here" }],
+      );
       failed = true;
     } else if (bound.has(name)) {
       const first = places.get(name);
-      report(env, "name/bound-twice", `\`${name}\` is given twice`, at, "given again here", "remove one of them", first === undefined ? [] : [{ span: first, text: "first given here" }]);
+      report(
+        env,
+        "name/bound-twice",
+        `\`${name}\` is given twice`,
+        at,
+        "given again here",
+        "remove one of them",
+        first === undefined ? [] : [{ span: first, text: "first given here" }],
+      );
       failed = true;
     } else if (value.kind === "error") failed = true;
     else {
@@ -69,7 +109,15 @@ export function bindParameters(env: Env, callee: ConstructorValue, args: readonl
     for (const part of parts) {
       const name = nextFree();
       if (name === null) {
-        return report(env, "type/too-many-arguments", `\`${decl.name.text}\` takes ${countOf(decl.params.length, "parameter")}`, arg.span, "one too many", null, [{ span: decl.name.span, text: "declared here" }]);
+        return report(
+          env,
+          "type/too-many-arguments",
+          `\`${decl.name.text}\` takes ${countOf(decl.params.length, "parameter")}`,
+          arg.span,
+          "one too many",
+          null,
+          [{ span: decl.name.span, text: "declared here" }],
+        );
       }
       bind(name, axesOrValue(env, part), part.span);
     }
@@ -81,7 +129,9 @@ export function bindParameters(env: Env, callee: ConstructorValue, args: readonl
 function axesOrValue(env: Env, expr: Expr): Value {
   if (expr.kind !== "list") return evaluate(env, expr);
   const axes = resolveAxes(env, expr);
-  return axes === null ? ERROR : { kind: "list", items: axes.map((a): AxisValue => ({ ...a, origin: a.origin ?? expr.span })) };
+  return axes === null
+    ? ERROR
+    : { kind: "list", items: axes.map((a): AxisValue => ({ ...a, origin: a.origin ?? expr.span })) };
 }
 
 /** Parameters that have neither an argument nor a default. */
@@ -94,12 +144,30 @@ function applyAbstract(env: Env, callee: Extract<Value, { kind: "abstract" }>, e
   const args = expr.args.map((a) => evaluate(env, a.value));
   if (env.sink === null) return { ...callee, args };
   const [x] = args;
-  if (x?.kind !== "tensor") return x?.kind === "error" ? ERROR : report(env, "type/not-a-tensor", `a ${callee.role} is applied to a tensor`, expr.span, "no tensor here");
+  if (x?.kind !== "tensor")
+    return x?.kind === "error"
+      ? ERROR
+      : report(env, "type/not-a-tensor", `a ${callee.role} is applied to a tensor`, expr.span, "no tensor here");
   if (callee.role === "layer") return x;
   const bank = callee.args[1];
-  if (bank?.kind !== "axis") return report(env, "type/bad-route", "a router is made with the model width and the number of experts", expr.span, "made without them", "write `pick = R(D, N)`");
+  if (bank?.kind !== "axis")
+    return report(
+      env,
+      "type/bad-route",
+      "a router is made with the model width and the number of experts",
+      expr.span,
+      "made without them",
+      "write `pick = R(D, N)`",
+    );
   const slot = { name: "slot", size: Dim.of("slot"), origin: expr.span };
   const lead = x.node.type.axes.slice(0, 1);
-  const input = (name: string, dtype: "u32" | "f32") => env.ctx.builder.must("input", [], { name, type: { dtype, axes: [...lead, slot] } }, expr.span);
-  return { kind: "route", bank: { name: bank.label ?? "N", size: bank.size, origin: bank.origin }, slot, index: input("route.index", "u32"), weight: input("route.weight", "f32") };
+  const input = (name: string, dtype: "u32" | "f32") =>
+    env.ctx.builder.must("input", [], { name, type: { dtype, axes: [...lead, slot] } }, expr.span);
+  return {
+    kind: "route",
+    bank: { name: bank.label ?? "N", size: bank.size, origin: bank.origin },
+    slot,
+    index: input("route.index", "u32"),
+    weight: input("route.weight", "f32"),
+  };
 }

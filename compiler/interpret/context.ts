@@ -72,11 +72,16 @@ export function lookupName(env: Env, name: string): Value | null {
   const member = env.instance?.members.get(name);
   if (member !== undefined) {
     switch (member.kind) {
-      case "layer": return { kind: "layer", instance: member.instance };
-      case "value": return member.value;
-      case "parameter": return env.sink === null ? ERROR : { kind: "tensor", node: parameterNode(env, member.parameter) };
-      case "absent": return { kind: "none" };
-      case "stack": return { kind: "layer", instance: member.template };
+      case "layer":
+        return { kind: "layer", instance: member.instance };
+      case "value":
+        return member.value;
+      case "parameter":
+        return env.sink === null ? ERROR : { kind: "tensor", node: parameterNode(env, member.parameter) };
+      case "absent":
+        return { kind: "none" };
+      case "stack":
+        return { kind: "layer", instance: member.template };
     }
   }
   const binding = env.scope.lookup(name);
@@ -96,33 +101,60 @@ export function lookupName(env: Env, name: string): Value | null {
 /** `dim H = 128`: an axis label and its size. */
 function evaluateDim(env: Env, name: string, size: Expr, scope: Scope): Value {
   const value = evaluate({ ...env, scope, locals: new Map(), instance: null }, size);
-  const known = value.kind === "number" && !value.float ? Dim.of(value.value) : value.kind === "axis" ? value.size : null;
+  const known =
+    value.kind === "number" && !value.float ? Dim.of(value.value) : value.kind === "axis" ? value.size : null;
   return known === null ? ERROR : { kind: "axis", label: name, size: known, origin: size.span };
 }
 
 export function parameterNode(env: Env, parameter: ParameterInfo): Node {
-  return env.ctx.builder.must("param", [], { path: parameter.path, type: { dtype: "f32", axes: parameter.axes } }, parameter.span);
+  return env.ctx.builder.must(
+    "param",
+    [],
+    { path: parameter.path, type: { dtype: "f32", axes: parameter.axes } },
+    parameter.span,
+  );
 }
 
 /** Names of axes that brackets and types may use, for suggestions. */
 export function visibleAxes(env: Env): readonly string[] {
-  return [TIME, ...[...env.locals].filter(([, value]) => value.kind === "axis" && value.label !== null).map(([name]) => name)];
+  return [
+    TIME,
+    ...[...env.locals].filter(([, value]) => value.kind === "axis" && value.label !== null).map(([name]) => name),
+  ];
 }
 
 /** Reports a name that means nothing, with the nearest that does. */
 export function unknownName(env: Env, name: string, span: Span, what: "name" | "axis" = "name"): Value {
   const axes = visibleAxes(env);
-  const visible = what === "axis" ? axes : [...env.locals.keys(), ...(env.instance?.members.keys() ?? []), ...env.scope.names(), ...BUILTIN_NAMES];
+  const visible =
+    what === "axis"
+      ? axes
+      : [...env.locals.keys(), ...(env.instance?.members.keys() ?? []), ...env.scope.names(), ...BUILTIN_NAMES];
   const near = suggest(name, visible);
-  const help = env.scope.isExported(name) ? `add \`import { ${name} } from "std"\`` : near !== null ? `did you mean \`${near}\`?` : what === "axis" ? `the axes here are ${axes.join(", ")}` : "declare it, or import it at the top of the file";
+  const help = env.scope.isExported(name)
+    ? `add \`import { ${name} } from "std"\``
+    : near !== null
+      ? `did you mean \`${near}\`?`
+      : what === "axis"
+        ? `the axes here are ${axes.join(", ")}`
+        : "declare it, or import it at the top of the file";
   return report(env, "name/unknown", `there is no ${what} \`${name}\` here`, span, "not found in this scope", help);
 }
 
 /** Adds an error; the nearest call in another file is shown with it, for that is where its author can do something. */
-export function report(env: Env, code: string, message: string, span: Span, text: string, help: string | null = null, more: readonly Label[] = []): Value {
+export function report(
+  env: Env,
+  code: string,
+  message: string,
+  span: Span,
+  text: string,
+  help: string | null = null,
+  more: readonly Label[] = [],
+): Value {
   const labels: Label[] = [{ span, text }, ...more];
   const caller = env.calls.findLast((call) => call.span.file !== span.file);
-  if (caller !== undefined && !labels.some((l) => l.span.file === caller.span.file)) labels.push({ span: caller.span, text: `\`${caller.name}\` is called here` });
+  if (caller !== undefined && !labels.some((l) => l.span.file === caller.span.file))
+    labels.push({ span: caller.span, text: `\`${caller.name}\` is called here` });
   env.ctx.bag.error(code, message, labels, help);
   return ERROR;
 }
@@ -138,7 +170,13 @@ export function describeAxis(name: string, size: Dim): string {
 }
 
 /** Adds a node, or reports why the op's type rule does not hold, with the places that the sizes came from. */
-export function addNode<O extends OpName>(env: Env, op: O, inputs: readonly Node[], attrs: Attrs[O], span: Span): Value {
+export function addNode<O extends OpName>(
+  env: Env,
+  op: O,
+  inputs: readonly Node[],
+  attrs: Attrs[O],
+  span: Span,
+): Value {
   const made = env.ctx.builder.add(op, inputs, attrs, span);
   if (!("kind" in made)) return { kind: "tensor", node: made };
   reportMismatch(env, made, inputs, span);
@@ -154,12 +192,19 @@ function reportMismatch(env: Env, m: Mismatch, inputs: readonly Node[], span: Sp
     const place = axis?.origin ?? node?.origin;
     if (node === undefined || place == null) continue;
     const names = node.type.axes.map((a) => a.name).join(", ");
-    const text = axis !== undefined ? `${describeAxis(axis.name, axis.size)} comes from here` : m.code.startsWith("type/") ? `this is ${node.type.dtype}[${names}]` : `this has axes [${names}]`;
+    const text =
+      axis !== undefined
+        ? `${describeAxis(axis.name, axis.size)} comes from here`
+        : m.code.startsWith("type/")
+          ? `this is ${node.type.dtype}[${names}]`
+          : `this has axes [${names}]`;
     const key = `${place.file.path}:${place.start}:${text}`;
     if (!seen.has(key)) labels.push({ span: place, text });
     seen.add(key);
   }
   // The op's own words begin with a verb when they are about it: "needs f32, but this is u32".
-  const message = m.message.startsWith("needs ") ? `\`${textOf(span).match(/^\w+/)?.[0] ?? "this"}\` ${m.message}` : m.message;
+  const message = m.message.startsWith("needs ")
+    ? `\`${textOf(span).match(/^\w+/)?.[0] ?? "this"}\` ${m.message}`
+    : m.message;
   report(env, m.code, message, span, "in this expression", m.help, labels);
 }

@@ -15,7 +15,13 @@ import type { AxisValue, ConstructorValue, Init, Instance, InstanceMember, Value
 import { describeValue } from "./value.ts";
 
 /** Makes an instance; null after reporting what is wrong with its parameters. */
-export function instantiate(ctx: Context, callee: ConstructorValue, path: string, banks: readonly Axis[], span: Span): Instance | null {
+export function instantiate(
+  ctx: Context,
+  callee: ConstructorValue,
+  path: string,
+  banks: readonly Axis[],
+  span: Span,
+): Instance | null {
   const { decl, scope } = callee;
   const args = new Map<string, Value>();
   const members = new Map<string, InstanceMember>();
@@ -23,12 +29,28 @@ export function instantiate(ctx: Context, callee: ConstructorValue, path: string
   const instance: Instance = { decl, scope, path, args, members, banks, outer, span };
   const env: Env = { ctx, scope, locals: args, instance, sink: null, calls: [] };
   if (ctx.nesting.filter((d) => d === decl).length > DEEPEST) {
-    report(env, "name/recursion", `\`${decl.name.text}\` contains itself without end`, span, "made again here", "layers have no recursion: write `L of Layer(...)` and a `for`", [{ span: decl.name.span, text: "declared here" }]);
+    report(
+      env,
+      "name/recursion",
+      `\`${decl.name.text}\` contains itself without end`,
+      span,
+      "made again here",
+      "layers have no recursion: write `L of Layer(...)` and a `for`",
+      [{ span: decl.name.span, text: "declared here" }],
+    );
     return null;
   }
   const missing = missingParameters(decl, callee.bound);
   if (missing.length > 0) {
-    report(env, "type/missing-argument", `\`${decl.name.text}\` needs ${missing.map((m) => `\`${m}\``).join(", ")}`, span, "missing here", null, [{ span: decl.name.span, text: "declared here" }]);
+    report(
+      env,
+      "type/missing-argument",
+      `\`${decl.name.text}\` needs ${missing.map((m) => `\`${m}\``).join(", ")}`,
+      span,
+      "missing here",
+      null,
+      [{ span: decl.name.span, text: "declared here" }],
+    );
     return null;
   }
   const labels = new Set<string>();
@@ -38,10 +60,25 @@ export function instantiate(ctx: Context, callee: ConstructorValue, path: string
     if (value.kind === "error") return null;
     const own = ownLabel(value, name, labels, callee.places?.get(name) ?? param.span);
     args.set(name, own);
-    if (own.kind === "axis" && value.kind === "axis" && own.label !== null && value.label !== null && own.label !== value.label) outer.set(own.label, value.label);
+    if (
+      own.kind === "axis" &&
+      value.kind === "axis" &&
+      own.label !== null &&
+      value.label !== null &&
+      own.label !== value.label
+    )
+      outer.set(own.label, value.label);
     const wrong = checkParameter(param.type?.text ?? null, param.default !== null, value);
     if (wrong !== null) {
-      report(env, "type/parameter-kind", `\`${name}\` of \`${decl.name.text}\` is ${wrong}, not ${describeValue(value)}`, callee.places?.get(name) ?? span, `given here`, null, [{ span: param.span, text: "declared here" }]);
+      report(
+        env,
+        "type/parameter-kind",
+        `\`${name}\` of \`${decl.name.text}\` is ${wrong}, not ${describeValue(value)}`,
+        callee.places?.get(name) ?? span,
+        `given here`,
+        null,
+        [{ span: param.span, text: "declared here" }],
+      );
       return null;
     }
   }
@@ -74,18 +111,33 @@ function makeMembers(env: Env, instance: Instance, into: Map<string, InstanceMem
 const DEEPEST = 16;
 
 /** A condition that does not hold, at the arguments that its sizes came from. */
-function reportWhere(env: Env, callee: ConstructorValue, condition: Expr, args: ReadonlyMap<string, Value>, span: Span): void {
+function reportWhere(
+  env: Env,
+  callee: ConstructorValue,
+  condition: Expr,
+  args: ReadonlyMap<string, Value>,
+  span: Span,
+): void {
   const labels: Label[] = [];
   walk(condition, (node) => {
     const value = node.kind === "name" && "name" in node ? args.get(node.name.text) : undefined;
     if (node.kind !== "name" || !("name" in node) || value?.kind !== "axis") return;
     const place = value.origin ?? callee.places?.get(node.name.text) ?? null;
-    if (place !== null && !labels.some((l) => l.span === place)) labels.push({ span: place, text: `\`${node.name.text}\` is ${value.size.key} here` });
+    if (place !== null && !labels.some((l) => l.span === place))
+      labels.push({ span: place, text: `\`${node.name.text}\` is ${value.size.key} here` });
   });
   // Last given, first suspected: parameters of a router are often given before its width and number of experts.
   const [first, ...rest] = labels.toSorted((a, b) => Number(isStandard(a.span)) - Number(isStandard(b.span)));
   const { name } = callee.decl;
-  report(env, "type/where", `\`${name.text}\` requires \`${textOf(condition.span)}\``, first?.span ?? span, first?.text ?? "made here", "change the parameters", [...rest, { span: condition.span, text: "required here" }]);
+  report(
+    env,
+    "type/where",
+    `\`${name.text}\` requires \`${textOf(condition.span)}\``,
+    first?.span ?? span,
+    first?.text ?? "made here",
+    "change the parameters",
+    [...rest, { span: condition.span, text: "required here" }],
+  );
 }
 
 const isStandard = (span: Span): boolean => span.file.path.startsWith("std/");
@@ -95,7 +147,15 @@ function repeatsMember(env: Env, decl: LayerDecl): boolean {
   for (const { name } of [...decl.params, ...decl.members]) {
     const first = seen.get(name.text);
     if (first !== undefined) {
-      report(env, "name/duplicate", `\`${name.text}\` is declared twice in \`${decl.name.text}\``, name.span, "declared again here", "rename one of them", [{ span: first, text: "first declared here" }]);
+      report(
+        env,
+        "name/duplicate",
+        `\`${name.text}\` is declared twice in \`${decl.name.text}\``,
+        name.span,
+        "declared again here",
+        "rename one of them",
+        [{ span: first, text: "first declared here" }],
+      );
       return true;
     }
     seen.set(name.text, name.span);
@@ -117,12 +177,15 @@ function ownLabel(value: Value, name: string, labels: Set<string>, span: Span): 
 function checkParameter(type: string | null, optional: boolean, value: Value): string | null {
   const role = value.kind === "constructor" ? value.decl.keyword : value.kind === "abstract" ? value.role : null;
   switch (type) {
-    case "router": return role === "router" ? null : "a router";
-    case "layer": return role === "layer" ? null : "a layer";
+    case "router":
+      return role === "router" ? null : "a router";
+    case "layer":
+      return role === "layer" ? null : "a layer";
     case null:
       if (optional || value.kind === "list" || toSize(value) !== null) return null;
       return "a size";
-    default: return null;
+    default:
+      return null;
   }
 }
 
@@ -141,7 +204,14 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
   if (member.condition !== null) {
     const condition = evaluate(env, member.condition);
     if (condition.kind !== "bool") {
-      if (condition.kind !== "error") report(env, "type/not-a-condition", "a member's condition must be true or false", member.condition.span, `this is ${describeValue(condition)}`);
+      if (condition.kind !== "error")
+        report(
+          env,
+          "type/not-a-condition",
+          "a member's condition must be true or false",
+          member.condition.span,
+          `this is ${describeValue(condition)}`,
+        );
       return null;
     }
     if (!condition.value) return { kind: "absent", condition: member.condition.span };
@@ -155,7 +225,14 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
     if (layer.kind === "error") return null;
     if (layer.kind === "abstract" && layer.role === "layer") return { kind: "value", value: layer };
     if (layer.kind !== "constructor" || layer.decl.keyword === "router") {
-      report(env, "type/not-a-layer", `\`of\` is followed by a layer, not ${describeValue(layer)}`, value.value.span, "not a layer", "write `experts = N of SwiGLU(D, F)`");
+      report(
+        env,
+        "type/not-a-layer",
+        `\`of\` is followed by a layer, not ${describeValue(layer)}`,
+        value.value.span,
+        "not a layer",
+        "write `experts = N of SwiGLU(D, F)`",
+      );
       return null;
     }
     if (looped.has(member.name.text)) {
@@ -180,7 +257,14 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
 function countAxis(env: Env, expr: Expr): AxisValue | null {
   const size = toSize(evaluate(env, expr));
   if (size !== null && (size.size.value === null || size.size.value >= 0)) return size;
-  report(env, "type/not-a-size", "`of` is preceded by a count", expr.span, size === null ? "not a size" : `this is ${size.size.key}`, "write `N of Layer(...)` with N a parameter or a whole number");
+  report(
+    env,
+    "type/not-a-size",
+    "`of` is preceded by a count",
+    expr.span,
+    size === null ? "not a size" : `this is ${size.size.key}`,
+    "write `N of Layer(...)` with N a parameter or a whole number",
+  );
   return null;
 }
 
@@ -198,11 +282,26 @@ function parameterOf(env: Env, owner: Instance, member: Member, path: string): I
     for (const value of resolved) {
       const axis = toAxis(value, "axis");
       if (axis.size.value !== null && axis.size.value < 1) {
-        report(env, "shape/not-positive", `axis \`${axis.name}\` of \`${path}\` would be ${axis.size.key}`, axis.origin ?? item.span, `${axis.size.key} comes from here`, "sizes are at least 1", [{ span: item.span, text: "an axis of this parameter" }]);
+        report(
+          env,
+          "shape/not-positive",
+          `axis \`${axis.name}\` of \`${path}\` would be ${axis.size.key}`,
+          axis.origin ?? item.span,
+          `${axis.size.key} comes from here`,
+          "sizes are at least 1",
+          [{ span: item.span, text: "an axis of this parameter" }],
+        );
         return null;
       }
       if (axes.some((a) => a.name === axis.name)) {
-        report(env, "shape/duplicate-axis", `the parameter has axis \`${axis.name}\` twice`, item.span, "again here", `write \`${axis.name}'\` for a second axis of the same size`);
+        report(
+          env,
+          "shape/duplicate-axis",
+          `the parameter has axis \`${axis.name}\` twice`,
+          item.span,
+          "again here",
+          `write \`${axis.name}'\` for a second axis of the same size`,
+        );
         return null;
       }
       axes.push({ ...axis, origin: axis.origin ?? item.span });
@@ -216,12 +315,33 @@ function initOf(env: Env, expr: Expr | null): Init | null {
   if (expr === null) return { kind: "normal", std: 0.02, seed: null };
   const value = evaluate(env, expr);
   if (value.kind === "init") return value.init;
-  if (value.kind !== "error") report(env, "type/not-an-init", "a parameter starts from an initialiser", expr.span, `this is ${describeValue(value)}`, "write `zeros`, `ones`, `constant(x)`, `normal(std: s)` or `uniform(bound: b)`");
+  if (value.kind !== "error")
+    report(
+      env,
+      "type/not-an-init",
+      "a parameter starts from an initialiser",
+      expr.span,
+      `this is ${describeValue(value)}`,
+      "write `zeros`, `ones`, `constant(x)`, `normal(std: s)` or `uniform(bound: b)`",
+    );
   return null;
 }
 
 /** Evaluates `Mixtral(...)`-like arguments in a scope with no locals: for configs, tests and upcyclings. */
-export function constructorOf(ctx: Context, scope: Instance["scope"], decl: LayerDecl, fields: readonly { readonly name: { readonly text: string; readonly span: Span }; readonly value: Expr; readonly span: Span }[], span: Span): Value {
+export function constructorOf(
+  ctx: Context,
+  scope: Instance["scope"],
+  decl: LayerDecl,
+  fields: readonly {
+    readonly name: { readonly text: string; readonly span: Span };
+    readonly value: Expr;
+    readonly span: Span;
+  }[],
+): Value {
   const env: Env = { ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] };
-  return bindParameters(env, { kind: "constructor", decl, scope, bound: new Map() }, fields.map((f) => ({ name: f.name, value: f.value, span: f.span })), span);
+  return bindParameters(
+    env,
+    { kind: "constructor", decl, scope, bound: new Map() },
+    fields.map((f) => ({ name: f.name, value: f.value, span: f.span })),
+  );
 }

@@ -40,7 +40,13 @@ export function callStacked(env: Env, instance: Instance, args: readonly Arg[], 
   return results.length === 1 ? results[0]! : { kind: "tuple", items: results };
 }
 
-function buildFunction(env: Env, instance: Instance, args: readonly Arg[], nodes: readonly Node[], span: Span): GraphFunction | null {
+function buildFunction(
+  env: Env,
+  instance: Instance,
+  args: readonly Arg[],
+  nodes: readonly Node[],
+  span: Span,
+): GraphFunction | null {
   const sink: Sink = [];
   const locals = new Map<string, Value>();
   const inputs = nodes.map((node, i) => {
@@ -49,7 +55,10 @@ function buildFunction(env: Env, instance: Instance, args: readonly Arg[], nodes
     return input;
   });
   // The body is read with the arguments replaced by the function's inputs.
-  const replaced = args.map((arg, i): Arg => ({ ...arg, value: { kind: "name", name: { text: `x${i}`, span: arg.span }, span: arg.span } }));
+  const replaced = args.map((arg, i): Arg => ({
+    ...arg,
+    value: { kind: "name", name: { text: `x${i}`, span: arg.span }, span: arg.span },
+  }));
   const value = expandLayer({ ...env, locals, sink }, instance, replaced, span);
   if (value.kind === "error") return null;
   const items = value.kind === "tuple" ? value.items : [value];
@@ -61,5 +70,9 @@ function buildFunction(env: Env, instance: Instance, args: readonly Arg[], nodes
     }
     results.push({ name: i === 0 ? "out" : `out${i}`, role: "result", node: item.node });
   }
-  return { name: `${instance.decl.name.text}:${instance.path}${env.ctx.functions.size}`, inputs, outputs: [...results, ...sink] };
+  return {
+    name: `${instance.decl.name.text}:${instance.path}${env.ctx.functions.size}`,
+    inputs,
+    outputs: [...results, ...sink],
+  };
 }

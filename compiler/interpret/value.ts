@@ -129,23 +129,41 @@ export const ERROR: Value = { kind: "error" };
 /** What a value is, for messages: "a tensor", "a size". */
 export function describeValue(value: Value): string {
   switch (value.kind) {
-    case "number": return value.float ? "a number" : "an integer";
-    case "axis": return value.label === null ? "a size" : `the axis \`${value.label}\``;
-    case "bool": return "a truth value";
-    case "string": return "a string";
-    case "none": return "`none`";
-    case "flag": return `the flag \`${value.name}\``;
-    case "list": return "a list";
-    case "tensor": return "a tensor";
-    case "route": return "a route";
-    case "routed": return "a routed tensor (sum it over its bank axis first)";
-    case "constructor": return `the ${value.decl.keyword} \`${value.decl.name.text}\``;
-    case "layer": return `an instance of \`${value.instance.decl.name.text}\``;
-    case "fn": return `the function \`${value.decl.name.text}\``;
-    case "builtin": return `the function \`${value.name}\``;
-    case "init": return "an initialiser";
-    case "tuple": return `${value.items.length} values`;
-    case "abstract": return `a ${value.role}`;
-    case "error": return "nothing";
+    case "number":
+      return value.float ? "a number" : "an integer";
+    case "axis":
+      return value.label === null ? "a size" : `the axis \`${value.label}\``;
+    case "bool":
+      return "a truth value";
+    case "string":
+      return "a string";
+    case "none":
+      return "`none`";
+    case "flag":
+      return `the flag \`${value.name}\``;
+    case "list":
+      return "a list";
+    case "tensor":
+      return "a tensor";
+    case "route":
+      return "a route";
+    case "routed":
+      return "a routed tensor (sum it over its bank axis first)";
+    case "constructor":
+      return `the ${value.decl.keyword} \`${value.decl.name.text}\``;
+    case "layer":
+      return `an instance of \`${value.instance.decl.name.text}\``;
+    case "fn":
+      return `the function \`${value.decl.name.text}\``;
+    case "builtin":
+      return `the function \`${value.name}\``;
+    case "init":
+      return "an initialiser";
+    case "tuple":
+      return `${value.items.length} values`;
+    case "abstract":
+      return `a ${value.role}`;
+    case "error":
+      return "nothing";
   }
 }

@@ -36,10 +36,14 @@ export function findMap(workspace: Workspace, config: ConfigFile, own: readonly 
   throw new MoeError({
     code: "map/unknown-family",
     severity: "error",
-    message: type === undefined ? "config.json has no `model_type`" : `no map reads checkpoints of type \`${String(type)}\``,
+    message:
+      type === undefined ? "config.json has no `model_type`" : `no map reads checkpoints of type \`${String(type)}\``,
     labels: [{ span: keySpan(config, ["model_type"]), text: type === undefined ? "in this file" : "this type" }],
     notes: [`known types: ${known.join(", ")}`],
-    help: near === null ? "write a `map` for it (docs/map-a-family.md) and pass the file with --map" : `did you mean \`${near}\`?`,
+    help:
+      near === null
+        ? "write a `map` for it (docs/map-a-family.md) and pass the file with --map"
+        : `did you mean \`${near}\`?`,
   });
 }
 
@@ -76,26 +80,42 @@ function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
   for (const key of rule.keys) {
     const path = key.map((k) => k.text);
     const json = at(config.json, path);
-    if (json !== undefined && json !== null) return { value: fromJson(json, path.join("."), config, keySpan(config, path)), span: keySpan(config, path) };
+    if (json !== undefined && json !== null)
+      return { value: fromJson(json, path.join("."), config, keySpan(config, path)), span: keySpan(config, path) };
   }
   const first = rule.keys[0]!.map((k) => k.text);
   const span = keySpan(config, first);
   if (rule.default === null) {
     throw new MoeError({
-      code: "map/missing-key", severity: "error", message: `config.json has no \`${first.join(".")}\``,
-      labels: [{ span, text: "in this file" }, { span: rule.span, text: "needed here" }], notes: [], help: "add the key, or give the map a default with `= value`",
+      code: "map/missing-key",
+      severity: "error",
+      message: `config.json has no \`${first.join(".")}\``,
+      labels: [
+        { span, text: "in this file" },
+        { span: rule.span, text: "needed here" },
+      ],
+      notes: [],
+      help: "add the key, or give the map a default with `= value`",
     });
   }
   // Names in a default are keys of the same config.
   const locals = new Map<string, Value>();
-  for (const [key, json] of Object.entries(config.json)) if (json !== null) locals.set(key, fromJson(json, key, config, keySpan(config, [key])));
+  for (const [key, json] of Object.entries(config.json))
+    if (json !== null) locals.set(key, fromJson(json, key, config, keySpan(config, [key])));
   const ctx = newContext();
   const value = evaluate({ ctx, scope, locals, instance: null, sink: null, calls: [] }, rule.default);
   if (ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
   return { value, span };
 }
 
-function bindLeft(rule: ConfigRule, value: Value, span: Span, bound: Map<string, Value>, env: Env, isFloat: (name: string) => boolean | undefined): void {
+function bindLeft(
+  rule: ConfigRule,
+  value: Value,
+  span: Span,
+  bound: Map<string, Value>,
+  env: Env,
+  isFloat: (name: string) => boolean | undefined,
+): void {
   const { left } = rule;
   if (left.kind === "name") {
     const float = isFloat(left.name.text) === true && value.kind === "axis" && value.size.value !== null;
@@ -106,18 +126,39 @@ function bindLeft(rule: ConfigRule, value: Value, span: Span, bound: Map<string,
   if (unknown.length === 0) {
     const expected = evaluate(env, left);
     if (JSON.stringify(toJson(expected)) !== JSON.stringify(toJson(value))) {
-      env.ctx.bag.error("map/unsupported", `this map is for checkpoints with ${show(expected)} here, and this one has ${show(value)}`, [{ span, text: `${show(value)} here` }, { span: rule.span, text: `${show(expected)} required here` }],
-        "use a map that supports it");
+      env.ctx.bag.error(
+        "map/unsupported",
+        `this map is for checkpoints with ${show(expected)} here, and this one has ${show(value)}`,
+        [
+          { span, text: `${show(value)} here` },
+          { span: rule.span, text: `${show(expected)} required here` },
+        ],
+        "use a map that supports it",
+      );
     }
     return;
   }
   // One unknown factor of a product: divide by the others.
   const [name] = unknown;
-  const rest = unknown.length === 1 && isProduct(left) ? namesIn(left).filter((n) => n !== name).map((n) => bound.get(n)!) : null;
-  const product = rest === null ? null : Dim.product(rest.map((v) => (v.kind === "axis" ? v.size : Dim.of(Number.NaN))));
+  const rest =
+    unknown.length === 1 && isProduct(left)
+      ? namesIn(left)
+          .filter((n) => n !== name)
+          .map((n) => bound.get(n)!)
+      : null;
+  const product =
+    rest === null ? null : Dim.product(rest.map((v) => (v.kind === "axis" ? v.size : Dim.of(Number.NaN))));
   const quotient = product === null || value.kind !== "axis" ? null : value.size.over(product);
   if (name === undefined || quotient?.value == null || !Number.isInteger(quotient.value)) {
-    env.ctx.bag.error("map/unsolvable", `\`${name ?? "?"}\` does not follow from ${show(value)}`, [{ span, text: `${show(value)} here` }, { span: rule.span, text: "solved here" }], "the value must be a multiple of the other factors");
+    env.ctx.bag.error(
+      "map/unsolvable",
+      `\`${name ?? "?"}\` does not follow from ${show(value)}`,
+      [
+        { span, text: `${show(value)} here` },
+        { span: rule.span, text: "solved here" },
+      ],
+      "the value must be a multiple of the other factors",
+    );
     return;
   }
   bound.set(name, { kind: "axis", label: null, size: quotient, origin: span });
@@ -126,7 +167,14 @@ function bindLeft(rule: ConfigRule, value: Value, span: Span, bound: Map<string,
 /** The JSON of a model's arguments. Later alternatives are left out where they would only repeat the default. */
 export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): Record<string, Json> {
   const out: Record<string, Json> = {};
-  const env: Env = { ctx: newContext(), scope: map.scope, locals: new Map(args), instance: null, sink: null, calls: [] };
+  const env: Env = {
+    ctx: newContext(),
+    scope: map.scope,
+    locals: new Map(args),
+    instance: null,
+    sink: null,
+    calls: [],
+  };
   for (const rule of map.item.config) {
     const json = toJson(evaluate(env, rule.left));
     const fallback = rule.default === null ? undefined : defaultJson(rule.default, env);
@@ -166,24 +214,37 @@ function at(json: Json, path: readonly string[]): Json | undefined {
 
 function fromJson(json: Json, path: string, config: ConfigFile, span: Span): Value {
   switch (typeof json) {
-    case "boolean": return { kind: "bool", value: json };
-    case "string": return { kind: "string", value: json };
+    case "boolean":
+      return { kind: "bool", value: json };
+    case "string":
+      return { kind: "string", value: json };
     case "number":
-      if (Number.isInteger(json) && !config.floats.has(path)) return { kind: "axis", label: null, size: Dim.of(json), origin: span };
+      if (Number.isInteger(json) && !config.floats.has(path))
+        return { kind: "axis", label: null, size: Dim.of(json), origin: span };
       return { kind: "number", value: json, float: true };
     default:
-      if (Array.isArray(json)) return { kind: "list", items: json.map((item: Json, i: number) => fromJson(item, `${path}.${i}`, config, span)) };
+      if (Array.isArray(json))
+        return {
+          kind: "list",
+          items: json.map((item: Json, i: number) => fromJson(item, `${path}.${i}`, config, span)),
+        };
       return { kind: "none" };
   }
 }
 
 export function toJson(value: Value): Json {
   switch (value.kind) {
-    case "bool": case "string": return value.value;
-    case "number": return value.value;
-    case "axis": return value.size.value;
-    case "list": return value.items.map(toJson);
-    default: return null;
+    case "bool":
+    case "string":
+      return value.value;
+    case "number":
+      return value.value;
+    case "axis":
+      return value.size.value;
+    case "list":
+      return value.items.map(toJson);
+    default:
+      return null;
   }
 }
 
@@ -193,15 +254,21 @@ function show(value: Value): string {
 
 function namesIn(expr: Expr): string[] {
   switch (expr.kind) {
-    case "name": return [expr.name.text];
-    case "binary": return [...namesIn(expr.left), ...namesIn(expr.right)];
-    case "unary": return namesIn(expr.value);
-    default: return [];
+    case "name":
+      return [expr.name.text];
+    case "binary":
+      return [...namesIn(expr.left), ...namesIn(expr.right)];
+    case "unary":
+      return namesIn(expr.value);
+    default:
+      return [];
   }
 }
 
 function isProduct(expr: Expr): boolean {
-  return expr.kind === "name" || (expr.kind === "binary" && expr.op === "*" && isProduct(expr.left) && isProduct(expr.right));
+  return (
+    expr.kind === "name" || (expr.kind === "binary" && expr.op === "*" && isProduct(expr.left) && isProduct(expr.right))
+  );
 }
 
 /** Where a key stands in config.json, or the start of the file when it is missing. */

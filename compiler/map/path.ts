@@ -30,10 +30,24 @@ export interface Start {
 export function resolvePath(env: Env, instance: Instance, path: Expr, start: Start): readonly Found[] {
   const steps = pathSteps(path);
   if (steps === null) {
-    env.ctx.bag.error("map/bad-path", "a path is names with indices, such as `blocks[l].attn.q.w`", [{ span: path.span, text: "not a path" }], "write names with dots between them");
+    env.ctx.bag.error(
+      "map/bad-path",
+      "a path is names with indices, such as `blocks[l].attn.q.w`",
+      [{ span: path.span, text: "not a path" }],
+      "write names with dots between them",
+    );
     return [];
   }
-  let found: Found[] = [{ kind: "layer", instance, path: concrete(instance.path, start.layers), indices: new Map(), banks: new Map(), layers: new Map(start.layers) }];
+  let found: Found[] = [
+    {
+      kind: "layer",
+      instance,
+      path: concrete(instance.path, start.layers),
+      indices: new Map(),
+      banks: new Map(),
+      layers: new Map(start.layers),
+    },
+  ];
   for (const step of steps) found = found.flatMap((f) => takeStep(env, f, step, start.indices));
   return found;
 }
@@ -46,7 +60,8 @@ interface Step {
 
 function pathSteps(path: Expr): Step[] | null {
   switch (path.kind) {
-    case "name": return [{ name: path.name.text, index: null, span: path.span }];
+    case "name":
+      return [{ name: path.name.text, index: null, span: path.span }];
     case "member": {
       const before = pathSteps(path.object);
       return before === null ? null : [...before, { name: path.name.text, index: null, span: path.name.span }];
@@ -55,9 +70,12 @@ function pathSteps(path: Expr): Step[] | null {
       const before = pathSteps(path.object);
       const last = before?.pop();
       const [index] = path.items;
-      return before == null || last === undefined || index === undefined || path.items.length > 1 ? null : [...before, { ...last, index }];
+      return before == null || last === undefined || index === undefined || path.items.length > 1
+        ? null
+        : [...before, { ...last, index }];
     }
-    default: return null;
+    default:
+      return null;
   }
 }
 
@@ -66,45 +84,100 @@ function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, 
   const member = from.kind === "layer" ? from.instance.members.get(step.name) : undefined;
   if (member === undefined || member.kind === "value") {
     const near = suggest(step.name, [...members.keys()]);
-    env.ctx.bag.error("map/no-member", `there is no \`${step.name}\` in ${from.path === "" ? "the model" : `\`${from.path}\``}`, [{ span: step.span, text: "not a member" }], near === null ? (members.size > 0 ? `it has ${[...members.keys()].join(", ")}` : null) : `did you mean \`${near}\`?`);
+    env.ctx.bag.error(
+      "map/no-member",
+      `there is no \`${step.name}\` in ${from.path === "" ? "the model" : `\`${from.path}\``}`,
+      [{ span: step.span, text: "not a member" }],
+      near === null
+        ? members.size > 0
+          ? `it has ${[...members.keys()].join(", ")}`
+          : null
+        : `did you mean \`${near}\`?`,
+    );
     return [];
   }
   if (member.kind === "absent") return [];
-  if (member.kind === "parameter") return [{ ...from, kind: "parameter", parameter: member.parameter, path: concrete(member.parameter.path, from.layers) }];
+  if (member.kind === "parameter")
+    return [
+      { ...from, kind: "parameter", parameter: member.parameter, path: concrete(member.parameter.path, from.layers) },
+    ];
   if (member.kind === "layer") {
     const { instance } = member;
-    const bank = instance.banks.length > (from.kind === "layer" ? from.instance.banks.length : 0) ? instance.banks.at(-1)! : null;
-    const base = { kind: "layer" as const, instance, path: concrete(instance.path, from.layers), indices: from.indices, banks: from.banks, layers: from.layers };
+    const bank =
+      instance.banks.length > (from.kind === "layer" ? from.instance.banks.length : 0) ? instance.banks.at(-1)! : null;
+    const base = {
+      kind: "layer" as const,
+      instance,
+      path: concrete(instance.path, from.layers),
+      indices: from.indices,
+      banks: from.banks,
+      layers: from.layers,
+    };
     if (step.index === null) return [base];
     if (bank === null) {
-      env.ctx.bag.error("map/bad-path", `\`${step.name}\` is one layer and takes no index`, [{ span: step.span, text: "indexed here" }], `write \`${step.name}\``);
+      env.ctx.bag.error(
+        "map/bad-path",
+        `\`${step.name}\` is one layer and takes no index`,
+        [{ span: step.span, text: "indexed here" }],
+        `write \`${step.name}\``,
+      );
       return [];
     }
     return indexValues(env, step, bank.size.value ?? 0, outer, from.indices).map(({ value, bound }) => ({
-      ...base, banks: new Map([...base.banks, [bank.name, value]]), indices: new Map([...base.indices, ...bound]),
+      ...base,
+      banks: new Map([...base.banks, [bank.name, value]]),
+      indices: new Map([...base.indices, ...bound]),
     }));
   }
   const { template, count } = member;
   if (step.index === null) {
-    env.ctx.bag.error("map/bad-path", `\`${step.name}\` is a list of layers and needs an index`, [{ span: step.span, text: "not indexed" }], `write \`${step.name}[l]\``);
+    env.ctx.bag.error(
+      "map/bad-path",
+      `\`${step.name}\` is a list of layers and needs an index`,
+      [{ span: step.span, text: "not indexed" }],
+      `write \`${step.name}[l]\``,
+    );
     return [];
   }
   return indexValues(env, step, count.size.value ?? 0, outer, from.indices).map(({ value, bound }) => {
     const layers = new Map([...from.layers, [template.path, value]]);
-    return { kind: "layer", instance: template, path: concrete(template.path, layers), indices: new Map([...from.indices, ...bound]), banks: from.banks, layers };
+    return {
+      kind: "layer",
+      instance: template,
+      path: concrete(template.path, layers),
+      indices: new Map([...from.indices, ...bound]),
+      banks: from.banks,
+      layers,
+    };
   });
 }
 
 /** A number or a bound variable gives one value; a new variable runs over all. */
-function indexValues(env: Env, step: Step, count: number, outer: ReadonlyMap<string, number>, bound: ReadonlyMap<string, number>): { value: number; bound: [string, number][] }[] {
+function indexValues(
+  env: Env,
+  step: Step,
+  count: number,
+  outer: ReadonlyMap<string, number>,
+  bound: ReadonlyMap<string, number>,
+): { value: number; bound: [string, number][] }[] {
   const { index } = step;
   if (index?.kind === "number") {
     if (index.value < count) return [{ value: index.value, bound: [] }];
-    env.ctx.bag.error("map/index-range", `\`${step.name}\` has ${count} elements`, [{ span: index.span, text: `there is no ${index.value}` }], `indices begin at 0: write \`${step.name}[l]\` for all of them`);
+    env.ctx.bag.error(
+      "map/index-range",
+      `\`${step.name}\` has ${count} elements`,
+      [{ span: index.span, text: `there is no ${index.value}` }],
+      `indices begin at 0: write \`${step.name}[l]\` for all of them`,
+    );
     return [];
   }
   if (index?.kind !== "name") {
-    env.ctx.bag.error("map/bad-path", "an index is a number or a variable", [{ span: step.span, text: "indexed here" }], `write \`${step.name}[l]\``);
+    env.ctx.bag.error(
+      "map/bad-path",
+      "an index is a number or a variable",
+      [{ span: step.span, text: "indexed here" }],
+      `write \`${step.name}[l]\``,
+    );
     return [];
   }
   const name = index.name.text;

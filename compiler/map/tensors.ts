@@ -3,7 +3,7 @@
  * correspondence is a strided view, so one description serves import, export and streaming, whatever the layout.
  */
 import type { AxisExpr, Expr, MapRule } from "../../grammar/ast.ts";
-import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import { evaluate } from "../interpret/context.ts";
 import type { Env } from "../interpret/context.ts";
@@ -39,11 +39,25 @@ export interface TensorMap {
 }
 
 /** Expands a map over a model. `present` are the names in a checkpoint, to choose among `either` layouts; null when writing. */
-export function expandMap(map: MapBinding, model: Model, present: ReadonlySet<string> | null, bag: DiagnosticBag): TensorMap {
+export function expandMap(
+  map: MapBinding,
+  model: Model,
+  present: ReadonlySet<string> | null,
+  bag: DiagnosticBag,
+): TensorMap {
   const ctx = newContext("build", bag);
   const env: Env = { ctx, scope: map.scope, locals: new Map(model.args), instance: null, sink: null, calls: [] };
   const ignored: RegExp[] = [];
-  const entries = expandRules(map.item.rules, { env, instance: model.instance, pattern: "", indices: new Map(), banks: new Map(), present, ignored, layers: new Map() });
+  const entries = expandRules(map.item.rules, {
+    env,
+    instance: model.instance,
+    pattern: "",
+    indices: new Map(),
+    banks: new Map(),
+    present,
+    ignored,
+    layers: new Map(),
+  });
   return { entries, ignored: (name) => ignored.some((r) => r.test(name)) };
 }
 
@@ -69,13 +83,22 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
   switch (rule.kind) {
     case "ignore": {
       const text = join(place.pattern, substitute(rule.pattern.value, place.indices));
-      place.ignored.push(new RegExp(`^${text.split(/\{\w+\}|\*/).map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&")).join("[^.]+")}$`));
+      place.ignored.push(
+        new RegExp(
+          `^${text
+            .split(/\{\w+\}|\*/)
+            .map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&"))
+            .join("[^.]+")}$`,
+        ),
+      );
       return [];
     }
     case "either": {
       const all = rule.alternatives.map((rules) => expandRules(rules, place));
       if (place.present === null) return all[0] ?? [];
-      const share = all.map((entries) => entries.filter((e) => place.present!.has(e.tensor)).length / Math.max(1, entries.length));
+      const share = all.map(
+        (entries) => entries.filter((e) => place.present!.has(e.tensor)).length / Math.max(1, entries.length),
+      );
       return all[share.indexOf(Math.max(...share))] ?? [];
     }
     case "pair": {
@@ -96,13 +119,21 @@ function expandScope(rule: Pair, rules: readonly MapRule[], place: Place): Tenso
   if (left === undefined) return [];
   return resolvePath(place.env, place.instance, left, place).flatMap((found) => {
     if (found.kind !== "layer") {
-      place.env.ctx.bag.error("map/not-a-layer", "rules in braces belong to a layer", [{ span: left.span, text: "this is a parameter" }], "write one rule for it, or name its layer");
+      place.env.ctx.bag.error(
+        "map/not-a-layer",
+        "rules in braces belong to a layer",
+        [{ span: left.span, text: "this is a parameter" }],
+        "write one rule for it, or name its layer",
+      );
       return [];
     }
     const indices = new Map([...place.indices, ...found.indices]);
     return expandRules(rules, {
-      ...place, instance: found.instance, indices,
-      banks: new Map([...place.banks, ...found.banks]), layers: new Map([...place.layers, ...found.layers]),
+      ...place,
+      instance: found.instance,
+      indices,
+      banks: new Map([...place.banks, ...found.banks]),
+      layers: new Map([...place.layers, ...found.layers]),
       pattern: join(place.pattern, substitute(rule.pattern.value, indices)),
     });
   });
@@ -117,10 +148,19 @@ function expandPair(rule: Pair, place: Place): TensorEntry[] {
     const parameters: { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[] = [];
     for (const target of targets) {
       if (target?.kind !== "parameter") {
-        place.env.ctx.bag.error("map/not-a-parameter", "a tensor belongs to a parameter", [{ span: rule.left[0]!.span, text: "this is a layer" }], "name its parameter, e.g. `head.w`, or put rules in braces");
+        place.env.ctx.bag.error(
+          "map/not-a-parameter",
+          "a tensor belongs to a parameter",
+          [{ span: rule.left[0]!.span, text: "this is a layer" }],
+          "name its parameter, e.g. `head.w`, or put rules in braces",
+        );
         return [];
       }
-      parameters.push({ parameter: target.parameter, path: target.path, banks: new Map([...place.banks, ...target.banks]) });
+      parameters.push({
+        parameter: target.parameter,
+        path: target.path,
+        banks: new Map([...place.banks, ...target.banks]),
+      });
     }
     const indices = new Map([...place.indices, ...first[i]!.indices]);
     const tensor = join(place.pattern, substitute(rule.pattern.value, indices));
@@ -133,18 +173,29 @@ interface Factor {
   readonly size: number;
 }
 
-function tensorEntry(rule: Pair, tensor: string, parameters: readonly { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[], env: Env): TensorEntry[] | null {
+function tensorEntry(
+  rule: Pair,
+  tensor: string,
+  parameters: readonly { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[],
+  env: Env,
+): TensorEntry[] | null {
   const { parameter, banks } = parameters[0]!;
   const free = parameter.axes.filter((a) => !banks.has(a.name));
-  const dims: readonly (readonly Factor[])[] = rule.layout === null
-    ? free.map((a) => [{ label: a.name, size: a.size.value ?? 0 }])
-    : rule.layout.map((axis) => layoutFactors(axis, env));
+  const dims: readonly (readonly Factor[])[] =
+    rule.layout === null
+      ? free.map((a) => [{ label: a.name, size: a.size.value ?? 0 }])
+      : rule.layout.map((axis) => layoutFactors(axis, env));
   const shape = dims.map((factors) => factors.reduce((n, f) => n * f.size, 1));
   const factors = dims.flat();
   const strides = factors.map((_, i) => factors.slice(i + 1).reduce((n, f) => n * f.size, 1));
   const joined = factors.findIndex((f) => f.label === null);
   if (parameters.length > 1 && factors[joined]?.size !== parameters.length) {
-    env.ctx.bag.error("map/concat", `${parameters.length} parameters share this tensor, so its layout needs a factor ${parameters.length}`, [{ span: rule.span, text: "in this rule" }], `write \`as [..., ${parameters.length}*F, ...]\``);
+    env.ctx.bag.error(
+      "map/concat",
+      `${parameters.length} parameters share this tensor, so its layout needs a factor ${parameters.length}`,
+      [{ span: rule.span, text: "in this rule" }],
+      `write \`as [..., ${parameters.length}*F, ...]\``,
+    );
     return null;
   }
   const pieces: Piece[] = [];
@@ -154,11 +205,23 @@ function tensorEntry(rule: Pair, tensor: string, parameters: readonly { paramete
     const steps: number[] = [];
     for (const axis of axes) {
       const at = [(f: Factor) => f.label === axis.name, (f: Factor) => f.label === axis.name.replace(/'+$/, "")]
-        .map((test) => factors.findIndex((f, i) => !taken.has(i) && test(f))).find((i) => i >= 0);
+        .map((test) => factors.findIndex((f, i) => !taken.has(i) && test(f)))
+        .find((i) => i >= 0);
       if (at === undefined || factors[at]!.size !== axis.size.value) {
         const names = axes.map((a) => a.name);
-        const message = at === undefined ? `the layout of \`${tensor}\` leaves out the parameter's axis \`${axis.name}\`` : `axis \`${axis.name}\` of \`${p.path}\` is ${axis.size.key}, and ${factors[at]!.size} in the layout of \`${tensor}\``;
-        env.ctx.bag.error("map/layout", message, [{ span: rule.span, text: "in this rule" }, { span: p.parameter.span, text: `the parameter has axes [${names.join(", ")}]` }], `write \`as [...]\` with each of ${names.map((n) => n.replace(/'+$/, "")).join(", ")}, joined by \`*\` where the tensor has them as one`);
+        const message =
+          at === undefined
+            ? `the layout of \`${tensor}\` leaves out the parameter's axis \`${axis.name}\``
+            : `axis \`${axis.name}\` of \`${p.path}\` is ${axis.size.key}, and ${factors[at]!.size} in the layout of \`${tensor}\``;
+        env.ctx.bag.error(
+          "map/layout",
+          message,
+          [
+            { span: rule.span, text: "in this rule" },
+            { span: p.parameter.span, text: `the parameter has axes [${names.join(", ")}]` },
+          ],
+          `write \`as [...]\` with each of ${names.map((n) => n.replace(/'+$/, "")).join(", ")}, joined by \`*\` where the tensor has them as one`,
+        );
         return null;
       }
       taken.add(at);
@@ -166,7 +229,15 @@ function tensorEntry(rule: Pair, tensor: string, parameters: readonly { paramete
     }
     const unused = factors.findIndex((f, i) => !taken.has(i) && i !== joined && f.size !== 1);
     if (unused >= 0) {
-      env.ctx.bag.error("map/layout", `the layout of \`${tensor}\` has an axis \`${factors[unused]!.label ?? factors[unused]!.size}\` that the parameter does not have`, [{ span: rule.span, text: "in this rule" }, { span: p.parameter.span, text: `the parameter has axes [${axes.map((a) => a.name).join(", ")}]` }], "leave it out");
+      env.ctx.bag.error(
+        "map/layout",
+        `the layout of \`${tensor}\` has an axis \`${factors[unused]!.label ?? factors[unused]!.size}\` that the parameter does not have`,
+        [
+          { span: rule.span, text: "in this rule" },
+          { span: p.parameter.span, text: `the parameter has axes [${axes.map((a) => a.name).join(", ")}]` },
+        ],
+        "leave it out",
+      );
       return null;
     }
     let target = 0;
@@ -175,7 +246,13 @@ function tensorEntry(rule: Pair, tensor: string, parameters: readonly { paramete
       const index = p.banks.get(axis.name);
       if (index !== undefined) target += index * all.slice(i + 1).reduce((n, a) => n * (a.size.value ?? 0), 1);
     }
-    pieces.push({ path: p.path, target, sizes: axes.map((a) => a.size.value ?? 0), source: joined >= 0 ? part * strides[joined]! : 0, strides: steps });
+    pieces.push({
+      path: p.path,
+      target,
+      sizes: axes.map((a) => a.size.value ?? 0),
+      source: joined >= 0 ? part * strides[joined]! : 0,
+      strides: steps,
+    });
   }
   return [{ tensor, shape, pieces, span: rule.span }];
 }
@@ -191,7 +268,10 @@ function factorsOf(expr: Expr, env: Env): readonly Factor[] {
   if (expr.kind === "number") return [{ label: null, size: expr.value }];
   const size = value.kind === "axis" ? value.size.value : null;
   if (size === null) {
-    if (value.kind !== "error") env.ctx.bag.error("map/layout", "a layout is made of the model's sizes", [{ span: expr.span, text: "not a size" }]);
+    if (value.kind !== "error")
+      env.ctx.bag.error("map/layout", "a layout is made of the model's sizes", [
+        { span: expr.span, text: "not a size" },
+      ]);
     return [];
   }
   return [{ label: expr.kind === "name" ? expr.name.text : null, size }];

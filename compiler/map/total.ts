@@ -25,7 +25,15 @@ export function checkTotal(model: Model, entries: readonly TensorEntry[], bag: D
     let end = 0;
     for (const [i, run] of list.entries()) {
       if (run.start < end) {
-        bag.error("map/mapped-twice", `\`${parameter.path}\` is mapped twice, from \`${list[i - 1]!.tensor}\` and \`${run.tensor}\``, [{ span: run.span, text: "again here" }, { span: list[i - 1]!.span, text: "first here" }], "remove one of the rules, or put them in `either { ... } or { ... }`");
+        bag.error(
+          "map/mapped-twice",
+          `\`${parameter.path}\` is mapped twice, from \`${list[i - 1]!.tensor}\` and \`${run.tensor}\``,
+          [
+            { span: run.span, text: "again here" },
+            { span: list[i - 1]!.span, text: "first here" },
+          ],
+          "remove one of the rules, or put them in `either { ... } or { ... }`",
+        );
         return;
       }
       if (run.start > end) break;
@@ -35,6 +43,20 @@ export function checkTotal(model: Model, entries: readonly TensorEntry[], bag: D
   }
   const [first] = missing;
   if (first === undefined) return;
-  const more = missing.length > 1 ? ` (and ${missing.length - 1} more: ${missing.slice(1, 4).map((m) => m.path).join(", ")}${missing.length > 4 ? ", ..." : ""})` : "";
-  bag.error("map/unmapped", `no rule gives the parameter \`${first.path}\`${more}`, [{ span: at, text: "in this map" }, { span: first.span, text: "declared here" }], `add a rule \`${first.path.replace(/\[\d+\]/g, "[l]")} <-> "..."\``);
+  const more =
+    missing.length > 1
+      ? ` (and ${missing.length - 1} more: ${missing
+          .slice(1, 4)
+          .map((m) => m.path)
+          .join(", ")}${missing.length > 4 ? ", ..." : ""})`
+      : "";
+  bag.error(
+    "map/unmapped",
+    `no rule gives the parameter \`${first.path}\`${more}`,
+    [
+      { span: at, text: "in this map" },
+      { span: first.span, text: "declared here" },
+    ],
+    `add a rule \`${first.path.replace(/\[\d+\]/g, "[l]")} <-> "..."\``,
+  );
 }

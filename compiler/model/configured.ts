@@ -19,7 +19,7 @@ export function makeConfigured(scope: Scope, config: ConfigDecl): Model {
     });
   }
   const ctx = newContext();
-  const callee = constructorOf(ctx, scope, target.item, config.fields, config.span);
+  const callee = constructorOf(ctx, scope, target.item, config.fields);
   if (callee.kind !== "constructor" || ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
   return makeModel({ ...callee, scope: target.scope }, config.name.span);
 }

@@ -8,9 +8,15 @@ import type { Init } from "../interpret/value.ts";
 /** Fills `out` with elements `start ..< start + out.length` of the parameter; any split into runs gives the same values. */
 export function fillInit(init: Init, path: string, start: number, out: Float32Array | Float64Array): void {
   switch (init.kind) {
-    case "zeros": out.fill(0); return;
-    case "ones": out.fill(1); return;
-    case "constant": out.fill(init.value); return;
+    case "zeros":
+      out.fill(0);
+      return;
+    case "ones":
+      out.fill(1);
+      return;
+    case "constant":
+      out.fill(init.value);
+      return;
     case "normal":
     case "uniform": {
       const seed = hash(`${init.seed ?? 0}:${path}`);
@@ -23,7 +29,8 @@ export function fillInit(init: Init, path: string, start: number, out: Float32Ar
       }
       return;
     }
-    default: init satisfies never;
+    default:
+      init satisfies never;
   }
 }
 

@@ -34,7 +34,14 @@ export interface Model {
 
 /** A fresh context in which instances are made and graphs built. */
 export function newContext(mode: Context["mode"] = "build", bag = new DiagnosticBag()): Context {
-  return { bag, builder: new Builder(new Graph()), mode, functions: new Map(), nesting: [], walk: { evaluate, expandLayer } };
+  return {
+    bag,
+    builder: new Builder(new Graph()),
+    mode,
+    functions: new Map(),
+    nesting: [],
+    walk: { evaluate, expandLayer },
+  };
 }
 
 /** Makes a model from a constructor with all its parameters; throws the diagnostics when it does not fit together. */
@@ -52,7 +59,11 @@ export function listParameters(instance: Instance): readonly ModelParameter[] {
     for (const member of current.members.values()) {
       if (member.kind === "parameter") {
         const { parameter } = member;
-        found.push({ ...parameter, path: rename(parameter.path), axes: parameter.axes.map((a) => ({ name: a.name, size: a.size.value ?? 0 })) });
+        found.push({
+          ...parameter,
+          path: rename(parameter.path),
+          axes: parameter.axes.map((a) => ({ name: a.name, size: a.size.value ?? 0 })),
+        });
       } else if (member.kind === "layer") visit(member.instance, rename);
       else if (member.kind === "stack") {
         const { template, count } = member;
@@ -67,14 +78,22 @@ export function listParameters(instance: Instance): readonly ModelParameter[] {
 }
 
 /** Builds the graph of an instance's forward over inputs of the declared types. Results are named `logits`, `logits1`... for a model, `out`... otherwise. */
-export function buildProgram(instance: Instance, ctx: Context = newContext(), inputTypes?: ReadonlyMap<string, TensorType>): Program {
+export function buildProgram(
+  instance: Instance,
+  ctx: Context = newContext(),
+  inputTypes?: ReadonlyMap<string, TensorType>,
+): Program {
   const program = tryBuildProgram(instance, ctx, inputTypes);
   if (program === null || ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
   return program;
 }
 
 /** The same, collecting diagnostics in the context: null when there is nothing to show for it. */
-export function tryBuildProgram(instance: Instance, ctx: Context, inputTypes?: ReadonlyMap<string, TensorType>): Program | null {
+export function tryBuildProgram(
+  instance: Instance,
+  ctx: Context,
+  inputTypes?: ReadonlyMap<string, TensorType>,
+): Program | null {
   const { forward, keyword } = instance.decl;
   if (forward === null) return null;
   const sink: Sink = [];
@@ -94,11 +113,18 @@ export function tryBuildProgram(instance: Instance, ctx: Context, inputTypes?: R
     inputs.push(node);
     locals.set(port.name.text, { kind: "tensor", node });
   }
-  const args = forward.params.map((p) => ({ name: null, value: { kind: "name" as const, name: p.name, span: p.span }, span: p.span }));
+  const args = forward.params.map((p) => ({
+    name: null,
+    value: { kind: "name" as const, name: p.name, span: p.span },
+    span: p.span,
+  }));
   const value = expandLayer(env, instance, args, instance.span);
   if (value.kind === "error") return null;
   const base = keyword === "model" ? "logits" : "out";
-  const outputs: Output[] = [...resultOutputs(value, base).map((o, i) => ({ ...o, node: inDeclaredOrder(typing, o.node, forward.result[i]) })), ...sink];
+  const outputs: Output[] = [
+    ...resultOutputs(value, base).map((o, i) => ({ ...o, node: inDeclaredOrder(typing, o.node, forward.result[i]) })),
+    ...sink,
+  ];
   const main: GraphFunction = { name: instance.decl.name.text, inputs, outputs };
   return { main, functions: new Map([...ctx.functions.values()].map((f) => [f.name, f])) };
 }
@@ -106,9 +132,16 @@ export function tryBuildProgram(instance: Instance, ctx: Context, inputTypes?: R
 /** Axes in the order of the declared type, so that what a caller reads is laid out as it was written. */
 function inDeclaredOrder(env: Env, node: Node, type: Type | undefined): Node {
   if (type?.kind !== "tensor-type") return node;
-  const declared = declaredAxes({ ...env, ctx: { ...env.ctx, bag: new DiagnosticBag() } }, type).axes.map((a) => a.name);
-  const order = [...node.type.axes.map((a) => a.name).filter((n) => !declared.includes(n)), ...declared.filter((n) => node.type.axes.some((a) => a.name === n))];
-  return order.every((n, i) => node.type.axes[i]?.name === n) ? node : env.ctx.builder.must("transpose", [node], { order }, node.origin);
+  const declared = declaredAxes({ ...env, ctx: { ...env.ctx, bag: new DiagnosticBag() } }, type).axes.map(
+    (a) => a.name,
+  );
+  const order = [
+    ...node.type.axes.map((a) => a.name).filter((n) => !declared.includes(n)),
+    ...declared.filter((n) => node.type.axes.some((a) => a.name === n)),
+  ];
+  return order.every((n, i) => node.type.axes[i]?.name === n)
+    ? node
+    : env.ctx.builder.must("transpose", [node], { order }, node.origin);
 }
 
 function resultOutputs(value: Value, base: string): Output[] {
@@ -116,7 +149,11 @@ function resultOutputs(value: Value, base: string): Output[] {
   return items.flatMap((item, i): Output[] => {
     const name = i === 0 ? base : `${base}${i}`;
     if (item.kind === "tensor" || item.kind === "routed") return [{ name, role: "result", node: item.node }];
-    if (item.kind === "route") return [{ name: "index", role: "result", node: item.index }, { name: "weight", role: "result", node: item.weight }];
+    if (item.kind === "route")
+      return [
+        { name: "index", role: "result", node: item.index },
+        { name: "weight", role: "result", node: item.weight },
+      ];
     return [];
   });
 }

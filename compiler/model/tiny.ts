@@ -23,13 +23,17 @@ export function tinyModel(decl: LayerDecl, scope: Scope, known: ReadonlyMap<stri
       if (given !== undefined && (param.default !== null || given.kind !== "axis")) bound.set(param.name.text, given);
       else if (at >= 0) {
         const kept = known.get(param.name.text);
-        const size = kept !== undefined ? Dim.of(kept.kind === "axis" ? (kept.size.value ?? 2) : 2) : Dim.of(scale === 0 ? 2 : SIZES[at % SIZES.length]! * scale);
+        const size =
+          kept !== undefined
+            ? Dim.of(kept.kind === "axis" ? (kept.size.value ?? 2) : 2)
+            : Dim.of(scale === 0 ? 2 : SIZES[at % SIZES.length]! * scale);
         bound.set(param.name.text, { kind: "axis", label: param.name.text, size, origin: param.span });
       }
     }
     const ctx = newContext();
     const instance = instantiate(ctx, { kind: "constructor", decl, scope, bound }, "", [], decl.name.span);
-    if (instance !== null && !ctx.bag.hasErrors) return { name: decl.name.text, instance, args: instance.args, parameters: listParameters(instance) };
+    if (instance !== null && !ctx.bag.hasErrors)
+      return { name: decl.name.text, instance, args: instance.args, parameters: listParameters(instance) };
   }
   return null;
 }

@@ -18,7 +18,11 @@ export const source = {
           help: "use a large finite number",
         });
       }
-      if (!fits(value, dtype)) return mismatch("type/constant", `${value} is not a value of ${dtype}`, { inputs: [], help: dtype === "u32" ? "u32 holds 0 to 4294967295" : "i32 holds -2147483648 to 2147483647" });
+      if (!fits(value, dtype))
+        return mismatch("type/constant", `${value} is not a value of ${dtype}`, {
+          inputs: [],
+          help: dtype === "u32" ? "u32 holds 0 to 4294967295" : "i32 holds -2147483648 to 2147483647",
+        });
       return { dtype, axes: [] };
     },
     evaluate: (_inputs, { value }) => ({ axes: [], data: Float64Array.of(value) }),

@@ -56,7 +56,8 @@ export class Workspace {
   constructor(loader: ModuleLoader) {
     this.#loader = loader;
     for (const file of loader.std) {
-      for (const [, keyword, name] of file.text.matchAll(DECLARATION)) this.#listed.set(name!, { keyword: keyword!, file });
+      for (const [, keyword, name] of file.text.matchAll(DECLARATION))
+        this.#listed.set(name!, { keyword: keyword!, file });
     }
   }
 
@@ -66,8 +67,12 @@ export class Workspace {
   }
 
   /** All declarations of one kind in the standard library, e.g. every `map`. */
-  standard<K extends NamedItem["kind"]>(kind: K): readonly (Binding & { readonly item: Extract<NamedItem, { kind: K }> })[] {
-    const bindings = [...this.#listed].filter(([, l]) => (["router", "model"].includes(l.keyword) ? "layer" : l.keyword) === kind).map(([name]) => this.#std(name));
+  standard<K extends NamedItem["kind"]>(
+    kind: K,
+  ): readonly (Binding & { readonly item: Extract<NamedItem, { kind: K }> })[] {
+    const bindings = [...this.#listed]
+      .filter(([, l]) => (["router", "model"].includes(l.keyword) ? "layer" : l.keyword) === kind)
+      .map(([name]) => this.#std(name));
     return bindings.filter((b): b is Binding & { item: Extract<NamedItem, { kind: K }> } => b?.item.kind === kind);
   }
 
@@ -99,17 +104,26 @@ export class Workspace {
       lookup: (name) => own.get(name) ?? imported.get(name) ?? this.#prelude(name, std),
       isExported: (name) => !std && this.#listed.has(name),
       unbound,
-      names: () => [...own.keys(), ...imported.keys(), ...[...this.#listed].filter(([, l]) => std || l.keyword === "fn").map(([n]) => n)],
+      names: () => [
+        ...own.keys(),
+        ...imported.keys(),
+        ...[...this.#listed].filter(([, l]) => std || l.keyword === "fn").map(([n]) => n),
+      ],
     };
     this.#scopes.set(file.path, scope);
     for (const item of module.items) {
       if (item.kind === "test") continue;
       const first = own.get(item.name.text);
       if (first !== undefined) {
-        this.diagnostics.error("name/duplicate", `\`${item.name.text}\` is declared twice in this file`, [
-          { span: item.name.span, text: "declared again here" },
-          { span: first.item.name.span, text: "first declared here" },
-        ], "rename one of them");
+        this.diagnostics.error(
+          "name/duplicate",
+          `\`${item.name.text}\` is declared twice in this file`,
+          [
+            { span: item.name.span, text: "declared again here" },
+            { span: first.item.name.span, text: "first declared here" },
+          ],
+          "rename one of them",
+        );
       } else own.set(item.name.text, { item, scope });
     }
     for (const declaration of module.imports) this.#bindImport(declaration, file, imported, unbound);
@@ -130,9 +144,12 @@ export class Workspace {
       const target = this.#loader.load(declaration.from, file);
       if (target === null) {
         for (const { name, alias } of declaration.names) unbound.add((alias ?? name).text);
-        this.diagnostics.error("name/no-module", `there is no module \`${declaration.from}\``, [
-          { span: declaration.fromSpan, text: "not found from this file" },
-        ], 'write "std" for the standard library, or a path relative to this file such as "./router.moe"');
+        this.diagnostics.error(
+          "name/no-module",
+          `there is no module \`${declaration.from}\``,
+          [{ span: declaration.fromSpan, text: "not found from this file" }],
+          'write "std" for the standard library, or a path relative to this file such as "./router.moe"',
+        );
         return;
       }
       const scope = this.#open(target, false);
@@ -146,14 +163,24 @@ export class Workspace {
     for (const { name, alias } of declaration.names) {
       const as = alias ?? name;
       const first = into.get(as.text);
-      if (first !== undefined) this.diagnostics.error("name/duplicate", `\`${as.text}\` is imported twice`, [{ span: as.span, text: "imported again here" }], "remove one of them, or rename it: `import { a as b }`");
+      if (first !== undefined)
+        this.diagnostics.error(
+          "name/duplicate",
+          `\`${as.text}\` is imported twice`,
+          [{ span: as.span, text: "imported again here" }],
+          "remove one of them, or rename it: `import { a as b }`",
+        );
       const binding = find(name.text);
       if (binding !== null) into.set(as.text, binding);
       else if (!BUILTIN_NAMES.has(name.text)) {
         unbound.add(as.text);
         const near = suggest(name.text, candidates());
-        this.diagnostics.error("name/no-export", `\`${declaration.from}\` has no \`${name.text}\``, [{ span: name.span, text: "not declared there" }],
-          near === null ? null : `did you mean \`${near}\`?`);
+        this.diagnostics.error(
+          "name/no-export",
+          `\`${declaration.from}\` has no \`${name.text}\``,
+          [{ span: name.span, text: "not declared there" }],
+          near === null ? null : `did you mean \`${near}\`?`,
+        );
       }
     }
   }
@@ -161,8 +188,51 @@ export class Workspace {
 
 /** Primitives that need no import; importing them from "std" is allowed and means nothing. */
 export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
-  "exp", "log", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "sigmoid", "abs", "sign", "floor", "detach",
-  "pow", "min", "max", "select", "f32", "u32", "i32", "sum", "mean", "dot", "topk", "take", "cumsum", "iota", "position",
-  "rename", "split", "merge", "slice", "roll", "concat", "broadcast", "attend", "route", "param", "size",
-  "zeros", "ones", "normal", "uniform", "constant", "none", "causal", "T",
+  "exp",
+  "log",
+  "sqrt",
+  "rsqrt",
+  "sin",
+  "cos",
+  "tanh",
+  "erf",
+  "sigmoid",
+  "abs",
+  "sign",
+  "floor",
+  "detach",
+  "pow",
+  "min",
+  "max",
+  "select",
+  "f32",
+  "u32",
+  "i32",
+  "sum",
+  "mean",
+  "dot",
+  "topk",
+  "take",
+  "cumsum",
+  "iota",
+  "position",
+  "rename",
+  "split",
+  "merge",
+  "slice",
+  "roll",
+  "concat",
+  "broadcast",
+  "attend",
+  "route",
+  "param",
+  "size",
+  "zeros",
+  "ones",
+  "normal",
+  "uniform",
+  "constant",
+  "none",
+  "causal",
+  "T",
 ]);

@@ -38,21 +38,33 @@ function holds(expr: Expr, results: Readonly<Record<string, ArrayValue>>): true 
     const tolerance = expr.args.find((arg) => arg.name?.text === "tol");
     if (a === undefined || b === undefined) throw new ExpectationError("`close` compares two values");
     const tol = tolerance === undefined ? 1e-5 : (read(tolerance.value, results).data[0] ?? 1e-5);
-    return compareAll(read(a.value, results), read(b.value, results), (x, y) => Math.abs(x - y) <= tol * Math.max(1, Math.abs(y)), `within ${tol} of`);
+    return compareAll(
+      read(a.value, results),
+      read(b.value, results),
+      (x, y) => Math.abs(x - y) <= tol * Math.max(1, Math.abs(y)),
+      `within ${tol} of`,
+    );
   }
   throw new ExpectationError("an expectation is a comparison or `close(a, b)`");
 }
 
 const COMPARE: Readonly<Record<string, (a: number, b: number) => boolean>> = {
-  "==": (a, b) => a === b, "!=": (a, b) => a !== b, "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b,
+  "==": (a, b) => a === b,
+  "!=": (a, b) => a !== b,
+  "<": (a, b) => a < b,
+  "<=": (a, b) => a <= b,
+  ">": (a, b) => a > b,
+  ">=": (a, b) => a >= b,
 };
 
 function compareAll(a: Literal, b: Literal, compare: (x: number, y: number) => boolean, word: string): true | string {
   const scalar = b.shape.length === 0;
-  if (!scalar && String(a.shape) !== String(b.shape)) return `the shapes are [${a.shape.join(", ")}] and [${b.shape.join(", ")}]`;
+  if (!scalar && String(a.shape) !== String(b.shape))
+    return `the shapes are [${a.shape.join(", ")}] and [${b.shape.join(", ")}]`;
   for (let i = 0; i < a.data.length; i++) {
     const [x, y] = [a.data[i]!, b.data[scalar ? 0 : i]!];
-    if (!compare(x, y)) return `element [${position(i, a.shape).join(", ")}] is ${x}, not ${word === "==" ? "" : `${word} `}${y}; all: ${format(a)}`;
+    if (!compare(x, y))
+      return `element [${position(i, a.shape).join(", ")}] is ${x}, not ${word === "==" ? "" : `${word} `}${y}; all: ${format(a)}`;
   }
   return true;
 }
@@ -79,7 +91,10 @@ function read(expr: Expr, results: Readonly<Record<string, ArrayValue>>): Litera
   }
   if (expr.kind === "list") {
     const items = expr.items.map((item) => read(item, results));
-    return { shape: [items.length, ...(items[0]?.shape ?? [])], data: Float64Array.from(items.flatMap((i) => [...i.data])) };
+    return {
+      shape: [items.length, ...(items[0]?.shape ?? [])],
+      data: Float64Array.from(items.flatMap((i) => [...i.data])),
+    };
   }
   if (expr.kind === "binary" && expr.op === "/") {
     const [a, b] = [read(expr.left, results), read(expr.right, results)];
@@ -89,7 +104,9 @@ function read(expr: Expr, results: Readonly<Record<string, ArrayValue>>): Litera
   const value = results[name];
   if (value === undefined) {
     const near = suggest(name, Object.keys(results));
-    throw new ExpectationError(`there is no result \`${name}\`${near === null ? `; there are ${Object.keys(results).join(", ")}` : `; did you mean \`${near}\`?`}`);
+    throw new ExpectationError(
+      `there is no result \`${name}\`${near === null ? `; there are ${Object.keys(results).join(", ")}` : `; did you mean \`${near}\`?`}`,
+    );
   }
   return { shape: value.axes.map((a) => a.size), data: value.data };
 }

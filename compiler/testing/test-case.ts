@@ -41,7 +41,14 @@ export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCas
   const env: Env = { ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] };
   const subject = evaluate(env, decl.subject);
   if (subject.kind !== "constructor") {
-    if (subject.kind !== "error") report(env, "type/not-a-layer", "a test is for a layer, router or model with its sizes", decl.subject.span, "not a layer");
+    if (subject.kind !== "error")
+      report(
+        env,
+        "type/not-a-layer",
+        "a test is for a layer, router or model with its sizes",
+        decl.subject.span,
+        "not a layer",
+      );
     return null;
   }
   const instance = instantiate(ctx, subject, "", [], decl.subject.span);
@@ -59,25 +66,47 @@ export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCas
   if (parameters === null) return null;
   const program = tryBuildProgram(instance, ctx, inputs.types);
   if (program === null || ctx.bag.hasErrors) return null;
-  const expectations = decl.statements.filter((s): s is Extract<TestStatement, { kind: "expect" }> => s.kind === "expect");
+  const expectations = decl.statements.filter(
+    (s): s is Extract<TestStatement, { kind: "expect" }> => s.kind === "expect",
+  );
   const names = program.main.outputs.map((o) => o.name);
   for (const { value } of expectations) if (!checkResultNames(env, value, names)) return null;
-  return { title: decl.title, span: decl.span, program, inputs: inputs.values, parameters, tokens: inputs.tokens, expectations };
+  return {
+    title: decl.title,
+    span: decl.span,
+    program,
+    inputs: inputs.values,
+    parameters,
+    tokens: inputs.tokens,
+    expectations,
+  };
 }
 
 /** Everything that an expectation names is a result of the program. */
 function checkResultNames(env: Env, expr: Expr, results: readonly string[]): boolean {
   switch (expr.kind) {
-    case "number": return true;
-    case "list": return expr.items.every((item) => checkResultNames(env, item, results));
-    case "unary": return checkResultNames(env, expr.value, results);
-    case "binary": return checkResultNames(env, expr.left, results) && checkResultNames(env, expr.right, results);
-    case "call": return expr.args.every((arg) => checkResultNames(env, arg.value, results));
+    case "number":
+      return true;
+    case "list":
+      return expr.items.every((item) => checkResultNames(env, item, results));
+    case "unary":
+      return checkResultNames(env, expr.value, results);
+    case "binary":
+      return checkResultNames(env, expr.left, results) && checkResultNames(env, expr.right, results);
+    case "call":
+      return expr.args.every((arg) => checkResultNames(env, arg.value, results));
     default: {
       const name = pathText(expr);
       if (results.includes(name)) return true;
       const near = suggest(name, results);
-      report(env, "name/unknown", `the test has no result \`${name || textOf(expr.span)}\``, expr.span, "expected here", near === null ? `its results are ${results.join(", ")}` : `did you mean \`${near}\`?`);
+      report(
+        env,
+        "name/unknown",
+        `the test has no result \`${name || textOf(expr.span)}\``,
+        expr.span,
+        "expected here",
+        near === null ? `its results are ${results.join(", ")}` : `did you mean \`${near}\`?`,
+      );
       return false;
     }
   }
@@ -101,7 +130,15 @@ export function readLiteral(env: Env, expr: Expr): Literal | null {
     if (first === undefined) return { shape: [0], data: new Float64Array(0) };
     const odd = items.findIndex((i) => String(i.shape) !== String(first.shape));
     if (odd > 0) {
-      report(env, "type/ragged-literal", "all rows of a literal have the same shape", expr.items[odd]!.span, `this has shape [${items[odd]!.shape.join(", ")}]`, null, [{ span: expr.items[0]!.span, text: `this has shape [${first.shape.join(", ")}]` }]);
+      report(
+        env,
+        "type/ragged-literal",
+        "all rows of a literal have the same shape",
+        expr.items[odd]!.span,
+        `this has shape [${items[odd]!.shape.join(", ")}]`,
+        null,
+        [{ span: expr.items[0]!.span, text: `this has shape [${first.shape.join(", ")}]` }],
+      );
       return null;
     }
     return { shape: [items.length, ...first.shape], data: Float64Array.from(items.flatMap((i) => [...i.data])) };
@@ -109,7 +146,15 @@ export function readLiteral(env: Env, expr: Expr): Literal | null {
   const value = evaluate(env, expr);
   if (value.kind === "number") return { shape: [], data: Float64Array.of(value.value) };
   if (value.kind === "axis" && value.size.value !== null) return { shape: [], data: Float64Array.of(value.size.value) };
-  if (value.kind !== "error") report(env, "type/not-a-literal", "a test sets numbers or nested lists of them", expr.span, `this is ${describeValue(value)}`, "write numbers such as `[[1, 0.5], [-2, 3]]`");
+  if (value.kind !== "error")
+    report(
+      env,
+      "type/not-a-literal",
+      "a test sets numbers or nested lists of them",
+      expr.span,
+      `this is ${describeValue(value)}`,
+      "write numbers such as `[[1, 0.5], [-2, 3]]`",
+    );
   return null;
 }
 
@@ -120,14 +165,25 @@ interface Inputs {
 }
 
 /** Axes of an input come from its declaration; what `..` stands for is one time axis. */
-function inputValues(env: Env, instance: Instance, literals: ReadonlyMap<string, { literal: Literal; span: Span }>): Inputs | null {
+function inputValues(
+  env: Env,
+  instance: Instance,
+  literals: ReadonlyMap<string, { literal: Literal; span: Span }>,
+): Inputs | null {
   const values: Record<string, ArrayValue> = {};
   const types = new Map<string, TensorType>();
   let tokens: number | null = null;
   for (const port of instance.decl.forward?.params ?? []) {
     const given = literals.get(port.name.text);
     if (given === undefined) {
-      report(env, "type/missing-argument", `the test does not set the input \`${port.name.text}\``, env.instance?.span ?? port.span, "declared here", `write \`${port.name.text} = [...]\``);
+      report(
+        env,
+        "type/missing-argument",
+        `the test does not set the input \`${port.name.text}\``,
+        env.instance?.span ?? port.span,
+        "declared here",
+        `write \`${port.name.text} = [...]\``,
+      );
       return null;
     }
     const { shape, data } = given.literal;
@@ -140,16 +196,35 @@ function inputValues(env: Env, instance: Instance, literals: ReadonlyMap<string,
     });
     const lead = shape.length - known.length;
     const axes = lead === 1 ? [timeAxis(), ...known] : known;
-    const rest = port.type?.kind === "tensor-type" && port.type.axes.some((a) => a.kind === "rest") && !known.some((a) => a.name === TIME);
+    const rest =
+      port.type?.kind === "tensor-type" &&
+      port.type.axes.some((a) => a.kind === "rest") &&
+      !known.some((a) => a.name === TIME);
     if (lead < 0 || lead > (rest ? 1 : 0)) {
       const names = [...(rest ? [".."] : []), ...known.map((a) => a.name)];
-      report(env, "shape/literal-rank", `\`${port.name.text}\` is [${names.join(", ")}] and is given a literal with ${countOf(shape.length, "axis", "axes")}`, given.span, "set here", "write one row per token: `x = [[1, 2], [3, 4]]`", [{ span: port.span, text: "declared here" }]);
+      report(
+        env,
+        "shape/literal-rank",
+        `\`${port.name.text}\` is [${names.join(", ")}] and is given a literal with ${countOf(shape.length, "axis", "axes")}`,
+        given.span,
+        "set here",
+        "write one row per token: `x = [[1, 2], [3, 4]]`",
+        [{ span: port.span, text: "declared here" }],
+      );
       return null;
     }
     for (const [i, axis] of axes.entries()) {
       const size = axis.name === TIME ? (tokens ??= shape[i]!) : axis.size.value;
       if (size !== shape[i]) {
-        report(env, "shape/axis-mismatch", `axis \`${axis.name}\` of \`${port.name.text}\` is ${size}, and the literal has ${shape[i]}`, given.span, "set here", axis.name === TIME ? "all inputs have as many tokens" : null, axis.origin === null ? [] : [{ span: axis.origin, text: `${size} comes from here` }]);
+        report(
+          env,
+          "shape/axis-mismatch",
+          `axis \`${axis.name}\` of \`${port.name.text}\` is ${size}, and the literal has ${shape[i]}`,
+          given.span,
+          "set here",
+          axis.name === TIME ? "all inputs have as many tokens" : null,
+          axis.origin === null ? [] : [{ span: axis.origin, text: `${size} comes from here` }],
+        );
         return null;
       }
     }
@@ -164,14 +239,25 @@ function evaluateAxes(env: Env, expr: Expr): Axis[] | null {
   const value = evaluate(env, expr);
   const list = value.kind === "list" ? value.items : [value];
   const name = expr.kind === "name" ? expr.name.text : "axis";
-  return list.every((v) => v.kind === "axis") ? list.map((v) => ({ name: v.kind === "axis" ? (v.label ?? name) : name, size: v.kind === "axis" ? v.size : Dim.of(0), origin: v.kind === "axis" ? v.origin : null })) : null;
+  return list.every((v) => v.kind === "axis")
+    ? list.map((v) => ({
+        name: v.kind === "axis" ? (v.label ?? name) : name,
+        size: v.kind === "axis" ? v.size : Dim.of(0),
+        origin: v.kind === "axis" ? v.origin : null,
+      }))
+    : null;
 }
 
 function timeAxis(): Axis {
   return { name: TIME, size: Dim.of(TIME), origin: null };
 }
 
-function parameterValues(env: Env, instance: Instance, literals: ReadonlyMap<string, { literal: Literal; span: Span }>, span: Span): ReadonlyMap<string, ArrayValue> | null {
+function parameterValues(
+  env: Env,
+  instance: Instance,
+  literals: ReadonlyMap<string, { literal: Literal; span: Span }>,
+  span: Span,
+): ReadonlyMap<string, ArrayValue> | null {
   const values = new Map<string, ArrayValue>();
   const parameters = listParameters(instance);
   const ports = new Set(instance.decl.forward?.params.map((p) => p.name.text));
@@ -182,19 +268,42 @@ function parameterValues(env: Env, instance: Instance, literals: ReadonlyMap<str
     if (given === undefined) {
       const fill = parameter.init.kind === "ones" ? 1 : parameter.init.kind === "zeros" ? 0 : null;
       if (fill === null) {
-        report(env, "type/missing-argument", `the test does not set the parameter \`${parameter.path}\``, span, "in this test", `write \`${parameter.path} = [...]\` with shape [${shape.join(", ")}]`, [{ span: parameter.span, text: "declared here" }]);
+        report(
+          env,
+          "type/missing-argument",
+          `the test does not set the parameter \`${parameter.path}\``,
+          span,
+          "in this test",
+          `write \`${parameter.path} = [...]\` with shape [${shape.join(", ")}]`,
+          [{ span: parameter.span, text: "declared here" }],
+        );
         return null;
       }
       values.set(parameter.path, { axes: parameter.axes, data: new Float64Array(count).fill(fill) });
     } else if (String(given.literal.shape) !== String(shape)) {
-      report(env, "shape/axis-mismatch", `\`${parameter.path}\` has shape [${shape.join(", ")}] and is given [${given.literal.shape.join(", ")}]`, given.span, "set here", null, [{ span: parameter.span, text: "declared here" }]);
+      report(
+        env,
+        "shape/axis-mismatch",
+        `\`${parameter.path}\` has shape [${shape.join(", ")}] and is given [${given.literal.shape.join(", ")}]`,
+        given.span,
+        "set here",
+        null,
+        [{ span: parameter.span, text: "declared here" }],
+      );
       return null;
     } else values.set(parameter.path, { axes: parameter.axes, data: given.literal.data });
   }
   for (const [path, { span: at }] of literals) {
     if (ports.has(path) || values.has(path)) continue;
     const near = suggest(path, [...ports, ...values.keys()]);
-    report(env, "name/unknown", `the subject has no parameter or input \`${path}\``, at, "set here", near === null ? `it has ${[...ports, ...values.keys()].join(", ")}` : `did you mean \`${near}\`?`);
+    report(
+      env,
+      "name/unknown",
+      `the subject has no parameter or input \`${path}\``,
+      at,
+      "set here",
+      near === null ? `it has ${[...ports, ...values.keys()].join(", ")}` : `did you mean \`${near}\`?`,
+    );
     return null;
   }
   return values;

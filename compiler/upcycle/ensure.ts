@@ -24,7 +24,12 @@ type Weights = ReadonlyMap<string, Float64Array>;
 const TOKENS = 5;
 
 /** Expands an upcycling over small sources; null when no small instance can be made. */
-export function tinyUpcycling(decl: UpcycleDecl, scope: Scope, sourceCount: number, options: ReadonlyMap<string, Value>): Upcycling | null {
+export function tinyUpcycling(
+  decl: UpcycleDecl,
+  scope: Scope,
+  sourceCount: number,
+  options: ReadonlyMap<string, Value>,
+): Upcycling | null {
   const sources: Model[] = [];
   const params = decl.params.filter((p) => p.source !== null);
   for (const param of params) {
@@ -39,11 +44,20 @@ export function tinyUpcycling(decl: UpcycleDecl, scope: Scope, sourceCount: numb
 }
 
 /** Evaluates every contract. */
-export function runContracts(decl: UpcycleDecl, scope: Scope, sourceCount: number, options: ReadonlyMap<string, Value>): readonly ContractResult[] {
+export function runContracts(
+  decl: UpcycleDecl,
+  scope: Scope,
+  sourceCount: number,
+  options: ReadonlyMap<string, Value>,
+): readonly ContractResult[] {
   const tiny = decl.ensures.length === 0 ? null : tinyUpcycling(decl, scope, sourceCount, options);
   return decl.ensures.map((expr) => {
     const text = expr.span.file.text.slice(expr.span.start, expr.span.end);
-    return { text, failure: tiny === null ? "no small instance satisfies the declaration's constraints" : evaluateContract(tiny, expr) };
+    return {
+      text,
+      failure:
+        tiny === null ? "no small instance satisfies the declaration's constraints" : evaluateContract(tiny, expr),
+    };
   });
 }
 
@@ -51,7 +65,12 @@ export function runContracts(decl: UpcycleDecl, scope: Scope, sourceCount: numbe
 export function reportContracts(bag: DiagnosticBag, decl: UpcycleDecl, results: readonly ContractResult[]): void {
   results.forEach((result, i) => {
     if (result.failure !== null) {
-      bag.error("upcycle/contract", `\`${result.text}\` does not hold: ${result.failure}`, [{ span: decl.ensures[i]!.span, text: "evaluated on a small random instance" }], "mend the rules above, or state what is really preserved");
+      bag.error(
+        "upcycle/contract",
+        `\`${result.text}\` does not hold: ${result.failure}`,
+        [{ span: decl.ensures[i]!.span, text: "evaluated on a small random instance" }],
+        "mend the rules above, or state what is really preserved",
+      );
     }
   });
 }
@@ -63,7 +82,8 @@ function evaluateContract(tiny: Upcycling, expr: Expr): string | null {
     for (const name of identicalSources(claim.left)) identical.add(name);
     claim = claim.right;
   }
-  if (claim.kind !== "call" || claim.callee.kind !== "name" || claim.callee.name.text !== "close") return "a contract ends in `close(a, b, tol: t)`";
+  if (claim.kind !== "call" || claim.callee.kind !== "name" || claim.callee.name.text !== "close")
+    return "a contract ends in `close(a, b, tol: t)`";
   const weights = sourceWeights(tiny, identical);
   const target = applyAssignments(tiny, weights);
   const [a, b] = claim.args.filter((arg) => arg.name === null).map((arg) => logitsOf(arg.value, tiny, weights, target));
@@ -76,7 +96,8 @@ function evaluateContract(tiny: Upcycling, expr: Expr): string | null {
 }
 
 function identicalSources(expr: Expr): readonly string[] {
-  if (expr.kind === "binary" && expr.op === "and") return [...identicalSources(expr.left), ...identicalSources(expr.right)];
+  if (expr.kind === "binary" && expr.op === "and")
+    return [...identicalSources(expr.left), ...identicalSources(expr.right)];
   const isCall = expr.kind === "call" && expr.callee.kind === "name" && expr.callee.name.text === "identical";
   return isCall ? expr.args.flatMap((a) => (a.value.kind === "name" ? [a.value.name.text] : [])) : [];
 }
@@ -85,17 +106,21 @@ function sourceWeights(tiny: Upcycling, identical: ReadonlySet<string>): readonl
   return tiny.sources.map((model, i) => {
     const list = [...tiny.sourceIndex].find(([, indices]) => indices.includes(i));
     const seed = list !== undefined && identical.has(list[0]) ? list[1][0]! : i;
-    return new Map(model.parameters.map((p) => {
-      const data = new Float64Array(p.axes.reduce((n, a) => n * a.size, 1));
-      fillInit({ kind: "normal", std: 0.3, seed: seed + 1 }, p.path, 0, data);
-      return [p.path, data];
-    }));
+    return new Map(
+      model.parameters.map((p) => {
+        const data = new Float64Array(p.axes.reduce((n, a) => n * a.size, 1));
+        fillInit({ kind: "normal", std: 0.3, seed: seed + 1 }, p.path, 0, data);
+        return [p.path, data];
+      }),
+    );
   });
 }
 
 /** Runs the assignments in float64: the meaning that an executor streams. */
 export function applyAssignments(upcycling: Upcycling, sources: readonly Weights[]): Weights {
-  const target = new Map(upcycling.target.parameters.map((p) => [p.path, new Float64Array(p.axes.reduce((n, a) => n * a.size, 1))]));
+  const target = new Map(
+    upcycling.target.parameters.map((p) => [p.path, new Float64Array(p.axes.reduce((n, a) => n * a.size, 1))]),
+  );
   for (const { path, start, length, recipe } of upcycling.assignments) {
     const out = target.get(path)!.subarray(start, start + length);
     if (recipe.kind === "init") fillInit(recipe.init, path, start, out);
@@ -111,7 +136,12 @@ export function applyAssignments(upcycling: Upcycling, sources: readonly Weights
 
 function logitsOf(expr: Expr, tiny: Upcycling, weights: readonly Weights[], target: Weights): ArrayValue | null {
   if (expr.kind === "name" && expr.name.text === "self") return runModel(tiny.target, target);
-  const name = expr.kind === "bracket" && expr.object.kind === "name" ? expr.object.name.text : expr.kind === "name" ? expr.name.text : null;
+  const name =
+    expr.kind === "bracket" && expr.object.kind === "name"
+      ? expr.object.name.text
+      : expr.kind === "name"
+        ? expr.name.text
+        : null;
   const index = expr.kind === "bracket" && expr.items[0]?.kind === "number" ? expr.items[0].value : 0;
   const model = name === null ? undefined : tiny.sourceIndex.get(name)?.[index];
   return model === undefined ? null : runModel(tiny.sources[model]!, weights[model]!);

@@ -23,7 +23,12 @@ export interface UpcycleScope {
 export type Runs = readonly Run[];
 
 /** A recipe per run; with `partial`, runs that the value does not have are left out (the default rule). */
-export function evaluateRecipe(expr: Expr, where: UpcycleScope, runs: Runs, partial: boolean): readonly { path: string; start: number; length: number; recipe: Recipe }[] {
+export function evaluateRecipe(
+  expr: Expr,
+  where: UpcycleScope,
+  runs: Runs,
+  partial: boolean,
+): readonly { path: string; start: number; length: number; recipe: Recipe }[] {
   const value = evaluateTree(expr, where);
   if (value === null) return [];
   return runs.flatMap((run) => {
@@ -39,14 +44,23 @@ type Tree = (run: Run, partial: boolean) => Recipe | null;
 function evaluateTree(expr: Expr, where: UpcycleScope): Tree | null {
   const { env } = where;
   if (expr.kind === "call" && calleeName(expr) === "mean") return meanTree(expr, where);
-  if (expr.kind === "binary" && (expr.op === "+" || expr.op === "-" || expr.op === "*" || expr.op === "/")) return combine(expr, where);
+  if (expr.kind === "binary" && (expr.op === "+" || expr.op === "-" || expr.op === "*" || expr.op === "/"))
+    return combine(expr, where);
   if (isSource(expr, where)) {
     const source = sourcePath(expr, where);
     return source === null ? null : sourceTree(expr, source, where);
   }
   const value = evaluate(env, expr);
   if (value.kind === "init") return () => ({ kind: "init", init: value.init });
-  if (value.kind !== "error") report(env, "upcycle/bad-value", "a rule's right side is made of sources and initialisers", expr.span, "neither", "write a path such as `src[n].blocks[l].mlp`, `mean[M](src)`, or `normal(std: 0.02, seed: 1)`");
+  if (value.kind !== "error")
+    report(
+      env,
+      "upcycle/bad-value",
+      "a rule's right side is made of sources and initialisers",
+      expr.span,
+      "neither",
+      "write a path such as `src[n].blocks[l].mlp`, `mean[M](src)`, or `normal(std: 0.02, seed: 1)`",
+    );
   return null;
 }
 
@@ -61,7 +75,14 @@ function meanTree(expr: CallExpr, where: UpcycleScope): Tree | null {
   const name = arg === undefined ? null : rootName(arg.value);
   const models = name === null ? undefined : where.sourceIndex.get(name);
   if (arg === undefined || models === undefined || models.length === 0) {
-    report(where.env, "upcycle/bad-value", "`mean` averages over the models of a source list", expr.span, "not a source list", "write `mean[M](src)`");
+    report(
+      where.env,
+      "upcycle/bad-value",
+      "`mean` averages over the models of a source list",
+      expr.span,
+      "not a source list",
+      "write `mean[M](src)`",
+    );
     return null;
   }
   const trees = models.map((_, i) => {
@@ -81,7 +102,15 @@ function combine(expr: Extract<Expr, { kind: "binary" }>, where: UpcycleScope): 
   if (expr.op === "*" || expr.op === "/") {
     const factor = expr.op === "*" ? (x ?? y) : y === null ? null : 1 / y;
     const tree = factor === null ? null : evaluateTree(x !== null && expr.op === "*" ? expr.right : expr.left, where);
-    if (factor === null) report(where.env, "upcycle/bad-value", "sources are scaled by numbers known beforehand", expr.span, "not a number times a source", "write `0.5 * src`");
+    if (factor === null)
+      report(
+        where.env,
+        "upcycle/bad-value",
+        "sources are scaled by numbers known beforehand",
+        expr.span,
+        "not a number times a source",
+        "write `0.5 * src`",
+      );
     if (tree === null || factor === null) return null;
     return (run, partial) => {
       const recipe = tree(run, partial);
@@ -119,10 +148,14 @@ interface SourcePath {
 
 function rootName(expr: Expr): string | null {
   switch (expr.kind) {
-    case "name": return expr.name.text;
-    case "member": return rootName(expr.object);
-    case "bracket": return rootName(expr.object);
-    default: return null;
+    case "name":
+      return expr.name.text;
+    case "member":
+      return rootName(expr.object);
+    case "bracket":
+      return rootName(expr.object);
+    default:
+      return null;
   }
 }
 
@@ -142,12 +175,26 @@ function sourcePath(expr: Expr, where: UpcycleScope, model?: number): SourcePath
     const value = split.index.kind === "name" ? where.indices?.get(split.index.name.text) : undefined;
     const number = value ?? constantOf(split.index, where);
     if (number === null || models[number] === undefined) {
-      report(where.env, "upcycle/source-index", `\`${root}\` has ${models.length} models`, split.index.span, number === null ? "this is not one of their numbers" : `there is no ${number}`, "index it with a variable of the left side that runs over as many");
+      report(
+        where.env,
+        "upcycle/source-index",
+        `\`${root}\` has ${models.length} models`,
+        split.index.span,
+        number === null ? "this is not one of their numbers" : `there is no ${number}`,
+        "index it with a variable of the left side that runs over as many",
+      );
       return null;
     }
     chosen = number;
   } else if (models.length > 1 && model === undefined) {
-    report(where.env, "upcycle/source-index", `\`${root}\` is a list of ${models.length} models`, expr.span, "which one?", `write \`${root}[n]\`, or \`mean[M](${root})\``);
+    report(
+      where.env,
+      "upcycle/source-index",
+      `\`${root}\` is a list of ${models.length} models`,
+      expr.span,
+      "which one?",
+      `write \`${root}[n]\`, or \`mean[M](${root})\``,
+    );
     return null;
   }
   return { model: models[chosen]!, path: split.path };
@@ -156,7 +203,8 @@ function sourcePath(expr: Expr, where: UpcycleScope, model?: number): SourcePath
 /** Takes the root and its index off a path: `src[n].a.b` is index n and path `a.b`. */
 function splitRoot(expr: Expr): { index: Expr | null; path: Expr | null } {
   switch (expr.kind) {
-    case "name": return { index: null, path: null };
+    case "name":
+      return { index: null, path: null };
     case "bracket": {
       if (expr.object.kind === "name") return { index: expr.items[0] ?? null, path: null };
       const inner = splitRoot(expr.object);
@@ -164,32 +212,72 @@ function splitRoot(expr: Expr): { index: Expr | null; path: Expr | null } {
     }
     case "member": {
       const inner = splitRoot(expr.object);
-      return { index: inner.index, path: inner.path === null ? { kind: "name", name: expr.name, span: expr.name.span } : { ...expr, object: inner.path } };
+      return {
+        index: inner.index,
+        path:
+          inner.path === null
+            ? { kind: "name", name: expr.name, span: expr.name.span }
+            : { ...expr, object: inner.path },
+      };
     }
-    default: return { index: null, path: null };
+    default:
+      return { index: null, path: null };
   }
 }
 
 function sourceTree(expr: Expr, source: SourcePath, where: UpcycleScope): Tree | null {
   const model = where.sources[source.model]!;
   const start = { indices: where.indices ?? new Map<string, number>(), layers: new Map<string, number>() };
-  const found = source.path === null
-    ? [{ kind: "layer" as const, instance: model.instance, path: "", indices: new Map(), banks: new Map(), layers: new Map() }]
-    : resolvePath(where.env, model.instance, source.path, start);
+  const found =
+    source.path === null
+      ? [
+          {
+            kind: "layer" as const,
+            instance: model.instance,
+            path: "",
+            indices: new Map(),
+            banks: new Map(),
+            layers: new Map(),
+          },
+        ]
+      : resolvePath(where.env, model.instance, source.path, start);
   const [place] = found;
   if (place === undefined || found.length > 1) {
-    if (place !== undefined) report(where.env, "upcycle/source-index", "this names several parameters at once", expr.span, "an index is not bound on the left side", "use the index variables of the left side");
+    if (place !== undefined)
+      report(
+        where.env,
+        "upcycle/source-index",
+        "this names several parameters at once",
+        expr.span,
+        "an index is not bound on the left side",
+        "use the index variables of the left side",
+      );
     return null;
   }
   const byRelative = new Map(runsOf(place).map((r) => [r.relative, r]));
   return (run, partial) => {
     const from = byRelative.get(run.relative);
     if (from === undefined) {
-      if (!partial) report(where.env, "upcycle/no-counterpart", `the source has no \`${run.relative}\``, expr.span, `needed for \`${run.path}\``, `it has ${[...byRelative.keys()].slice(0, 6).join(", ")}`);
+      if (!partial)
+        report(
+          where.env,
+          "upcycle/no-counterpart",
+          `the source has no \`${run.relative}\``,
+          expr.span,
+          `needed for \`${run.path}\``,
+          `it has ${[...byRelative.keys()].slice(0, 6).join(", ")}`,
+        );
       return null;
     }
     if (String(from.sizes) !== String(run.sizes)) {
-      report(where.env, "upcycle/shape", `\`${run.path}\` is [${run.sizes.join(", ")}], and \`${from.path}\` of the source is [${from.sizes.join(", ")}]`, expr.span, "from here", "name a source of the same shape, or start the parameter fresh");
+      report(
+        where.env,
+        "upcycle/shape",
+        `\`${run.path}\` is [${run.sizes.join(", ")}], and \`${from.path}\` of the source is [${from.sizes.join(", ")}]`,
+        expr.span,
+        "from here",
+        "name a source of the same shape, or start the parameter fresh",
+      );
       return null;
     }
     return { kind: "linear", terms: [{ weight: 1, source: source.model, path: from.path, start: from.start }] };

@@ -30,7 +30,12 @@ export interface Upcycling {
 }
 
 /** `sources` in the order of the declaration's source parameters; `options` are its compile-time parameters by name. */
-export function expandUpcycle(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], options: ReadonlyMap<string, Value> = new Map()): Upcycling {
+export function expandUpcycle(
+  decl: UpcycleDecl,
+  scope: Scope,
+  sources: readonly Model[],
+  options: ReadonlyMap<string, Value> = new Map(),
+): Upcycling {
   const bag = new DiagnosticBag();
   const ctx = newContext("build", bag);
   const locals = new Map<string, Value>();
@@ -39,18 +44,39 @@ export function expandUpcycle(decl: UpcycleDecl, scope: Scope, sources: readonly
   for (const param of decl.params) {
     if (param.source !== null) continue;
     const value = options.get(param.name.text) ?? (param.default === null ? null : evaluate(env, param.default));
-    if (value === null) bag.error("upcycle/missing-parameter", `\`${decl.name.text}\` needs \`${param.name.text}\``, [{ span: param.span, text: "declared here" }], `give it as --param ${param.name.text}=VALUE`);
+    if (value === null)
+      bag.error(
+        "upcycle/missing-parameter",
+        `\`${decl.name.text}\` needs \`${param.name.text}\``,
+        [{ span: param.span, text: "declared here" }],
+        `give it as --param ${param.name.text}=VALUE`,
+      );
     else locals.set(param.name.text, value);
   }
   for (const name of options.keys()) {
     if (decl.params.some((p) => p.source === null && p.name.text === name)) continue;
-    const near = suggest(name, decl.params.map((p) => p.name.text));
-    bag.error("name/no-parameter", `\`${decl.name.text}\` has no parameter \`${name}\``, [{ span: decl.name.span, text: "declared here" }], near === null ? null : `did you mean \`${near}\`?`);
+    const near = suggest(
+      name,
+      decl.params.map((p) => p.name.text),
+    );
+    bag.error(
+      "name/no-parameter",
+      `\`${decl.name.text}\` has no parameter \`${name}\``,
+      [{ span: decl.name.span, text: "declared here" }],
+      near === null ? null : `did you mean \`${near}\`?`,
+    );
   }
   stopOnErrors(bag);
   for (const condition of decl.where) {
     const holds = evaluate(env, condition);
-    if (holds.kind === "bool" && !holds.value) bag.error("upcycle/where", `\`${decl.name.text}\` requires \`${textOf(condition)}\``, [{ span: condition.span, text: "required here" }], "change the parameters or the number of sources", [...locals].flatMap(([n, v]) => (v.kind === "axis" ? [`${n} = ${v.size.key}`] : [])));
+    if (holds.kind === "bool" && !holds.value)
+      bag.error(
+        "upcycle/where",
+        `\`${decl.name.text}\` requires \`${textOf(condition)}\``,
+        [{ span: condition.span, text: "required here" }],
+        "change the parameters or the number of sources",
+        [...locals].flatMap(([n, v]) => (v.kind === "axis" ? [`${n} = ${v.size.key}`] : [])),
+      );
   }
   stopOnErrors(bag);
   const target = makeTarget(decl, scope, sources, env);
@@ -66,7 +92,12 @@ function stopOnErrors(bag: DiagnosticBag): void {
   if (bag.hasErrors) throw new MoeError(bag.list);
 }
 
-function bindSources(decl: UpcycleDecl, sources: readonly Model[], locals: Map<string, Value>, bag: DiagnosticBag): ReadonlyMap<string, readonly number[]> {
+function bindSources(
+  decl: UpcycleDecl,
+  sources: readonly Model[],
+  locals: Map<string, Value>,
+  bag: DiagnosticBag,
+): ReadonlyMap<string, readonly number[]> {
   const index = new Map<string, readonly number[]>();
   const params = decl.params.filter((p) => p.source !== null);
   const single = params.filter((p) => p.source!.count === null).length;
@@ -82,12 +113,22 @@ function bindSources(decl: UpcycleDecl, sources: readonly Model[], locals: Map<s
     for (const i of mine) {
       const model = sources[i];
       if (model !== undefined && model.name !== param.source!.model.text) {
-        bag.error("upcycle/wrong-source", `\`${param.name.text}\` is a \`${param.source!.model.text}\`, and source ${i + 1} is a \`${model.name}\``, [{ span: param.span, text: "declared here" }], "give the sources in the order of the declaration");
+        bag.error(
+          "upcycle/wrong-source",
+          `\`${param.name.text}\` is a \`${param.source!.model.text}\`, and source ${i + 1} is a \`${model.name}\``,
+          [{ span: param.span, text: "declared here" }],
+          "give the sources in the order of the declaration",
+        );
       }
     }
   }
   if (next !== sources.length || params.length === 0) {
-    bag.error("upcycle/source-count", `\`${decl.name.text}\` takes ${single === params.length ? single : "one or more"} source${single === 1 && params.length === 1 ? "" : "s"}, not ${sources.length}`, [{ span: decl.name.span, text: "declared here" }], "give one --from per source, in the order of the declaration");
+    bag.error(
+      "upcycle/source-count",
+      `\`${decl.name.text}\` takes ${single === params.length ? single : "one or more"} source${single === 1 && params.length === 1 ? "" : "s"}, not ${sources.length}`,
+      [{ span: decl.name.span, text: "declared here" }],
+      "give one --from per source, in the order of the declaration",
+    );
   }
   return index;
 }
@@ -97,11 +138,20 @@ function makeTarget(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], 
   const { bag } = env.ctx;
   const found = scope.lookup(decl.target.text);
   if (found?.item.kind !== "layer") {
-    bag.error("name/unknown", `there is no model \`${decl.target.text}\` here`, [{ span: decl.target.span, text: "not found" }], "import it, or declare it in this file");
+    bag.error(
+      "name/unknown",
+      `there is no model \`${decl.target.text}\` here`,
+      [{ span: decl.target.span, text: "not found" }],
+      "import it, or declare it in this file",
+    );
     throw new MoeError(bag.list);
   }
   const target = found.item;
-  const callee = bindParameters(env, { kind: "constructor", decl: target, scope: found.scope, bound: new Map() }, decl.targetArgs, decl.target.span);
+  const callee = bindParameters(
+    env,
+    { kind: "constructor", decl: target, scope: found.scope, bound: new Map() },
+    decl.targetArgs,
+  );
   if (callee.kind !== "constructor") throw new MoeError(bag.list);
   const bound = new Map(callee.bound);
   for (const param of target.params) {
@@ -109,7 +159,13 @@ function makeTarget(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], 
     if (bound.has(name)) continue;
     const values = sources.map((s) => s.args.get(name)).filter((v) => v !== undefined);
     const texts = new Set(values.map((v) => JSON.stringify(toJson(v))));
-    if (texts.size > 1) bag.error("upcycle/sources-differ", `the sources disagree on \`${name}\`: ${[...texts].join(", ")}`, [{ span: param.span, text: "needed here" }], "upcycle checkpoints that were trained from one seed");
+    if (texts.size > 1)
+      bag.error(
+        "upcycle/sources-differ",
+        `the sources disagree on \`${name}\`: ${[...texts].join(", ")}`,
+        [{ span: param.span, text: "needed here" }],
+        "upcycle checkpoints that were trained from one seed",
+      );
     const [value] = values;
     if (value !== undefined) bound.set(name, value);
   }
@@ -128,7 +184,11 @@ interface Placed {
 
 function applyRules(decl: UpcycleDecl, target: Model, where: UpcycleScope): readonly Assignment[] {
   const placed: Placed[] = [];
-  const visit = (rules: readonly UpcycleRule[], starts: readonly import("../map/path.ts").Found[], depth: number): void => {
+  const visit = (
+    rules: readonly UpcycleRule[],
+    starts: readonly import("../map/path.ts").Found[],
+    depth: number,
+  ): void => {
     for (const rule of rules) {
       for (const start of starts) {
         if (start.kind !== "layer") continue;
@@ -136,20 +196,40 @@ function applyRules(decl: UpcycleDecl, target: Model, where: UpcycleScope): read
           placed.push({ runs: assign(rule.value, start, rule.span, where, true), strength: depth });
           continue;
         }
-        const found = resolvePath(where.env, start.instance, rule.path, { indices: start.indices, layers: start.layers })
-          .map((f) => ({ ...f, indices: new Map([...start.indices, ...f.indices]), banks: new Map([...start.banks, ...f.banks]) }));
+        const found = resolvePath(where.env, start.instance, rule.path, {
+          indices: start.indices,
+          layers: start.layers,
+        }).map((f) => ({
+          ...f,
+          indices: new Map([...start.indices, ...f.indices]),
+          banks: new Map([...start.banks, ...f.banks]),
+        }));
         const steps = depth + 1 + textOf(rule.path).split(/[.[]/).length;
         if (rule.kind === "scope") visit(rule.rules, found, steps);
-        else for (const f of found) placed.push({ runs: assign(rule.value, f, rule.span, where, false), strength: steps });
+        else
+          for (const f of found) placed.push({ runs: assign(rule.value, f, rule.span, where, false), strength: steps });
       }
     }
   };
-  const root: import("../map/path.ts").Found = { kind: "layer", instance: target.instance, path: "", indices: new Map(), banks: new Map(), layers: new Map() };
+  const root: import("../map/path.ts").Found = {
+    kind: "layer",
+    instance: target.instance,
+    path: "",
+    indices: new Map(),
+    banks: new Map(),
+    layers: new Map(),
+  };
   visit(decl.rules, [root], 0);
   return layer(placed);
 }
 
-function assign(value: Expr, found: import("../map/path.ts").Found, rule: Span, where: UpcycleScope, partial: boolean): readonly Assignment[] {
+function assign(
+  value: Expr,
+  found: import("../map/path.ts").Found,
+  rule: Span,
+  where: UpcycleScope,
+  partial: boolean,
+): readonly Assignment[] {
   const runs: Runs = runsOf(found);
   return evaluateRecipe(value, { ...where, indices: found.indices }, runs, partial).map((a) => ({ ...a, rule }));
 }
@@ -177,7 +257,15 @@ function checkCoverage(decl: UpcycleDecl, target: Model, assignments: readonly A
     let end = 0;
     for (const [i, run] of runs.entries()) {
       if (run.start < end) {
-        bag.error("upcycle/overlap", `\`${parameter.path}\` is given twice`, [{ span: run.rule, text: "here" }, { span: runs[i - 1]!.rule, text: "and here" }], "let one rule name all of it, or each its own experts");
+        bag.error(
+          "upcycle/overlap",
+          `\`${parameter.path}\` is given twice`,
+          [
+            { span: run.rule, text: "here" },
+            { span: runs[i - 1]!.rule, text: "and here" },
+          ],
+          "let one rule name all of it, or each its own experts",
+        );
         return;
       }
       if (run.start > end) break;
@@ -188,7 +276,15 @@ function checkCoverage(decl: UpcycleDecl, target: Model, assignments: readonly A
   const [first] = missing;
   if (first !== undefined) {
     const span = target.parameters.find((p) => p.path === first)!.span;
-    bag.error("upcycle/not-total", `no rule gives \`${first}\`${missing.length > 1 ? ` (and ${missing.length - 1} more)` : ""}`, [{ span: decl.name.span, text: "in this upcycling" }, { span, text: "declared here" }], `add a rule such as \`${first.replace(/\[\d+\]/g, "[l]")} = normal(std: 0.02, seed: 1)\``);
+    bag.error(
+      "upcycle/not-total",
+      `no rule gives \`${first}\`${missing.length > 1 ? ` (and ${missing.length - 1} more)` : ""}`,
+      [
+        { span: decl.name.span, text: "in this upcycling" },
+        { span, text: "declared here" },
+      ],
+      `add a rule such as \`${first.replace(/\[\d+\]/g, "[l]")} = normal(std: 0.02, seed: 1)\``,
+    );
   }
 }
 

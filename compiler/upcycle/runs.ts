@@ -19,10 +19,12 @@ export function runsOf(found: Found): readonly Run[] {
   const visit = (instance: Instance, prefix: string, layers: ReadonlyMap<string, number>): void => {
     for (const [name, member] of instance.members) {
       const relative = prefix === "" ? name : `${prefix}.${name}`;
-      if (member.kind === "parameter") runs.push(runOf(member.parameter, concrete(member.parameter.path, layers), relative, found.banks));
+      if (member.kind === "parameter")
+        runs.push(runOf(member.parameter, concrete(member.parameter.path, layers), relative, found.banks));
       else if (member.kind === "layer") visit(member.instance, relative, layers);
       else if (member.kind === "stack") {
-        for (let i = 0; i < (member.count.size.value ?? 0); i++) visit(member.template, `${relative}[${i}]`, new Map([...layers, [member.template.path, i]]));
+        for (let i = 0; i < (member.count.size.value ?? 0); i++)
+          visit(member.template, `${relative}[${i}]`, new Map([...layers, [member.template.path, i]]));
       }
     }
   };
@@ -30,7 +32,12 @@ export function runsOf(found: Found): readonly Run[] {
   return runs;
 }
 
-function runOf(parameter: { axes: readonly { name: string; size: { value: number | null } }[] }, path: string, relative: string, banks: ReadonlyMap<string, number>): Run {
+function runOf(
+  parameter: { axes: readonly { name: string; size: { value: number | null } }[] },
+  path: string,
+  relative: string,
+  banks: ReadonlyMap<string, number>,
+): Run {
   const sizes = parameter.axes.map((a) => a.size.value ?? 0);
   let start = 0;
   parameter.axes.forEach((axis, i) => {
