@@ -55,29 +55,39 @@ export function loadParameter(
   index: Index,
   run: Run,
 ): string | null {
-  const { layout } = place;
+  const { layout, storage } = place;
+  const { axes } = node.type;
   if (layout.kind === "plain") {
     if (run !== null && !isInner(node, run)) return null;
-    const [first, ...rest] = node.type.axes;
-    const load = (part: number, i: Index): string =>
-      loadPlain(w, place.storage, bindingOf(place, part), flatten(node.type.axes, i), run);
-    return first === undefined ? load(0, index) : overParts(w, place, first.name, [first, ...rest], index, run, load);
+    const row = count(axes.slice(1));
+    const load = (part: Part, i: Index): string =>
+      loadPlain(w, storage, bindingOf(place, part), less(flatten(axes, i), part.start * row), run);
+    return overParts(w, place, axes.slice(0, 1), axes, index, run, load);
   }
-  const axesOf = (names: readonly string[]): readonly Axis[] =>
-    names.map((n) => node.type.axes.find((a) => a.name === n)!);
+  const axesOf = (names: readonly string[]): readonly Axis[] => names.map((n) => axes.find((a) => a.name === n)!);
   const [bank, k, n] = [axesOf(layout.bank), axesOf(layout.k), axesOf(layout.n)];
   if (run !== null && !(n.at(-1)?.name === run && hasRuns(node.type, run))) return null;
-  const splitAxis = (layout.split === "bank" ? bank : n)[0];
   const rows = Math.ceil(count(k) / 4) * 4;
-  const load = (part: number, i: Index): string => {
-    const cols = layout.split === "n" && place.parts.length > 1 ? (place.parts[part]?.count ?? 0) : count(n);
-    const at = { bank: flatten(bank, i), k: flatten(k, i), n: flatten(n, i), rows, stride: Math.ceil(cols / 4) * 4 };
-    return loadMatrix(w, place.storage, bindingOf(place, part), at, run);
+  const byColumn = layout.split === "n";
+  const load = (part: Part, i: Index): string => {
+    const stride = Math.ceil((byColumn && place.parts.length > 1 ? part.count : count(n)) / 4) * 4;
+    const own = { bank: byColumn ? 0 : part.start, n: byColumn ? part.start : 0 };
+    const at = {
+      bank: less(flatten(bank, i), own.bank),
+      k: flatten(k, i),
+      n: less(flatten(n, i), own.n),
+      rows,
+      stride,
+    };
+    return loadMatrix(w, storage, bindingOf(place, part), at, run);
   };
-  // Parts along columns count columns, which only a single column axis gives directly.
-  return splitAxis === undefined || place.parts.length === 1
-    ? load(0, index)
-    : overParts(w, place, splitAxis.name, node.type.axes, index, run, load);
+  return overParts(w, place, byColumn ? n : bank, axes, index, run, load);
+}
+
+type Part = Parameter["parts"][number];
+
+function less(text: string, start: number): string {
+  return start === 0 ? text : `(${text} - ${start}u)`;
 }
 
 /** Elements of an axis list of known sizes. */
@@ -85,28 +95,27 @@ export function count(axes: readonly Axis[]): number {
   return axes.reduce((product, a) => product * (a.size.value ?? Number.NaN), 1);
 }
 
-function bindingOf(place: ParameterPlace, part: number): Binding {
-  return { kind: "parameter", path: place.path, part };
+function bindingOf(place: ParameterPlace, part: Part): Binding {
+  return { kind: "parameter", path: place.path, part: place.parts.indexOf(part) };
 }
 
+/** Chooses the part by the element number over the axes that the parts cut. */
 function overParts(
   w: KernelWriter,
   place: ParameterPlace,
-  axis: string,
+  cut: readonly Axis[],
   axes: readonly Axis[],
   index: Index,
   run: Run,
-  load: (part: number, index: Index) => string,
+  load: (part: Part, index: Index) => string,
 ): string {
-  if (place.parts.length === 1) return load(0, index);
+  const [only, ...more] = place.parts;
+  if (only !== undefined && more.length === 0) return load(only, index);
   const name = `load${run === null ? "" : "4"}_${identifier(place.path)}`;
-  const argument = new Map(axes.map((a, i) => [a.name, `i${i}`]));
+  const own = new Map(axes.map((a, i) => [a.name, `i${i}`]));
   const branches = place.parts.map((part, p) => {
-    const own = part.start === 0 ? argument : new Map(argument).set(axis, `(${argument.get(axis)} - ${part.start}u)`);
-    const text = `return ${load(p, own)};`;
-    return p + 1 < place.parts.length
-      ? `  if (${argument.get(axis)} < ${part.start + part.count}u) { ${text} }`
-      : `  ${text}`;
+    const test = p + 1 < place.parts.length ? `if (${flatten(cut, own)} < ${part.start + part.count}u) ` : "";
+    return `  ${test}{ return ${load(part, own)}; }`;
   });
   const parameters = axes.map((_, i) => `i${i}: u32`).join(", ");
   w.global(name, `fn ${name}(${parameters}) -> ${typeText("f32", run)} {\n${branches.join("\n")}\n}`);

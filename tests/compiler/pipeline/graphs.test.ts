@@ -117,6 +117,22 @@ test("experts with biases, a weight for both projections, and one slot per token
   );
 });
 
+test("cross entropy of the next token over a vocabulary", async () => {
+  await compareOutputs(
+    program(({ b, input, param }) => {
+      const x = input("x", "f32[T, D=16]");
+      const target = input("target", "u32[T]");
+      const z = b.dot(x, param("head", "f32[V=300, D=16]"), ["D"]);
+      const largest = b.reduceMax(z, ["V"]);
+      const total = b.plus(b.log(b.sum(b.exp(b.minus(z, largest)), ["V"])), largest);
+      return { nll: b.minus(total, b.take(z, target, "V")) };
+    }),
+    gpu,
+    4,
+    { target: [0, 299, 7, 128] },
+  );
+});
+
 interface Make {
   readonly b: Builder;
   readonly input: (name: string, type: string) => Node;
