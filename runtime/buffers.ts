@@ -52,7 +52,7 @@ export class Buffers {
     });
   }
 
-  /** Allocates for steps up to `sizes`. Throws `device/out-of-memory`, `device/too-large`. */
+  /** Allocates for steps up to `sizes`, and owns the parameters from here on. Throws `device/out-of-memory`, `device/too-large`. */
   static async allocate(
     device: Device,
     plan: Plan,
@@ -60,8 +60,13 @@ export class Buffers {
     sizes: StepSizes,
   ): Promise<Buffers> {
     const buffers = new Buffers(device, plan, parameters, sizes.S);
-    await buffers.ensure(sizes);
-    return buffers;
+    try {
+      await buffers.ensure(sizes);
+      return buffers;
+    } catch (error) {
+      buffers.destroy();
+      throw error;
+    }
   }
 
   /** The largest step that fits now. */

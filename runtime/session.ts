@@ -34,15 +34,32 @@ const FIRST_CONTEXT = 256;
 /** Uploads the parameters and allocates. Throws `MoeError`s of the device and what `source` throws. */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { plan, device, source, sequences = 1, capacity = 4096, stepTokens = 512 } = options;
+  checkFits(plan, device);
   const parameters = await uploadParameters(device, plan, source, options.onProgress);
-  try {
-    const P = Math.min(capacity, FIRST_CONTEXT);
-    const buffers = await Buffers.allocate(device, plan, parameters, { T: FEW, Q: 1, S: sequences, P });
-    return new Session(new Executor(device, plan, buffers), capacity, stepTokens);
-  } catch (error) {
-    parameters.destroy();
-    throw error;
-  }
+  const P = Math.min(capacity, FIRST_CONTEXT);
+  const buffers = await Buffers.allocate(device, plan, parameters, { T: FEW, Q: 1, S: sequences, P });
+  return new Session(new Executor(device, plan, buffers), capacity, stepTokens);
+}
+
+/** A saved plan may have been compiled for another device. Sizes that do not fit are found where they are used. */
+function checkFits(plan: Plan, { facts, adapter }: Device): void {
+  const used = new Set(plan.modules.flatMap((m) => m.features));
+  const { min, max } = facts.subgroup ?? { min: 0, max: 0 };
+  const compiled = plan.device.subgroup;
+  const missing = [
+    ...(used.has("shader-f16") && !facts.f16 ? ["16-bit floats in shaders"] : []),
+    ...(used.has("subgroups") && (compiled?.min !== min || compiled.max !== max)
+      ? [`subgroups of ${compiled?.min} to ${compiled?.max} lanes`]
+      : []),
+  ];
+  if (missing.length > 0)
+    throw failure(
+      "plan/device",
+      `the plan of ${plan.model} needs ${missing.join(" and ")}, which \`${adapter.name}\` has not`,
+      {
+        help: "compile the model for this device",
+      },
+    );
 }
 
 export class Session {

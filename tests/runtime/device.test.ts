@@ -101,6 +101,17 @@ test("a closed device says so", async () => {
   expect((await refusal(() => opened.check())).code).toBe("device/closed");
 });
 
+test("a lost device says during what, at every call", async () => {
+  const opened = await openDevice({ adapter: "null" });
+  opened.activity = "entry `logits.few` of Tiny";
+  opened.gpu.destroy();
+  await opened.gpu.lost;
+  for (let call = 0; call < 2; call++) {
+    const { code, message } = await refusal(() => opened.check());
+    expect([code, message]).toEqual(["device/lost", expect.stringContaining("logits.few")]);
+  }
+});
+
 test("a rejected shader is reported with its kernel, its WGSL line and its origin", async () => {
   const module = kernel("@compute @workgroup_size(1)\nfn main() {\n  let x: i32 = 1.5;\n}\n");
   const need = { module, constants: {}, label: "blocks[#].ffn silu", origin: "mixtral.moe:12:3" };

@@ -97,6 +97,35 @@ test("greedy generation continues prompts of different lengths as the model says
   });
 });
 
+test("more sequences than decode kernels are for generate all the same", async () => {
+  const prompts = Array.from({ length: 11 }, (_, i) => sequence(1 + (i % 4), i));
+  await withSession({ sequences: 11 }, async (session) => {
+    const all = await collect(session, { prompts, maxTokens: 4 });
+    prompts.forEach((p, slot) => expect(all.filter((t) => t.slot === slot).map((t) => t.token)).toEqual(greedy(p, 4)));
+  });
+});
+
+test("on a device that binds little, steps shrink until they fit, and a context that cannot is refused", async () => {
+  const small = await openDevice({ facts: { maxBinding: 512 } });
+  try {
+    const more = { device: small, plan: tinyPlan(small.facts) };
+    await withSession({ ...more, capacity: 100 }, async (session) => {
+      expect(session.mostTokens((T) => T)).toBeLessThanOrEqual(512 / (4 * VOCAB));
+      const [logits] = await session.forward([sequence(60)]);
+      expect([...logits!]).toEqual(expectedLogits(sequence(60)));
+    });
+    await expect(withSession({ ...more, capacity: 200 }, async () => {})).rejects.toThrow("device/too-large");
+  } finally {
+    small.close();
+  }
+});
+
+test("a plan that was compiled for other features is refused before anything is uploaded", async () => {
+  const plan = tinyPlan({ ...device.facts, subgroup: { min: 3, max: 3 } });
+  const modules = plan.modules.map((m) => ({ ...m, features: ["subgroups"] as const }));
+  await expect(withSession({ plan: { ...plan, modules } }, async () => {})).rejects.toThrow("plan/device");
+});
+
 test("a stop token ends its sequence alone, is not yielded, and leaves the slots usable", async () => {
   const prompts = [sequence(5), sequence(9, 2)];
   const whole = prompts.map((p) => greedy(p, 8));
