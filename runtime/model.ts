@@ -8,10 +8,11 @@ import { checkTotal, expandMap, findMap, makeModel, readConfig } from "../compil
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
-import { openCheckpoint, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoint/index.ts";
+import { dataTypes, openCheckpoint, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
+import { blockLength, gather, isContiguous, offsetOf, windowOf } from "./strided.ts";
 
 export interface LoadedModel {
   readonly model: Model;
@@ -143,6 +144,11 @@ function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]
   return { storage, read };
 }
 
+/** What a strided read may hold of a tensor at once. */
+const BAND_BYTES = 8 << 20;
+/** Blocks of this many bytes are read one by one, shorter ones together with what lies between them. */
+const BLOCK_BYTES = 1 << 16;
+
 /** Elements `start ..< start + length` of a piece, in the type asked for. */
 async function readRun(
   checkpoint: Checkpoint,
@@ -152,56 +158,27 @@ async function readRun(
   length: number,
   type: StorageType,
 ): Promise<Uint8Array> {
-  const width =
-    tensor.bytes /
-    Math.max(
-      1,
-      tensor.shape.reduce((a, b) => a * b, 1),
-    );
-  const convert = (bytes: Uint8Array): Uint8Array => {
-    if (STORAGE[tensor.dtype] === type) return bytes;
-    const values = toFloat32(tensor.dtype, bytes);
-    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  };
-  if (isContiguous(piece))
-    return convert(await checkpoint.readSlice(tensor.name, (piece.source + start) * width, length * width));
-  const values = await checkpoint.readTensor(tensor.name);
-  return convert(gather(values, width, piece, start, length));
-}
-
-export function isContiguous(piece: Piece): boolean {
-  let step = 1;
-  for (let i = piece.sizes.length - 1; i >= 0; i--) {
-    if (piece.sizes[i] !== 1 && piece.strides[i] !== step) return false;
-    step *= piece.sizes[i]!;
-  }
-  return true;
-}
-
-/** Strided elements of a tensor's bytes, in the piece's order: the innermost axis in one loop, the rest counted up. */
-function gather(bytes: Uint8Array, width: number, piece: Piece, start: number, length: number): Uint8Array {
-  const Elements = width === 2 ? Uint16Array : width === 4 ? Uint32Array : width === 8 ? BigUint64Array : Uint8Array;
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
-  const source = new Elements(
-    aligned.buffer as ArrayBuffer,
-    aligned.byteOffset,
-    aligned.byteLength / width,
-  ) as Uint16Array;
-  const out = new Elements(length) as Uint16Array;
-  const { sizes, strides } = piece;
-  const inner = sizes.at(-1) ?? 1;
-  const step = strides.at(-1) ?? 1;
-  for (let i = 0; i < length;) {
-    let flat = Math.floor((start + i) / inner);
-    const column = (start + i) % inner;
-    let offset = piece.source + column * step;
-    for (let axis = sizes.length - 2; axis >= 0; axis--) {
-      offset += (flat % sizes[axis]!) * strides[axis]!;
-      flat = Math.floor(flat / sizes[axis]!);
+  const { width } = dataTypes[tensor.dtype];
+  const out = new Uint8Array(length * width);
+  const run = { start, length };
+  const block = blockLength(piece);
+  if (isContiguous(piece) || block * width >= BLOCK_BYTES) {
+    for (let at = start; at < start + length;) {
+      const count = Math.min(block - (at % block), start + length - at);
+      const into = out.subarray((at - start) * width);
+      await checkpoint.readSlice(tensor.name, offsetOf(piece, at) * width, count * width, into);
+      at += count;
     }
-    const run = Math.min(inner - column, length - i);
-    for (let j = 0; j < run; j++) out[i + j] = source[offset + j * step]!;
-    i += run;
+  } else {
+    const all = windowOf(piece, run);
+    const band = Math.floor(BAND_BYTES / width);
+    for (let at = all.start; at < all.start + all.length; at += band) {
+      const window = { start: at, length: Math.min(band, all.start + all.length - at) };
+      const bytes = await checkpoint.readSlice(tensor.name, at * width, window.length * width);
+      gather(bytes, width, piece, run, window, out);
+    }
   }
-  return new Uint8Array(out.buffer);
+  if (STORAGE[tensor.dtype] === type) return out;
+  const values = toFloat32(tensor.dtype, out);
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
