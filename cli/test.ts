@@ -1,5 +1,6 @@
-/** `moec test`: the `test` blocks of files, through the oracle. */
+/** `moec test`: the `test` blocks of files, through the oracle, and on a GPU with --gpu. */
 import type { Command } from "commander";
+import type { TestCase } from "../compiler/index.ts";
 import type { Diagnostic } from "../grammar/index.ts";
 import { failure, formatSpan } from "../grammar/index.ts";
 import { openChecked, openWorkspace, standardLibraryFolder } from "../runtime/modules.ts";
@@ -10,6 +11,8 @@ import { paint, plural, print, printJson, showDiagnostics } from "./output.ts";
 interface Options {
   readonly json?: true;
   readonly std?: true;
+  readonly gpu?: true;
+  readonly adapter?: string;
 }
 
 export function registerTest(program: Command): void {
@@ -18,6 +21,8 @@ export function registerTest(program: Command): void {
     .description("run the test blocks of .moe files")
     .argument("[file...]", "files or folders")
     .option("--std", "run the tests of the standard library as well")
+    .option("--gpu", "run them on a GPU as well, with the kernels for many rows and those for few")
+    .option("--adapter <name>", "with --gpu: on the adapter whose name contains this")
     .option("--json", "print the results as JSON")
     .addHelpText("after", "\nExample:\n  moec test examples/ --std")
     .action(runTests);
@@ -29,25 +34,47 @@ interface Result {
   readonly failures: readonly Failure[];
 }
 
-function runTests(paths: readonly string[], options: Options): void {
+async function runTests(paths: readonly string[], options: Options): Promise<void> {
   if (paths.length === 0 && options.std !== true)
     throw failure("cli/nothing-to-do", "there is nothing to test", {
       help: "give files or folders, or --std for the standard library",
     });
   const workspace = openWorkspace();
   const files = findMoeFiles([...paths, ...(options.std ? [standardLibraryFolder()] : [])]);
-  const results = files.flatMap((path): Result[] => {
+  const cases = files.flatMap((path) => {
     const scope = openChecked(workspace, path);
-    return prepareTests(scope).map((test) => ({
-      file: scope.file.path,
-      title: test.title,
-      failures: runTestOnOracle(test),
-    }));
+    return prepareTests(scope).map((test) => ({ file: scope.file.path, test }));
   });
+  const results = cases.map(({ file, test }) => ({ file, title: test.title, failures: runTestOnOracle(test) }));
+  if (options.gpu) results.push(...(await runOnDevice(cases, options.adapter)));
   const failed = results.filter((r) => r.failures.length > 0);
   if (options.json) printJson({ ok: failed.length === 0, tests: results.map(resultJson) });
   else report(results, failed);
   if (failed.length > 0) process.exitCode = 1;
+}
+
+interface Case {
+  readonly file: string;
+  readonly test: TestCase;
+}
+
+async function runOnDevice(cases: readonly Case[], adapter: string | undefined): Promise<readonly Result[]> {
+  const { openDevice } = await import("../runtime/device.ts");
+  const { runTestOnDevice } = await import("../runtime/device-testing.ts");
+  const device = await openDevice(adapter === undefined ? {} : { adapter });
+  try {
+    const results: Result[] = [];
+    for (const { file, test } of cases) {
+      results.push({
+        file: `${file} on ${device.adapter.name}`,
+        title: test.title,
+        failures: await runTestOnDevice(test, device),
+      });
+    }
+    return results;
+  } finally {
+    device.close();
+  }
 }
 
 function report(results: readonly Result[], failed: readonly Result[]): void {

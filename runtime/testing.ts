@@ -1,8 +1,5 @@
-/**
- * Runs prepared `test` blocks. The oracle gives the meaning; a device has to give the same, within what float32 allows,
- * which the expectations' own tolerances say.
- */
-import type { TestCase, Scope } from "../compiler/index.ts";
+/** Runs prepared `test` blocks through the oracle, which gives their meaning; `device-testing.ts` runs them on a GPU. */
+import type { ArrayValue, TestCase, Scope } from "../compiler/index.ts";
 import { checkExpectation, evaluateProgram, newContext, prepareTest } from "../compiler/index.ts";
 import { MoeError } from "../grammar/index.ts";
 import type { Span } from "../grammar/index.ts";
@@ -25,17 +22,29 @@ export function prepareTests(scope: Scope): readonly TestCase[] {
 
 /** Evaluates a test's program in float64; empty when every expectation holds. */
 export function runTestOnOracle(test: TestCase): readonly Failure[] {
-  const results = evaluateProgram(test.program, {
+  return checkResults(test, evaluateTest(test));
+}
+
+/** The results of a test's program by name, in float64. */
+export function evaluateTest(test: TestCase): Readonly<Record<string, ArrayValue>> {
+  return evaluateProgram(test.program, {
     inputs: test.inputs,
-    params: (path) => {
-      const value = test.parameters.get(path);
-      if (value === undefined) throw new Error(`test "${test.title}" has no value for ${path}`);
-      return value;
-    },
+    params: (path) => valueOf(test, path),
     sizes: { T: test.tokens },
   });
+}
+
+/** The expectations that these results do not meet. */
+export function checkResults(test: TestCase, results: Readonly<Record<string, ArrayValue>>): readonly Failure[] {
   return test.expectations.flatMap(({ value, span }) => {
     const found = checkExpectation(value, results);
     return found === null ? [] : [{ span, found }];
   });
+}
+
+/** The value of a parameter, which preparing the test made sure of. */
+export function valueOf(test: TestCase, path: string): ArrayValue {
+  const value = test.parameters.get(path);
+  if (value === undefined) throw new Error(`test "${test.title}" has no value for ${path}`);
+  return value;
 }
