@@ -1,0 +1,36 @@
+/** Models and tests run through the oracle: parameters read from a checkpoint folder, or the literals of a `test` block. */
+import type { LoadedModel } from "../../runtime/model.ts";
+import { buildProgram } from "../../compiler/index.ts";
+import type { TestCase } from "../../compiler/index.ts";
+import { checkExpectation } from "../../compiler/index.ts";
+import type { Value } from "../../compiler/ops/define.ts";
+import { evaluateProgram } from "../../compiler/reference/interpret.ts";
+import { toFloat32 } from "../../runtime/checkpoint/index.ts";
+
+/** Logits [T, V] of one sequence, row-major. */
+export async function runOracle(loaded: LoadedModel, ids: readonly number[]): Promise<Float64Array> {
+  const { model, source } = loaded;
+  const params = new Map<string, Value>();
+  for (const { path, axes } of model.parameters) {
+    const count = axes.reduce((n, a) => n * a.size, 1);
+    const bytes = await source.read(path, 0, count);
+    const stored = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
+    params.set(path, { axes, data: Float64Array.from(toFloat32(stored[source.storage(path)], bytes)) });
+  }
+  const results = evaluateProgram(buildProgram(model.instance), {
+    inputs: { ids: { axes: [{ name: "T", size: ids.length }], data: Float64Array.from(ids) } },
+    params: (path) => params.get(path)!,
+    sizes: { T: ids.length },
+  });
+  return results["logits"]!.data;
+}
+
+/** What a `test` block found other than expected; empty when it passes. */
+export function runTestCase(test: TestCase): string[] {
+  const results = evaluateProgram(test.program, {
+    inputs: test.inputs,
+    params: (path) => test.parameters.get(path)!,
+    sizes: { T: test.tokens },
+  });
+  return test.expectations.flatMap(({ value }) => checkExpectation(value, results) ?? []);
+}
