@@ -32,7 +32,7 @@ function drawGroup(task: TaskName, rows: readonly Result[], top: number, ours: s
   const bars = rows.map((row, i) => {
     const y = top + headHeight + i * (barHeight + gap);
     const length = Math.max(1, (row.value / most) * (width - labelWidth - 90));
-    const fill = row.engine === ours ? "#2563eb" : row.runsOn === "cpu" ? "#d4d4d8" : "#71717a";
+    const fill = row.engine.startsWith("moec") ? "#2563eb" : row.runsOn === "cpu" ? "#d4d4d8" : "#71717a";
     return `<text x="${labelWidth - 8}" y="${y + 13}" text-anchor="end" fill="#222">${escape(row.engine)}</text>
 <rect x="${labelWidth}" y="${y}" width="${length.toFixed(1)}" height="${barHeight}" rx="2" fill="${fill}"/>
 <text x="${(labelWidth + length + 6).toFixed(1)}" y="${y + 13}" fill="#222">${printNumber(row.value)}</text>

@@ -9,6 +9,8 @@ export interface EngineEntry {
 
 export const engineEntries: readonly EngineEntry[] = [
   { file: "ceilings.ts", name: "ceiling of the adapter" },
+  { file: "moec.ts", name: "moec (f32)" },
+  { file: "moec.ts", name: "moec (bf16)" },
   { file: "onnxruntime.ts", name: "onnxruntime webgpu (4-bit experts, 4-bit dense)" },
   { file: "onnxruntime.ts", name: "onnxruntime webgpu (4-bit experts, f32 dense)" },
   { file: "llama-cpp.ts", name: "llama.cpp vulkan (f32)", isSlowToPrepare: true },

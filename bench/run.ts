@@ -18,7 +18,7 @@ import { isQuiet, readIdleShare } from "./quiet.ts";
 import { type Report, type Sample, printReport, summarise } from "./report.ts";
 
 const ceiling = "ceiling of the adapter";
-const ours = "moec";
+const ours = "moec (f32)";
 
 const { values: options } = parseArgs({
   options: {
