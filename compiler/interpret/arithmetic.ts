@@ -183,9 +183,10 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
   }
   if (a !== null && b !== null) return sizeOperation(env, expr, a.size, b.size);
   if ((left.kind === "number" || left.kind === "axis") && (right.kind === "number" || right.kind === "axis")) {
-    const open = [left, right].some((v) => v.kind === "axis" && v.size.value === null);
+    const open = [left, right].some((v) => (v.kind === "axis" ? v.size.value === null : v.open === true));
     if (open && ["<", "<=", ">", ">="].includes(op)) return { kind: "bool", value: true };
-    return numberOperation(env, expr, toNumber(left), toNumber(right));
+    const result = numberOperation(env, expr, toNumber(left), toNumber(right));
+    return open && result.kind === "number" ? { ...result, open } : result;
   }
   return report(
     env,

@@ -165,6 +165,13 @@ function repeatsMember(env: Env, decl: LayerDecl): boolean {
 
 /** Sizes keep the label of the axis they were given; a label used twice by one layer, or none, gives way to the parameter's own name. */
 function ownLabel(value: Value, name: string, labels: Set<string>, span: Span): Value {
+  if (value.kind === "list") {
+    // Sizes of a list that are no axes of the caller are told apart by number: `O1`, `O2`.
+    const items = value.items.map((item, i) =>
+      item.kind === "axis" && item.label === null ? ownLabel(item, `${name}${i + 1}`, labels, span) : item,
+    );
+    return { ...value, items };
+  }
   const size = toSize(value);
   if (size === null) return value;
   let label = size.label ?? name;

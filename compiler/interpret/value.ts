@@ -37,6 +37,8 @@ export interface NumberValue {
   readonly kind: "number";
   readonly value: number;
   readonly float: boolean;
+  /** Computed from a size that is not known yet, so comparisons with it are open. */
+  readonly open?: boolean;
 }
 
 /** A size, and a label when it names an axis. Sizes that are numbers stay `Dim`s so that their origin is kept. */
