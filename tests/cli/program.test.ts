@@ -4,7 +4,19 @@ import { readFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import { moec, temporary, writeFile } from "./support.ts";
 
-const commands = ["check", "test", "fmt", "explain", "inspect", "devices"];
+const commands = [
+  "check",
+  "test",
+  "fmt",
+  "explain",
+  "inspect",
+  "build",
+  "run",
+  "eval",
+  "generate",
+  "profile",
+  "devices",
+];
 
 test("the help lists every command", async () => {
   const run = await moec("--help");
