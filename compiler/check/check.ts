@@ -17,6 +17,7 @@ import { constructorOf, instantiate } from "../interpret/instance.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { newContext, tryBuildProgram } from "../model/model.ts";
 import type { Scope, Workspace } from "../resolve/modules.ts";
+import { reportUnknownModel } from "../resolve/unknown.ts";
 import { lintNames, lintProgram } from "./lint.ts";
 import { checkMap } from "./map.ts";
 import { checkNames } from "./names.ts";
@@ -44,12 +45,7 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
         const ctx = newContext("build", bag);
         const target = scope.lookup(item.model.text);
         if (target?.item.kind !== "layer") {
-          bag.error(
-            "name/unknown",
-            `there is no model \`${item.model.text}\` here`,
-            [{ span: item.model.span, text: "not found" }],
-            "import it, or declare it in this file",
-          );
+          reportUnknownModel(bag, scope, item.model);
           break;
         }
         const callee = constructorOf(ctx, scope, target.item, item.fields);

@@ -9,17 +9,12 @@ import { expandMap } from "../map/tensors.ts";
 import { checkTotal } from "../map/total.ts";
 import { tinyModel } from "../model/tiny.ts";
 import type { Scope } from "../resolve/modules.ts";
+import { reportUnknownModel } from "../resolve/unknown.ts";
 
 export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void {
   const target = scope.lookup(item.model.text);
   if (target?.item.kind !== "layer" || target.item.keyword !== "model") {
-    const near = suggest(item.model.text, scope.names());
-    bag.error(
-      "name/unknown",
-      `there is no model \`${item.model.text}\` here`,
-      [{ span: item.model.span, text: "not found" }],
-      near === null ? "import it, or declare it in this file" : `did you mean \`${near}\`?`,
-    );
+    reportUnknownModel(bag, scope, item.model);
     return;
   }
   const decl = target.item;

@@ -2,21 +2,15 @@
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
-import { suggest } from "../../grammar/index.ts";
 import type { Value } from "../interpret/value.ts";
 import type { Scope } from "../resolve/modules.ts";
+import { reportUnknownModel } from "../resolve/unknown.ts";
 import { reportContracts, runContracts, tinyUpcycling } from "../upcycle/ensure.ts";
 
 export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl): void {
   for (const name of [decl.target, ...decl.params.flatMap((p) => (p.source === null ? [] : [p.source.model]))]) {
     if (scope.lookup(name.text)?.item.kind === "layer") continue;
-    const near = suggest(name.text, scope.names());
-    bag.error(
-      "name/unknown",
-      `there is no model \`${name.text}\` here`,
-      [{ span: name.span, text: "not found" }],
-      near === null ? "import it, or declare it in this file" : `did you mean \`${near}\`?`,
-    );
+    reportUnknownModel(bag, scope, name);
   }
   if (bag.hasErrors) return;
   const sources = decl.params.filter((p) => p.source !== null);

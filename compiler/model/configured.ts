@@ -1,22 +1,18 @@
 /** `config small: Small { V: 2048 ... }` as a model. */
 import type { ConfigDecl } from "../../grammar/ast.ts";
-import { MoeError } from "../../grammar/diagnostic.ts";
+import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { constructorOf } from "../interpret/instance.ts";
 import type { Scope } from "../resolve/modules.ts";
+import { reportUnknownModel } from "../resolve/unknown.ts";
 import { makeModel, newContext, type Model } from "./model.ts";
 
 /** The model that a configuration describes; throws the diagnostics when it does not fit together. */
 export function makeConfigured(scope: Scope, config: ConfigDecl): Model {
   const target = scope.lookup(config.model.text);
   if (target?.item.kind !== "layer") {
-    throw new MoeError({
-      code: "name/unknown",
-      severity: "error",
-      message: `there is no model \`${config.model.text}\` here`,
-      labels: [{ span: config.model.span, text: "not found" }],
-      notes: [],
-      help: "import it, or declare it in this file",
-    });
+    const bag = new DiagnosticBag();
+    reportUnknownModel(bag, scope, config.model);
+    throw new MoeError(bag.list);
   }
   const ctx = newContext();
   const callee = constructorOf(ctx, scope, target.item, config.fields);

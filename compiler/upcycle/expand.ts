@@ -15,6 +15,7 @@ import { toJson } from "../map/config.ts";
 import { resolvePath } from "../map/path.ts";
 import { listParameters, newContext, type Model } from "../model/model.ts";
 import type { Scope } from "../resolve/modules.ts";
+import { reportUnknownModel } from "../resolve/unknown.ts";
 import { evaluateRecipe, type Runs, type UpcycleScope } from "./evaluate.ts";
 import type { Assignment } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
@@ -138,12 +139,7 @@ function makeTarget(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], 
   const { bag } = env.ctx;
   const found = scope.lookup(decl.target.text);
   if (found?.item.kind !== "layer") {
-    bag.error(
-      "name/unknown",
-      `there is no model \`${decl.target.text}\` here`,
-      [{ span: decl.target.span, text: "not found" }],
-      "import it, or declare it in this file",
-    );
+    reportUnknownModel(bag, scope, decl.target);
     throw new MoeError(bag.list);
   }
   const target = found.item;
