@@ -44,7 +44,7 @@ export class Emitter {
   }
 
   line(text: string): void {
-    this.#scopes.at(-1)!.lines.push(text);
+    this.#scopes.at(-1)!.lines.push(this.#symbols(text));
   }
 
   /** Statements of a nested scope, which sees the values outside of it. */
@@ -71,7 +71,7 @@ export class Emitter {
       const known = scope.known.get(key);
       if (known !== undefined) return known;
     }
-    const name = this.name(this.#symbols(this.#expression(node, own, run)));
+    const name = this.name(this.#expression(node, own, run));
     this.#scopes.at(-1)!.known.set(key, name);
     return name;
   }
@@ -145,7 +145,7 @@ export class Emitter {
       const i = this.w.fresh("i");
       inside.set(axis.name, i);
       const step = axis.name === along ? `${i} += 4u` : `${i}++`;
-      return `for (var ${i} = 0u; ${i} < ${this.#symbols(sizeText(axis.size))}; ${step}) {`;
+      return `for (var ${i} = 0u; ${i} < ${sizeText(axis.size)}; ${step}) {`;
     });
     const body = this.block(() => this.line(`${sum} = ${combine(sum, `(${element(inside, wide)})`)};`));
     this.line(`${loops.join("\n")}\n${body}\n${"}".repeat(loops.length)}`);
@@ -191,7 +191,7 @@ export class Emitter {
     const i = at(index, axis);
     let start = "0u";
     const branches = node.inputs.map((x, part) => {
-      const size = this.#symbols(sizeText(findAxis(x.type, axis)!.size));
+      const size = sizeText(findAxis(x.type, axis)!.size);
       const end = start === "0u" ? size : `(${start} + ${size})`;
       const local = start === "0u" ? i : `(${i} - ${start})`;
       const body = this.block(() => this.line(`${result} = ${this.value(x, new Map(index).set(axis, local), run)};`));
@@ -212,7 +212,7 @@ export class Emitter {
 
   /** Index expressions under names, so that chains of views stay short. */
   #named(index: Index): Index {
-    return new Map([...index].map(([label, text]) => [label, this.name(this.#symbols(text))]));
+    return new Map([...index].map(([label, text]) => [label, this.name(text)]));
   }
 
   /** Run-time sizes stand in index text by their symbols. */

@@ -32,6 +32,8 @@ export function placeLight(s: Scheduling, store: Store): Kernel {
   const owned = store.state === null ? [node] : [];
   for (const kernel of sources(s, node, map)) {
     if (kernel.kind !== "row" || !kernel.rows.every((r) => node.type.axes.some((a) => a.name === r))) continue;
+    // A row is walked by one workgroup: what lies inside it has to be of a known size.
+    if (insideCount(node, kernel.rows) === Number.POSITIVE_INFINITY) continue;
     if (owned.length === 0 && readsBeyond(s, kernel, store)) continue;
     if (!s.clusters.join(kernel, owned)) continue;
     kernel.stores.push(store);

@@ -7,6 +7,7 @@ import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { topologicalOrder, usersOf } from "../graph/traverse.ts";
 import { findAxis } from "../graph/type.ts";
+import { ops } from "../ops/table.ts";
 import type { DeviceFacts } from "../plan/plan.ts";
 import { baseOf } from "./bytes.ts";
 import { stateId } from "../graph/cache.ts";
@@ -157,7 +158,7 @@ function isWider(node: Node, than: Node): boolean {
 /** What a chain of views shows. */
 function viewed(node: Node): Node {
   let base = node;
-  while (["rename", "split", "merge", "slice", "transpose"].includes(base.op)) base = base.inputs[0]!;
+  while (ops[base.op].lowering.kind === "view") base = base.inputs[0]!;
   return base;
 }
 

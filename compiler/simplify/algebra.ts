@@ -47,7 +47,13 @@ export const algebra: readonly SimplifyRule[] = [
     build: (n, b) => {
       const row = ops[n.op] as OpDef<OpName>;
       const values = n.inputs.map(constantOf);
-      if (row.lowering.kind !== "map" || values.length === 0 || values.some((v) => v === null)) return null;
+      if (
+        row.lowering.kind !== "map" ||
+        n.type.axes.length > 0 ||
+        values.length === 0 ||
+        values.some((v) => v === null)
+      )
+        return null;
       const inputs = values.map((v) => ({ axes: [], data: Float64Array.of(v!) }));
       const [value] = row.evaluate(inputs, n.attrs, n.type, () => 1).data;
       return value === undefined || !Number.isFinite(value) ? null : b.constant(value, n.type.dtype);

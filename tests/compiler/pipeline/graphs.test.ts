@@ -133,6 +133,20 @@ test("cross entropy of the next token over a vocabulary", async () => {
   );
 });
 
+test("time as an inner axis, rows of a parameter, maps of spread constants", async () => {
+  await compareOutputs(
+    program(({ b, input, param }) => {
+      const x = input("x", "f32[T, D=6]");
+      const w = param("w", "f32[F=4, D=6]");
+      const sums = b.sum(b.times(w, 0.5), ["D"]);
+      const spread = b.tanh(b.broadcast(b.constant(0.5), [parseAxis("T")]));
+      return { inner: b.plus(b.times(w, x), spread), rows: b.plus(x, sums), last: b.sum(b.times(w, x), ["F"]) };
+    }),
+    gpu,
+    5,
+  );
+});
+
 interface Make {
   readonly b: Builder;
   readonly input: (name: string, type: string) => Node;
