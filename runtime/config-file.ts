@@ -28,6 +28,24 @@ export function parseConfig(path: string, text: string): ConfigFile {
   }
 }
 
+/** The text of a config.json; whole numbers at the paths in `floats` are written with a point, as they were read. */
+export function formatConfig(json: Readonly<Record<string, Json>>, floats: ReadonlySet<string>): string {
+  const mark = (value: Json, path: string): unknown => {
+    if (typeof value === "number") return Number.isInteger(value) && floats.has(path) ? rawJson(`${value}.0`) : value;
+    if (value === null || typeof value !== "object") return value;
+    if (Array.isArray(value)) return value.map((item: Json, i) => mark(item, `${path}.${i}`));
+    const entries = Object.entries(value).map(([key, item]) => [
+      key,
+      mark(item as Json, path === "" ? key : `${path}.${key}`),
+    ]);
+    return Object.fromEntries(entries);
+  };
+  return `${JSON.stringify(mark(json, ""), null, 2)}\n`;
+}
+
+/** A number that `JSON.stringify` writes as it stands here; every Node that runs this has it, TypeScript's library not yet. */
+const { rawJSON: rawJson } = JSON as unknown as { readonly rawJSON: (text: string) => unknown };
+
 /** Integers that were written `8.0`: JSON.parse gives the source text of each value to its reviver. */
 function markFloats(text: string, json: Json, floats: Set<string>): void {
   const holders = new Map<unknown, string>();

@@ -111,10 +111,11 @@ function checkTensors(
   }
 }
 
-const STORAGE: Readonly<Record<string, StorageType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+export const STORAGE: Readonly<Record<string, StorageType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f16: 2, bf16: 2 };
 
-function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]): ParameterSource {
+/** Parameters by path out of the tensors that hold them. */
+export function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]): ParameterSource {
   const byPath = new Map<string, { readonly tensor: StoredTensor; readonly piece: Piece }[]>();
   for (const entry of entries) {
     for (const piece of entry.pieces) {

@@ -188,6 +188,16 @@ export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): 
   return out;
 }
 
+/** Paths such as `rope_parameters.factor` whose number is a float, also where it is whole: other tools tell `8.0` from `8`. */
+export function findFloats(map: MapBinding, args: ReadonlyMap<string, Value>): ReadonlySet<string> {
+  const env: Env = { ctx: newContext(), scope: map.scope, locals: new Map(args), instance: null, sink: null, calls: [] };
+  const floats = map.item.config.filter((rule) => {
+    const value = evaluate(env, rule.left);
+    return value.kind === "number" && value.float;
+  });
+  return new Set(floats.flatMap((rule) => rule.keys.map((key) => key.map((k) => k.text).join("."))));
+}
+
 function defaultJson(expr: Expr, env: Env): Json | undefined {
   if (namesIn(expr).some((n) => n !== "none")) return undefined;
   return toJson(evaluate(env, expr));

@@ -1,0 +1,134 @@
+/**
+ * Parameters given from outside instead of by a rule: `blocks[l].ffn.pick.score.w` is a stack of them, one per value of its
+ * index variables, whose axes come in front. A tensor fits when its axes are those of the stack, neighbours joined or not.
+ */
+import type { Expr } from "../../grammar/ast.ts";
+import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import type { Span } from "../../grammar/span.ts";
+import { resolvePath } from "../map/path.ts";
+import { newContext } from "../model/model.ts";
+import type { Upcycling } from "./expand.ts";
+import type { Assignment, Recipe } from "./recipe.ts";
+import { runsOf } from "./runs.ts";
+
+export interface Override {
+  /** Where the path is written: the text of an option. */
+  readonly path: Span;
+  /** Number of the source that holds the tensor; after those of the declaration. */
+  readonly source: number;
+  readonly tensor: string;
+  readonly shape: readonly number[];
+}
+
+/** The assignments with overrides in place of what rules gave to the same elements; later ones win. Throws `MoeError`. */
+export function applyOverrides(upcycling: Upcycling, overrides: readonly Override[]): readonly Assignment[] {
+  const bag = new DiagnosticBag();
+  const given = overrides.flatMap((override) => expandOverride(upcycling, override, bag));
+  if (bag.hasErrors) throw new MoeError(bag.list);
+  return given.reduce((all, one) => [...all.flatMap((a) => subtract(a, one)), one], upcycling.assignments);
+}
+
+function expandOverride({ target, scope }: Upcycling, override: Override, bag: DiagnosticBag): readonly Assignment[] {
+  const { path, tensor, shape, source } = override;
+  const expr = parsePath(path);
+  if (expr === null) {
+    bag.error(
+      "upcycle/bad-set",
+      "this is not the path of a parameter",
+      [{ span: path, text: "" }],
+      "write names with dots between them, such as `blocks[l].ffn.pick.score.w`",
+    );
+    return [];
+  }
+  const env = { ctx: newContext("build", bag), scope, locals: new Map(), instance: null, sink: null, calls: [] };
+  const found = resolvePath(env, target.instance, expr, { indices: new Map(), layers: new Map() });
+  const [first] = found;
+  if (first === undefined) return [];
+  if (first.kind !== "parameter") {
+    const inside = runsOf(first).map((run) => run.relative);
+    const names = inside.slice(0, 4).join(", ");
+    bag.error(
+      "upcycle/bad-set",
+      "this is the path of a layer, and a tensor can only be a parameter",
+      [{ span: path, text: "" }],
+      `name one of its parameters: ${names}${inside.length > 4 ? ", ..." : ""}`,
+    );
+    return [];
+  }
+  const runs = found.flatMap(runsOf);
+  const outer = [...first.indices.keys()].map((name) => 1 + Math.max(...found.map((f) => f.indices.get(name)!)));
+  const sizes = [...outer, ...runs[0]!.sizes];
+  if (!isJoined(shape, sizes)) {
+    const names = [
+      ...first.indices.keys(),
+      ...first.parameter.axes.map((a) => a.name).filter((n) => !first.banks.has(n)),
+    ];
+    bag.error(
+      "upcycle/set-shape",
+      `the parameters are [${sizes.join(", ")}], and the tensor \`${tensor}\` is [${shape.join(", ")}]`,
+      [{ span: path, text: `axes [${names.join(", ")}]` }],
+      "give a tensor with the axes of the index variables first, then those of the parameter",
+    );
+    return [];
+  }
+  return runs.map((run, i) => {
+    const length = run.sizes.reduce((a, b) => a * b, 1);
+    const recipe: Recipe = { kind: "linear", terms: [{ weight: 1, source, path: tensor, start: i * length }] };
+    return { path: run.path, start: run.start, length, recipe, rule: path };
+  });
+}
+
+/** `blocks[l].ffn.experts[0].up.w`: the paths of the language, without the rest of its expressions. */
+function parsePath(span: Span): Expr | null {
+  const text = span.file.text.slice(span.start, span.end);
+  let expr: Expr | null = null;
+  let start = span.start;
+  for (const step of text.split(".")) {
+    const match = /^([A-Za-z_]\w*)(?:\[(?:(\d+)|([A-Za-z_]\w*))\])?$/.exec(step);
+    if (match === null) return null;
+    const end = start + step.length;
+    const at = { file: span.file, start, end };
+    const whole = { ...at, start: span.start };
+    const name = { text: match[1]!, span: { ...at, end: start + match[1]!.length } };
+    expr =
+      expr === null ? { kind: "name", name, span: name.span } : { kind: "member", object: expr, name, span: whole };
+    const inside = { ...at, start: name.span.end + 1, end: end - 1 };
+    const index = indexExpr(match[2], match[3], inside);
+    if (index !== null) expr = { kind: "bracket", object: expr, items: [index], span: whole };
+    start = end + 1;
+  }
+  return expr;
+}
+
+function indexExpr(number: string | undefined, name: string | undefined, span: Span): Expr | null {
+  if (number !== undefined) return { kind: "number", value: Number(number), float: false, span };
+  return name === undefined ? null : { kind: "name", name: { text: name, span }, span };
+}
+
+/** Whether `shape` is `sizes` with neighbouring axes multiplied together. */
+function isJoined(shape: readonly number[], sizes: readonly number[]): boolean {
+  const products = (list: readonly number[]): readonly number[] =>
+    list.map((_, i) => list.slice(i).reduce((a, b) => a * b, 1));
+  const known = new Set([...products(sizes), 1]);
+  return products(shape)[0] === products(sizes)[0] && products(shape).every((n) => known.has(n));
+}
+
+/** What is left of an assignment beside the elements that another one gives. */
+function subtract(from: Assignment, other: Assignment): readonly Assignment[] {
+  const [start, end] = [from.start, from.start + from.length];
+  const [cut, cutEnd] = [Math.max(start, other.start), Math.min(end, other.start + other.length)];
+  if (from.path !== other.path || cut >= cutEnd) return [from];
+  return [sliceAssignment(from, 0, cut - start), sliceAssignment(from, cutEnd - start, end - cutEnd)].filter(
+    (a) => a.length > 0,
+  );
+}
+
+/** Elements `offset ..< offset + length` of an assignment, by themselves. */
+export function sliceAssignment(from: Assignment, offset: number, length: number): Assignment {
+  const { recipe } = from;
+  const shifted: Recipe =
+    recipe.kind === "init"
+      ? recipe
+      : { kind: "linear", terms: recipe.terms.map((t) => ({ ...t, start: t.start + offset })) };
+  return { ...from, start: from.start + offset, length, recipe: shifted };
+}

@@ -1,0 +1,43 @@
+/**
+ * A loaded model written back: an upcycling of one source with copies only. Tensors keep names, layout and type, so that
+ * import and export together change nothing.
+ */
+import type { StorageType } from "../compiler/plan/plan.ts";
+import { makeConfig } from "./upcycle/target.ts";
+import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
+import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
+import { type LoadedModel, STORAGE } from "./model.ts";
+
+/** Makes the folder `target`. A tensor in another type than f32, f16 and bf16 becomes f32. Throws what `executeTransfer` throws. */
+export async function exportModel(loaded: LoadedModel, target: string, options: ExecuteOptions = {}): Promise<void> {
+  await executeTransfer(planExport(loaded), target, options);
+}
+
+export function planExport({ model, map, config, checkpoint, entries, source }: LoadedModel): Transfer {
+  const copies = model.parameters.map(({ path, axes, span }) => ({
+    path,
+    start: 0,
+    length: axes.reduce((n, axis) => n * axis.size, 1),
+    recipe: { kind: "linear" as const, terms: [{ weight: 1, source: 0, path, start: 0 }] },
+    rule: span,
+  }));
+  const tensors = planTensors(entries, copies, {
+    sources: [source],
+    dtype: ({ tensor }) => STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32",
+  });
+  return {
+    tensors,
+    sources: [source],
+    // Settings that no map knows stay with the model.
+    config: makeConfig(map, model, mostCommon(tensors), config),
+    folder: checkpoint.path,
+    ...sumTransfer(tensors),
+  };
+}
+
+/** The type of most bytes. */
+function mostCommon(tensors: readonly TransferTensor[]): StorageType {
+  const bytes = new Map<StorageType, number>();
+  for (const t of tensors) bytes.set(t.dtype, (bytes.get(t.dtype) ?? 0) + t.bytes);
+  return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "f32";
+}

@@ -1,0 +1,163 @@
+/**
+ * An upcycling planned over real checkpoints: contracts proved on a small instance, rules expanded, every tensor to write
+ * matched to what it is made from. Only headers and configs are read; `executeTransfer` does what is planned.
+ */
+import type { Assignment, MapBinding, Model, Scope, TensorEntry, Value, Workspace } from "../../compiler/index.ts";
+import {
+  applyOverrides,
+  checkTotal,
+  expandMap,
+  expandUpcycle,
+  findLostSettings,
+  reportContracts,
+  runContracts,
+} from "../../compiler/index.ts";
+import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { UpcycleDecl } from "../../grammar/ast.ts";
+import { type Diagnostic, DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import type { Span } from "../../grammar/span.ts";
+import { type LoadedModel, STORAGE_BYTES } from "../model.ts";
+import { countElements } from "../strided.ts";
+import { openOverrides } from "./overrides.ts";
+import { checkTokenizers, findTargetMap, makeConfig } from "./target.ts";
+import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./transfer.ts";
+
+export interface UpcycleRequest {
+  readonly upcycle: { readonly item: UpcycleDecl; readonly scope: Scope };
+  readonly workspace: Workspace;
+  /** In the order of the declaration; they stay the caller's to close. */
+  readonly sources: readonly LoadedModel[];
+  /** The declaration's compile-time parameters by name. */
+  readonly options?: ReadonlyMap<string, Value>;
+  /** `PATH=FILE#TENSOR`, in place of what rules give. */
+  readonly overrides?: readonly string[];
+  /** How parameters are stored; unless given, as in the sources. */
+  readonly dtype?: StorageType | undefined;
+  /** Maps that are tried before those of the standard library. */
+  readonly maps?: readonly MapBinding[];
+  /** Bytes that one unit of work may hold. */
+  readonly budget?: number;
+}
+
+export interface UpcyclePlan extends Transfer {
+  readonly target: Model;
+  readonly map: MapBinding;
+  /** What most parameters are stored as. */
+  readonly dtype: StorageType;
+  readonly rules: readonly RuleTotal[];
+  readonly warnings: readonly Diagnostic[];
+  /** Closes what the plan itself opened. */
+  close(): Promise<void>;
+}
+
+/** What one rule gives. A tensor that several rules share counts for each. */
+export interface RuleTotal {
+  readonly rule: Span;
+  readonly tensors: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+/** Throws `MoeError` with everything that is wrong, before any weight is read. */
+export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan> {
+  const { upcycle, workspace, sources, options = new Map(), overrides = [], maps = [] } = request;
+  const { item, scope } = upcycle;
+  const upcycling = expandUpcycle(
+    item,
+    scope,
+    sources.map((s) => s.model),
+    options,
+  );
+  checkContracts(item, scope, sources.length, options);
+  await checkTokenizers(sources.map((s) => s.checkpoint.path));
+  const { target } = upcycling;
+  const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
+  const entries = expandWhole(map, target);
+  const opened = await openOverrides(overrides, sources.length);
+  try {
+    const assignments = applyOverrides(upcycling, opened.overrides);
+    const byPath = Map.groupBy(assignments, (a) => a.path);
+    const readers = [...sources.map((s) => s.source), ...opened.sources];
+    const common =
+      request.dtype ?? commonType(sources.flatMap((s) => s.model.parameters.map((p) => s.source.storage(p.path))));
+    const dtypes = new Map(entries.map((e) => [e, request.dtype ?? typeOf(e, byPath, sources) ?? common]));
+    const tensors = planTensors(entries, assignments, {
+      sources: readers,
+      dtype: (entry) => dtypes.get(entry)!,
+      ...(request.budget === undefined ? {} : { budget: request.budget }),
+    });
+    return {
+      target,
+      map,
+      dtype: common,
+      tensors,
+      sources: readers,
+      config: makeConfig(map, target, common),
+      folder: sources[0]!.checkpoint.path,
+      rules: sumRules(tensors),
+      warnings: findLostSettings(upcycling),
+      ...sumTransfer(tensors),
+      close: opened.close,
+    };
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+function checkContracts(decl: UpcycleDecl, scope: Scope, count: number, options: ReadonlyMap<string, Value>): void {
+  const bag = new DiagnosticBag();
+  reportContracts(bag, decl, runContracts(decl, scope, count, options));
+  if (bag.hasErrors) throw new MoeError(bag.list);
+}
+
+function ownMaps(scope: Scope): readonly MapBinding[] {
+  return scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
+}
+
+/** Every tensor of the model as the map writes it. */
+function expandWhole(map: MapBinding, model: Model): readonly TensorEntry[] {
+  const bag = new DiagnosticBag();
+  const { entries } = expandMap(map, model, null, bag);
+  if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
+  if (bag.hasErrors) throw new MoeError(bag.list);
+  return entries;
+}
+
+/** The one type among them; f32, which holds all, where they differ. */
+function commonType(types: Iterable<StorageType>): StorageType {
+  const all = new Set(types);
+  return all.size === 1 ? [...all][0]! : "f32";
+}
+
+/** The type of the models' parameters that a tensor is made from; null for one that is fresh or given on the side. */
+function typeOf(
+  entry: TensorEntry,
+  byPath: ReadonlyMap<string, readonly Assignment[]>,
+  sources: readonly LoadedModel[],
+): StorageType | null {
+  const types = entry.pieces.flatMap((piece) => {
+    const window = { start: piece.target, end: piece.target + countElements(piece.sizes) };
+    const given = (byPath.get(piece.path) ?? []).filter(
+      (a) => a.start < window.end && a.start + a.length > window.start,
+    );
+    const terms = given.flatMap(({ recipe }) => (recipe.kind === "linear" ? recipe.terms : []));
+    return terms.flatMap((t) => sources[t.source]?.source.storage(t.path) ?? []);
+  });
+  return types.length === 0 ? null : commonType(types);
+}
+
+function sumRules(tensors: readonly TransferTensor[]): readonly RuleTotal[] {
+  const totals = new Map<Span, { names: Set<string>; bytesRead: number; bytesWritten: number }>();
+  for (const { name, dtype, units } of tensors) {
+    for (const { assignment, bytesRead } of units.flatMap((unit) => unit.runs)) {
+      const { rule, length } = assignment;
+      const total = totals.get(rule) ?? { names: new Set(), bytesRead: 0, bytesWritten: 0 };
+      total.names.add(name);
+      total.bytesRead += bytesRead;
+      total.bytesWritten += length * STORAGE_BYTES[dtype];
+      totals.set(rule, total);
+    }
+  }
+  return [...totals].map(([rule, { names, ...total }]) => ({ rule, ...total, tensors: names.size }));
+}

@@ -1,0 +1,149 @@
+/**
+ * A checkpoint to write, planned before anything is read: every tensor in units that fit a budget of memory, every unit as
+ * runs of parameters with the assignment that gives them. An upcycling and an export differ only in their assignments.
+ */
+import type { Assignment, Piece, TensorEntry } from "../../compiler/index.ts";
+import { sliceAssignment } from "../../compiler/index.ts";
+import type { StorageType } from "../../compiler/plan/plan.ts";
+import { STORAGE_BYTES } from "../model.ts";
+import type { ParameterSource } from "../parameters.ts";
+import { countElements, type Range, runWithin } from "../strided.ts";
+
+export interface Transfer {
+  /** In the order of writing. */
+  readonly tensors: readonly TransferTensor[];
+  /** By number, as terms of assignments name them. */
+  readonly sources: readonly ParameterSource[];
+  /** The text of config.json. */
+  readonly config: string;
+  /** The checkpoint whose tokenizer and settings for generation go along. */
+  readonly folder: string;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** The most bytes held at a time: one unit being made while another is written. The program itself comes on top. */
+  readonly peakBytes: number;
+}
+
+export interface TransferTensor {
+  readonly name: string;
+  readonly dtype: StorageType;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly bytesRead: number;
+  readonly units: readonly Unit[];
+}
+
+/** A contiguous range of a tensor's elements, made in memory and written at once. */
+export interface Unit {
+  readonly window: Range;
+  readonly runs: readonly Run[];
+  /** Bytes held while it is made. */
+  readonly memory: number;
+}
+
+/** Part of a piece; `assignment` is cut to it. */
+export interface Run {
+  readonly piece: Piece;
+  /** In elements of the piece. */
+  readonly range: Range;
+  readonly assignment: Assignment;
+  readonly bytesRead: number;
+}
+
+export interface TransferOptions {
+  readonly sources: readonly ParameterSource[];
+  readonly dtype: (entry: TensorEntry) => StorageType;
+  /** Bytes that one unit may hold while it is made. */
+  readonly budget?: number;
+}
+
+export const BUDGET_BYTES = 64 << 20;
+
+/** Bytes per element of an average at most: the sum, a source as stored and widened, the result. */
+const BYTES_PER_ELEMENT = 16;
+
+export function planTensors(
+  entries: readonly TensorEntry[],
+  assignments: readonly Assignment[],
+  options: TransferOptions,
+): readonly TransferTensor[] {
+  const byPath = Map.groupBy(assignments, (a) => a.path);
+  return entries.map((entry) => planTensor(entry, byPath, options));
+}
+
+/** Totals of planned tensors. */
+export function sumTransfer(
+  tensors: readonly TransferTensor[],
+): Pick<Transfer, "bytesRead" | "bytesWritten" | "peakBytes"> {
+  const units = tensors.flatMap((t) =>
+    t.units.map((u) => ({ memory: u.memory, bytes: u.window.length * STORAGE_BYTES[t.dtype] })),
+  );
+  return {
+    bytesRead: tensors.reduce((n, t) => n + t.bytesRead, 0),
+    bytesWritten: tensors.reduce((n, t) => n + t.bytes, 0),
+    peakBytes: units.reduce((most, u, i) => Math.max(most, u.memory + (units[i - 1]?.bytes ?? 0)), 0),
+  };
+}
+
+function planTensor(
+  entry: TensorEntry,
+  byPath: ReadonlyMap<string, readonly Assignment[]>,
+  options: TransferOptions,
+): TransferTensor {
+  const { sources, budget = BUDGET_BYTES } = options;
+  const dtype = options.dtype(entry);
+  const width = STORAGE_BYTES[dtype];
+  const count = countElements(entry.shape);
+  // Half of the budget for the result, half for what it is made from.
+  const step = Math.max(1, Math.floor(budget / 2 / width));
+  const longest = Math.max(1, Math.floor(budget / 2 / BYTES_PER_ELEMENT));
+  const units: Unit[] = [];
+  for (let start = 0; start < count; start += step) {
+    const window = { start, length: Math.min(step, count - start) };
+    const runs = entry.pieces.flatMap((piece) =>
+      planRuns(piece, runWithin(piece, window), byPath.get(piece.path) ?? [], longest, sources),
+    );
+    const working = Math.max(0, ...runs.map((run) => workingBytes(run, sources, dtype)));
+    units.push({ window, runs, memory: window.length * width + working });
+  }
+  const bytesRead = units.reduce((n, unit) => n + unit.runs.reduce((m, run) => m + run.bytesRead, 0), 0);
+  return { name: entry.tensor, dtype, shape: entry.shape, bytes: count * width, bytesRead, units };
+}
+
+function planRuns(
+  piece: Piece,
+  range: Range,
+  assignments: readonly Assignment[],
+  longest: number,
+  sources: readonly ParameterSource[],
+): readonly Run[] {
+  const [from, to] = [piece.target + range.start, piece.target + range.start + range.length];
+  const runs: Run[] = [];
+  for (const assignment of assignments) {
+    const end = Math.min(to, assignment.start + assignment.length);
+    for (let start = Math.max(from, assignment.start); start < end; start += longest) {
+      const length = Math.min(longest, end - start);
+      const cut = sliceAssignment(assignment, start - assignment.start, length);
+      const bytesRead =
+        cut.recipe.kind === "init"
+          ? 0
+          : cut.recipe.terms.reduce((n, t) => n + length * STORAGE_BYTES[sources[t.source]!.storage(t.path)], 0);
+      runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
+    }
+  }
+  return runs;
+}
+
+function workingBytes({ assignment }: Run, sources: readonly ParameterSource[], dtype: StorageType): number {
+  const { recipe, length } = assignment;
+  if (recipe.kind === "init") return length * (4 + STORAGE_BYTES[dtype]);
+  const widest = Math.max(0, ...recipe.terms.map((t) => STORAGE_BYTES[sources[t.source]!.storage(t.path)]));
+  return length * (isCopy(assignment, sources, dtype) ? widest : 4 + widest + 4 + STORAGE_BYTES[dtype]);
+}
+
+/** Whether the bytes of the one source are the result. */
+export function isCopy({ recipe }: Assignment, sources: readonly ParameterSource[], dtype: StorageType): boolean {
+  if (recipe.kind === "init" || recipe.terms.length !== 1) return false;
+  const [term] = recipe.terms;
+  return term!.weight === 1 && sources[term!.source]!.storage(term!.path) === dtype;
+}
