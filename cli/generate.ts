@@ -5,7 +5,7 @@ import { loadTokenizer, type Tokenizer } from "../runtime/checkpoint/index.ts";
 import type { Session } from "../runtime/session.ts";
 import { parseCount, parseIndex, parseNumber } from "./options.ts";
 import { humanCount, humanTime, paintError, print, printJson, say } from "./output.ts";
-import { addSessionOptions, prepareAll, type SessionFlags, withSession } from "./session.ts";
+import { addSessionOptions, type Needs, prepareAll, type SessionFlags, withSession } from "./session.ts";
 
 interface Options extends SessionFlags {
   readonly prompt: string;
@@ -40,27 +40,31 @@ export function registerGenerate(program: Command): void {
 }
 
 async function runGenerate(folder: string, options: Options): Promise<void> {
-  const tokenizer = await loadTokenizer(folder);
-  const prompt = [...(tokenizer.bosId === null ? [] : [tokenizer.bosId]), ...tokenizer.encode(options.prompt)];
-  if (prompt.length === 0)
-    throw failure("cli/nothing-to-do", "the prompt is empty, and this tokenizer has no token to begin with", {
-      help: "give a prompt with some text",
-    });
-  const needs = { capacity: prompt.length + options.maxTokens, sequences: 1 };
-  await withSession(
-    folder,
-    options,
-    () => needs,
-    async (session) => {
-      await prepareAll(session);
-      const run = await stream(session, tokenizer, prompt, options);
-      if (options.json) printJson({ prompt: options.prompt, ...run });
-      else {
-        print("");
-        say(paintError.dim(describeStats(run.stats)));
-      }
-    },
-  );
+  const plan = async (): Promise<Task> => {
+    const tokenizer = await loadTokenizer(folder);
+    const prompt = encodePrompt(options.prompt, tokenizer);
+    return { tokenizer, prompt, capacity: prompt.length + options.maxTokens, sequences: 1 };
+  };
+  await withSession(folder, options, plan, async (session, { tokenizer, prompt }) => {
+    await prepareAll(session);
+    const run = await stream(session, tokenizer, prompt, options);
+    if (options.json) return printJson({ prompt: options.prompt, ...run });
+    print("");
+    say(paintError.dim(describeStats(run.stats)));
+  });
+}
+
+interface Task extends Needs {
+  readonly tokenizer: Tokenizer;
+  readonly prompt: readonly number[];
+}
+
+function encodePrompt(text: string, tokenizer: Tokenizer): readonly number[] {
+  const prompt = [...(tokenizer.bosId === null ? [] : [tokenizer.bosId]), ...tokenizer.encode(text)];
+  if (prompt.length > 0) return prompt;
+  throw failure("cli/nothing-to-do", "the prompt is empty, and this tokenizer has no token to begin with", {
+    help: "give a prompt with some text",
+  });
 }
 
 interface Stats {

@@ -24,27 +24,29 @@ export interface Needs {
   readonly sequences: number;
 }
 
-/** Opens a checkpoint, asks what is needed of it, runs `use`, and frees everything whatever happens. */
-export async function withSession<R>(
+/** Opens a checkpoint, asks `plan` what is needed of it, runs `use` with that, and frees everything whatever happens. */
+export async function withSession<N extends Needs, R>(
   folder: string,
   flags: SessionFlags,
-  plan: (loaded: LoadedModel) => Promise<Needs> | Needs,
-  use: (session: Session, loaded: LoadedModel) => Promise<R>,
+  plan: (loaded: LoadedModel) => Promise<N> | N,
+  use: (session: Session, needs: N) => Promise<R>,
 ): Promise<R> {
   const loaded = await loadWithMaps(folder, flags.map);
   try {
     const needs = await plan(loaded);
-    checkLength(loaded, needs.capacity);
+    const { capacity, sequences } = needs;
+    checkLength(loaded, capacity);
     const { openModel } = await import("../runtime/open.ts");
     const bar = startProgress("uploading", 100);
     const session = await openModel(loaded, {
-      ...needs,
+      capacity,
+      sequences,
       ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
       onProgress: (bytes, total) => bar.advance(Math.round((100 * bytes) / total), humanBytes(total)),
     });
     bar.end();
     try {
-      return await use(session, loaded);
+      return await use(session, needs);
     } finally {
       session.close();
     }

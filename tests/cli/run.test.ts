@@ -137,6 +137,7 @@ describe("generate", () => {
   });
 
   test.each([
+    ["a folder that is not there", "nowhere", ["--prompt", "x"], "there is no folder nowhere"],
     ["a checkpoint without a tokenizer", llama, ["--prompt", "x"], "has no `tokenizer.json`"],
     ["more tokens than the model takes", seed, ["--prompt", "x", "--max-tokens", "100000"], "are more than the"],
     ["a probability over 1", seed, ["--prompt", "x", "--top-p", "2"], "from 0 to 1"],
