@@ -5,7 +5,7 @@
 import type { ConfigRule, Expr, MapDecl } from "../../grammar/ast.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
-import type { SourceFile, Span } from "../../grammar/span.ts";
+import { textOf, type SourceFile, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Env } from "../interpret/context.ts";
 import { evaluate } from "../interpret/context.ts";
@@ -42,7 +42,7 @@ export function findMap(workspace: Workspace, config: ConfigFile, own: readonly 
     notes: [`known types: ${known.join(", ")}`],
     help:
       near === null
-        ? "write a `map` for it (docs/map-a-family.md) and pass the file with --map"
+        ? "write a `map` for it (docs/language.md, maps) and pass the file with --map"
         : `did you mean \`${near}\`?`,
   });
 }
@@ -86,6 +86,7 @@ function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
   const first = rule.keys[0]!.map((k) => k.text);
   const span = keySpan(config, first);
   if (rule.default === null) {
+    const near = suggest(first.at(-1)!, Object.keys(config.json));
     throw new MoeError({
       code: "map/missing-key",
       severity: "error",
@@ -95,7 +96,10 @@ function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
         { span: rule.span, text: "needed here" },
       ],
       notes: [],
-      help: "add the key, or give the map a default with `= value`",
+      help:
+        near === null
+          ? "add the key, or give the map a default with `= value`"
+          : `did you mean \`${near}\`? otherwise give the map a default with \`= value\``,
     });
   }
   // Names in a default are keys of the same config.
@@ -152,12 +156,15 @@ function bindLeft(
   if (name === undefined || quotient?.value == null || !Number.isInteger(quotient.value)) {
     env.ctx.bag.error(
       "map/unsolvable",
-      `\`${name ?? "?"}\` does not follow from ${show(value)}`,
+      `no whole number \`${name ?? "?"}\` makes \`${textOf(left.span)}\` equal ${show(value)}`,
       [
         { span, text: `${show(value)} here` },
         { span: rule.span, text: "solved here" },
       ],
-      "the value must be a multiple of the other factors",
+      `the other factors are ${namesIn(left)
+        .filter((n) => n !== name)
+        .map((n) => `${n} = ${JSON.stringify(toJson(bound.get(n) ?? { kind: "none" }))}`)
+        .join(", ")}: their product must divide the value`,
     );
     return;
   }
@@ -190,7 +197,14 @@ export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): 
 
 /** Paths such as `rope_parameters.factor` whose number is a float, also where it is whole: other tools tell `8.0` from `8`. */
 export function findFloats(map: MapBinding, args: ReadonlyMap<string, Value>): ReadonlySet<string> {
-  const env: Env = { ctx: newContext(), scope: map.scope, locals: new Map(args), instance: null, sink: null, calls: [] };
+  const env: Env = {
+    ctx: newContext(),
+    scope: map.scope,
+    locals: new Map(args),
+    instance: null,
+    sink: null,
+    calls: [],
+  };
   const floats = map.item.config.filter((rule) => {
     const value = evaluate(env, rule.left);
     return value.kind === "number" && value.float;
