@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   eval: async () => (await import("./eval.ts")).registerEval,
   generate: async () => (await import("./generate.ts")).registerGenerate,
   profile: async () => (await import("./profile.ts")).registerProfile,
+  upcycle: async () => (await import("./upcycle.ts")).registerUpcycle,
   devices: async () => (await import("./devices.ts")).registerDevices,
 };
 

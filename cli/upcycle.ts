@@ -1,0 +1,244 @@
+/** `moec upcycle`: a new checkpoint out of others, by the rules of an `upcycle` declaration; the plan first. */
+import { InvalidArgumentError, Option, type Command } from "commander";
+import type { MapBinding, Scope, Value, Workspace } from "../compiler/index.ts";
+import { accountModel } from "../compiler/index.ts";
+import type { StorageType } from "../compiler/plan/plan.ts";
+import { failure, suggest, textOf, type UpcycleDecl } from "../grammar/index.ts";
+import { type LoadedModel, loadModel, STORAGE_BYTES } from "../runtime/model.ts";
+import { openChecked, openWorkspace, readMaps } from "../runtime/modules.ts";
+import { executeTransfer } from "../runtime/upcycle/execute.ts";
+import { planUpcycle, type UpcyclePlan } from "../runtime/upcycle/plan.ts";
+import {
+  diagnosticJson,
+  humanBytes,
+  humanCount,
+  humanTime,
+  paint,
+  plural,
+  print,
+  printJson,
+  say,
+  showDiagnostics,
+  startProgress,
+  table,
+} from "./output.ts";
+
+interface Options {
+  readonly from: readonly string[];
+  readonly out?: string;
+  readonly param: ReadonlyMap<string, Value>;
+  readonly set: readonly string[];
+  readonly map?: string;
+  readonly dtype?: StorageType;
+  readonly maxShardSize?: number;
+  readonly plan?: true;
+  readonly overwrite?: true;
+  readonly json?: true;
+}
+
+export function registerUpcycle(program: Command): void {
+  program
+    .command("upcycle")
+    .description("make a mixture of experts from checkpoints, by the rules of an upcycling")
+    .argument("<upcycling>", "name of one of the standard library, or FILE.moe#NAME")
+    .requiredOption("--from <folder...>", "checkpoints, in the order of the declaration's sources")
+    .option("--out <folder>", "checkpoint to make")
+    .option("--param <name=value>", "a parameter of the upcycling, such as K=2", parseParam, new Map<string, Value>())
+    .option(
+      "--set <path=file#tensor>",
+      "a parameter from a safetensors file instead of by a rule; with indices such as blocks[l] a stack of them",
+      (text: string, before: readonly string[]) => [...before, text],
+      [],
+    )
+    .option("--map <file>", "a .moe file with maps of the checkpoints' families")
+    .addOption(
+      new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(["f32", "bf16", "f16"]),
+    )
+    .option("--max-shard-size <size>", "begin a new file after this many bytes, such as 5GB (default)", parseSize)
+    .option("--plan", "only show what would be done")
+    .option("--overwrite", "replace a checkpoint that is there already")
+    .option("--json", "print the plan as JSON")
+    .addHelpText(
+      "after",
+      "\nExample:\n  moec upcycle sparse --from examples/checkpoints/seed --out mixture --param N=4",
+    )
+    .action(runUpcycle);
+}
+
+/** Whole numbers are sizes, others numbers; `true`, `false`, and else text. */
+function parseParam(text: string, before: ReadonlyMap<string, Value>): ReadonlyMap<string, Value> {
+  const match = /^([A-Za-z_]\w*)=(.+)$/.exec(text);
+  if (match === null) throw new InvalidArgumentError("It must be NAME=VALUE.");
+  const [, name, value] = match as unknown as readonly [string, string, string];
+  return new Map([...before, [name, parseValue(value)]]);
+}
+
+function parseValue(text: string): Value {
+  if (text === "true" || text === "false") return { kind: "bool", value: text === "true" };
+  if (/^-?\d+$/.test(text)) return { kind: "number", value: Number(text), float: false };
+  if (/^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text)) return { kind: "number", value: Number(text), float: true };
+  return { kind: "string", value: text };
+}
+
+function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?$/i.exec(text);
+  const bytes =
+    match === null
+      ? 0
+      : Number(match[1]) * (match[3] === "" ? 1000 : 1024) ** " KMGT".indexOf(match[2]!.toUpperCase() || " ");
+  if (!(bytes >= 1)) throw new InvalidArgumentError("It must be a size such as 5GB, 500MB or 4GiB.");
+  return Math.floor(bytes);
+}
+
+async function runUpcycle(name: string, options: Options): Promise<void> {
+  if (options.out === undefined && options.plan !== true)
+    throw failure("cli/no-target", "there is no folder to write to", {
+      help: "give --out FOLDER, or --plan to see the plan alone",
+    });
+  const workspace = openWorkspace();
+  const upcycle = findUpcycle(workspace, name);
+  const maps = options.map === undefined ? [] : readMaps(workspace, options.map);
+  const sources = await openSources(options.from, workspace, maps);
+  try {
+    const plan = await planUpcycle({
+      upcycle,
+      workspace,
+      sources,
+      maps,
+      options: options.param,
+      overrides: options.set,
+      dtype: options.dtype,
+    });
+    try {
+      await carryOut(plan, options);
+    } finally {
+      await plan.close();
+    }
+  } finally {
+    await closeAll(sources);
+  }
+}
+
+async function carryOut(plan: UpcyclePlan, options: Options): Promise<void> {
+  const { out, json, overwrite = false, maxShardSize } = options;
+  if (!json) print(describePlan(plan));
+  if (plan.warnings.length > 0) showDiagnostics(plan.warnings);
+  if (options.plan === true || out === undefined) {
+    if (json) printJson(planJson(plan));
+    return;
+  }
+  const begun = performance.now();
+  const bar = startProgress("writing", plan.bytesWritten);
+  try {
+    await executeTransfer(plan, out, {
+      overwrite,
+      ...(maxShardSize === undefined ? {} : { maxShardBytes: maxShardSize }),
+      onProgress: (done, total) => bar.advance(done, `${humanBytes(done)} of ${humanBytes(total)}`),
+    });
+  } finally {
+    bar.end();
+  }
+  if (json) printJson({ ...planJson(plan), out });
+  else say(`wrote ${out}: ${humanBytes(plan.bytesWritten)} in ${humanTime(performance.now() - begun)}`);
+}
+
+interface Found {
+  readonly item: UpcycleDecl;
+  readonly scope: Scope;
+}
+
+function findUpcycle(workspace: Workspace, name: string): Found {
+  const at = name.lastIndexOf("#");
+  const file = at >= 0 ? name.slice(0, at) : name.endsWith(".moe") ? name : null;
+  const wanted = at >= 0 ? name.slice(at + 1) : file === null ? name : null;
+  const all = file === null ? workspace.standard("upcycle") : upcyclesOf(openChecked(workspace, file));
+  const found = wanted === null && all.length === 1 ? all[0] : all.find((u) => u.item.name.text === wanted);
+  if (found !== undefined) return found;
+  const names = all.map((u) => u.item.name.text);
+  const near = wanted === null ? null : suggest(wanted, names);
+  const where = file ?? "the standard library";
+  throw failure(
+    "cli/no-upcycle",
+    wanted === null
+      ? `${where} declares ${plural(names.length, "upcycling")}`
+      : `${where} has no upcycling \`${wanted}\``,
+    {
+      notes: names.length === 0 ? [] : [`it has ${names.join(", ")}`],
+      help: near === null ? "give the name of one, or FILE.moe#NAME for one of your own" : `did you mean \`${near}\`?`,
+    },
+  );
+}
+
+function upcyclesOf(scope: Scope): readonly Found[] {
+  return scope.module.items.flatMap((item) => (item.kind === "upcycle" ? [{ item, scope }] : []));
+}
+
+async function openSources(
+  folders: readonly string[],
+  workspace: Workspace,
+  maps: readonly MapBinding[],
+): Promise<LoadedModel[]> {
+  const sources: LoadedModel[] = [];
+  try {
+    for (const folder of folders) sources.push(await loadModel(folder, workspace, maps));
+    return sources;
+  } catch (error) {
+    await closeAll(sources);
+    throw error;
+  }
+}
+
+async function closeAll(sources: readonly LoadedModel[]): Promise<void> {
+  await Promise.all(sources.map((s) => s.checkpoint.close()));
+}
+
+function describePlan(plan: UpcyclePlan): string {
+  const { parameters, active } = countParameters(plan);
+  const rows = plan.rules.map(({ rule, tensors, bytesRead, bytesWritten }) => [
+    ruleText(rule),
+    `${tensors}`,
+    humanBytes(bytesRead),
+    humanBytes(bytesWritten),
+  ]);
+  const total = ["", `${plan.tensors.length}`, humanBytes(plan.bytesRead), humanBytes(plan.bytesWritten)];
+  return [
+    table([["rule", "tensors", "read", "written"].map(paint.bold), ...rows, total], [1, 2, 3]),
+    "",
+    `${plan.target.name}: ${humanCount(parameters)} parameters, ${humanCount(active)} of them active per token, stored as ${plan.dtype}`,
+    `at most ${humanBytes(plan.peakBytes)} of weights in memory at a time`,
+  ].join("\n");
+}
+
+function countParameters({ target, dtype }: UpcyclePlan): { readonly parameters: number; readonly active: number } {
+  return accountModel(target, () => STORAGE_BYTES[dtype], 1).cost;
+}
+
+/** A rule on one line; what an option gives, with the option. */
+function ruleText(rule: Parameters<typeof textOf>[0]): string {
+  const text = textOf(rule).replace(/\s+/g, " ");
+  return rule.file.path === "--set" ? `--set ${text}` : text;
+}
+
+function planJson(plan: UpcyclePlan): object {
+  const { parameters, active } = countParameters(plan);
+  const { bytesRead, bytesWritten, peakBytes, dtype } = plan;
+  return {
+    model: plan.target.name,
+    map: plan.map.item.name.text,
+    dtype,
+    parameters,
+    active,
+    bytesRead,
+    bytesWritten,
+    peakBytes,
+    rules: plan.rules.map(({ rule, ...total }) => ({ rule: ruleText(rule), ...total })),
+    tensors: plan.tensors.map(({ name, shape, dtype: stored, bytes, bytesRead: read }) => ({
+      name,
+      shape,
+      dtype: stored,
+      bytes,
+      bytesRead: read,
+    })),
+    warnings: plan.warnings.map(diagnosticJson),
+  };
+}
