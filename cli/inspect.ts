@@ -4,7 +4,7 @@ import type { Cost, Part } from "../compiler/index.ts";
 import { accountModel } from "../compiler/index.ts";
 import { STORAGE_BYTES } from "../runtime/model.ts";
 import { parseCount } from "./options.ts";
-import { humanBytes, humanCount, paint, print, printJson, table } from "./output.ts";
+import { humanBytes, humanCount, humanParameters, paint, print, printJson, table } from "./output.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";
 
 interface Options extends SubjectOptions {
@@ -55,8 +55,8 @@ async function runInspect(path: string, options: Options): Promise<void> {
 function rowsOf(part: Part, level: number, depth: number): string[][] {
   const { cost } = part;
   const cells = [
-    humanCount(cost.parameters),
-    cost.active === cost.parameters ? "" : humanCount(cost.active),
+    humanParameters(cost.parameters),
+    cost.active === cost.parameters ? "" : humanParameters(cost.active),
     humanBytes(cost.bytes),
   ];
   const work = cost.flops === 0 ? "" : humanCount(cost.flops);
@@ -79,9 +79,9 @@ function label({ path, kind, type, count }: Part): string {
 const describe = ({ path, kind, type }: Part): string => (kind === "parameter" ? type : path === "" ? "" : type);
 
 function summarise(cost: Cost, stored: readonly string[], context: number): string {
-  const active = cost.active === cost.parameters ? "" : `, ${humanCount(cost.active)} of them active per token`;
+  const active = cost.active === cost.parameters ? "" : `, ${humanParameters(cost.active)} of them active per token`;
   return [
-    `${humanCount(cost.parameters)} parameters${active}; ${humanBytes(cost.bytes)} as ${stored.join(" and ")}`,
+    `${humanParameters(cost.parameters)} parameters${active}; ${humanBytes(cost.bytes)} as ${stored.join(" and ")}`,
     `${humanCount(cost.flops)} FLOPs per token, and ${humanCount(cost.attention)} in attention over ${context} positions`,
     `${humanBytes(cost.cache)} of cache per token of context, ${humanBytes(cost.cache * context)} for ${context}`,
     "A row with ×N is the sum over its N layers or experts.",

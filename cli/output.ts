@@ -83,6 +83,11 @@ export function humanCount(n: number): string {
   return withUnit(n, 1000, ["", "k", "M", "G", "T", "P"]);
 }
 
+/** `46.7 B`: counts of parameters have their own letters. */
+export function humanParameters(n: number): string {
+  return withUnit(n, 1000, ["", "k", "M", "B", "T"]);
+}
+
 /** `4.00 MiB`. */
 export function humanBytes(n: number): string {
   return `${withUnit(n, 1024, ["B", "KiB", "MiB", "GiB", "TiB"])}`;

@@ -1,6 +1,8 @@
 /** `moec inspect`, held to counts that can be done by hand. */
-import { expect, test } from "vitest";
-import { moec } from "./support.ts";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { moec, temporary, writeFile } from "./support.ts";
 
 interface Part {
   readonly path: string;
@@ -38,6 +40,20 @@ test("of a mixture, the chosen experts are active and counted", async () => {
   expect(cost("").parameters - cost("").active).toBe(cost("blocks[#].ffn.experts").parameters * (2 / 3));
 });
 
+test("published models have the sizes that they are known by", async () => {
+  const text = `edition 2026
+import { Llama, Mixtral } from "std"
+
+config seven_b: Llama { V: 32000  L: 32  D: 4096  F: 11008  G: 32  R: 1  C: 128 }
+config eight_by_seven_b: Mixtral { V: 32000  L: 32  D: 4096  F: 14336  G: 8  R: 4  C: 128  N: 8  K: 2 }
+`;
+  const path = writeFile("published.moe", text);
+  const dense = await inspect(path, "--config", "seven_b");
+  expect(dense("")).toMatchObject({ parameters: 6_738_415_616, active: 6_738_415_616 });
+  const mixture = await inspect(path, "--config", "eight_by_seven_b");
+  expect(mixture("")).toMatchObject({ parameters: 46_702_792_704, active: 12_879_925_248 });
+});
+
 test("looking an embedding up is not counted as operations", async () => {
   const cost = await inspect("examples/03-model.moe");
   expect(cost("embed").flops).toBe(0);
@@ -48,6 +64,38 @@ test("a window bounds attention's work", async () => {
   const near = await inspect("tests/fixtures/families/mistral", "--context", "12");
   const far = await inspect("tests/fixtures/families/mistral", "--context", "1024");
   expect(far("").attention).toBe(near("").attention);
+});
+
+describe("--map", () => {
+  const family = readFileSync("stdlib/families/llama.moe", "utf8");
+  const map = `edition 2026\nimport { Llama } from "std"\n\n${family.slice(family.indexOf("map llama"))}`;
+  const folder = temporary("own");
+
+  beforeAll(() => {
+    cpSync("tests/fixtures/families/llama", folder, { recursive: true });
+    const config = readFileSync(join(folder, "config.json"), "utf8");
+    writeFileSync(join(folder, "config.json"), config.replace('"model_type": "llama"', '"model_type": "own"'));
+  });
+
+  test("a family that the library does not know is read through a map of one's own", async () => {
+    const path = writeFile("own.moe", map.replace('"llama"  ', '"own"  '));
+    const own = await inspect(folder, "--map", path);
+    const known = await inspect("tests/fixtures/families/llama");
+    expect(own("")).toEqual(known(""));
+  });
+
+  test("without it, the message names the families that are known", async () => {
+    const run = await moec("inspect", folder);
+    expect(run).toMatchObject({ code: 1, out: "" });
+    expect(run.err).toContain("error[map/unknown-family]");
+    expect(run.err).toMatch(/known types: .*llama/);
+  });
+
+  test("a file without maps is refused", async () => {
+    const run = await moec("inspect", folder, "--map", "examples/01-mlp.moe");
+    expect(run).toMatchObject({ code: 1, out: "" });
+    expect(run.err).toContain("declares no map");
+  });
 });
 
 test("the tree folds layers and can be cut", async () => {
