@@ -84,7 +84,7 @@ async function runEval(folder: string, options: Options): Promise<void> {
     r.perplexity.toFixed(4),
     humanCount(r.tokensPerSecond),
   ]);
-  print(table([["file", "sequences", "tokens", "perplexity", "tokens/s"].map(paint.bold), ...rows], [1, 2, 3, 4]));
+  print(table([["file", "sequences", "tokens", "perplexity", "tokens per s"].map(paint.bold), ...rows], [1, 2, 3, 4]));
 }
 
 /** Whole sequences only, so that every prediction has the same chances of context; a short text is one sequence. */

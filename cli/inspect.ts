@@ -40,7 +40,7 @@ async function runInspect(path: string, options: Options): Promise<void> {
     print(
       table(
         [
-          ["part", "shape", "parameters", "active", "bytes", "FLOPs/token", "cache/token"].map(paint.bold),
+          ["part", "shape", "parameters", "active", "bytes", "FLOPs per token", "cache per token"].map(paint.bold),
           ...rowsOf(tree, 0, options.depth ?? Infinity),
         ],
         [2, 3, 4, 5, 6],

@@ -15,6 +15,7 @@ const commands = [
   "eval",
   "generate",
   "profile",
+  "upcycle",
   "devices",
 ];
 
@@ -63,6 +64,19 @@ test("a mistake of ours ends with 70 and its trace", async () => {
   } finally {
     stringify.mockRestore();
   }
+});
+
+test("with --json a mistake is one document too", async () => {
+  const run = await moec("inspect", "nowhere", "--json");
+  expect(run.code).toBe(1);
+  expect(JSON.parse(run.out)).toMatchObject({ ok: false, diagnostics: [{ code: "checkpoint/no-folder", labels: [] }] });
+});
+
+test("a reader that stops early is no failure", () => {
+  const command = `"${process.execPath}" cli/bin.js inspect examples/03-model.moe; echo "code $?" >&2`;
+  const run = spawnSync("sh", ["-c", `{ ${command}; } | head -n 1`], { encoding: "utf8" });
+  expect(run.stderr).toBe("code 0\n");
+  expect(run.stdout.split("\n")).toHaveLength(2);
 });
 
 test("--trace adds the trace to a user's mistake", async () => {
