@@ -7,11 +7,11 @@ import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
-import { hasAxis } from "../graph/type.ts";
 import { toSize } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, evaluate, report } from "./context.ts";
-import type { RoutedValue, RouteValue, Value } from "./value.ts";
+import { applyRoute } from "./route.ts";
+import type { RoutedValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 
 const MAP_OPS = {
@@ -59,38 +59,6 @@ export function evaluateBinary(env: Env, expr: BinaryExpr): Value {
   if (left.kind === "tensor" || right.kind === "tensor" || left.kind === "routed" || right.kind === "routed")
     return tensorOperation(env, expr, left, right);
   return staticOperation(env, expr, left, right);
-}
-
-/** `route * x` with x over the bank axis: x at the chosen banks, times the weights. */
-function applyRoute(env: Env, expr: BinaryExpr, left: Value, right: Value): Value {
-  const route = (left.kind === "route" ? left : right) as RouteValue;
-  const other = left.kind === "route" ? right : left;
-  if (expr.op !== "*" || other.kind !== "tensor") {
-    return report(
-      env,
-      "type/bad-route",
-      "a route can only be multiplied with what its experts computed",
-      expr.span,
-      `${describeValue(left)} ${expr.op} ${describeValue(right)}`,
-      "write `sum[N](route * experts(x))`",
-    );
-  }
-  if (!hasAxis(other.node.type, route.bank.name)) {
-    return report(
-      env,
-      "shape/missing-axis",
-      `the route chooses among \`${route.bank.name}\`, which the other side does not have`,
-      expr.span,
-      `axes here: [${other.node.type.axes.map((a) => a.name).join(", ")}]`,
-      `multiply with something computed for each of \`${route.bank.name}\`, such as \`N of Expert(...)\``,
-    );
-  }
-  const taken = addNode(env, "take", [other.node, route.index], { axis: route.bank.name }, expr.span);
-  if (taken.kind !== "tensor") return ERROR;
-  const weighted = addNode(env, "mul", [route.weight, taken.node], {}, expr.span);
-  return weighted.kind === "tensor"
-    ? { kind: "routed", bank: route.bank, slot: route.slot, node: weighted.node }
-    : ERROR;
 }
 
 function tensorOperation(env: Env, expr: BinaryExpr, left: Value, right: Value): Value {

@@ -7,7 +7,7 @@ import type { Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
-import type { Axis, DType } from "../graph/type.ts";
+import type { DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import { toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
@@ -16,7 +16,19 @@ import { addNode, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
 import type { Value } from "./value.ts";
 import { ERROR } from "./value.ts";
 import type { Given } from "./given.ts";
-import { labels, number, numberOption, option, seedOption, withArrow, withAxes, withAxis, withNodes } from "./given.ts";
+import {
+  labels,
+  number,
+  numberOption,
+  option,
+  seedOption,
+  withArrow,
+  withAxes,
+  withAxis,
+  withItem,
+  withNodes,
+} from "./given.ts";
+import { makeRoute, sumRouted } from "./route.ts";
 
 type Builtin = (g: Given) => Value;
 
@@ -105,7 +117,8 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   broadcast: (g) =>
     withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
   attend: (g) => withNodes(g, 3, (nodes) => attend(g, nodes)),
-  route: (g) => withNodes(g, 2, ([index, weight]) => withAxis(g, (bank) => makeRoute(g, bank, index!, weight!))),
+  route: (g) =>
+    withNodes(g, 2, ([index, weight]) => withItem(g, (item) => makeRoute(g.env, item, index!, weight!, g.span))),
   size: (g) => withAxis(g, (axis) => ({ kind: "axis", label: null, size: axis.size, origin: g.span })),
   normal: (g) => ({ kind: "init", init: { kind: "normal", std: numberOption(g, "std", 0.02), seed: seedOption(g) } }),
   uniform: (g) => ({
@@ -203,19 +216,8 @@ function sum(g: Given): Value {
   const [only] = g.positional;
   if (only?.value.kind !== "routed")
     return withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "sum", [x!], { axes: labels(axes) }, g.span)));
-  const { bank, slot, node } = only.value;
-  return withAxes(g, (axes) => {
-    if (axes.length === 1 && axes[0]!.name === bank.name)
-      return addNode(g.env, "sum", [node], { axes: [slot.name] }, g.span);
-    return report(
-      g.env,
-      "type/bad-route",
-      `a routed tensor is summed over its banks \`${bank.name}\``,
-      g.span,
-      "summed over something else",
-      `write \`sum[${bank.name}](route * experts(x))\``,
-    );
-  });
+  const routed = only.value;
+  return withAxes(g, (axes) => sumRouted(g.env, routed, axes, g.span));
 }
 
 /** Sum over count; the count of a run-time axis is itself a sum. */
@@ -323,28 +325,4 @@ function attend(g: Given, nodes: readonly Node[]): Value {
     },
     g.span,
   );
-}
-
-function makeRoute(g: Given, bank: Axis, index: Node, weight: Node): Value {
-  const slot = index.type.axes.at(-1);
-  if (index.type.dtype !== "u32" || slot === undefined || slot.name === TIME) {
-    return report(
-      g.env,
-      "type/bad-route",
-      "a route is made of chosen indices u32 [T, K] and their weights [T, K]",
-      g.span,
-      `the first argument is ${index.type.dtype}[${index.type.axes.map((a) => a.name).join(", ")}]`,
-      "take both from `topk[N -> K](...)`",
-    );
-  }
-  if (!weight.type.axes.some((a) => a.name === slot.name)) {
-    return report(
-      g.env,
-      "shape/missing-axis",
-      `the weights need the slot axis \`${slot.name}\` of the indices`,
-      g.span,
-      `the second argument has [${weight.type.axes.map((a) => a.name).join(", ")}]`,
-    );
-  }
-  return { kind: "route", bank, slot, index, weight };
 }

@@ -59,18 +59,24 @@ export function withAxes(g: Given, then: (axes: readonly Axis[]) => Value): Valu
 }
 
 export function withAxis(g: Given, then: (axis: Axis) => Value): Value {
+  return withItem(g, (item) => {
+    const axis = resolveAxis(g.env, item);
+    return axis === null ? ERROR : then(axis);
+  });
+}
+
+/** The one item in brackets, for builtins that read it themselves. */
+export function withItem(g: Given, then: (item: Expr) => Value): Value {
   const [item, ...more] = g.brackets;
-  if (item === undefined || more.length > 0)
-    return report(
-      g.env,
-      "type/axis-count",
-      `\`${g.name}\` names one axis in brackets`,
-      g.span,
-      `${g.brackets.length} named`,
-      `write \`${g.name}[D](...)\``,
-    );
-  const axis = resolveAxis(g.env, item);
-  return axis === null ? ERROR : then(axis);
+  if (item !== undefined && more.length === 0) return then(item);
+  return report(
+    g.env,
+    "type/axis-count",
+    `\`${g.name}\` names one axis in brackets`,
+    g.span,
+    `${g.brackets.length} named`,
+    `write \`${g.name}[D](...)\``,
+  );
 }
 
 /** `[A -> B*C]`. A name on the right that is not bound yet is a new label; only `merge` can size it. */

@@ -1,6 +1,6 @@
 /** Results against the types that a body declares, with their axes renamed to the caller's. */
 import type { RouteType, TensorType, Type } from "../../grammar/ast.ts";
-import type { Span } from "../../grammar/span.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import type { Node } from "../graph/node.ts";
 import { TIME } from "../graph/type.ts";
 import { toNode } from "./arithmetic.ts";
@@ -136,7 +136,10 @@ export function denseType(type: RouteType): TensorType {
   };
 }
 
-/** `sparse[T, K of N]` wants a route whose slots are K and banks N; `dense[T, N]` a tensor over both. */
+/**
+ * `sparse[T, K of N]` wants a route whose slots are K and banks N, `sparse[Z of T, N]` one that chooses tokens, `sparse[T, N]` any
+ * over the two; `dense[T, N]` a tensor over both.
+ */
 function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap<string, string>, name: string): Value {
   if (value.kind === "error") return value;
   if (type.form === "dense")
@@ -165,15 +168,6 @@ function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap
   const choice = type.axes.find((a) => a.of !== null);
   const bank = choice === undefined ? null : resolveAxis(inner, choice.of!);
   const slots = choice === undefined ? null : toSize(evaluate(inner, choice.axis));
-  if (bank?.name === TIME)
-    return report(
-      inner,
-      "type/bad-route",
-      "a sparse route chooses experts for each token, not tokens for each expert",
-      choice?.of?.span ?? type.span,
-      "chosen from here",
-      "write `sparse[T, K of N]`; or weight every token and return `dense[T, N]`",
-    );
   if (bank !== null && bank.name !== value.bank.name)
     return report(
       inner,
@@ -181,6 +175,7 @@ function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap
       `\`${name}\` declares a choice among \`${bank.name}\` and returns one among \`${value.bank.name}\``,
       type.span,
       "declared here",
+      `write \`return route[${textOf(choice!.axis.span)} of ${bank.name}](index, weight)\``,
     );
   if (slots !== null && !slots.size.equals(value.slot.size)) {
     return report(
@@ -191,7 +186,20 @@ function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap
       "declared here",
     );
   }
-  if (!value.index.type.axes.some((a) => a.name === TIME))
+  const chosen = value.bank.name === TIME ? value.index.type.axes.filter((a) => a.name !== value.slot.name) : [];
+  const extra = chosen.find(
+    (a) => !type.axes.some((d) => d.of === null && resolveAxis(inner, d.axis)?.name === a.name),
+  );
+  if (extra !== undefined)
+    return report(
+      inner,
+      "shape/extra-axis",
+      `\`${name}\` chooses tokens for each of \`${extra.name}\`, which its type does not name`,
+      type.span,
+      "declared here",
+      `write \`sparse[${value.slot.name} of T, ${chosen.map((a) => a.name).join(", ")}]\``,
+    );
+  if (value.bank.name !== TIME && !value.index.type.axes.some((a) => a.name === TIME))
     return report(
       inner,
       "type/bad-route",
