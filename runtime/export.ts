@@ -5,7 +5,7 @@
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
-import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
+import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
 import { type LoadedModel, STORAGE } from "./model.ts";
 
 /** Makes the folder `target`. A tensor in another type than f32, f16 and bf16 becomes f32. Throws what `executeTransfer` throws. */
@@ -13,7 +13,11 @@ export async function exportModel(loaded: LoadedModel, target: string, options: 
   await executeTransfer(planExport(loaded), target, options);
 }
 
-export function planExport({ model, map, config, checkpoint, entries, source }: LoadedModel): Transfer {
+/** `budget` bounds the bytes that one unit of work holds. */
+export function planExport(
+  { model, map, config, checkpoint, entries, source }: LoadedModel,
+  budget = BUDGET_BYTES,
+): Transfer {
   const copies = model.parameters.map(({ path, axes, span }) => ({
     path,
     start: 0,
@@ -23,6 +27,7 @@ export function planExport({ model, map, config, checkpoint, entries, source }: 
   }));
   const tensors = planTensors(entries, copies, {
     sources: [source],
+    budget,
     dtype: ({ tensor }) => STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32",
   });
   return {

@@ -150,21 +150,18 @@ function makeTarget(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], 
   );
   if (callee.kind !== "constructor") throw new MoeError(bag.list);
   const bound = new Map(callee.bound);
+  const differing: { readonly span: Span; readonly text: string }[] = [];
   for (const param of target.params) {
     const name = param.name.text;
     if (bound.has(name)) continue;
     const values = sources.map((s) => s.args.get(name)).filter((v) => v !== undefined);
     const texts = new Set(values.map((v) => JSON.stringify(toJson(v))));
-    if (texts.size > 1)
-      bag.error(
-        "upcycle/sources-differ",
-        `the sources disagree on \`${name}\`: ${[...texts].join(", ")}`,
-        [{ span: param.span, text: "needed here" }],
-        "upcycle checkpoints that were trained from one seed",
-      );
+    if (texts.size > 1) differing.push({ span: param.span, text: `\`${name}\`: ${[...texts].join(", ")}` });
     const [value] = values;
     if (value !== undefined) bound.set(name, value);
   }
+  const [first, ...others] = differing;
+  if (first !== undefined) bag.error("upcycle/sources-differ", `the sources disagree on ${first.text}`, [{ span: first.span, text: "needed here" }], "upcycle checkpoints that were trained from one seed", others.length === 0 ? [] : [`they disagree on ${others.map((o) => o.text).join("; ")} as well`]);
   stopOnErrors(bag);
   const instance = instantiate(env.ctx, { ...callee, bound }, "", [], decl.target.span);
   stopOnErrors(bag);

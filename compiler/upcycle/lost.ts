@@ -6,33 +6,44 @@
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import { evaluate } from "../interpret/context.ts";
 import { toJson } from "../map/config.ts";
-import { newContext } from "../model/model.ts";
+import { newContext, type Model } from "../model/model.ts";
 import type { Upcycling } from "./expand.ts";
 
-/** One warning per setting. */
+/** A warning that names them all, or nothing. */
 export function findLostSettings({ decl, sources, target }: Upcycling): readonly Diagnostic[] {
   const known = new Set(target.instance.decl.params.map((p) => p.name.text));
-  const lost = new Map<string, Diagnostic>();
-  for (const { instance, args, name: model } of sources) {
-    for (const { name, default: initial } of instance.decl.params) {
-      const value = args.get(name.text);
-      if (initial === null || value === undefined || known.has(name.text) || lost.has(name.text)) continue;
-      const ctx = newContext();
-      const env = { ctx, scope: instance.scope, locals: new Map(args), instance: null, sink: null, calls: [] };
-      const [given, usual] = [value, evaluate(env, initial)].map((v) => JSON.stringify(toJson(v)));
-      if (given === usual) continue;
-      lost.set(name.text, {
-        code: "upcycle/lost-setting",
-        severity: "warning",
-        message: `the sources have \`${name.text}\` = ${given}, for which \`${target.name}\` has no parameter`,
-        labels: [
-          { span: name.span, text: `a parameter of \`${model}\`` },
-          { span: decl.target.span, text: "not one of this model's" },
-        ],
-        notes: [],
-        help: "check that the new model does not need it, or upcycle to a model that has it",
-      });
-    }
+  const lost = new Map<string, string>();
+  for (const source of sources) {
+    for (const [name, value] of settingsOf(source)) if (!known.has(name)) lost.set(name, value);
   }
-  return [...lost.values()];
+  if (lost.size === 0) return [];
+  const list = [...lost].map(([name, value]) => `\`${name}\` = ${value}`).join(", ");
+  return [
+    {
+      code: "upcycle/lost-setting",
+      severity: "warning",
+      message: `the sources have ${list}, and \`${target.name}\` has no such parameter${lost.size === 1 ? "" : "s"}`,
+      labels: [{ span: decl.target.span, text: "this model takes its settings from the sources by name" }],
+      notes: [],
+      help: "check that the new model does not need them, or upcycle to a model that has them",
+    },
+  ];
+}
+
+/** Arguments that are not the default, as JSON. */
+function settingsOf({ instance, args }: Model): readonly (readonly [string, string])[] {
+  return instance.decl.params.flatMap(({ name, default: initial }) => {
+    const value = args.get(name.text);
+    if (initial === null || value === undefined) return [];
+    const env = {
+      ctx: newContext(),
+      scope: instance.scope,
+      locals: new Map(args),
+      instance: null,
+      sink: null,
+      calls: [],
+    };
+    const [given, usual] = [value, evaluate(env, initial)].map((v) => JSON.stringify(toJson(v)));
+    return given === usual ? [] : [[name.text, given!] as const];
+  });
 }

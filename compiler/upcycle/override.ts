@@ -22,9 +22,13 @@ export interface Override {
 
 /** The assignments with overrides in place of what rules gave to the same elements; later ones win. Throws `MoeError`. */
 export function applyOverrides(upcycling: Upcycling, overrides: readonly Override[]): readonly Assignment[] {
-  const bag = new DiagnosticBag();
-  const given = overrides.flatMap((override) => expandOverride(upcycling, override, bag));
-  if (bag.hasErrors) throw new MoeError(bag.list);
+  const given = overrides.flatMap((override) => {
+    const bag = new DiagnosticBag();
+    const assignments = expandOverride(upcycling, override, bag);
+    // A wrong name is wrong in every layer: the first says it all.
+    if (bag.hasErrors) throw new MoeError(bag.list[0]!);
+    return assignments;
+  });
   return given.reduce((all, one) => [...all.flatMap((a) => subtract(a, one)), one], upcycling.assignments);
 }
 
@@ -66,7 +70,7 @@ function expandOverride({ target, scope }: Upcycling, override: Override, bag: D
     bag.error(
       "upcycle/set-shape",
       `the parameters are [${sizes.join(", ")}], and the tensor \`${tensor}\` is [${shape.join(", ")}]`,
-      [{ span: path, text: `axes [${names.join(", ")}]` }],
+      [{ span: path, text: `axes [${names.map((n) => n.replace(/'+$/, "")).join(", ")}]` }],
       "give a tensor with the axes of the index variables first, then those of the parameter",
     );
     return [];

@@ -63,7 +63,8 @@ export function makeConfig(map: MapBinding, model: Model, dtype: StorageType, ot
   const json = { ...writeConfig(map, model.args), dtype: name, torch_dtype: name };
   const floats = findFloats(map, model.args);
   if (others === undefined) return formatConfig(json, floats);
-  return formatConfig(merge(others.json, json), new Set([...floats, ...others.floats]));
+  const { transformers_version: _, ...rest } = others.json; // it wrote the other file, not this one
+  return formatConfig(merge(rest, json), new Set([...floats, ...others.floats]));
 }
 
 type JsonObject = Readonly<Record<string, Json>>;
