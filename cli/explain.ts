@@ -47,7 +47,9 @@ function readEntries(): readonly Entry[] {
   const parts = readFileSync(path, "utf8")
     .split(/^#+ `?([a-z]+\/[a-z0-9-]+)`?$/m)
     .slice(1);
-  return parts.flatMap((part, i) => (i % 2 === 0 ? [{ code: part, text: (parts[i + 1] ?? "").trim() }] : []));
+  return parts.flatMap((part, i) =>
+    i % 2 === 0 ? [{ code: part, text: (parts[i + 1] ?? "").split(/^## /m)[0]!.trim() }] : [],
+  );
 }
 
 const firstSentence = (text: string): string =>
