@@ -12,3 +12,7 @@ export type { Counters } from "./execute.ts";
 export { type Profile, type ProfileOptions, type ProfileRow, profileSession } from "./profile.ts";
 export { type Ceilings, measureCeilings } from "./ceiling.ts";
 export { loadTokenizer, type StreamDecoder, type Tokenizer } from "./checkpoint/index.ts";
+export { planUpcycle, type RuleTotal, type UpcyclePlan, type UpcycleRequest } from "./upcycle/plan.ts";
+export { type ExecuteOptions, executeTransfer } from "./upcycle/execute.ts";
+export type { Transfer, TransferTensor } from "./upcycle/transfer.ts";
+export { exportModel } from "./export.ts";

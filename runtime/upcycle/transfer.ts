@@ -20,7 +20,7 @@ export interface Transfer {
   readonly folder: string;
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** The most bytes held at a time: one unit being made while another is written. The program itself comes on top. */
+  /** The most bytes held at a time: one unit being made while another is written. The program, and 8 MiB for a strided read, come on top. */
   readonly peakBytes: number;
 }
 

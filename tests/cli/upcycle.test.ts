@@ -1,0 +1,168 @@
+/** `moec upcycle`: what it shows, writes and refuses. */
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { anonymous, moec, temporary, writeFile } from "./support.ts";
+
+const checkpoint = (name: string): string => `examples/checkpoints/${name}`;
+const four = ["seed", "code", "law", "math"].map(checkpoint);
+const golden = "tests/fixtures/mix/btx/golden.safetensors";
+
+interface Plan {
+  readonly model: string;
+  readonly parameters: number;
+  readonly bytesWritten: number;
+  readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
+  readonly rules: readonly { readonly rule: string; readonly tensors: number; readonly bytesWritten: number }[];
+}
+
+test("the plan shows rules, bytes, parameters and memory, and writes nothing", async () => {
+  const out = temporary("planned");
+  const set = `blocks[l].ffn.pick.score.w=${golden}#router`;
+  const run = await moec("upcycle", "btx", "--from", ...four, "--out", out, "--set", set, "--plan");
+  expect(run.err).toBe("");
+  expect(run.code).toBe(0);
+  expect(run.out).toMatchSnapshot();
+  expect(existsSync(out)).toBe(false);
+});
+
+test("what is written is what was planned, loads again, and is not overwritten by chance", async () => {
+  const out = temporary("written");
+  const run = await moec("upcycle", "sparse", "--from", checkpoint("seed"), "--out", out, "--param", "N=3", "--json");
+  expect(run.code).toBe(0);
+  const plan = JSON.parse(run.out) as Plan;
+  expect(plan.model).toBe("Mixtral");
+  expect(plan.tensors.reduce((n, t) => n + t.bytes, 0)).toBe(plan.bytesWritten);
+  expect(plan.rules.reduce((n, r) => n + r.bytesWritten, 0)).toBe(plan.bytesWritten);
+  expect(plan.bytesWritten).toBe(2 * plan.parameters);
+  const inspected = await moec("inspect", out, "--json");
+  expect((JSON.parse(inspected.out) as { tree: { cost: { parameters: number } } }).tree.cost.parameters).toBe(
+    plan.parameters,
+  );
+  const before = readFileSync(`${out}/model.safetensors`);
+  const again = await moec("upcycle", "sparse", "--from", checkpoint("law"), "--out", out, "--param", "N=3");
+  expect(again.code).toBe(1);
+  expect(anonymous(again.err)).toMatchInlineSnapshot(`
+    "error[checkpoint/target-exists]: \`written\` exists already
+      = help: choose another name, or allow it to be replaced with \`--overwrite\`
+    "
+  `);
+  expect(readFileSync(`${out}/model.safetensors`).equals(before)).toBe(true);
+  const forced = await moec("upcycle", "sparse", "--from", checkpoint("law"), "--out", out, "--overwrite");
+  expect(forced.code).toBe(0);
+  expect(readFileSync(`${out}/model.safetensors`).equals(before)).toBe(false);
+});
+
+test("an upcycling of one's own is named by file", async () => {
+  const run = await moec("upcycle", "examples/04-upcycle.moe#halfway", "--from", ...four, "--plan", "--json");
+  expect(run.code).toBe(0);
+  expect((JSON.parse(run.out) as Plan).rules.map((r) => r.rule)).toContain(
+    "experts[n] = 0.5 * src[n].blocks[l].mlp + 0.5 * mean[M](src.blocks[l].mlp)",
+  );
+});
+
+test("settings that the target cannot have are warned of", async () => {
+  const run = await moec("upcycle", "sparse", "--from", "tests/fixtures/families/llama_rope3", "--plan");
+  expect(run.code).toBe(0);
+  expect(run.err).toMatchInlineSnapshot(`
+    "warning[upcycle/lost-setting]: the sources have \`bias\` = true, \`scaling\` = "llama3", \`factor\` = 8, \`low\` = 1, \`high\` = 4, \`original\` = 32, and \`Mixtral\` has no such parameters
+     --> std/upcycle/sparse.moe:5:67
+      |
+    5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
+      |                                                                   ^^^^^^^ this model takes its settings from the sources by name
+      = help: check that the new model does not need them, or upcycle to a model that has them
+    "
+  `);
+});
+
+async function refuse(...args: readonly string[]): Promise<string> {
+  const out = temporary("refused");
+  const run = await moec("upcycle", ...args, "--out", out);
+  expect(run.code).toBe(1);
+  expect(run.out).toBe("");
+  expect(existsSync(out)).toBe(false);
+  return anonymous(run.err);
+}
+
+test("tokenizers that differ are refused", async () => {
+  const folder = temporary("other-tokenizer");
+  cpSync(checkpoint("code"), folder, { recursive: true });
+  const path = `${folder}/tokenizer.json`;
+  const tokenizer = JSON.parse(readFileSync(path, "utf8")) as object;
+  // The same in another layout is no difference.
+  writeFileSync(path, JSON.stringify(tokenizer, null, 7));
+  const same = await moec("upcycle", "btx", "--from", checkpoint("seed"), folder, "--plan");
+  expect(same.code).toBe(0);
+  writeFileSync(path, JSON.stringify({ ...tokenizer, added_tokens: [] }));
+  expect(await refuse("btx", "--from", checkpoint("seed"), folder)).toMatchInlineSnapshot(`
+    "error[upcycle/tokenizers-differ]: the tokenizers of examples/checkpoints/seed and other-tokenizer are not the same
+      = note: a token would mean one thing to some of the experts and another to the rest
+      = help: upcycle models that were trained from one seed, with its tokenizer
+    "
+  `);
+});
+
+test("sources of different sizes are refused", async () => {
+  expect(await refuse("btx", "--from", checkpoint("seed"), "tests/fixtures/families/llama")).toMatchInlineSnapshot(`
+    "error[upcycle/sources-differ]: the sources disagree on \`V\`: 2048, 96
+      --> std/families/mixtral.moe:15:15
+       |
+    15 | model Mixtral(V, L, D, F, G, R, C, N, K, eps = 1e-5, theta = 1000000.0, window = none, balance = 0.001,
+       |               ^ needed here
+       |
+       = note: they disagree on \`L\`: 4, 2; \`D\`: 128, 48; \`F\`: 384, 64; \`R\`: 2, 3; \`C\`: 32, 8; \`eps\`: 0.00001, 0.000001; \`context\`: 512, 128 as well
+       = help: upcycle checkpoints that were trained from one seed
+    "
+  `);
+});
+
+test("a source of another family is refused", async () => {
+  expect(await refuse("sparse", "--from", "tests/fixtures/families/mixtral")).toMatchInlineSnapshot(`
+    "error[upcycle/wrong-source]: \`src\` is a \`Llama\`, and source 1 is a \`Mixtral\`
+     --> std/upcycle/sparse.moe:5:16
+      |
+    5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
+      |                ^^^^^^^^^^ declared here
+      = help: give the sources in the order of the declaration
+    "
+  `);
+});
+
+test("conditions of the declaration are errors", async () => {
+  expect(await refuse("sparse", "--from", checkpoint("seed"), "--param", "N=2", "--param", "K=3"))
+    .toMatchInlineSnapshot(`
+    "error[upcycle/where]: \`sparse\` requires \`K <= N\`
+     --> std/upcycle/sparse.moe:5:93
+      |
+    5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
+      |                                                                                             ^^^^^^ required here
+      = help: change the parameters or the number of sources
+    "
+  `);
+});
+
+test("a contract that does not hold is found before a weight is read", async () => {
+  const text = readFileSync("stdlib/upcycle/sparse.moe", "utf8")
+    .replace("upcycle sparse", 'import { Llama, Mixtral } from "std"\n\nupcycle broken')
+    .replace("= src.blocks[l].mlp", "= 0.5 * src.blocks[l].mlp");
+  const file = writeFile("broken.moe", text.replace(/^\/\/\/.*\n/gm, ""));
+  expect(await refuse(`${file}#broken`, "--from", checkpoint("seed"))).toMatch(/^error\[upcycle\/contract\]/);
+});
+
+test.each([
+  ["a tensor that is not there", `blocks[l].ffn.pick.score.w=${golden}#rooter`],
+  ["a path that is not there", `blocks[l].fn.pick.score.w=${golden}#router`],
+  ["a tensor of another shape", `blocks[0].ffn.pick.score.w=${golden}#router`],
+  ["a layer", `blocks[l].ffn.pick=${golden}#router`],
+  ["no tensor", `blocks[l].ffn.pick.score.w=${golden}`],
+])("--set refuses %s", async (_, set) => {
+  expect(await refuse("btx", "--from", ...four, "--set", set)).toMatchSnapshot();
+});
+
+test("an unknown upcycling is an error with the known ones", async () => {
+  expect(await refuse("sprse", "--from", checkpoint("seed"))).toMatchInlineSnapshot(`
+    "error[cli/no-upcycle]: the standard library has no upcycling \`sprse\`
+      = note: it has average, btx, sparse
+      = help: did you mean \`sparse\`?
+    "
+  `);
+});
