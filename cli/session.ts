@@ -43,8 +43,7 @@ export async function withSession<N extends Needs, R>(
       sequences,
       ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
       onProgress: (bytes, total) => bar.advance(Math.round((100 * bytes) / total), humanBytes(total)),
-    });
-    bar.end();
+    }).finally(bar.end);
     try {
       return await use(session, needs);
     } finally {

