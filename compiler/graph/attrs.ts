@@ -16,7 +16,7 @@ export interface Attrs {
 
   // Map: one output element from the elements at the same named index.
   neg: None; exp: None; log: None; sqrt: None; rsqrt: None; sin: None; cos: None; tanh: None; erf: None;
-  sigmoid: None; abs: None; sign: None; floor: None; not: None;
+  sigmoid: None; abs: None; sign: None; floor: None; not: None; hash: None;
   cast: { readonly to: DType };
   add: None; sub: None; mul: None; div: None; mod: None; pow: None; max: None; min: None;
   eq: None; ne: None; lt: None; le: None; gt: None; ge: None; and: None; or: None;

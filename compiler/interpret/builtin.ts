@@ -45,6 +45,7 @@ const UNARY = [
   "abs",
   "sign",
   "floor",
+  "hash",
   "detach",
 ] as const satisfies readonly OpName[];
 

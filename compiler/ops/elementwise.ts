@@ -21,6 +21,7 @@ type Unary =
   | "abs"
   | "sign"
   | "floor"
+  | "hash"
   | "detach";
 type Binary = "add" | "sub" | "mul" | "div" | "mod" | "pow" | "max" | "min";
 
@@ -120,6 +121,19 @@ export const elementwise = {
     wgsl: (x) => `floor(${x})`,
     samples: [unary([1.5, -1.5, 0.25], [1, -2, 0])],
   }),
+  /** Bits that look random, from a counter: the one source of randomness, so that results are the same everywhere. */
+  hash: mapRow({
+    takes: ["u32"],
+    value: mixBits,
+    vjp: () => [null],
+    wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_hash4" : "moe_hash"}(${x})`,
+    samples: [
+      {
+        inputs: [{ axes: "D=3", dtype: "u32", data: [0, 1, 65536] }],
+        output: [129708002, 2831084092, 688544357],
+      },
+    ],
+  }),
   detach: mapRow({
     takes: ["f32", "u32", "i32", "bool"],
     value: (x) => x,
@@ -199,6 +213,13 @@ export const elementwise = {
 /** Integers wrap around as WGSL's do. */
 function wrap(x: number, dtype: DType): number {
   return dtype === "u32" ? x >>> 0 : dtype === "i32" ? x | 0 : x;
+}
+
+/** PCG-RXS-M-XS on 32 bits. Jarzynski, Olano (2020), "Hash Functions for GPU Rendering". */
+function mixBits(x: number): number {
+  const state = (Math.imul(x, 747796405) + 2891336453) >>> 0;
+  const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
+  return ((word >>> 22) ^ word) >>> 0;
 }
 
 /** erf in float64: the series without cancellation, 2/sqrt(pi) exp(-x^2) sum 2^n x^(2n+1) / (2n+1)!!. */

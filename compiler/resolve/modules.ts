@@ -200,6 +200,7 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "abs",
   "sign",
   "floor",
+  "hash",
   "detach",
   "pow",
   "min",
