@@ -69,11 +69,20 @@ function rowsOf(part: Part, level: number, depth: number): string[][] {
   return [row, ...part.parts.flatMap((p) => rowsOf(p, level + 1, depth))];
 }
 
-function label({ path, kind, type, count }: Part): string {
+function label({ path, kind, type, count, layers }: Part): string {
   const name = path.split(".").at(-1) ?? "";
   if (path === "") return paint.bold(type);
-  if (kind === "stack") return `${name.replace("[#]", `[0..${count - 1}]`)} ×${count}`;
+  if (kind === "stack") return `${name.replace(/\[#\d*\]$/, `[${numberRange(layers)}]`)} ×${count}`;
   return count > 1 ? `${name} ×${count}` : name;
+}
+
+/** `0..31`; `0, 2..30` for every other one; all of them where there is no rule. */
+function numberRange(numbers: readonly number[]): string {
+  const [first = 0, second = first, ...more] = numbers;
+  const step = second - first;
+  const isEven = numbers.every((n, i) => n === first + i * step);
+  if (!isEven || more.length === 0) return step === 1 ? `${first}..${second}` : numbers.join(", ");
+  return step === 1 ? `${first}..${numbers.at(-1)}` : `${first}, ${second}..${numbers.at(-1)}`;
 }
 
 const describe = ({ path, kind, type }: Part): string => (kind === "parameter" ? type : path === "" ? "" : type);

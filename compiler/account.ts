@@ -10,6 +10,7 @@ import { ops } from "./ops/table.ts";
 import { cacheAxes } from "./graph/cache.ts";
 import { Graph, isOp } from "./graph/node.ts";
 import type { GraphFunction, Node } from "./graph/node.ts";
+import { fillPath } from "./graph/path.ts";
 import { outputNodes, topologicalOrder, usersOf } from "./graph/traverse.ts";
 import { TIME, findAxis } from "./graph/type.ts";
 import type { Instance } from "./interpret/value.ts";
@@ -34,13 +35,15 @@ export interface Cost {
 }
 
 export interface Part {
-  /** Path from the model, `[#]` for the layers of a stack; empty for the model itself. */
+  /** Path from the model, with holes (`graph/path.ts`) for the layers of a stack; empty for the model itself. */
   readonly path: string;
   readonly kind: "layer" | "stack" | "parameter";
   /** The declaration's name; for a parameter its axes. */
   readonly type: string;
   /** Layers of a stack, instances of a bank, else 1. */
   readonly count: number;
+  /** Numbers of a stack's layers that are alike; empty for other parts. */
+  readonly layers: readonly number[];
   readonly cost: Cost;
   readonly parts: readonly Part[];
 }
@@ -48,13 +51,14 @@ export interface Part {
 /** `width` gives the bytes of one element of a parameter by its full path; `context` is the number of positions attended to. */
 export function accountModel(model: Model, width: (path: string) => number, context: number): Part {
   const own = new Map<string, Cost>();
+  const templates = templatesOf(model.instance);
   const add = (path: string, more: Partial<Cost>): void => {
     own.set(path, sumCosts([own.get(path) ?? NOTHING, { ...NOTHING, ...more }]));
   };
-  const shares = addWork(model, context, add);
+  const shares = addWork(model, context, templates, add);
   for (const { path, axes } of model.parameters) {
     const count = axes.reduce((n, a) => n * a.size, 1);
-    const template = toTemplate(path);
+    const template = toTemplate(path, templates);
     add(template, { parameters: count, active: count * (shares.get(template) ?? 0), bytes: count * width(path) });
   }
   return layerPart(model.instance, own, "layer", 1);
@@ -74,12 +78,35 @@ function sumCosts(costs: readonly Cost[]): Cost {
   };
 }
 
-const toTemplate = (path: string): string => path.replaceAll(/\[\d+\]/g, "[#]");
+/** Template paths by layer: `blocks[3]` may be one of `blocks[#1]`. */
+function templatesOf(instance: Instance): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  const visit = (current: Instance, layers: ReadonlyMap<string, number>): void => {
+    for (const member of current.members.values()) {
+      if (member.kind === "layer") visit(member.instance, layers);
+      if (member.kind !== "stack") continue;
+      for (const [i, { path }] of member.layers.entries()) {
+        const inner = new Map([...layers, [path, i]]);
+        found.set(fillPath(path, inner), path);
+        visit(member.layers[i]!, inner);
+      }
+    }
+  };
+  visit(instance, new Map());
+  return found;
+}
+
+/** The path in the function of its layer. */
+function toTemplate(path: string, templates: ReadonlyMap<string, string>): string {
+  const end = path.lastIndexOf("]") + 1;
+  return (templates.get(path.slice(0, end)) ?? path.slice(0, end)) + path.slice(end);
+}
 
 /** Adds the work of every op to the part that it belongs to; gives the share of each parameter that one token uses. */
 function addWork(
   model: Model,
   context: number,
+  templates: ReadonlyMap<string, string>,
   add: (path: string, more: Partial<Cost>) => void,
 ): ReadonlyMap<string, number> {
   const b = new Builder(new Graph());
@@ -87,7 +114,7 @@ function addWork(
   const results = built.main.outputs.filter((o) => o.role === "result").map((o) => o.name);
   const program = sparsifyProgram(simplifyProgram(pruneProgram(built, results, b), b), b);
   const shares = new Map<string, number>();
-  const calls = callsByFunction(program.main);
+  const calls = callsByFunction(program.main, templates);
   for (const fn of [program.main, ...program.functions.values()]) {
     const { path, times } = calls.get(fn.name) ?? { path: "", times: 1 };
     const nodes = topologicalOrder(outputNodes(fn));
@@ -112,7 +139,10 @@ function addWork(
 }
 
 /** Where a function is called from main, its layer's index replaced, and how often. */
-function callsByFunction(main: GraphFunction): ReadonlyMap<string, { readonly path: string; readonly times: number }> {
+function callsByFunction(
+  main: GraphFunction,
+  templates: ReadonlyMap<string, string>,
+): ReadonlyMap<string, { readonly path: string; readonly times: number }> {
   const calls = new Map<string, Set<string>>();
   const paths = new Map<string, string>();
   for (const node of topologicalOrder(outputNodes(main))) {
@@ -120,7 +150,7 @@ function callsByFunction(main: GraphFunction): ReadonlyMap<string, { readonly pa
     // The parts of one call are several nodes.
     const key = `${node.attrs.path} ${node.inputs.map((n) => n.id).join(" ")}`;
     calls.set(node.attrs.fn, (calls.get(node.attrs.fn) ?? new Set()).add(key));
-    paths.set(node.attrs.fn, toTemplate(node.attrs.path));
+    paths.set(node.attrs.fn, toTemplate(node.attrs.path, templates));
   }
   return new Map([...calls].map(([fn, keys]) => [fn, { path: paths.get(fn) ?? "", times: keys.size }]));
 }
@@ -179,7 +209,7 @@ function layerPart(instance: Instance, own: ReadonlyMap<string, Cost>, kind: "la
       case "parameter": {
         const { path, axes } = member.parameter;
         const type = `[${axes.map((a) => `${a.name}=${a.size.key}`).join(", ")}]`;
-        return [{ path, kind: "parameter", type, count: 1, cost: own.get(path) ?? NOTHING, parts: [] }];
+        return [{ path, kind: "parameter", type, count: 1, layers: [], cost: own.get(path) ?? NOTHING, parts: [] }];
       }
       case "layer": {
         const banks = member.instance.banks.slice(instance.banks.length);
@@ -193,12 +223,15 @@ function layerPart(instance: Instance, own: ReadonlyMap<string, Cost>, kind: "la
         ];
       }
       case "stack":
-        return [layerPart(member.template, own, "stack", member.count.size.value ?? 0)];
+        return [...Map.groupBy(member.layers.keys(), (i) => member.layers[i]!)].map(([layer, layers]) => ({
+          ...layerPart(layer, own, "stack", layers.length),
+          layers,
+        }));
       case "value":
       case "absent":
         return [];
     }
   });
   const cost = sumCosts([own.get(instance.path) ?? NOTHING, ...parts.map((p) => p.cost)]);
-  return { path: instance.path, kind, type: instance.decl.name.text, count, cost, parts };
+  return { path: instance.path, kind, type: instance.decl.name.text, count, layers: [], cost, parts };
 }

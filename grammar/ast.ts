@@ -80,6 +80,8 @@ export interface Param {
 /** `gate = Linear(D -> F)`, `experts = N of SwiGLU(D, F)`, `b = param[O](zeros) if bias`. */
 export interface Member {
   readonly name: Name;
+  /** `l` of `blocks[l] = L of Block(...)`: the layer's number, in scope of its constructor. */
+  readonly index: Name | null;
   readonly value: Expr;
   /** `if` condition: without it the member always exists. */
   readonly condition: Expr | null;

@@ -34,13 +34,18 @@ export interface AssembleOptions {
 export function assemblePlan(programs: readonly EntryProgram[], options: AssembleOptions): Plan {
   const functions = programs.flatMap((p) => allFunctions(p.program));
   const layouts = chooseLayouts(functions);
-  const indices = callIndices(programs.map((p) => p.program));
-  const concrete = (path: string): readonly string[] =>
-    path.includes("#")
-      ? (indices.get(path.slice(0, path.indexOf("#") - 1)) ?? []).map((call) => bindPath(path, call))
-      : [path];
-  const params = new Map(functions.flatMap(paramsOf).map((p) => [p.attrs.path, p]));
-  const places = new Map([...params].map(([path, param]) => [path, placeOf(param, layouts, concrete(path), options)]));
+  const calls = callsByFunction(programs.map((p) => p.program));
+  const params = new Map<string, { readonly param: Node<"param">; readonly paths: Set<string> }>();
+  for (const fn of functions) {
+    for (const param of paramsOf(fn)) {
+      const known = params.get(param.attrs.path) ?? { param, paths: new Set() };
+      for (const path of concretePaths(param.attrs.path, fn, calls)) known.paths.add(path);
+      params.set(param.attrs.path, known);
+    }
+  }
+  const places = new Map(
+    [...params].map(([path, { param, paths }]) => [path, placeOf(param, layouts, [...paths], options)]),
+  );
   const collector = new Collector();
   const parameterOf = (param: Node<"param">): ParameterPlace => places.get(param.attrs.path)!;
   const entries: Entry[] = programs.flatMap(({ name, regimes, program }) =>
@@ -57,12 +62,12 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
       });
     }),
   );
-  const parameters = [...params].flatMap(([path, param]) => {
+  const parameters = [...params].flatMap(([path, { param, paths }]) => {
     const { layout, storage, parts } = places.get(path)!;
     const axes = param.type.axes.map((a) => ({ name: a.name, size: fixedSize(a) }));
-    return concrete(path).map((own): Parameter => ({ path: own, axes, storage, layout, parts }));
+    return [...paths].map((own): Parameter => ({ path: own, axes, storage, layout, parts }));
   });
-  const states = new Map(functions.flatMap((fn) => statesOf(fn, concrete)).map((s) => [s.id, s]));
+  const states = new Map(functions.flatMap((fn) => statesOf(fn, calls)).map((s) => [s.id, s]));
   return {
     format: "moec-plan",
     version: PLAN_VERSION,
@@ -96,20 +101,26 @@ function placeOf(
   return { path, storage, layout, parts: cutParts(param.type, layout, storage, options.device.maxBinding) };
 }
 
-/** Paths of calls, by what stands before their index: `blocks` of `blocks[3]`. */
-function callIndices(programs: readonly Program[]): ReadonlyMap<string, readonly string[]> {
-  const paths = new Map<string, Set<string>>();
-  for (const { main } of programs) {
+/** Paths under which each function is called. */
+type Calls = ReadonlyMap<GraphFunction, ReadonlySet<string>>;
+
+function callsByFunction(programs: readonly Program[]): Calls {
+  const calls = new Map<GraphFunction, Set<string>>();
+  for (const { main, functions } of programs) {
     for (const node of topologicalOrder(outputNodes(main))) {
-      if (!isOp(node, "call")) continue;
-      const before = node.attrs.path.replace(/\[\d+\]$/, "");
-      paths.set(before, (paths.get(before) ?? new Set()).add(node.attrs.path));
+      const fn = isOp(node, "call") ? functions.get(node.attrs.fn) : undefined;
+      if (fn !== undefined) calls.set(fn, (calls.get(fn) ?? new Set()).add((node as Node<"call">).attrs.path));
     }
   }
-  return new Map([...paths].map(([before, list]) => [before, [...list]]));
+  return calls;
 }
 
-function statesOf(fn: GraphFunction, concrete: (path: string) => readonly string[]): readonly State[] {
+/** What a path or id in a function stands for, layer by layer. */
+function concretePaths(path: string, fn: GraphFunction, calls: Calls): readonly string[] {
+  return path.includes("#") ? [...(calls.get(fn) ?? [])].map((call) => bindPath(path, call)) : [path];
+}
+
+function statesOf(fn: GraphFunction, calls: Calls): readonly State[] {
   return topologicalOrder(outputNodes(fn)).flatMap((node) => {
     if (!isOp(node, "attend")) return [];
     const { heads, key, value } = cacheAxes(node);
@@ -121,7 +132,7 @@ function statesOf(fn: GraphFunction, concrete: (path: string) => readonly string
       ] as const
     ).flatMap(([part, channel]) => {
       const width = rows * fixedSize(channel);
-      return concrete(stateId(node, part)).map((id): State => ({
+      return concretePaths(stateId(node, part), fn, calls).map((id): State => ({
         id,
         elements: ["*", ["*", "S", "P"], width],
         bytesPerToken: width * 4,

@@ -3,6 +3,7 @@
  * over the argument of the same place and type, when nothing reads that any more, else by a copy at the end.
  */
 import type { Node } from "../graph/node.ts";
+import { plainPath } from "../graph/path.ts";
 import type { DType } from "../graph/type.ts";
 import type { LowerContext } from "../lower/context.ts";
 import { lowerKernel } from "../lower/kernel.ts";
@@ -69,13 +70,13 @@ export function emitKernel(
   const lowered = lowerKernel(kernel, "kernel", lower);
   return lowered.map(({ module, bindings, grid, constants }) => {
     const params = bindings.flatMap((b) => (b.kind === "parameter" ? [b.path] : []));
-    const label = labelKernel(kernel, [...new Set(params)]);
+    const label = labelKernel(kernel, [...new Set(params.map(plainPath))]);
     const origin = originOf(kernel);
     const parts = bindings.flatMap((b) => (b.kind === "parameter" ? [lower.partOf(b.path, b.part)] : []));
     return {
       kind: "dispatch",
       module: context.collector.module(module, label, origin),
-      bindings,
+      bindings: bindings.map((b) => (b.kind === "parameter" ? { ...b, path: plainPath(b.path) } : b)),
       grid,
       constants,
       label,

@@ -81,7 +81,7 @@ export function lookupName(env: Env, name: string): Value | null {
       case "absent":
         return { kind: "none" };
       case "stack":
-        return { kind: "layer", instance: member.template };
+        return member.layers[0] === undefined ? ERROR : { kind: "layer", instance: member.layers[0] };
     }
   }
   const binding = env.scope.lookup(name);

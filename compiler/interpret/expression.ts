@@ -4,6 +4,7 @@
  */
 import type { BracketExpr, Expr, MemberExpr } from "../../grammar/ast.ts";
 import { evaluateBinary, evaluateUnary } from "./arithmetic.ts";
+import { isTemplate } from "../graph/path.ts";
 import { resolveAxes } from "./axes.ts";
 import { evaluateCall } from "./call.ts";
 import type { Env } from "./context.ts";
@@ -101,7 +102,7 @@ function evaluateMember(env: Env, expr: MemberExpr): Value {
   const name = expr.name.text;
   if (object.kind === "error") return ERROR;
   if (object.kind === "layer") {
-    if (object.instance.path.endsWith("[#]"))
+    if (isTemplate(object.instance.path))
       return report(
         env,
         "type/not-callable",

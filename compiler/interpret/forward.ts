@@ -4,6 +4,7 @@
  */
 import type { Arg, CallExpr, Expr } from "../../grammar/ast.ts";
 import type { Span } from "../../grammar/span.ts";
+import { isTemplate } from "../graph/path.ts";
 import { resolveAxes } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { report, STACKED } from "./context.ts";
@@ -70,7 +71,7 @@ export function applyLayer(env: Env, instance: Instance, args: readonly Arg[], s
   if (env.sink === null)
     return report(env, "type/not-callable", "layers are applied inside `forward`", span, "applied here");
   if (env.locals.has(STACKED + instance.path)) return callStacked(env, instance, args, span);
-  if (instance.path.endsWith("[#]"))
+  if (isTemplate(instance.path))
     return report(
       env,
       "type/not-callable",

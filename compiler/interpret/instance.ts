@@ -7,11 +7,13 @@ import type { Label } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import type { Axis } from "../graph/type.ts";
-import { resolveAxes, toAxis, toSize } from "./axes.ts";
+import { toAxis, toSize } from "./axes.ts";
 import { bindParameters, missingParameters } from "./call.ts";
 import type { Context, Env } from "./context.ts";
 import { evaluate, report } from "./context.ts";
-import type { AxisValue, ConstructorValue, Init, Instance, InstanceMember, Value } from "./value.ts";
+import { isLayer, makeStack } from "./layers.ts";
+import { parameterOf } from "./parameter.ts";
+import type { AxisValue, ConstructorValue, Instance, InstanceMember, Value } from "./value.ts";
 import { describeValue } from "./value.ts";
 
 /** Makes an instance; null after reporting what is wrong with its parameters. */
@@ -144,7 +146,8 @@ const isStandard = (span: Span): boolean => span.file.path.startsWith("std/");
 
 function repeatsMember(env: Env, decl: LayerDecl): boolean {
   const seen = new Map<string, Span>();
-  for (const { name } of [...decl.params, ...decl.members]) {
+  const names = [...decl.params, ...decl.members].map((d) => d.name);
+  for (const name of [...names, ...decl.members.flatMap((m) => m.index ?? [])]) {
     const first = seen.get(name.text);
     if (first !== undefined) {
       report(
@@ -228,27 +231,39 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
   if (value.kind === "of") {
     const count = countAxis(env, value.count);
     if (count === null) return null;
-    const layer = evaluate(env, value.value);
-    if (layer.kind === "error") return null;
-    if (layer.kind === "abstract" && layer.role === "layer") return { kind: "value", value: layer };
-    if (layer.kind !== "constructor" || layer.decl.keyword === "router") {
+    if (looped.has(member.name.text))
+      return makeStack(env, member, value, count, path, (layer, template) =>
+        instantiate(env.ctx, layer, template, owner.banks, value.span),
+      );
+    if (member.index !== null) {
       report(
         env,
-        "type/not-a-layer",
-        `\`of\` is followed by a layer, not ${describeValue(layer)}`,
-        value.value.span,
-        "not a layer",
-        "write `experts = N of SwiGLU(D, F)`",
+        "type/not-a-stack",
+        "only layers that a `for` runs over have a number",
+        member.index.span,
+        "numbered here",
+        `write \`${member.name.text} = N of ...\`, or run over them: \`for b in ${member.name.text} { x = b(x) }\``,
       );
       return null;
     }
-    if (looped.has(member.name.text)) {
-      const template = instantiate(env.ctx, layer, `${path}[#]`, owner.banks, value.span);
-      return template === null ? null : { kind: "stack", count, template };
-    }
+    const layer = evaluate(env, value.value);
+    if (layer.kind === "error") return null;
+    if (layer.kind === "abstract" && layer.role === "layer") return { kind: "value", value: layer };
+    if (!isLayer(env, layer, value.value)) return null;
     const bank = toAxis(count, member.name.text);
     const instance = instantiate(env.ctx, layer, path, [...owner.banks, bank], value.span);
     return instance === null ? null : { kind: "layer", instance };
+  }
+  if (member.index !== null) {
+    report(
+      env,
+      "type/not-a-stack",
+      "only a stack of layers is numbered",
+      member.index.span,
+      "numbered here",
+      `write \`${member.name.text}[${member.index.text}] = L of Layer(...)\``,
+    );
+    return null;
   }
   const parameter = parameterOf(env, owner, member, path);
   if (parameter !== undefined) return parameter;
@@ -272,65 +287,6 @@ function countAxis(env: Env, expr: Expr): AxisValue | null {
     size === null ? "not a size" : `this is ${size.size.key}`,
     "write `N of Layer(...)` with N a parameter or a whole number",
   );
-  return null;
-}
-
-/** `param[O, I'](normal(std: 0.02))`; undefined when the member is not a parameter. */
-function parameterOf(env: Env, owner: Instance, member: Member, path: string): InstanceMember | null | undefined {
-  const call = member.value.kind === "call" ? member.value : null;
-  const bracket = call === null ? member.value : call.callee;
-  const head = bracket.kind === "bracket" ? bracket.object : bracket;
-  if (head.kind !== "name" || head.name.text !== "param" || owner.scope.lookup("param") !== null) return undefined;
-  const items = bracket.kind === "bracket" ? bracket.items : [];
-  const axes: Axis[] = [...owner.banks];
-  for (const item of items) {
-    const resolved = resolveAxes(env, item);
-    if (resolved === null) return null;
-    for (const value of resolved) {
-      const axis = toAxis(value, "axis");
-      if (axis.size.value !== null && axis.size.value < 1) {
-        report(
-          env,
-          "shape/not-positive",
-          `axis \`${axis.name}\` of \`${path}\` would be ${axis.size.key}`,
-          axis.origin ?? item.span,
-          `${axis.size.key} comes from here`,
-          "sizes are at least 1",
-          [{ span: item.span, text: "an axis of this parameter" }],
-        );
-        return null;
-      }
-      if (axes.some((a) => a.name === axis.name)) {
-        report(
-          env,
-          "shape/duplicate-axis",
-          `the parameter has axis \`${axis.name}\` twice`,
-          item.span,
-          "again here",
-          `write \`${axis.name}'\` for a second axis of the same size`,
-        );
-        return null;
-      }
-      axes.push({ ...axis, origin: axis.origin ?? item.span });
-    }
-  }
-  const init = initOf(env, call?.args[0]?.value ?? null);
-  return init === null ? null : { kind: "parameter", parameter: { path, axes, init, span: member.span } };
-}
-
-function initOf(env: Env, expr: Expr | null): Init | null {
-  if (expr === null) return { kind: "normal", std: 0.02, seed: null };
-  const value = evaluate(env, expr);
-  if (value.kind === "init") return value.init;
-  if (value.kind !== "error")
-    report(
-      env,
-      "type/not-an-init",
-      "a parameter starts from an initialiser",
-      expr.span,
-      `this is ${describeValue(value)}`,
-      "write `zeros`, `ones`, `constant(x)`, `normal(std: s)` or `uniform(bound: b)`",
-    );
   return null;
 }
 

@@ -5,6 +5,7 @@
 import type { Arg } from "../../grammar/ast.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { GraphFunction, Node, Output } from "../graph/node.ts";
+import { layerPath } from "../graph/path.ts";
 import { formatType } from "../graph/type.ts";
 import { toNode } from "./arithmetic.ts";
 import type { Env, Sink } from "./context.ts";
@@ -30,7 +31,7 @@ export function callStacked(env: Env, instance: Instance, args: readonly Arg[], 
     fn = built;
     env.ctx.functions.set(key, fn);
   }
-  const path = instance.path.replaceAll("#", String(index.value));
+  const path = layerPath(instance.path, index.value);
   const results: Value[] = [];
   fn.outputs.forEach((output, part) => {
     const node = env.ctx.builder.must("call", nodes, { fn: fn.name, path, part, type: output.node.type }, span);

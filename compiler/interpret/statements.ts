@@ -120,15 +120,12 @@ function runFor(env: Env, statement: Extract<Statement, { kind: "for" }>): reado
     );
     return null;
   }
-  // A definition on its own may have a symbolic number of layers: one pass checks the body.
-  const count = member.count.size.value ?? 1;
-  const { template } = member;
-  for (let i = 0; i < count; i++) {
+  for (const [i, template] of member.layers.entries()) {
     env.locals.set(STACKED + template.path, { kind: "number", value: i, float: false });
     env.locals.set(statement.variable.text, { kind: "layer", instance: template });
     const returned = runStatements(env, statement.body);
     if (returned !== null) return returned;
   }
-  env.locals.delete(STACKED + template.path);
+  for (const template of member.layers) env.locals.delete(STACKED + template.path);
   return null;
 }

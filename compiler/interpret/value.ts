@@ -54,7 +54,10 @@ export interface ListValue {
   readonly items: readonly Value[];
 }
 
-/** Token choice: per token K of N banks, with weights. `index` u32 [T, K], `weight` f32 [T, K]. */
+/**
+ * Token choice: per token K of N banks, with weights. `index` u32 [T, K], `weight` f32 [T, K]. Or expert choice: the bank is
+ * time, and per expert Z of T tokens are chosen. `index` u32 [N, Z], `weight` f32 [N, Z].
+ */
 export interface RouteValue {
   readonly kind: "route";
   readonly bank: Axis;
@@ -63,11 +66,12 @@ export interface RouteValue {
   readonly weight: Node;
 }
 
-/** `route * x` before it is summed over the bank axis: `node` has the slot axis in its place. */
+/** `route * x` before it is summed over the bank axis: `node` has the axes of the index in its place. */
 export interface RoutedValue {
   readonly kind: "routed";
   readonly bank: Axis;
   readonly slot: Axis;
+  readonly index: Node;
   readonly node: Node;
 }
 
@@ -90,7 +94,7 @@ export interface LayerValue {
 export interface Instance {
   readonly decl: LayerDecl;
   readonly scope: Scope;
-  /** Path from the model, e.g. `blocks[#].ffn.experts`; empty for the model itself. */
+  /** Path from the model, e.g. `blocks[#].ffn.experts` (holes: `graph/path.ts`); empty for the model itself. */
   readonly path: string;
   readonly args: ReadonlyMap<string, Value>;
   readonly members: ReadonlyMap<string, InstanceMember>;
@@ -104,11 +108,21 @@ export interface Instance {
 export type InstanceMember =
   | { readonly kind: "parameter"; readonly parameter: ParameterInfo }
   | { readonly kind: "layer"; readonly instance: Instance }
-  /** `L of Block(...)` that a `for` runs over: one template, its paths with `#`. */
-  | { readonly kind: "stack"; readonly count: AxisValue; readonly template: Instance }
+  | StackMember
   | { readonly kind: "value"; readonly value: Value }
   /** Its `if` was false. */
   | { readonly kind: "absent"; readonly condition: Span };
+
+/**
+ * `L of Block(...)` that a `for` runs over. Layers made with the same arguments are one template, whose paths have a hole
+ * for the layer's number. A stack of unknown length (in a definition on its own) has one entry that stands for all.
+ */
+export interface StackMember {
+  readonly kind: "stack";
+  readonly count: AxisValue;
+  /** The template of every layer. */
+  readonly layers: readonly Instance[];
+}
 
 export interface ParameterInfo {
   readonly path: string;
@@ -125,6 +139,29 @@ export type Init =
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "normal"; readonly std: number; readonly seed: number | null }
   | { readonly kind: "uniform"; readonly bound: number; readonly seed: number | null };
+
+/** Whether two compile-time values make the same layer. */
+export function sameValue(a: Value, b: Value): boolean {
+  if (a === b) return true;
+  if (a.kind === "axis") return b.kind === "axis" && a.label === b.label && a.size.equals(b.size);
+  if (a.kind === "number") return b.kind === "number" && a.value === b.value && a.float === b.float;
+  if (a.kind === "list")
+    return b.kind === "list" && a.items.length === b.items.length && a.items.every((x, i) => sameValue(x, b.items[i]!));
+  if (a.kind === "constructor")
+    return (
+      b.kind === "constructor" &&
+      a.decl === b.decl &&
+      a.bound.size === b.bound.size &&
+      [...a.bound].every(([name, x]) => {
+        const y = b.bound.get(name);
+        return y !== undefined && sameValue(x, y);
+      })
+    );
+  if (a.kind === "fn") return b.kind === "fn" && a.decl === b.decl;
+  return a.kind === b.kind && "value" in a && "value" in b
+    ? a.value === b.value
+    : a.kind === "none" && b.kind === "none";
+}
 
 export const ERROR: Value = { kind: "error" };
 

@@ -4,6 +4,7 @@
  */
 import type { Expr } from "../../grammar/ast.ts";
 import { suggest } from "../../grammar/index.ts";
+import { fillPath } from "../graph/path.ts";
 import type { Env } from "../interpret/context.ts";
 import type { Instance, ParameterInfo } from "../interpret/value.ts";
 
@@ -12,7 +13,7 @@ interface FoundBase {
   readonly indices: ReadonlyMap<string, number>;
   /** Bank axes that an index fixed, by label. */
   readonly banks: ReadonlyMap<string, number>;
-  /** Value of `#` by template path. */
+  /** The layer chosen, by template path. */
   readonly layers: ReadonlyMap<string, number>;
 }
 
@@ -42,7 +43,7 @@ export function resolvePath(env: Env, instance: Instance, path: Expr, start: Sta
     {
       kind: "layer",
       instance,
-      path: concrete(instance.path, start.layers),
+      path: fillPath(instance.path, start.layers),
       indices: new Map(),
       banks: new Map(),
       layers: new Map(start.layers),
@@ -99,7 +100,7 @@ function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, 
   if (member.kind === "absent") return [];
   if (member.kind === "parameter")
     return [
-      { ...from, kind: "parameter", parameter: member.parameter, path: concrete(member.parameter.path, from.layers) },
+      { ...from, kind: "parameter", parameter: member.parameter, path: fillPath(member.parameter.path, from.layers) },
     ];
   if (member.kind === "layer") {
     const { instance } = member;
@@ -108,7 +109,7 @@ function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, 
     const base = {
       kind: "layer" as const,
       instance,
-      path: concrete(instance.path, from.layers),
+      path: fillPath(instance.path, from.layers),
       indices: from.indices,
       banks: from.banks,
       layers: from.layers,
@@ -129,7 +130,6 @@ function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, 
       indices: new Map([...base.indices, ...bound]),
     }));
   }
-  const { template, count } = member;
   if (step.index === null) {
     env.ctx.bag.error(
       "map/bad-path",
@@ -139,12 +139,13 @@ function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, 
     );
     return [];
   }
-  return indexValues(env, step, count.size.value ?? 0, outer, from.indices).map(({ value, bound }) => {
+  return indexValues(env, step, member.layers.length, outer, from.indices).map(({ value, bound }) => {
+    const template = member.layers[value]!;
     const layers = new Map([...from.layers, [template.path, value]]);
     return {
       kind: "layer",
       instance: template,
-      path: concrete(template.path, layers),
+      path: fillPath(template.path, layers),
       indices: new Map([...from.indices, ...bound]),
       banks: from.banks,
       layers,
@@ -184,18 +185,4 @@ function indexValues(
   const known = bound.get(name) ?? outer.get(name);
   if (known !== undefined) return known < count ? [{ value: known, bound: [] }] : [];
   return Array.from({ length: count }, (_, value) => ({ value, bound: [[name, value]] }));
-}
-
-/** The path with `#` replaced by the layers that were chosen. */
-export function concrete(path: string, layers: ReadonlyMap<string, number>): string {
-  let text = path;
-  // Outer templates first: their paths are prefixes of the inner ones.
-  for (const [template, value] of [...layers].sort((a, b) => a[0].length - b[0].length)) {
-    if (path.startsWith(template)) {
-      const at = template.length - 2;
-      const shift = text.length - path.length;
-      text = `${text.slice(0, at + shift)}${value}${text.slice(at + shift + 1)}`;
-    }
-  }
-  return text;
 }

@@ -5,9 +5,10 @@
 import type { AxisExpr, Expr, MapRule } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
+import { Dim } from "../graph/dim.ts";
 import { evaluate } from "../interpret/context.ts";
 import type { Env } from "../interpret/context.ts";
-import type { Instance, ParameterInfo } from "../interpret/value.ts";
+import type { Instance, ParameterInfo, Value } from "../interpret/value.ts";
 import type { Model } from "../model/model.ts";
 import { newContext } from "../model/model.ts";
 import type { MapBinding } from "./config.ts";
@@ -69,7 +70,7 @@ interface Place {
   readonly indices: ReadonlyMap<string, number>;
   /** Fixed bank axes by label. */
   readonly banks: ReadonlyMap<string, number>;
-  /** Value of `#` for each stack passed through, by its template's path. */
+  /** The layer of each stack passed through, by its template's path. */
   readonly layers: ReadonlyMap<string, number>;
   readonly present: ReadonlySet<string> | null;
   readonly ignored: RegExp[];
@@ -103,12 +104,21 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
     }
     case "pair": {
       if (rule.condition !== null) {
-        const condition = evaluate(place.env, rule.condition);
+        const condition = evaluate(withIndices(place), rule.condition);
         if (condition.kind !== "bool" || !condition.value) return [];
       }
       return rule.rules === null ? expandPair(rule, place) : expandScope(rule, rule.rules, place);
     }
   }
+}
+
+/** Index variables are numbers in conditions: `if l < first`. */
+function withIndices({ env, indices }: Place): Env {
+  const numbers = [...indices].map(([name, value]): [string, Value] => [
+    name,
+    { kind: "axis", label: null, size: Dim.of(value), origin: null },
+  ]);
+  return { ...env, locals: new Map([...env.locals, ...numbers]) };
 }
 
 type Pair = Extract<MapRule, { kind: "pair" }>;

@@ -7,6 +7,7 @@ import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { GraphFunction, Node, Output, Program } from "../graph/node.ts";
 import { Graph } from "../graph/node.ts";
+import { fillPath } from "../graph/path.ts";
 import { Builder } from "../ops/builder.ts";
 import type { Context, Env, Sink } from "../interpret/context.ts";
 import { report } from "../interpret/context.ts";
@@ -55,25 +56,22 @@ export function makeModel(callee: ConstructorValue, span: Span): Model {
 /** Every parameter below an instance, layers of stacks one by one, in declaration order. */
 export function listParameters(instance: Instance): readonly ModelParameter[] {
   const found: ModelParameter[] = [];
-  const visit = (current: Instance, rename: (path: string) => string): void => {
+  const visit = (current: Instance, layers: ReadonlyMap<string, number>): void => {
     for (const member of current.members.values()) {
       if (member.kind === "parameter") {
         const { parameter } = member;
         found.push({
           ...parameter,
-          path: rename(parameter.path),
+          path: fillPath(parameter.path, layers),
           axes: parameter.axes.map((a) => ({ name: a.name, size: a.size.value ?? 0 })),
         });
-      } else if (member.kind === "layer") visit(member.instance, rename);
+      } else if (member.kind === "layer") visit(member.instance, layers);
       else if (member.kind === "stack") {
-        const { template, count } = member;
-        for (let i = 0; i < (count.size.value ?? 0); i++) {
-          visit(template, (path) => rename(path.replace(template.path, template.path.replace(/#(?=\]$)/, String(i)))));
-        }
+        for (const [i, template] of member.layers.entries()) visit(template, new Map([...layers, [template.path, i]]));
       }
     }
   };
-  visit(instance, (path) => path);
+  visit(instance, new Map());
   return found;
 }
 

@@ -3,7 +3,8 @@
  * contiguous. Runs of two subtrees correspond by their path below the subtree's root.
  */
 import type { Instance } from "../interpret/value.ts";
-import { concrete, type Found } from "../map/path.ts";
+import { fillPath } from "../graph/path.ts";
+import type { Found } from "../map/path.ts";
 
 export interface Run {
   /** Path below the place, e.g. `gate.w`; empty for a parameter itself. */
@@ -20,11 +21,11 @@ export function runsOf(found: Found): readonly Run[] {
     for (const [name, member] of instance.members) {
       const relative = prefix === "" ? name : `${prefix}.${name}`;
       if (member.kind === "parameter")
-        runs.push(runOf(member.parameter, concrete(member.parameter.path, layers), relative, found.banks));
+        runs.push(runOf(member.parameter, fillPath(member.parameter.path, layers), relative, found.banks));
       else if (member.kind === "layer") visit(member.instance, relative, layers);
       else if (member.kind === "stack") {
-        for (let i = 0; i < (member.count.size.value ?? 0); i++)
-          visit(member.template, `${relative}[${i}]`, new Map([...layers, [member.template.path, i]]));
+        for (const [i, template] of member.layers.entries())
+          visit(template, `${relative}[${i}]`, new Map([...layers, [template.path, i]]));
       }
     }
   };

@@ -124,16 +124,32 @@ export abstract class LayerRules extends StatementRules {
     return { params, result, body, span: this.since(start) };
   });
 
-  /** `b = param[O](zeros) if bias`. */
+  /** `b = param[O](zeros) if bias`, `blocks[l] = L of Block(...)`. */
   readonly member: Rule<Member> = this.rule("member", () => {
     const start = this.LA(1);
     const name = this.SUBRULE(this.name);
+    const index = this.OPTION1({
+      GATE: () => this.onSameLine(),
+      DEF: () => {
+        this.CONSUME(t.LSquare);
+        const label = this.SUBRULE2(this.name);
+        this.CONSUME(t.RSquare, { ERR_MSG: "`]`" });
+        return label;
+      },
+    });
     const value = this.SUBRULE(this.initial);
-    const condition = this.OPTION(() => {
+    const condition = this.OPTION2(() => {
       this.CONSUME(t.If);
       return this.SUBRULE(this.expression);
     });
-    return { name, value, condition: condition ?? null, doc: this.docOf(start), span: this.since(start) };
+    return {
+      name,
+      index: index ?? null,
+      value,
+      condition: condition ?? null,
+      doc: this.docOf(start),
+      span: this.since(start),
+    };
   });
 
   /** `config tiny: Mixtral { V: 96, L: 2 }`. */

@@ -1,0 +1,72 @@
+/** Members `param[...](init)`: the weights of a layer, their axes and how they start. */
+import type { Expr, Member } from "../../grammar/ast.ts";
+import type { Axis } from "../graph/type.ts";
+import { resolveAxes, toAxis } from "./axes.ts";
+import type { Env } from "./context.ts";
+import { evaluate, report } from "./context.ts";
+import type { Init, Instance, InstanceMember } from "./value.ts";
+import { describeValue } from "./value.ts";
+
+/** `param[O, I'](normal(std: 0.02))`; undefined when the member is not a parameter. */
+export function parameterOf(
+  env: Env,
+  owner: Instance,
+  member: Member,
+  path: string,
+): InstanceMember | null | undefined {
+  const call = member.value.kind === "call" ? member.value : null;
+  const bracket = call === null ? member.value : call.callee;
+  const head = bracket.kind === "bracket" ? bracket.object : bracket;
+  if (head.kind !== "name" || head.name.text !== "param" || owner.scope.lookup("param") !== null) return undefined;
+  const items = bracket.kind === "bracket" ? bracket.items : [];
+  const axes: Axis[] = [...owner.banks];
+  for (const item of items) {
+    const resolved = resolveAxes(env, item);
+    if (resolved === null) return null;
+    for (const value of resolved) {
+      const axis = toAxis(value, "axis");
+      if (axis.size.value !== null && axis.size.value < 1) {
+        report(
+          env,
+          "shape/not-positive",
+          `axis \`${axis.name}\` of \`${path}\` would be ${axis.size.key}`,
+          axis.origin ?? item.span,
+          `${axis.size.key} comes from here`,
+          "sizes are at least 1",
+          [{ span: item.span, text: "an axis of this parameter" }],
+        );
+        return null;
+      }
+      if (axes.some((a) => a.name === axis.name)) {
+        report(
+          env,
+          "shape/duplicate-axis",
+          `the parameter has axis \`${axis.name}\` twice`,
+          item.span,
+          "again here",
+          `write \`${axis.name}'\` for a second axis of the same size`,
+        );
+        return null;
+      }
+      axes.push({ ...axis, origin: axis.origin ?? item.span });
+    }
+  }
+  const init = initOf(env, call?.args[0]?.value ?? null);
+  return init === null ? null : { kind: "parameter", parameter: { path, axes, init, span: member.span } };
+}
+
+function initOf(env: Env, expr: Expr | null): Init | null {
+  if (expr === null) return { kind: "normal", std: 0.02, seed: null };
+  const value = evaluate(env, expr);
+  if (value.kind === "init") return value.init;
+  if (value.kind !== "error")
+    report(
+      env,
+      "type/not-an-init",
+      "a parameter starts from an initialiser",
+      expr.span,
+      `this is ${describeValue(value)}`,
+      "write `zeros`, `ones`, `constant(x)`, `normal(std: s)` or `uniform(bound: b)`",
+    );
+  return null;
+}
