@@ -50,9 +50,13 @@ async function evaluateAssignment(
     for (const term of recipe.terms) {
       const source = sources[term.source]!;
       const values = toFloat32(DATA_TYPES[source.storage(term.path)], await source.read(term.path, term.start, length));
-      const { weight } = term;
-      for (let i = 0; i < length; i++) sum[i]! += weight * values[i]!;
+      addScaled(sum, values, term.weight);
     }
   }
   return fromFloat32(DATA_TYPES[dtype], sum);
+}
+
+/** A function of its own, since loops over arrays compile better there than inside an async one. */
+function addScaled(sum: Float32Array, values: Float32Array, weight: number): void {
+  for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + weight * values[i]!;
 }
