@@ -147,7 +147,7 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
   const b = toSize(right);
   if (op === "==" || op === "!=") {
     if (a !== null && b !== null) return { kind: "bool", value: compareSizes(op, a.size, b.size) };
-    return { kind: "bool", value: sameStatic(left, right) === (op === "==") };
+    return { kind: "bool", value: sameConstant(left, right) === (op === "==") };
   }
   if (a !== null && b !== null) return sizeOperation(env, expr, a.size, b.size);
   if ((left.kind === "number" || left.kind === "axis") && (right.kind === "number" || right.kind === "axis")) {
@@ -165,9 +165,12 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
   );
 }
 
-function sameStatic(a: Value, b: Value): boolean {
+/** Equality of compile-time values: sizes by value, whatever axis they label. */
+export function sameConstant(a: Value, b: Value): boolean {
   if (a.kind === "list" && b.kind === "list")
-    return a.items.length === b.items.length && a.items.every((x, i) => sameStatic(x, b.items[i]!));
+    return a.items.length === b.items.length && a.items.every((x, i) => sameConstant(x, b.items[i]!));
+  const [x, y] = [toSize(a), toSize(b)];
+  if (x !== null && y !== null) return compareSizes("==", x.size, y.size);
   if (a.kind !== b.kind) return false;
   if ("value" in a && "value" in b) return a.value === b.value;
   return a.kind === "none";

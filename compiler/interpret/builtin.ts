@@ -9,12 +9,12 @@ import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
-import { toNode, toNumber } from "./arithmetic.ts";
+import { sameConstant, toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
 import type { Value } from "./value.ts";
-import { ERROR } from "./value.ts";
+import { describeValue, ERROR } from "./value.ts";
 import type { Given } from "./given.ts";
 import {
   labels,
@@ -120,6 +120,7 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   attend: (g) => withNodes(g, 3, (nodes) => attend(g, nodes)),
   route: (g) =>
     withNodes(g, 2, ([index, weight]) => withItem(g, (item) => makeRoute(g.env, item, index!, weight!, g.span))),
+  contains: (g) => contains(g),
   size: (g) => withAxis(g, (axis) => ({ kind: "axis", label: null, size: axis.size, origin: g.span })),
   normal: (g) => ({ kind: "init", init: { kind: "normal", std: numberOption(g, "std", 0.02), seed: seedOption(g) } }),
   uniform: (g) => ({
@@ -274,6 +275,21 @@ function select(g: Given): Value {
       `${nodes.length} given`,
     );
   return nodes.includes(null) ? ERROR : addNode(g.env, "select", nodes as Node[], {}, g.span);
+}
+
+/** Whether a list of a configuration has an entry; `none` has no entries. */
+function contains(g: Given): Value {
+  const [list, item, ...more] = g.positional.map((p) => p.value);
+  if (list === undefined || item === undefined || more.length > 0 || (list.kind !== "list" && list.kind !== "none"))
+    return report(
+      g.env,
+      "type/bad-operand",
+      "`contains` takes a list and what may be in it",
+      g.span,
+      list === undefined ? "nothing given" : `the first argument is ${describeValue(list)}`,
+      "write `contains(layers, l)`",
+    );
+  return { kind: "bool", value: list.kind === "list" && list.items.some((x) => sameConstant(x, item)) };
 }
 
 function merge(g: Given, x: Node): Value {

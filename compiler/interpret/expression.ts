@@ -5,11 +5,11 @@
 import type { BracketExpr, Expr, MemberExpr } from "../../grammar/ast.ts";
 import { evaluateBinary, evaluateUnary } from "./arithmetic.ts";
 import { isTemplate } from "../graph/path.ts";
-import { resolveAxes } from "./axes.ts";
+import { resolveAxes, toSize } from "./axes.ts";
 import { evaluateCall } from "./call.ts";
 import type { Env } from "./context.ts";
 import { addNode, lookupName, parameterNode, report, unknownName } from "./context.ts";
-import type { Value } from "./value.ts";
+import type { ListValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 import { suggest } from "../../grammar/index.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
@@ -143,10 +143,28 @@ function evaluateMember(env: Env, expr: MemberExpr): Value {
   return report(env, "name/no-member", `${describeValue(object)} has no members`, expr.name.span, "taken of this");
 }
 
+/** `types[l]`: an entry of a list of a configuration. */
+function evaluateEntry(env: Env, list: ListValue, expr: BracketExpr): Value {
+  const [item, ...more] = expr.items;
+  const index = item === undefined || more.length > 0 || item.kind === "arrow" ? null : toSize(evaluate(env, item));
+  // A size that is not known yet stands for any entry.
+  const entry = index === null ? undefined : list.items[index.size.value ?? 0];
+  if (entry !== undefined) return entry;
+  return report(
+    env,
+    "type/bad-index",
+    index === null ? "an entry of a list is named by its number" : `the list has ${list.items.length} entries`,
+    expr.span,
+    index === null ? "not a number" : `there is no entry ${index.size.key}`,
+    "entries are numbered from 0",
+  );
+}
+
 /** `x[D -> D']` renames axes of a tensor; brackets on functions are read by the call around them. */
 function evaluateBracket(env: Env, expr: BracketExpr): Value {
   const object = evaluate(env, expr.object);
   if (object.kind === "error") return ERROR;
+  if (object.kind === "list") return evaluateEntry(env, object, expr);
   if (object.kind !== "tensor") {
     return report(
       env,

@@ -206,6 +206,7 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "min",
   "max",
   "select",
+  "contains",
   "f32",
   "u32",
   "i32",
