@@ -26,8 +26,8 @@ import {
 interface Options {
   readonly from: readonly string[];
   readonly out?: string;
-  readonly param: ReadonlyMap<string, Value>;
-  readonly set: readonly string[];
+  readonly param?: ReadonlyMap<string, Value>;
+  readonly set?: readonly string[];
   readonly map?: string;
   readonly dtype?: StorageType;
   readonly maxShardSize?: number;
@@ -43,12 +43,11 @@ export function registerUpcycle(program: Command): void {
     .argument("<upcycling>", "name of one of the standard library, or FILE.moe#NAME")
     .requiredOption("--from <folder...>", "checkpoints, in the order of the declaration's sources")
     .option("--out <folder>", "checkpoint to make")
-    .option("--param <name=value>", "a parameter of the upcycling, such as K=2", parseParam, new Map<string, Value>())
+    .option("--param <name=value>", "a parameter of the upcycling, such as K=2", parseParam)
     .option(
       "--set <path=file#tensor>",
       "a parameter from a safetensors file instead of by a rule; with indices such as blocks[l] a stack of them",
-      (text: string, before: readonly string[]) => [...before, text],
-      [],
+      (text: string, before: readonly string[] = []) => [...before, text],
     )
     .option("--map <file>", "a .moe file with maps of the checkpoints' families")
     .addOption(
@@ -66,7 +65,7 @@ export function registerUpcycle(program: Command): void {
 }
 
 /** Whole numbers are sizes, others numbers; `true`, `false`, and else text. */
-function parseParam(text: string, before: ReadonlyMap<string, Value>): ReadonlyMap<string, Value> {
+function parseParam(text: string, before: ReadonlyMap<string, Value> = new Map()): ReadonlyMap<string, Value> {
   const match = /^([A-Za-z_]\w*)=(.+)$/.exec(text);
   if (match === null) throw new InvalidArgumentError("It must be NAME=VALUE.");
   const [, name, value] = match as unknown as readonly [string, string, string];
@@ -105,8 +104,8 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       workspace,
       sources,
       maps,
-      options: options.param,
-      overrides: options.set,
+      options: options.param ?? new Map(),
+      overrides: options.set ?? [],
       dtype: options.dtype,
     });
     try {
@@ -200,11 +199,12 @@ function describePlan(plan: UpcyclePlan): string {
     humanBytes(bytesRead),
     humanBytes(bytesWritten),
   ]);
+  const used = active === parameters ? "" : `, ${humanCount(active)} of them active per token`;
   const total = ["", `${plan.tensors.length}`, humanBytes(plan.bytesRead), humanBytes(plan.bytesWritten)];
   return [
     table([["rule", "tensors", "read", "written"].map(paint.bold), ...rows, total], [1, 2, 3]),
     "",
-    `${plan.target.name}: ${humanCount(parameters)} parameters, ${humanCount(active)} of them active per token, stored as ${plan.dtype}`,
+    `${plan.target.name}: ${humanCount(parameters)} parameters${used}, stored as ${plan.dtype}`,
     `at most ${humanBytes(plan.peakBytes)} of weights in memory at a time`,
   ].join("\n");
 }
