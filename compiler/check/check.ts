@@ -111,7 +111,7 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
 
 function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean): Value | null {
   const name = param.name.text;
-  if (param.type?.text === "router" || param.type?.text === "layer")
+  if (param.default === null && (param.type?.text === "router" || param.type?.text === "layer"))
     return { kind: "abstract", role: param.type.text, args: [] };
   if (param.default === null) return { kind: "axis", label: name, size: Dim.of(name), origin: param.span };
   if (!flip) return null;
