@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import { checkModule, makeConfigured, newContext, prepareTest, Workspace } from "../compiler/index.ts";
 import type { MapBinding } from "../compiler/index.ts";
 import { buildProgram } from "../compiler/index.ts";
+import { BUILTIN_NAMES } from "../compiler/resolve/modules.ts";
 import { format, renderDiagnostic, type SourceFile } from "../grammar/index.ts";
 import { openCheckpoint } from "../runtime/checkpoint/index.ts";
 import { loadModel } from "../runtime/model.ts";
@@ -64,6 +65,12 @@ describe.each(pages.map((page) => ({ page, files: filesOf(page) })).filter(({ fi
 test("the pages show programs", () => {
   expect(filesOf("docs/language.md").length).toBeGreaterThan(10);
   expect(filesOf("README.md").length).toBeGreaterThan(0);
+});
+
+test("the reference names every builtin", () => {
+  const page = readFileSync("docs/language.md", "utf8");
+  const named = new Set(page.match(/[A-Za-z_]\w*/g));
+  expect([...BUILTIN_NAMES].filter((name) => !named.has(name))).toEqual([]);
 });
 
 describe("docs/write-a-router.md", () => {

@@ -42,4 +42,11 @@ describe.each(entries)("$code", ({ code, fails, fixed }) => {
   });
 });
 
+test("the index at the top has a link to every entry, in order", () => {
+  const [top] = index.split(/^## /m);
+  const links = [...top!.matchAll(/\[[\w-]+\]\(#([a-z]+[a-z0-9-]+)\)/g)].map((m) => m[1]);
+  const headings = [...index.matchAll(/^### (\S+)$/gm)].map((m) => m[1]!.replace("/", ""));
+  expect(links.filter((link) => headings.includes(link!))).toEqual(headings);
+});
+
 test("most codes of the language show a program", () => expect(entries.length).toBeGreaterThan(70));

@@ -218,7 +218,6 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "cumsum",
   "iota",
   "position",
-  "rename",
   "split",
   "merge",
   "slice",
