@@ -86,8 +86,24 @@ layer Tested(D) {
     expect(diagnose(inModel(mixture("Soft", "Soft")))).toEqual([]);
   });
 
+  const ownRouter = `import { Linear, MoE } from "std"
+router Own(D, N, K) {
+  score = Linear(D -> N)
+  forward(x: [T, D]) -> sparse[T, K of N] {
+    z    = f32(score(x))
+    s, i = topk[N -> K](z)
+    loss load_balance[N](softmax[N](z), i)
+    metric expert_load = load[N](i)
+    return route[N](i, softmax[K](s))
+  }
+}
+layer Tested(D) {
+  moe = MoE(D, 6, 4, Own(K: 2))
+  forward(x: [T, D]) -> [T, D] = moe(x)
+}`;
+
   test("a router's losses and metrics become outputs of the model", () => {
-    expect(outputsOf(programOf(inModel(mixture("TopK", "TopK(K: 2)"))))).toEqual([
+    expect(outputsOf(programOf(inModel(ownRouter)))).toEqual([
       "result logits f32[T=T D=4]",
       "loss loss0 f32[]",
       "metric expert_load f32[N=4]",

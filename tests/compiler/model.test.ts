@@ -7,10 +7,20 @@ import { maxDifference } from "../support/close.ts";
 import { runOracle } from "../support/oracle.ts";
 import { modelOf, outputsOf, programOf } from "../support/programs.ts";
 
-const mixture = `import { Linear, MoE, RMSNorm, TopK } from "std"
+const mixture = `import { Linear, MoE, RMSNorm } from "std"
+router Own(D, N, K) {
+  score = Linear(D -> N)
+  forward(x: [T, D]) -> sparse[T, K of N] {
+    z    = f32(score(x))
+    s, i = topk[N -> K](z)
+    loss load_balance[N](softmax[N](z), i)
+    metric expert_load = load[N](i)
+    return route[N](i, softmax[K](s))
+  }
+}
 layer Block(D, N, shared = true) {
   norm  = RMSNorm(D)
-  ffn   = MoE(D, 6, N, TopK(K: 2))
+  ffn   = MoE(D, 6, N, Own(K: 2))
   extra = Linear(D -> D, bias: true) if shared
   forward(x: [T, D]) -> [T, D] {
     if shared { return x + ffn(norm(x)) + extra(x) }
