@@ -8,8 +8,8 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     // A software adapter compiles shaders on the CPU at their first use, seconds each on a cold cache.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     globalSetup: ["tests/support/report-adapter.ts"],
     reporters: ["default", new SkipReporter()],
   },
