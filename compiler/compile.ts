@@ -1,12 +1,12 @@
 /** A model into a plan: its program built, compiled for a device, and what has no step form told as a diagnostic. */
 import { MoeError } from "../grammar/diagnostic.ts";
-import type { Diagnostic } from "../grammar/diagnostic.ts";
 import type { Node, Program } from "./graph/node.ts";
 import { TIME, findAxis } from "./graph/type.ts";
 import { buildProgram, newContext, type Model } from "./model/model.ts";
 import type { Builder } from "./ops/builder.ts";
 import { compileProgram, NotCausal, type CompileOptions } from "./pipeline.ts";
 import type { Plan } from "./plan/plan.ts";
+import { describePeeks } from "./refusal.ts";
 
 export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
   readonly entries?: CompileOptions["entries"];
@@ -28,7 +28,7 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
   try {
     return compileProgram(program, { ...options, model: model.name, entries });
   } catch (error) {
-    throw error instanceof NotCausal ? new MoeError(describePeeks(error)) : error;
+    throw error instanceof NotCausal ? new MoeError(describePeeks(error, program, ctx.sites)) : error;
   }
 }
 
@@ -45,15 +45,4 @@ function addLikelihood(program: Program, b: Builder): Program {
   const node = b.minus(b.plus(total, top), b.take(logits, target, word.name));
   const outputs = [...main.outputs, { name: "nll", role: "result", node } as const];
   return { ...program, main: { ...main, inputs: [...main.inputs, target], outputs } };
-}
-
-export function describePeeks({ peeks }: NotCausal): Diagnostic[] {
-  return peeks.map(({ code, message, origin }) => ({
-    code,
-    severity: "error",
-    message,
-    labels: origin === null ? [] : [{ span: origin, text: "looks ahead here" }],
-    notes: [],
-    help: "such a model can be checked and tested, not run token by token; use a causal rule instead",
-  }));
 }

@@ -34,13 +34,16 @@ export function incrementaliseProgram(program: Program, b: Builder): Program {
   return { main: nameStates(program.main, "", b), functions };
 }
 
+/** How one node behaves along time. */
+export function timeRule(node: Node): TimeRule {
+  const row = ops[node.op] as OpDef<typeof node.op>;
+  const types = node.inputs.map((x) => x.type);
+  return row.time(node.attrs, types);
+}
+
 function peekOf(node: Node): Peek | null {
   if (isOp(node, "call")) return null;
-  const row = ops[node.op] as OpDef<typeof node.op>;
-  const rule: TimeRule = row.time(
-    node.attrs,
-    node.inputs.map((x) => x.type),
-  );
+  const rule = timeRule(node);
   const on = { op: node.op, origin: node.origin };
   if (rule === "future") {
     return {

@@ -27,6 +27,8 @@ export interface Context {
   readonly functions: Map<string, GraphFunction>;
   /** Layers being made, outermost first. */
   readonly nesting: LayerDecl[];
+  /** For messages about nodes of a finished program: an op's own place may be in a function that many layers call. */
+  readonly sites: Map<Node, Site>;
   /** The two entries of the walk, held here so that its files need not import each other in circles. */
   readonly walk: Walk;
 }
@@ -51,6 +53,19 @@ export const STACKED = "stacked ";
 /** Losses and metrics of the function being built. */
 export type Sink = Output[];
 
+export interface Call {
+  readonly name: string;
+  readonly span: Span;
+  /** What is applied, where it is a layer and no function. */
+  readonly layer?: LayerDecl;
+}
+
+/** Where a node comes from in terms of layers: what the innermost layer's own body says, and how it came to be applied. */
+export interface Site {
+  readonly span: Span;
+  readonly layers: readonly Call[];
+}
+
 export interface Env {
   readonly ctx: Context;
   readonly scope: Scope;
@@ -60,7 +75,7 @@ export interface Env {
   /** Null outside forward bodies: no tensors there. */
   readonly sink: Sink | null;
   /** Functions and layers being expanded, outermost first: to stop recursion, and to say where a message comes from. */
-  readonly calls: readonly { readonly name: string; readonly span: Span }[];
+  readonly calls: readonly Call[];
 }
 
 export const TIME_AXIS: AxisValue = { kind: "axis", label: TIME, size: Dim.of(TIME), origin: null };
@@ -178,7 +193,12 @@ export function addNode<O extends OpName>(
   span: Span,
 ): Value {
   const made = env.ctx.builder.add(op, inputs, attrs, span);
-  if (!("kind" in made)) return { kind: "tensor", node: made };
+  if (!("kind" in made)) {
+    const inner = env.calls.findLastIndex((call) => call.layer !== undefined);
+    const layers = env.calls.filter((call) => call.layer !== undefined);
+    if (!env.ctx.sites.has(made)) env.ctx.sites.set(made, { span: env.calls[inner + 1]?.span ?? span, layers });
+    return { kind: "tensor", node: made };
+  }
   reportMismatch(env, made, inputs, span);
   return ERROR;
 }

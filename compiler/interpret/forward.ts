@@ -93,7 +93,7 @@ export function expandLayer(env: Env, instance: Instance, args: readonly Arg[], 
     scope: instance.scope,
     locals: new Map(instance.args),
     instance,
-    calls: [...env.calls, { name: `layer ${name.text}`, span }],
+    calls: [...env.calls, { name: `layer ${name.text}`, span, layer: instance.decl }],
   };
   const back = bindPorts(env, inner, forward.params, args, span, `\`${name.text}\``, instance.banks, instance.span);
   if (back === null) return ERROR;

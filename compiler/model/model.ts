@@ -41,6 +41,7 @@ export function newContext(mode: Context["mode"] = "build", bag = new Diagnostic
     mode,
     functions: new Map(),
     nesting: [],
+    sites: new Map(),
     walk: { evaluate, expandLayer },
   };
 }

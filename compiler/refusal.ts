@@ -1,0 +1,75 @@
+/**
+ * Why a model cannot generate, told at the op that needs other tokens, as its layer's body has it, at the layer, and at the place
+ * outside of the library that uses it. Each place is told once, and only where the looking begins.
+ */
+import type { Diagnostic, Label } from "../grammar/diagnostic.ts";
+import { textOf, type Span } from "../grammar/span.ts";
+import type { Node, Program } from "./graph/node.ts";
+import { allFunctions, outputNodes, topologicalOrder } from "./graph/traverse.ts";
+import { timeRule, type Peek } from "./incrementalise/incrementalise.ts";
+import type { Site } from "./interpret/context.ts";
+import type { NotCausal } from "./pipeline.ts";
+
+/** `program` and `sites` are those of before the passes. */
+export function describePeeks(
+  { peeks }: NotCausal,
+  program: Program,
+  sites: ReadonlyMap<Node, Site>,
+): readonly Diagnostic[] {
+  const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
+  const told = new Set<Span | null>();
+  return findCauses(peeks, nodes).flatMap(({ peek, node }): Diagnostic[] => {
+    const site = node === null ? undefined : sites.get(node);
+    const place = site?.span ?? peek.origin;
+    if (told.has(place)) return [];
+    told.add(place);
+    const subject = place === null ? peek.op : textOf(place);
+    return [
+      {
+        code: peek.code,
+        severity: "error",
+        message: subject.includes("\n") ? peek.message : peek.message.replace(`\`${peek.op}\``, `\`${subject}\``),
+        labels: place === null ? [] : [{ span: place, text: REASON[peek.code] }, ...whose(site)],
+        notes: [],
+        help: "a model with this layer can be tested, trained and evaluated; for generation, use one that routes each token by itself",
+      },
+    ];
+  });
+}
+
+interface Cause {
+  readonly peek: Peek;
+  /** Null where the passes made it. */
+  readonly node: Node | null;
+}
+
+/** What peeks by itself, and not only because it works on the result of a peek; a mere index along time is no cause either. */
+function findCauses(peeks: readonly Peek[], nodes: readonly Node[]): readonly Cause[] {
+  const all = peeks.map((peek): Cause => ({ peek, node: nodeOf(peek, nodes) }));
+  const peeking = new Set(all.map((c) => c.node));
+  const after = new Set<Node>();
+  for (const node of nodes) if (node.inputs.some((i) => after.has(i) || peeking.has(i))) after.add(node);
+  const causes = all.filter(({ node }) => node === null || (!after.has(node) && node.inputs.length > 0));
+  return causes.length > 0 ? causes : all;
+}
+
+/** The node before the passes, known by its op and the text that it came from, that needs other tokens. */
+function nodeOf(peek: Peek, nodes: readonly Node[]): Node | null {
+  return nodes.find((n) => n.op === peek.op && n.origin === peek.origin && timeRule(n) !== "pointwise") ?? null;
+}
+
+const REASON: Readonly<Record<Peek["code"], string>> = {
+  "time/future": "looks ahead here",
+  "time/no-state": "looks back here",
+};
+
+function whose(site: Site | undefined): readonly Label[] {
+  const layers = site?.layers ?? [];
+  const decl = layers.at(-1)?.layer;
+  if (decl === undefined) return [];
+  const used = layers.findLast(({ span }) => !span.file.path.startsWith("std/") && span.file !== decl.name.span.file);
+  return [
+    { span: decl.name.span, text: `in the ${decl.keyword} \`${decl.name.text}\`` },
+    ...(used === undefined ? [] : [{ span: used.span, text: "used here" }]),
+  ];
+}

@@ -1,0 +1,63 @@
+/** A model that cannot generate is told why where the looking begins, at the router, and at the place that uses it. */
+import { expect, test } from "vitest";
+import { compileModel } from "../../compiler/index.ts";
+import type { Diagnostic } from "../../grammar/index.ts";
+import { MoeError } from "../../grammar/index.ts";
+import { textOf } from "../../grammar/span.ts";
+import type { DeviceFacts } from "../../compiler/plan/plan.ts";
+import { modelOf } from "../support/programs.ts";
+
+const facts: DeviceFacts = {
+  kind: "software",
+  subgroup: null,
+  f16: false,
+  maxBinding: 2 ** 27,
+  maxBuffer: 2 ** 28,
+  workgroupMemory: 16384,
+  maxInvocations: 256,
+  maxStorageBuffers: 8,
+  maxWorkgroups: 65535,
+};
+
+function refuse(feed: string): readonly Diagnostic[] {
+  const model = modelOf(`
+import { Embedding, ExpertChoice, Linear, MoE, Sinkhorn, SoftMoE, Switch, TopK } from "std"
+layer Block(D, F, N) {
+  feed = ${feed}
+  forward(x: [T, D]) -> [T, D] = x + feed(x)
+}
+model Mix(V, L, D, F, N) {
+  embed  = Embedding(V -> D)
+  blocks = L of Block(D, F, N)
+  head   = Linear(D -> V)
+  forward(ids: u32[T]) -> f32[T, V] {
+    x = embed(ids)
+    for b in blocks { x = b(x) }
+    return f32(head(x))
+  }
+}
+config tiny: Mix { V: 16  L: 2  D: 8  F: 8  N: 4 }`);
+  try {
+    compileModel(model, { device: facts, storage: () => "f32" });
+    return [];
+  } catch (error) {
+    if (error instanceof MoeError) return error.diagnostics;
+    throw error;
+  }
+}
+
+test.each([
+  ["MoE(D, F, N, ExpertChoice(Z: 2))", "time/future", "topk[T -> Z](softmax[N](f32(score(x))))", "ExpertChoice"],
+  ["SoftMoE(D, F, N, 2)", "time/future", "softmax[T](z)", "SoftMoE"],
+  ["MoE(D, F, N, Sinkhorn(K: 2))", "time/future", "logsumexp[T](log_softmax[N](c))", "Sinkhorn"],
+  ["MoE(D, F, N, Switch(capacity: 4))", "time/no-state", "within_capacity[N](i, s, capacity)", "Switch"],
+])("%s is refused once, at its %s", (feed, code, op, layer) => {
+  const told = refuse(feed);
+  expect(told.map((d) => d.code)).toEqual([code]);
+  expect(told[0]!.labels.map((l) => textOf(l.span))).toEqual([op, layer, "feed(x)"]);
+  expect(told[0]!.help).toContain("generation");
+});
+
+test("the same model with a router that takes each token by itself is not refused", () => {
+  expect(refuse("MoE(D, F, N, TopK(K: 2))")).toEqual([]);
+});
