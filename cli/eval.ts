@@ -1,15 +1,14 @@
 /** `moec eval`: perplexity, by the definition that papers use: the exponential of the mean next-token cross entropy. */
 import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
-import { loadTokenizer, loadTokens } from "../runtime/checkpoint/index.ts";
+import { loadTokenizer } from "../runtime/checkpoint/index.ts";
 import type { Session } from "../runtime/session.ts";
 import { parseCount } from "./options.ts";
 import { humanCount, paint, print, printJson, startProgress, table } from "./output.ts";
 import { addSessionOptions, prepareAll, type SessionFlags, withSession } from "./session.ts";
+import { cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
 
-interface Options extends SessionFlags {
-  readonly text?: readonly string[];
-  readonly tokens?: readonly string[];
+interface Options extends SessionFlags, TextFlags {
   readonly context: number;
   readonly limit?: number;
   readonly json?: true;
@@ -43,14 +42,7 @@ interface Result {
 }
 
 async function runEval(folder: string, options: Options): Promise<void> {
-  const files = [
-    ...(options.text ?? []).map((path) => ({ path, format: "text" as const })),
-    ...(options.tokens ?? []).map((path) => ({ path, format: undefined })),
-  ];
-  if (files.length === 0)
-    throw failure("cli/nothing-to-do", "there is nothing to measure", {
-      help: "give --text FILE or --tokens FILE.bin",
-    });
+  const files = listTexts(options);
   if (options.context < 2)
     throw failure("cli/nothing-to-do", "a sequence of one token predicts nothing", {
       help: "give --context 2 or more",
@@ -64,14 +56,9 @@ async function runEval(folder: string, options: Options): Promise<void> {
       await prepareAll(session);
       const tokenizer = options.text === undefined ? undefined : await loadTokenizer(folder);
       const measured: Result[] = [];
-      for (const { path, format } of files) {
-        const given = {
-          vocabularySize: session.vocab,
-          ...(tokenizer === undefined ? {} : { tokenizer }),
-          ...(format === undefined ? {} : { format }),
-        };
-        const ids = await loadTokens(path, given);
-        measured.push(await measure(session, path, cutSequences(path, ids, options)));
+      for (const file of files) {
+        const ids = await readText(file, session.vocab, tokenizer);
+        measured.push(await measure(session, file.path, cutSequences(file.path, ids, { ...options, least: 2 })));
       }
       return measured;
     },
@@ -85,16 +72,6 @@ async function runEval(folder: string, options: Options): Promise<void> {
     humanCount(r.tokensPerSecond),
   ]);
   print(table([["file", "sequences", "tokens", "perplexity", "tokens per s"].map(paint.bold), ...rows], [1, 2, 3, 4]));
-}
-
-/** Whole sequences only, so that every prediction has the same chances of context; a short text is one sequence. */
-function cutSequences(path: string, ids: Uint32Array, { context, limit }: Options): Uint32Array[] {
-  if (ids.length < 2)
-    throw failure("cli/nothing-to-do", `${path} has ${ids.length} tokens, so there is nothing to predict`, {
-      help: "give a longer text",
-    });
-  const count = Math.min(limit ?? Infinity, Math.max(1, Math.floor(ids.length / context)));
-  return Array.from({ length: count }, (_, i) => ids.subarray(i * context, (i + 1) * context));
 }
 
 async function measure(session: Session, file: string, sequences: readonly Uint32Array[]): Promise<Result> {

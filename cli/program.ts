@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   build: async () => (await import("./build.ts")).registerBuild,
   run: async () => (await import("./run.ts")).registerRun,
   eval: async () => (await import("./eval.ts")).registerEval,
+  route: async () => (await import("./route.ts")).registerRoute,
   generate: async () => (await import("./generate.ts")).registerGenerate,
   profile: async () => (await import("./profile.ts")).registerProfile,
   upcycle: async () => (await import("./upcycle.ts")).registerUpcycle,

@@ -22,6 +22,8 @@ export interface Needs {
   /** Tokens of the longest sequence. */
   readonly capacity: number;
   readonly sequences: number;
+  /** Metrics to compile beside the results. */
+  readonly metrics?: readonly string[];
 }
 
 /** Opens a checkpoint, asks `plan` what is needed of it, runs `use` with that, and frees everything whatever happens. */
@@ -34,13 +36,14 @@ export async function withSession<N extends Needs, R>(
   const loaded = await loadWithMaps(folder, flags.map);
   try {
     const needs = await plan(loaded);
-    const { capacity, sequences } = needs;
+    const { capacity, sequences, metrics } = needs;
     checkLength(loaded, capacity);
     const { openModel } = await import("../runtime/open.ts");
     const bar = startProgress("uploading", 100);
     const session = await openModel(loaded, {
       capacity,
       sequences,
+      ...(metrics === undefined ? {} : { metrics }),
       ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
       onProgress: (bytes, total) => bar.advance(Math.round((100 * bytes) / total), humanBytes(total)),
     }).finally(bar.end);

@@ -10,20 +10,34 @@ import { describePeeks } from "./refusal.ts";
 
 export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
   readonly entries?: CompileOptions["entries"];
+  /** Names of metrics, such as `expert_load`: of all layers that declare them, in one more entry, `metrics`. */
+  readonly metrics?: readonly string[];
 };
+
+/** `expert_load` of `blocks[3].expert_load`, and the part of the model that declares it. */
+export function splitMetric(name: string): { readonly part: string; readonly metric: string } {
+  const dot = name.lastIndexOf(".");
+  return { part: name.slice(0, Math.max(0, dot)), metric: name.slice(dot + 1) };
+}
 
 /**
  * Throws `time/future` and `time/no-state` at the ops that need later positions. Unless `entries` says otherwise: `logits`
  * in both regimes, for generation, and `nll`, what each token's `target` costs in nats, so that scoring reads one number
- * back per token and not one per word of the vocabulary.
+ * back per token and not one per word of the vocabulary. A plan without the metrics asked for has no entry for them.
  */
 export function compileModel(model: Model, options: CompileModelOptions): Plan {
   const ctx = newContext();
   const program = addLikelihood(buildProgram(model.instance, ctx), ctx.builder);
   const scored = program.main.outputs.some((o) => o.name === "nll");
-  const entries = options.entries ?? [
-    { output: "logits", regimes: ["many", "few"] },
-    ...(scored ? [{ output: "nll", regimes: ["many"] } as const] : []),
+  const computes = program.main.outputs
+    .filter(({ name, role }) => role === "metric" && options.metrics?.includes(splitMetric(name).metric))
+    .map((o) => o.name);
+  const entries: CompileOptions["entries"] = [
+    ...(options.entries ?? [
+      { output: "logits", regimes: ["many", "few"] },
+      ...(scored ? [{ output: "nll", regimes: ["many"] } as const] : []),
+    ]),
+    ...(computes.length === 0 ? [] : [{ output: "metrics", computes, regimes: ["many"] } as const]),
   ];
   try {
     return compileProgram(program, { ...options, model: model.name, entries });

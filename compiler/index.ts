@@ -27,7 +27,7 @@ export { makeConfigured } from "./model/configured.ts";
 export type { Cost, Part } from "./account.ts";
 export { accountModel } from "./account.ts";
 export type { CompileModelOptions } from "./compile.ts";
-export { compileModel } from "./compile.ts";
+export { compileModel, splitMetric } from "./compile.ts";
 export type { CompileOptions } from "./pipeline.ts";
 export { compileProgram, NotCausal, passes } from "./pipeline.ts";
 export { emitSample, SETTINGS_WORDS } from "./kernel/sample.ts";

@@ -26,8 +26,12 @@ export interface CompileOptions {
   readonly device: DeviceFacts;
   /** How each parameter is kept on the GPU, by its full path. */
   readonly storage: (path: string) => StorageType;
-  /** Outputs of main to make entries for, e.g. `logits` in both regimes. */
-  readonly entries: readonly { readonly output: string; readonly regimes: readonly Regime[] }[];
+  /** Outputs of main to make entries for, e.g. `logits` in both regimes; with `computes`, one entry for several of them. */
+  readonly entries: readonly {
+    readonly output: string;
+    readonly computes?: readonly string[];
+    readonly regimes: readonly Regime[];
+  }[];
   /** Kernel templates by name, for tests and tuning. */
   readonly force?: { readonly contract?: string; readonly attend?: string };
   /** Gets the text of the program after every pass. */
@@ -39,7 +43,7 @@ export interface CompileOptions {
 /** What passes share: the builder of the one graph they all write to, and what they find out for the plan. */
 interface PassContext {
   readonly b: Builder;
-  readonly output: string;
+  readonly outputs: readonly string[];
   readonly tables: Map<string, Table>;
 }
 
@@ -50,7 +54,7 @@ interface Pass {
 }
 
 export const passes: readonly Pass[] = [
-  { name: "prune", doc: "keep the wanted output and what it needs", run: (p, c) => pruneProgram(p, [c.output], c.b) },
+  { name: "prune", doc: "keep the wanted outputs and what they need", run: (p, c) => pruneProgram(p, c.outputs, c.b) },
   { name: "simplify", doc: "algebra, constants, chains of views", run: (p, c) => simplifyProgram(p, c.b) },
   { name: "sparsify", doc: "compute only the experts that were chosen", run: (p, c) => sparsifyProgram(p, c.b) },
   {
@@ -83,10 +87,10 @@ export class NotCausal extends Error {
 
 export function compileProgram(program: Program, options: CompileOptions): Plan {
   const tables = new Map<string, Table>();
-  const programs = options.entries.map(({ output, regimes }): EntryProgram => ({
+  const programs = options.entries.map(({ output, computes = [output], regimes }): EntryProgram => ({
     name: output,
     regimes,
-    program: runPasses(program, output, tables, options),
+    program: runPasses(program, computes, tables, options),
   }));
   const { model, device, storage, force = {} } = options;
   const plan = assemblePlan(programs, { model, device, storage, force, tables: [...tables.values()] });
@@ -94,8 +98,13 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
   return plan;
 }
 
-function runPasses(program: Program, output: string, tables: Map<string, Table>, options: CompileOptions): Program {
-  const context: PassContext = { b: new Builder(new Graph()), output, tables };
+function runPasses(
+  program: Program,
+  outputs: readonly string[],
+  tables: Map<string, Table>,
+  options: CompileOptions,
+): Program {
+  const context: PassContext = { b: new Builder(new Graph()), outputs, tables };
   return passes.reduce((now, pass) => {
     const next = pass.run(now, context);
     options.dump?.(pass.name, printProgram(next));

@@ -10,6 +10,8 @@ export type { Sampling } from "./sampler.ts";
 export type { MemoryReport, StepSizes } from "./buffers.ts";
 export type { Counters } from "./execute.ts";
 export { type Profile, type ProfileOptions, type ProfileRow, profileSession } from "./profile.ts";
+export { collectMetrics, type Metric } from "./metrics.ts";
+export { type Choices, type LayerLoad, type Routing, ROUTING_METRICS, traceRouting } from "./routing.ts";
 export { type Ceilings, measureCeilings } from "./ceiling.ts";
 export { loadTokenizer, type StreamDecoder, type Tokenizer } from "./checkpoint/index.ts";
 export { planUpcycle, type RuleTotal, type UpcyclePlan, type UpcycleRequest } from "./upcycle/plan.ts";

@@ -7,6 +7,7 @@ import { compileModel } from "../compiler/index.ts";
 import type { Plan } from "../compiler/plan/plan.ts";
 import { type Device, type DeviceOptions, openDevice } from "./device.ts";
 import { type LoadedModel, loadWithMaps } from "./model.ts";
+import { noMetric } from "./metrics.ts";
 import type { ParameterSource } from "./parameters.ts";
 import { openSession, type Session } from "./session.ts";
 
@@ -21,6 +22,8 @@ export interface OpenOptions {
   readonly capacity?: number;
   /** How many sequences can be in progress at once. */
   readonly sequences?: number;
+  /** Metrics to compile, by the names that `metric` statements give; `collectMetrics` runs them. */
+  readonly metrics?: readonly string[];
   /** Hears the bytes uploaded so far. */
   readonly onProgress?: (bytes: number, total: number) => void;
 }
@@ -39,9 +42,9 @@ export async function open(folder: string, options: OpenOptions = {}): Promise<S
 export async function openModel({ model, source }: LoadedModel, options: OpenOptions = {}): Promise<Session> {
   const device = options.device ?? (await openDevice(deviceOptions(options.adapter)));
   try {
-    const { capacity, sequences, onProgress } = options;
+    const { capacity, sequences, metrics, onProgress } = options;
     const session = await openSession({
-      plan: compile(model, device, source),
+      plan: compile(model, device, source, metrics),
       device,
       source,
       ...(capacity === undefined ? {} : { capacity }),
@@ -56,9 +59,17 @@ export async function openModel({ model, source }: LoadedModel, options: OpenOpt
   }
 }
 
-/** The plan of a model for a device, its parameters kept as they are stored. */
-export function compile(model: Model, device: Device, source: Pick<ParameterSource, "storage">): Plan {
-  return compileModel(model, { device: device.facts, storage: source.storage });
+/** The plan of a model for a device, its parameters kept as they are stored. Throws `session/no-metric` when it has none of `metrics`. */
+export function compile(
+  model: Model,
+  device: Device,
+  source: Pick<ParameterSource, "storage">,
+  metrics: readonly string[] = [],
+): Plan {
+  const plan = compileModel(model, { device: device.facts, storage: source.storage, metrics });
+  const [first] = metrics;
+  if (first !== undefined && !plan.entries.some((e) => e.name === "metrics.many")) throw noMetric(plan, first);
+  return plan;
 }
 
 export function deviceOptions(adapter: string | undefined): DeviceOptions {

@@ -52,7 +52,7 @@ export function assembleEntry(name: string, program: Program, options: ScheduleO
     if (owner === null || owner.kind === "call" || places.has(base)) copies.push({ node: base, to });
     else places.set(base, to);
   }
-  const calls = new CallPlaces(planned, functions, places, main, new Set(copies.map((c) => c.node)));
+  const calls = new CallPlaces(planned, functions, places, main, new Map(copies.map((c) => [c.node, c.to])));
   placeTemporaries(planned, places, new Set(copies.map((c) => c.node)), main);
   const steps: (Dispatch | Repeat)[] = [];
   // In order: where a call's results lie is known once it has been emitted.
@@ -60,7 +60,10 @@ export function assembleEntry(name: string, program: Program, options: ScheduleO
     if (kernel.kind === "call") calls.emit(kernel, at, steps);
     else steps.push(...emitKernel(kernel, planned, places, main));
   });
-  for (const { node, to } of copies) steps.push(emitCopy(node, placeOf(places, node), to, main));
+  for (const { node, to } of copies) {
+    const from = placeOf(places, node);
+    if (from !== to) steps.push(emitCopy(node, from, to, main));
+  }
   const bound = new Set(
     steps
       .flatMap((s) => (s.kind === "repeat" ? s.steps : [s]))
@@ -122,6 +125,8 @@ class CallPlaces {
   readonly #functions: ReadonlyMap<string, FunctionCode>;
   readonly #places: Places;
   readonly #context: FunctionContext;
+  /** Where what is read after the last step has to be. */
+  readonly #kept: ReadonlyMap<Node, string>;
   readonly #lastRead = new Map<Node, number>();
   /** What each argument or result buffer holds now. */
   readonly #holds = new Map<string, Node>();
@@ -131,15 +136,16 @@ class CallPlaces {
     functions: ReadonlyMap<string, FunctionCode>,
     places: Places,
     context: FunctionContext,
-    kept: ReadonlySet<Node>,
+    kept: ReadonlyMap<Node, string>,
   ) {
+    this.#kept = kept;
     this.#functions = functions;
     this.#places = places;
     this.#context = context;
     planned.kernels.forEach((kernel, at) => {
       for (const node of planned.reads(kernel)) this.#lastRead.set(node, at);
     });
-    for (const node of kept) this.#lastRead.set(node, Number.POSITIVE_INFINITY);
+    for (const node of kept.keys()) this.#lastRead.set(node, Number.POSITIVE_INFINITY);
     // A value that only the first call reads is stored where that call expects it.
     const first = planned.kernels.findIndex((k) => k.kind === "call");
     const kernel = planned.kernels[first];
@@ -183,15 +189,12 @@ class CallPlaces {
     }
   }
 
-  /** Moves what a buffer holds to a buffer of its own when it is read after step `at`. */
+  /** Moves what a buffer holds to its output, or to a buffer of its own, when it is read after step `at`. */
   #evacuate(buffer: string, at: number, steps: (Dispatch | Repeat)[]): void {
     const node = this.#holds.get(buffer);
     if (node === undefined || (this.#lastRead.get(node) ?? -1) <= at) return;
-    const own = this.#context.collector.buffer(
-      `${this.#context.prefix}.kept${node.id}`,
-      node.type.dtype,
-      elementsOf(node),
-    );
+    const { collector, prefix } = this.#context;
+    const own = this.#kept.get(node) ?? collector.buffer(`${prefix}.kept${node.id}`, node.type.dtype, elementsOf(node));
     steps.push(emitCopy(node, buffer, own, this.#context));
     this.#places.set(node, own);
     this.#holds.delete(buffer);

@@ -24,7 +24,21 @@ export interface Peek {
 
 /** Every op on the way to the outputs that needs later positions, or state that no kernel keeps. */
 export function findPeeks(program: Program): readonly Peek[] {
-  return allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)).flatMap((node) => peekOf(node) ?? []));
+  return allFunctions(program).flatMap((fn) => {
+    const totals = findTotals(fn);
+    return topologicalOrder(outputNodes(fn)).flatMap((node) => (totals.has(node) ? [] : (peekOf(node) ?? [])));
+  });
+}
+
+/** Metrics that are sums over time: a step gives its own tokens' part, and whoever runs the steps adds the parts up. */
+function findTotals(fn: GraphFunction): ReadonlySet<Node> {
+  const used = new Set(topologicalOrder(outputNodes(fn)).flatMap((node) => node.inputs));
+  const ofResults = new Set(fn.outputs.flatMap(({ role, node }) => (role === "metric" ? [] : [node])));
+  return new Set(
+    fn.outputs.flatMap(({ role, node }) =>
+      role === "metric" && isOp(node, "sum") && !used.has(node) && !ofResults.has(node) ? [node] : [],
+    ),
+  );
 }
 
 export function incrementaliseProgram(program: Program, b: Builder): Program {

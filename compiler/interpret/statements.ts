@@ -2,7 +2,7 @@
 import type { Body, Name, Statement } from "../../grammar/ast.ts";
 import { TIME } from "../graph/type.ts";
 import { toNode } from "./arithmetic.ts";
-import type { Env } from "./context.ts";
+import type { Env, Sink } from "./context.ts";
 import { countOf, evaluate, report, STACKED } from "./context.ts";
 import type { Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
@@ -61,7 +61,7 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
         return null;
       }
       env.sink.push({
-        name: statement.kind === "loss" ? `loss${env.sink.length}` : statement.name.text,
+        name: statement.kind === "loss" ? `loss${env.sink.length}` : freeName(env, env.sink, statement.name.text),
         role: statement.kind,
         node,
       });
@@ -86,6 +86,12 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
     case "for":
       return runFor(env, statement);
   }
+}
+
+/** Two parts of a layer may have metrics of one name: those of the later parts have their path before it. */
+function freeName(env: Env, sink: Sink, name: string): string {
+  const path = env.instance?.path.replace(/^.*\[#\d*\]\.?/, "") ?? "";
+  return path !== "" && sink.some((output) => output.name === name) ? `${path}.${name}` : name;
 }
 
 /** A name that stands for an axis goes on doing so in the whole body: types and brackets read it. */

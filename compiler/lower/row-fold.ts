@@ -1,9 +1,11 @@
 /** Two ways to compute a stage of a row: one value folded by all invocations, or a list cut over them. */
+import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
 import { foldLanes } from "./emit.ts";
 import type { Index } from "./index.ts";
 import { unflatten } from "./index.ts";
+import { runTimeSize } from "./map-kernel.ts";
 import { count } from "./place.ts";
 import type { RowScope } from "./row-kernel.ts";
 import { foldTeam, listOf } from "./row-team.ts";
@@ -29,7 +31,9 @@ export function foldRow(
     const inner = [...unflatten(over, i)].map(([label, text]): [string, string] => [label, e.name(text)]);
     e.line(`${sum} = ${combine(sum, `(${element(new Map([...scope.rowIndex, ...inner]), run)})`)};`);
   });
-  e.line(`for (var ${i} = lane * ${step}u; ${i} < ${count(over)}u; ${i} += ${team.lanes * step}u) {\n${body}\n}`);
+  e.line(
+    `for (var ${i} = lane * ${step}u; ${i} < ${runTimeSize(e.w, Dim.product(over.map((a) => a.size)))}; ${i} += ${team.lanes * step}u) {\n${body}\n}`,
+  );
   const name = e.w.fresh("row");
   e.line(`var ${name} = ${run === null ? sum : foldLanes(sum, combine)};`);
   foldTeam(e, team, [{ name, type: dtype }], ([other]) => `${name} = ${combine(name, other!)};`);

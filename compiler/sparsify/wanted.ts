@@ -1,4 +1,7 @@
-/** Only some rows of the outputs are wanted: the selection is pushed down to the last layer, so that what follows runs on those. */
+/**
+ * Only some rows of the results are wanted: the selection is pushed down to the last layer, so that what follows runs on
+ * those. Metrics are of all tokens.
+ */
 import { Dim } from "../graph/dim.ts";
 import type { Node, Program } from "../graph/node.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
@@ -10,7 +13,7 @@ export function selectWanted(program: Program, b: Builder): Program {
   const axis = { name: "wanted", size: Dim.of("Q"), origin: null };
   const wanted: Node<"input"> = b.must("input", [], { name: "wanted", type: { dtype: "u32", axes: [axis] } });
   const outputs = main.outputs.map((o) =>
-    hasAxis(o.node.type, TIME) ? { ...o, node: pushTake(b, o.node, TIME, wanted) } : o,
+    o.role !== "metric" && hasAxis(o.node.type, TIME) ? { ...o, node: pushTake(b, o.node, TIME, wanted) } : o,
   );
   return { ...program, main: { ...main, inputs: [...main.inputs, wanted], outputs } };
 }

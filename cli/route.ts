@@ -1,0 +1,104 @@
+/** `moec route`: where the tokens of texts went, by the metrics that a model's routers declare. */
+import type { Command } from "commander";
+import { loadTokenizer, type Tokenizer } from "../runtime/checkpoint/index.ts";
+import { type Routing, ROUTING_METRICS, traceRouting } from "../runtime/routing.ts";
+import { parseCount, parseIndex } from "./options.ts";
+import { print, printJson, say, startProgress } from "./output.ts";
+import { renderPage } from "./route-page.ts";
+import { describeRouting } from "./route-text.ts";
+import { addSessionOptions, type SessionFlags, withSession } from "./session.ts";
+import { cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
+import { writeWhole } from "./write.ts";
+
+interface Options extends SessionFlags, TextFlags {
+  readonly context: number;
+  readonly limit?: number;
+  readonly strip?: number;
+  readonly html?: string;
+  readonly json?: true;
+}
+
+export function registerRoute(program: Command): void {
+  addSessionOptions(program.command("route"))
+    .description("show where a mixture's routers send the tokens of texts: load, entropy and dead experts per layer")
+    .option("--text <file...>", "texts in UTF-8; U+001E separates documents, each gets the tokenizer's BOS")
+    .option("--tokens <file...>", "raw token ids, little-endian uint16 (uint32 for vocabularies over 65536)")
+    .option("--context <n>", "tokens of a sequence; each is routed on its own", parseCount, 256)
+    .option("--limit <n>", "route only this many sequences of each file", parseCount)
+    .option(
+      "--strip <n>",
+      "first tokens of each file to show with their experts (default: 12, or 192 with --html)",
+      parseIndex,
+    )
+    .option("--html <file>", "write one page with heat maps and with the text coloured by expert")
+    .option("--json", "print the numbers as JSON")
+    .addHelpText("after", "\nExample:\n  moec route mixture --text code.txt law.txt --limit 8 --html routing.html")
+    .action(runRoute);
+}
+
+/** A token and the experts it went to. */
+export interface StripToken {
+  readonly id: number;
+  readonly text: string;
+  /** By router, in the order of `routing.choices`; the best first. */
+  readonly experts: readonly (readonly number[])[];
+}
+
+export interface RoutedText {
+  readonly file: string;
+  readonly sequences: number;
+  readonly routing: Routing;
+  readonly strip: readonly StripToken[];
+}
+
+/** What fits below the tables of a terminal, and on a page. */
+const STRIP = { terminal: 12, page: 192 };
+
+async function runRoute(folder: string, options: Options): Promise<void> {
+  const files = listTexts(options);
+  const needs = { capacity: options.context, sequences: 1, metrics: ROUTING_METRICS };
+  const wanted = options.strip ?? (options.html === undefined ? STRIP.terminal : STRIP.page);
+  const [model, texts] = await withSession(
+    folder,
+    options,
+    () => needs,
+    async (session) => {
+      const tokenizer = await tokenizerFor(folder, options);
+      const routed: RoutedText[] = [];
+      for (const text of files) {
+        const ids = await readText(text, session.vocab, tokenizer);
+        const sequences = cutSequences(text.path, ids, { ...options, least: 1 });
+        const bar = startProgress(text.path, sequences.length);
+        const routing = await traceRouting(session, sequences, bar.advance).finally(bar.end);
+        const strip = makeStrip(routing, sequences[0]!.subarray(0, wanted), tokenizer);
+        routed.push({ file: text.path, sequences: sequences.length, routing, strip });
+      }
+      return [session.executor.plan.model, routed] as const;
+    },
+  );
+  if (options.html !== undefined) writeWhole(options.html, [renderPage({ model, checkpoint: folder, texts })]);
+  if (options.json) return printJson({ checkpoint: folder, context: options.context, files: texts.map(textJson) });
+  const width = process.stdout.columns ?? 100;
+  print(texts.map((text) => describeRouting(text, STRIP.terminal, width)).join("\n\n"));
+  if (options.html !== undefined) say(`wrote ${options.html}`);
+}
+
+/** Token ids need no tokenizer; where there is one, they are shown as text. */
+async function tokenizerFor(folder: string, { text }: Options): Promise<Tokenizer | undefined> {
+  const loading = loadTokenizer(folder);
+  return text === undefined ? loading.catch(() => undefined) : loading;
+}
+
+function makeStrip({ choices }: Routing, ids: Uint32Array, tokenizer: Tokenizer | undefined): readonly StripToken[] {
+  if (choices.length === 0) return [];
+  return Array.from(ids, (id, t) => ({
+    id,
+    text: tokenizer?.decode([id]) ?? String(id),
+    experts: choices.map(({ perToken, experts }) => [...experts.subarray(t * perToken, (t + 1) * perToken)]),
+  }));
+}
+
+function textJson({ file, sequences, routing, strip }: RoutedText): object {
+  const { tokens, layers, choices } = routing;
+  return { file, sequences, tokens, layers, strip: { parts: choices.map((c) => c.part), tokens: strip } };
+}
