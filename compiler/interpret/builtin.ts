@@ -3,7 +3,7 @@
  * reads its axes from the brackets and its operands from the arguments, and adds the nodes; types are the op rows' work.
  */
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
-import type { Span } from "../../grammar/span.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
@@ -111,9 +111,15 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
     ),
   concat: (g) =>
     withNodes(g, g.positional.length, (xs) =>
-      withArrow(g, (from, to) =>
-        addNode(g.env, "concat", xs, { axis: from[0]?.name ?? "", to: to[0] ?? from[0]! }, g.span),
-      ),
+      withArrow(g, (from, to) => {
+        const axis = from[0]?.name ?? "";
+        // `concat[A*B -> C](x, y)`: each operand has an axis of its own.
+        const parts = xs.map((x, i) => {
+          const own = from[i]?.name ?? axis;
+          return own === axis ? x : g.env.ctx.builder.must("rename", [x], { from: own, to: axis }, g.span);
+        });
+        return addNode(g.env, "concat", parts, { axis, to: to[0] ?? from[0]! }, g.span);
+      }),
     ),
   broadcast: (g) =>
     withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
@@ -185,6 +191,9 @@ function unary(g: Given, op: (typeof UNARY)[number]): Value {
       floor: Math.floor,
     }[op as string];
     const x = toNumber(only.value);
+    // Of a size that is not known yet: some size, named by its text.
+    if (op === "floor" && only.value.kind === "number" && only.value.open === true)
+      return { kind: "axis", label: null, size: Dim.of(`floor(${textOf(only.span)})`), origin: g.span };
     if (op === "floor") return { kind: "number", value: Math.floor(x), float: false };
     if (f !== undefined) return { kind: "number", value: f(x), float: true };
     if (op === "rsqrt") return { kind: "number", value: 1 / Math.sqrt(x), float: true };

@@ -183,18 +183,19 @@ export class Emitter {
   }
 
   #concat(node: Node<"concat">, index: Index, run: Run): string {
-    const { axis } = node.attrs;
+    const { axis, to } = node.attrs;
     const aligned = node.inputs.every((x) => hasRuns(x.type, axis));
-    if (run === axis && !aligned) return this.#lanes(node, index, run);
+    if (run === to.name && !aligned) return this.#lanes(node, index, run);
     const result = this.w.fresh("part");
     this.line(`var ${result}: ${typeText(node.type.dtype, run)};`);
-    const i = at(index, axis);
+    const i = at(index, to.name);
+    const through = run === to.name ? axis : run;
     let start = "0u";
     const branches = node.inputs.map((x, part) => {
       const size = sizeText(findAxis(x.type, axis)!.size);
       const end = start === "0u" ? size : `(${start} + ${size})`;
       const local = start === "0u" ? i : `(${i} - ${start})`;
-      const body = this.block(() => this.line(`${result} = ${this.value(x, new Map(index).set(axis, local), run)};`));
+      const body = this.block(() => this.line(`${result} = ${this.value(x, new Map(index).set(axis, local), through)};`));
       const test = part + 1 < node.inputs.length ? `if (${i} < ${end}) ` : "";
       start = end;
       return `${test}{\n${body}\n}`;

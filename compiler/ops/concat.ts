@@ -56,6 +56,14 @@ export const concat: OpDef<"concat"> = {
       output: [1, 3, 4, 2, 5, 6],
     },
     {
+      attrs: { axis: "D", to: { name: "E", size: Dim.of(8), origin: null } },
+      inputs: [
+        { axes: "D=4", data: [1, 2, 3, 4] },
+        { axes: "D=4", data: [5, 6, 7, 8] },
+      ],
+      output: [1, 2, 3, 4, 5, 6, 7, 8],
+    },
+    {
       attrs: { axis: "T", to: { name: "S", size: Dim.of(3), origin: null } },
       inputs: [
         { axes: "T=1", data: [9] },
