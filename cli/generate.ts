@@ -72,7 +72,7 @@ interface Stats {
   readonly tokens: number;
   readonly firstTokenMs: number;
   readonly promptTokensPerSecond: number;
-  /** Of the tokens after the first; null when there are none. */
+  /** Of the tokens after the first, by the median: drivers compile kernels at their first use. Null when there are none. */
   readonly decodeTokensPerSecond: number | null;
 }
 
@@ -91,6 +91,7 @@ async function stream(
   };
   const start = performance.now();
   let [first, last] = [start, start];
+  const gaps: number[] = [];
   const { maxTokens, temperature, topK, topP, seed } = options;
   for await (const { token } of session.generate({
     prompts: [prompt],
@@ -101,8 +102,10 @@ async function stream(
     seed,
     stop: tokenizer.eosIds,
   })) {
-    last = performance.now();
-    if (ids.push(token) === 1) first = last;
+    const now = performance.now();
+    if (ids.push(token) === 1) first = now;
+    else gaps.push(now - last);
+    last = now;
     emit(decoder.push(token));
   }
   emit(decoder.end());
@@ -113,7 +116,7 @@ async function stream(
     tokens: ids.length,
     firstTokenMs: first - start,
     promptTokensPerSecond: rate(prompt.length, first - start),
-    decodeTokensPerSecond: ids.length > 1 ? rate(ids.length - 1, last - first) : null,
+    decodeTokensPerSecond: gaps.length > 0 ? rate(1, gaps.toSorted((a, b) => a - b)[gaps.length >> 1]!) : null,
   };
   return { text, ids, stats };
 }
