@@ -27,6 +27,9 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   devices: async () => (await import("./devices.ts")).registerDevices,
 };
 
+/** A device that refuses what the compiler made: told like a mistake of the user's, and yet ours. */
+const OURS: ReadonlySet<string> = new Set(["kernel/rejected", "device/invalid"]);
+
 /** EX_SOFTWARE of sysexits.h. */
 const INTERNAL = 70;
 
@@ -77,7 +80,7 @@ function describeEnd(error: unknown, args: readonly string[]): number {
     showDiagnostics(error.diagnostics);
     if (args.includes("--json")) printJson({ ok: false, diagnostics: error.diagnostics.map(diagnosticJson) });
     if (args.includes("--trace")) say(String(error.stack));
-    return 1;
+    if (!error.diagnostics.some((d) => OURS.has(d.code))) return 1;
   }
   say(
     `${paintError.red("moec failed")}: this is a mistake in moec, not in what you gave it; please report it with these lines`,

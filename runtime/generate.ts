@@ -174,6 +174,10 @@ function samplerOf(session: Session): Promise<Sampler> {
   if (known !== undefined) return known;
   const made = Sampler.create(session.executor, session.vocab, session.sequences);
   samplers.set(session, made);
-  void made.then((sampler) => session.onClose(() => sampler.destroy()));
+  // Who awaits it hears of a failure; this is only for the end.
+  void made.then(
+    (sampler) => session.onClose(() => sampler.destroy()),
+    () => undefined,
+  );
   return made;
 }
