@@ -2,7 +2,7 @@
  * The rules of a map, expanded over a model: which tensor of a checkpoint holds which elements of which parameter. Every
  * correspondence is a strided view, so one description serves import, export and streaming, whatever the layout.
  */
-import type { AxisExpr, Expr, MapRule } from "../../grammar/ast.ts";
+import type { Expr, MapRule } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
@@ -83,13 +83,21 @@ function expandRules(rules: readonly MapRule[], place: Place): TensorEntry[] {
 function expandRule(rule: MapRule, place: Place): TensorEntry[] {
   switch (rule.kind) {
     case "ignore": {
-      const text = join(place.pattern, substitute(rule.pattern.value, place.indices));
+      const text = join(
+        place.pattern,
+        substitute(rule.pattern.value, new Map([...sizesOf(place.env), ...place.indices])),
+      );
       place.ignored.push(
         new RegExp(
           `^${text
-            .split(/\{\w+\}|\*/)
-            .map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&"))
-            .join("[^.]+")}$`,
+            .split("**")
+            .map((run) =>
+              run
+                .split(/\{\w+\}|\*/)
+                .map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&"))
+                .join("[^.]+"),
+            )
+            .join(".+")}$`,
         ),
       );
       return [];
@@ -119,6 +127,13 @@ function withIndices({ env, indices }: Place): Env {
     { kind: "axis", label: null, size: Dim.of(value), origin: null },
   ]);
   return { ...env, locals: new Map([...env.locals, ...numbers]) };
+}
+
+/** Sizes of the model by name, for patterns: `{L}` is the number of layers. */
+function sizesOf({ locals }: Env): readonly [string, number][] {
+  return [...locals].flatMap(([name, value]): [string, number][] =>
+    value.kind === "axis" && value.size.value !== null ? [[name, value.size.value]] : [],
+  );
 }
 
 type Pair = Extract<MapRule, { kind: "pair" }>;
@@ -183,6 +198,11 @@ interface Factor {
   readonly size: number;
 }
 
+/** A factor of a layout, or `A + B`: one part for each parameter of the rule. */
+type Item = Factor | { readonly parts: readonly (readonly Factor[])[]; readonly size: number };
+
+const product = (items: readonly { readonly size: number }[]): number => items.reduce((n, f) => n * f.size, 1);
+
 function tensorEntry(
   rule: Pair,
   tensor: string,
@@ -191,26 +211,28 @@ function tensorEntry(
 ): TensorEntry[] | null {
   const { parameter, banks } = parameters[0]!;
   const free = parameter.axes.filter((a) => !banks.has(a.name));
-  const dims: readonly (readonly Factor[])[] =
+  const dims: readonly (readonly Item[])[] =
     rule.layout === null
       ? free.map((a) => [{ label: a.name, size: a.size.value ?? 0 }])
-      : rule.layout.map((axis) => layoutFactors(axis, env));
-  const shape = dims.map((factors) => factors.reduce((n, f) => n * f.size, 1));
-  const factors = dims.flat();
-  const strides = factors.map((_, i) => factors.slice(i + 1).reduce((n, f) => n * f.size, 1));
-  const joined = factors.findIndex((f) => f.label === null);
-  if (parameters.length > 1 && factors[joined]?.size !== parameters.length) {
+      : rule.layout.map((axis) => (axis.kind === "rest" ? [] : itemsOf(axis.size, env)));
+  const shape = dims.map(product);
+  const items = dims.flat();
+  const shared = items.find((f) => "parts" in f || f.label === null);
+  const parts = shared === undefined ? 1 : "parts" in shared ? shared.parts.length : shared.size;
+  const isSum = shared !== undefined && "parts" in shared;
+  if (parts !== parameters.length && (parameters.length > 1 || isSum)) {
     env.ctx.bag.error(
       "map/concat",
       `${parameters.length} parameters share this tensor, so its layout needs a factor ${parameters.length}`,
       [{ span: rule.span, text: "in this rule" }],
-      `write \`as [..., ${parameters.length}*F, ...]\``,
+      `write \`as [..., ${parameters.length}*F, ...]\`, or a sum where they differ in size: \`as [F + G, ...]\``,
     );
     return null;
   }
   const pieces: Piece[] = [];
   for (const [part, p] of parameters.entries()) {
     const axes = p.parameter.axes.filter((a) => !p.banks.has(a.name));
+    const { factors, strides, source } = layoutOfPart(items, part);
     const taken = new Set<number>();
     const steps: number[] = [];
     for (const axis of axes) {
@@ -237,7 +259,7 @@ function tensorEntry(
       taken.add(at);
       steps.push(strides[at]!);
     }
-    const unused = factors.findIndex((f, i) => !taken.has(i) && i !== joined && f.size !== 1);
+    const unused = factors.findIndex((f, i) => !taken.has(i) && f.label !== null && f.size !== 1);
     if (unused >= 0) {
       env.ctx.bag.error(
         "map/layout",
@@ -260,16 +282,46 @@ function tensorEntry(
       path: p.path,
       target,
       sizes: axes.map((a) => a.size.value ?? 0),
-      source: joined >= 0 ? part * strides[joined]! : 0,
+      source,
       strides: steps,
     });
   }
   return [{ tensor, shape, pieces, span: rule.span }];
 }
 
-/** `G*R*C` as factors, numbers without a label. */
-function layoutFactors(axis: AxisExpr, env: Env): readonly Factor[] {
-  return axis.kind === "rest" ? [] : factorsOf(axis.size, env);
+/** The factors of one part of a layout, with the steps between their elements, and where the part begins. */
+function layoutOfPart(
+  items: readonly Item[],
+  part: number,
+): { readonly factors: readonly Factor[]; readonly strides: readonly number[]; readonly source: number } {
+  const factors: Factor[] = [];
+  const strides: number[] = [];
+  let source = 0;
+  for (const [i, item] of items.entries()) {
+    const step = product(items.slice(i + 1));
+    const own = "parts" in item ? (item.parts[part] ?? []) : [item];
+    if ("parts" in item) source += step * item.parts.slice(0, part).reduce((n, p) => n + product(p), 0);
+    else if (item.label === null) source += step * part;
+    for (const [j, factor] of own.entries()) {
+      factors.push(factor);
+      strides.push(step * product(own.slice(j + 1)));
+    }
+  }
+  return { factors, strides, source };
+}
+
+/** `G*R*C` as factors, numbers without a label; `G*(A + B)` has a sum among them. */
+function itemsOf(expr: Expr, env: Env): readonly Item[] {
+  if (expr.kind === "binary" && expr.op === "*") return [...itemsOf(expr.left, env), ...itemsOf(expr.right, env)];
+  if (expr.kind === "binary" && expr.op === "+") {
+    const parts = summandsOf(expr).map((summand) => factorsOf(summand, env));
+    return [{ parts, size: parts.reduce((n, p) => n + product(p), 0) }];
+  }
+  return factorsOf(expr, env);
+}
+
+function summandsOf(expr: Expr): readonly Expr[] {
+  return expr.kind === "binary" && expr.op === "+" ? [...summandsOf(expr.left), ...summandsOf(expr.right)] : [expr];
 }
 
 function factorsOf(expr: Expr, env: Env): readonly Factor[] {

@@ -56,20 +56,20 @@ export const concat: OpDef<"concat"> = {
       output: [1, 3, 4, 2, 5, 6],
     },
     {
-      attrs: { axis: "D", to: { name: "E", size: Dim.of(8), origin: null } },
-      inputs: [
-        { axes: "D=4", data: [1, 2, 3, 4] },
-        { axes: "D=4", data: [5, 6, 7, 8] },
-      ],
-      output: [1, 2, 3, 4, 5, 6, 7, 8],
-    },
-    {
       attrs: { axis: "T", to: { name: "S", size: Dim.of(3), origin: null } },
       inputs: [
         { axes: "T=1", data: [9] },
         { axes: "T=2 D=2", data: [1, 2, 3, 4] },
       ],
       output: [9, 9, 1, 2, 3, 4],
+    },
+    {
+      attrs: { axis: "D", to: { name: "E", size: Dim.of(8), origin: null } },
+      inputs: [
+        { axes: "D=4", data: [1, 2, 3, 4] },
+        { axes: "D=4", data: [5, 6, 7, 8] },
+      ],
+      output: [1, 2, 3, 4, 5, 6, 7, 8],
     },
   ],
 };
