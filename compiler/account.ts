@@ -15,6 +15,7 @@ import { outputNodes, topologicalOrder, usersOf } from "./graph/traverse.ts";
 import { TIME, findAxis } from "./graph/type.ts";
 import type { Instance } from "./interpret/value.ts";
 import { buildProgram, type Model } from "./model/model.ts";
+import { inlineCalls } from "./simplify/inline.ts";
 import { pruneProgram } from "./simplify/prune.ts";
 import { simplifyProgram } from "./simplify/simplify.ts";
 import { sparsifyProgram } from "./sparsify/sparsify.ts";
@@ -88,6 +89,8 @@ function templatesOf(instance: Instance): ReadonlyMap<string, string> {
       for (const [i, { path }] of member.layers.entries()) {
         const inner = new Map([...layers, [path, i]]);
         found.set(fillPath(path, inner), path);
+        // As the function of the enclosing layer names it, where stacks are nested.
+        found.set(fillPath(path, new Map([[path, i]])), path);
         visit(member.layers[i]!, inner);
       }
     }
@@ -112,7 +115,7 @@ function addWork(
   const b = new Builder(new Graph());
   const built = buildProgram(model.instance);
   const results = built.main.outputs.filter((o) => o.role === "result").map((o) => o.name);
-  const program = sparsifyProgram(simplifyProgram(pruneProgram(built, results, b), b), b);
+  const program = sparsifyProgram(simplifyProgram(pruneProgram(inlineCalls(built, b), results, b), b), b);
   const shares = new Map<string, number>();
   const calls = callsByFunction(program.main, templates);
   for (const fn of [program.main, ...program.functions.values()]) {
@@ -121,12 +124,13 @@ function addWork(
     const users = usersOf(nodes);
     const owners = new Map<Node, string | null>();
     for (const node of nodes) {
-      const owner = ownerOf(node, owners, path);
+      const owner = ownerOf(node, owners, path, templates);
       owners.set(node, owner);
       if (owner === null) continue;
       if (isOp(node, "param")) {
         const share = (users.get(node) ?? []).reduce((sum, user) => sum + shareOf(node, user), 0);
-        shares.set(node.attrs.path, Math.max(shares.get(node.attrs.path) ?? 0, Math.min(1, share)));
+        const template = toTemplate(node.attrs.path, templates);
+        shares.set(template, Math.max(shares.get(template) ?? 0, Math.min(1, share)));
       } else if (isOp(node, "attend")) {
         const { heads, key, value } = cacheAxes(node);
         const row = heads.reduce((n, a) => n * (a.size.value ?? 1), (key.size.value ?? 0) + (value.size.value ?? 0));
@@ -159,8 +163,13 @@ function callsByFunction(
  * An op belongs to the layer whose parameter it reads, else to the innermost layer that all its operands come from. Null:
  * it depends on positions alone, so it becomes a table and costs nothing per token.
  */
-function ownerOf(node: Node, owners: ReadonlyMap<Node, string | null>, path: string): string | null {
-  if (isOp(node, "param")) return node.attrs.path.split(".").slice(0, -1).join(".");
+function ownerOf(
+  node: Node,
+  owners: ReadonlyMap<Node, string | null>,
+  path: string,
+  templates: ReadonlyMap<string, string>,
+): string | null {
+  if (isOp(node, "param")) return toTemplate(node.attrs.path, templates).split(".").slice(0, -1).join(".");
   if (isOp(node, "input") || isOp(node, "call")) return path;
   const direct = node.inputs.find((input) => parameterBehind(input) !== null);
   if (direct !== undefined) return owners.get(direct) ?? path;

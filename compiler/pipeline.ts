@@ -14,6 +14,7 @@ import type { Peek } from "./incrementalise/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./incrementalise/incrementalise.ts";
 import type { DeviceFacts, Plan, StorageType, Table } from "./plan/plan.ts";
 import type { Regime } from "./schedule/kernel.ts";
+import { inlineCalls } from "./simplify/inline.ts";
 import { pruneProgram } from "./simplify/prune.ts";
 import { simplifyProgram } from "./simplify/simplify.ts";
 import { sparsifyProgram } from "./sparsify/sparsify.ts";
@@ -54,6 +55,7 @@ interface Pass {
 }
 
 export const passes: readonly Pass[] = [
+  { name: "inline", doc: "expand layers inside of layers", run: (p, c) => inlineCalls(p, c.b) },
   { name: "prune", doc: "keep the wanted outputs and what they need", run: (p, c) => pruneProgram(p, c.outputs, c.b) },
   { name: "simplify", doc: "algebra, constants, chains of views", run: (p, c) => simplifyProgram(p, c.b) },
   { name: "sparsify", doc: "compute only the experts that were chosen", run: (p, c) => sparsifyProgram(p, c.b) },

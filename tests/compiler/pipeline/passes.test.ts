@@ -1,13 +1,15 @@
 /** Each graph pass as text, before and after. */
 import { describe, expect, test } from "vitest";
 import type { Program } from "../../../compiler/graph/node.ts";
-import { Graph } from "../../../compiler/graph/node.ts";
+import { Graph, isOp } from "../../../compiler/graph/node.ts";
 import { parseProgram } from "../../../compiler/graph/parse.ts";
 import { printProgram } from "../../../compiler/graph/print.ts";
+import { outputNodes, topologicalOrder } from "../../../compiler/graph/traverse.ts";
 import { findPeeks, incrementaliseProgram } from "../../../compiler/incrementalise/incrementalise.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import type { Table } from "../../../compiler/plan/plan.ts";
 import { evaluateScalar } from "../../../compiler/plan/scalar.ts";
+import { inlineCalls } from "../../../compiler/simplify/inline.ts";
 import { pruneProgram } from "../../../compiler/simplify/prune.ts";
 import { simplifyProgram } from "../../../compiler/simplify/simplify.ts";
 import { sparsifyProgram } from "../../../compiler/sparsify/sparsify.ts";
@@ -44,6 +46,35 @@ main f(x: f32[T, D=8]) {
   result out = %1
 }`.trim(),
     );
+  });
+});
+
+describe("inline", () => {
+  test("a call inside of a function becomes its body, under the path of both", () => {
+    const before = `
+fn turn(x: f32[T, D=8]) {
+  %1 = param "blocks[#].turns[#].w" : f32[D=8]
+  %2 = mul(x, %1) : f32[T, D=8]
+  result out = %2
+}
+fn block(x: f32[T, D=8]) {
+  %1 = call(x) {fn: "turn", path: "blocks[#].turns[0]", part: 0} : f32[T, D=8]
+  %2 = call(%1) {fn: "turn", path: "blocks[#].turns[1]", part: 0} : f32[T, D=8]
+  result out = %2
+}
+main f(x: f32[T, D=8]) {
+  %1 = call(x) {fn: "block", path: "blocks[3]", part: 0} : f32[T, D=8]
+  result out = %1
+}`;
+    const inlined = inlineCalls(parseProgram(before), new Builder(new Graph()));
+    expect(verifyProgram(inlined)).toEqual([]);
+    const block = inlined.functions.get("block")!;
+    const nodes = topologicalOrder(outputNodes(block));
+    expect(nodes.map((n) => n.op).toSorted()).toEqual(["input", "mul", "mul", "param", "param"]);
+    expect(nodes.flatMap((n) => (isOp(n, "param") ? [n.attrs.path] : []))).toEqual([
+      "blocks[#].turns[0].w",
+      "blocks[#].turns[1].w",
+    ]);
   });
 });
 
