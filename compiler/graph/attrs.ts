@@ -55,13 +55,14 @@ export interface Attrs {
   /** Running sum along an axis. */
   cumsum: { readonly axis: string; readonly exclusive: boolean };
   /**
-   * (q [.., T, C], k [.., T, C], v [.., T, V]): softmax over keys of scale * q·k, times v; by name, so heads are axes.
+   * (q [.., T, C], k [.., T, C], v [.., T, V], sink [..] if any): softmax over keys of scale * q·k, times v; by name, so heads are axes.
    * `channel` is the contracted axis C. A key j is seen from i iff j <= i (causal) and i - j < window. `softcap` c maps a
-   * score s to c * tanh(s / c) before the mask. `state` names the cache that the incremental form keeps, null before.
+   * score s to c * tanh(s / c) before the mask. A `chunk` hides keys before the query's run of so many positions. A sink
+   * is one more score without a value: what it draws is lost. `state` names the cache that the incremental form keeps, null before.
    */
   attend: {
     readonly channel: string; readonly causal: boolean; readonly window: number | null; readonly scale: number;
-    readonly softcap: number | null; readonly state: string | null;
+    readonly softcap: number | null; readonly chunk?: number; readonly state: string | null;
   };
   /** Result `part` of function `fn`, run with the parameters under `path` in place of `#`. */
   call: { readonly fn: string; readonly path: string; readonly part: number; readonly type: TensorType };

@@ -11,7 +11,7 @@ export interface CacheAxes {
 }
 
 export function cacheAxes(attend: Node<"attend">): CacheAxes {
-  const [q, k, v] = attend.inputs as [Node, Node, Node];
+  const [q, k, v] = attend.inputs as readonly [Node, Node, Node, Node?];
   const queryHeads = q.type.axes.filter((a) => a.name !== TIME && a.name !== attend.attrs.channel);
   const isHead = (a: Axis): boolean => queryHeads.some((h) => h.name === a.name);
   const value = attend.type.axes.find((a) => a.name !== TIME && !isHead(a));

@@ -83,14 +83,14 @@ function nameStates(fn: GraphFunction, prefix: string, b: Builder): GraphFunctio
   let count = 0;
   return rewriteFunction(fn, (node, inputs) => {
     if (!isOp(node, "attend")) return b.must(node.op, inputs, node.attrs, node.origin);
-    const [q, k, v] = inputs as [Node, Node, Node];
-    const { heads, key, value } = cacheAxes(b.must("attend", [q, k, v], node.attrs));
+    const [q, k, v, ...sink] = inputs as [Node, Node, Node, ...Node[]];
+    const { heads, key, value } = cacheAxes(b.must("attend", [q, k, v, ...sink], node.attrs));
     const arrange = (x: Node, channel: string): Node => {
       const missing = heads.filter((h) => !hasAxis(x.type, h.name));
       return b.transpose(b.broadcast(x, missing), [TIME, ...heads.map((h) => h.name), channel]);
     };
     const attrs = { ...node.attrs, state: `${prefix}attend${count++}` };
-    return b.must("attend", [q, arrange(k, key.name), arrange(v, value.name)], attrs, node.origin);
+    return b.must("attend", [q, arrange(k, key.name), arrange(v, value.name), ...sink], attrs, node.origin);
   });
 }
 

@@ -51,7 +51,7 @@ const UNARY = [
 
 /** Named options that a builtin understands; anything else is reported. */
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  attend: ["causal", "window", "scale", "softcap"],
+  attend: ["causal", "window", "chunk", "scale", "softcap"],
   cumsum: ["exclusive"],
   normal: ["std", "seed"],
   uniform: ["bound", "seed"],
@@ -123,7 +123,7 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
     ),
   broadcast: (g) =>
     withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
-  attend: (g) => withNodes(g, 3, (nodes) => attend(g, nodes)),
+  attend: (g) => withNodes(g, Math.max(3, g.positional.length), (nodes) => attend(g, nodes)),
   route: (g) =>
     withNodes(g, 2, ([index, weight]) => withItem(g, (item) => makeRoute(g.env, item, index!, weight!, g.span))),
   contains: (g) => contains(g),
@@ -337,6 +337,7 @@ function attend(g: Given, nodes: readonly Node[]): Value {
   const scale = option(g, "scale", null);
   const window = option(g, "window", null);
   const softcap = option(g, "softcap", null);
+  const chunk = option(g, "chunk", null);
   return addNode(
     g.env,
     "attend",
@@ -347,6 +348,7 @@ function attend(g: Given, nodes: readonly Node[]): Value {
       window: typeof window === "number" ? window : null,
       scale: typeof scale === "number" ? scale : 1 / Math.sqrt(named.size.value ?? 1),
       softcap: typeof softcap === "number" ? softcap : null,
+      ...(typeof chunk === "number" ? { chunk } : {}),
       state: null,
     },
     g.span,

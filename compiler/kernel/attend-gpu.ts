@@ -6,7 +6,7 @@
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
-import { float, unitOf } from "./attend-software.ts";
+import { firstSeen, float, isVisible, unitOf } from "./attend-software.ts";
 import type { ContractKernel } from "./contract.ts";
 import { tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
@@ -69,7 +69,7 @@ var<workgroup> partial: array<${value.type}, ${INVOCATIONS * turns}>;`,
     spec.softcap === null
       ? ""
       : `score = ${float(spec.softcap)} * tanh(clamp(score / ${float(spec.softcap)}, -15.0, 15.0));`;
-  const visible = `place.y == slot && p <= place.x${spec.window === null ? "" : ` && p + ${spec.window}u > place.x`}`;
+  const visible = `place.y == slot && ${isVisible(spec, "place.x")}`;
   const scores = strided(
     "i",
     queries * positions,
@@ -130,6 +130,9 @@ if (i < ${outputs * splits}u) {
 }
 }`,
   ).join("\n");
+  // A sink is the largest score so far, counted once by the first share.
+  const first = (turn: number): string =>
+    spec.sink === null ? "0.0" : `select(0.0, 1.0, lane + ${turn * INVOCATIONS}u < ${outputs}u)`;
   const body = `
 let blocks = (${w.step("T")} + ${queries - 1}u) / ${queries}u;
 let head = group / blocks;
@@ -150,9 +153,9 @@ ${strided(
   queries,
   `let at = token + min(row, count - 1u);
 places[row] = vec2<u32>(${position}[at], ${slotOf}[at]);
-tops[row] = -1e30;`,
+tops[row] = ${spec.sink === null ? "-1e30" : spec.sink(w, "head")};`,
 )}
-${Array.from({ length: turns }, (_, t) => `var out${t} = ${value.type}(); var total${t} = 0.0;`).join("\n")}
+${Array.from({ length: turns }, (_, t) => `var out${t} = ${value.type}(); var total${t} = ${first(t)};`).join("\n")}
 workgroupBarrier();
 // One pass per run of queries of the same sequence: usually one.
 var start = 0u;
@@ -169,7 +172,7 @@ loop {
     if (until >= count || ${slotOf}[token + until] != slot) { break; }
   }
   let slot_row = slot * ring;
-  for (var base = ${spec.window === null ? "0u" : `low - min(low, ${spec.window - 1}u)`}; base <= last; base += ${positions}u) {
+  for (var base = ${firstSeen(spec, "low")}; base <= last; base += ${positions}u) {
     ${scores}
     workgroupBarrier();
     ${fold}

@@ -52,7 +52,7 @@ function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): C
       ? score
       : `${float(spec.softcap)} * tanh(clamp(${score} / ${float(spec.softcap)}, -15.0, 15.0))`;
   const softmax = (i: number): string => `
-  let valid${i} = slot${i} == slot && p <= position${i}${spec.window === null ? "" : ` && p + ${spec.window}u > position${i}`};
+  let valid${i} = slot${i} == slot && ${isVisible(spec, `position${i}`)};
   let masked${i} = select(-1e30, ${softcap(`score${i} * ${float(spec.scale)}`)}, valid${i});
   let top${i} = max(max${i}, subgroupMax(masked${i}));
   let weight${i} = select(0.0, exp(masked${i} - top${i}), valid${i});
@@ -87,14 +87,15 @@ let count = min(${queries}u, ${w.step("T")} - token);
 let once = min(count, 1u);
 let kv_head = ${spec.kvHeadOf("head")};
 let ring = ${spec.ring(w)};
+${spec.sink === null ? "" : `let sink = ${spec.sink(w, "head")};`}
 ${queries === 1 ? loadOne(key, lanes, readQ) : loadSeveral(key, lanes, queries, readQ)}
 ${q
   .map(
     (i) => `
 let position${i} = ${position}[token + min(${i}u, count - 1u)];
 let slot${i} = ${slot}[token + min(${i}u, count - 1u)];
-var max${i} = -1e30;
-var total${i} = 0.0;
+var max${i} = ${spec.sink === null ? "-1e30" : "sink"};
+var total${i} = ${spec.sink === null ? "0.0" : "select(0.0, 1.0, lane == 0u)"};
 ${range(owned)
   .map((u) => `var out${i}_${u} = ${value.type}();`)
   .join("\n")}`,
@@ -115,7 +116,7 @@ loop {
     if (until >= count || ${slot}[token + until] != slot) { break; }
   }
   let slot_row = slot * ring;
-  for (var base = ${spec.window === null ? "0u" : `low - min(low, ${spec.window - 1}u)`}; base <= last; base += ${lanes}u) {
+  for (var base = ${firstSeen(spec, "low")}; base <= last; base += ${lanes}u) {
     let p = base + lane;
     let key_at = (slot_row + min(p, last) % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u;
     ${q.map((i) => `var score${i} = 0.0;`).join(" ")}
@@ -187,6 +188,19 @@ function scoreOne(key: ChannelUnit, keys: string, lanes: number): string {
     return `score0 += ${key.dot(`subgroupShuffle(query${i}, j)`, `${keys}[key_at + ${at}]`)};`;
   });
   return `for (var j = 0u; j < ${lanes}u * once; j++) {\n${terms.join("\n")}\n}`;
+}
+
+/** Whether the query at position `at` sees position `p`, of those up to its own block's last. */
+export function isVisible({ window, chunk }: AttendSpec, at: string): string {
+  const inWindow = window === null ? "" : ` && p + ${window}u > ${at}`;
+  return `p <= ${at}${inWindow}${chunk === null ? "" : ` && p >= ${at} - ${at} % ${chunk}u`}`;
+}
+
+/** The first position that a query at `low` sees. */
+export function firstSeen({ window, chunk }: AttendSpec, low: string): string {
+  const inWindow = window === null ? null : `${low} - min(${low}, ${window - 1}u)`;
+  const inChunk = chunk === null ? null : `${low} - ${low} % ${chunk}u`;
+  return inWindow !== null && inChunk !== null ? `max(${inWindow}, ${inChunk})` : (inWindow ?? inChunk ?? "0u");
 }
 
 /** How channels are read: four at a time where their number allows it. */

@@ -1,5 +1,5 @@
 /**
- * What an attention kernel is asked for: causal (optionally windowed) softmax attention of the step's tokens over the
+ * What an attention kernel is asked for: causal (optionally windowed or in chunks) softmax attention of the step's tokens over the
  * cached keys and values of their sequences, which already hold this step's own. Templates beside this file.
  */
 import type { Binding, Size } from "../plan/plan.ts";
@@ -17,6 +17,10 @@ export interface AttendSpec {
   readonly scale: number;
   readonly window: number | null;
   readonly softcap: number | null;
+  /** Positions in a chunk, beyond whose start a query does not look. */
+  readonly chunk: number | null;
+  /** f32: a score of this head without a value, or none. */
+  readonly sink: ((w: KernelWriter, head: string) => string) | null;
   /** Query tokens: T. */
   readonly rows: Size;
   /** q at (token, head, channel): vec4<f32> for width 4 (channels % 4 == 0), else f32. May compute rotary embedding. */

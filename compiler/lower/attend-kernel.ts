@@ -16,9 +16,9 @@ import { emitStore } from "./store.ts";
 
 export function lowerAttend(kernel: AttendKernel, id: string, context: LowerContext): Lowered {
   const { attend } = kernel;
-  const [q, k] = attend.inputs as [Node, Node, Node];
+  const [q, k, , sink] = attend.inputs as readonly [Node, Node, Node, Node?];
   const memory = context.memoryFor(kernel);
-  const { channel, scale, window, softcap } = attend.attrs;
+  const { channel, scale, window, softcap, chunk = null } = attend.attrs;
   const time = findAxis(q.type, TIME)!;
   const heads = q.type.axes.filter((a) => a.name !== TIME && a.name !== channel);
   const width = findAxis(k.type, channel)!;
@@ -34,6 +34,11 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
     scale,
     window,
     softcap,
+    chunk,
+    sink:
+      sink === undefined
+        ? null
+        : (w, head) => callValue(w, memory, "read_sink", sink, ["head"], () => unflatten(heads, "head"), null, [head]),
     rows: sizeOf(time.size),
     q: (w, lanes, token, head, c) => {
       const index = (): Index => new Map([[TIME, "token"], ...unflatten(heads, "head"), [channel, "c"]]);

@@ -35,13 +35,13 @@ export const attention = {
         axes: sizedAxes(type, sizes),
         data: new Float64Array(countElements(sizedAxes(type, sizes))),
       };
-      evaluateAttend(three(inputs), attrs, out);
+      evaluateAttend(three(inputs.slice(0, 3)), inputs[3] ?? null, attrs, out);
       return out;
     },
     vjp: attendGradient,
     time: ({ causal }) => (causal ? "causal" : "future"),
     flops: (inputs, { channel }) => {
-      const [q, , v] = three(inputs);
+      const [q, , v] = three(inputs.slice(0, 3));
       const pairs = Dim.product(withoutAxes(q, [channel]).map((a) => a.size)).times(axisOf(q, TIME).size);
       const width = axisOf(q, channel).size;
       const value = valueChannel(q, v, channel);
@@ -80,12 +80,24 @@ export const attention = {
         ],
         output: [5, 6],
       },
+      {
+        // Chunks of two positions; exp(sink) is 1 or 2, and exp(score) is 1.
+        attrs: { channel: "C", causal: true, window: null, scale: 1, softcap: null, chunk: 2, state: null },
+        inputs: [
+          { axes: "T=3 R=2 C=1", data: [0, 0, 0, 0, 0, 0] },
+          { axes: "T=3 C=1", data: [1, 2, 3] },
+          { axes: "T=3 C=1", data: [6, 12, 24] },
+          { axes: "R=2", data: [0, Math.log(2)] },
+        ],
+        output: [3, 2, 6, 4.5, 12, 8],
+      },
     ],
   },
 } satisfies Rows<"attend">;
 
 function inferAttend(inputs: readonly TensorType[], { channel }: Attrs["attend"]): TensorType | Mismatch {
-  const [q, k, v] = three(inputs);
+  const [q, k, v] = three(inputs.slice(0, 3));
+  const [sink] = inputs.slice(3);
   const wrong =
     checkDtypes(inputs, ["f32"]) ??
     checkHas(q, 0, [TIME, channel]) ??
@@ -99,10 +111,21 @@ function inferAttend(inputs: readonly TensorType[], { channel }: Attrs["attend"]
       inputs: [1, 0],
     });
   }
+  const apart = sink?.axes.find((a) => a.name === TIME || a.name === channel || !hasAxis(q, a.name));
+  if (apart !== undefined)
+    return mismatch("shape/attend-axis", `a sink has heads of the queries only, not \`${apart.name}\``, {
+      axis: apart.name,
+      inputs: [3, 0],
+    });
   const value = valueChannel(q, v, channel);
   if (isMismatch(value)) return value;
   // The value's channel may have the query's label and another size: it takes no part in the comparison.
-  const sizes = joinTypes("f32", [q, k, { dtype: "f32", axes: withoutAxes(v, [value.name]) }]);
+  const sizes = joinTypes("f32", [
+    q,
+    k,
+    ...(sink === undefined ? [] : [sink]),
+    { dtype: "f32", axes: withoutAxes(v, [value.name]) },
+  ]);
   return isMismatch(sizes) ? sizes : distinctAxes("f32", replaceAxis(q, channel, [value]), [0, 2]);
 }
 
@@ -118,8 +141,13 @@ function valueChannel(q: TensorType, v: TensorType, channel: string): Axis | Mis
   return mismatch("shape/attend-axis", message, { axis: axis?.name ?? channel, inputs: [2, 0] });
 }
 
-function evaluateAttend([q, k, v]: readonly [Value, Value, Value], attrs: Attrs["attend"], out: Value): void {
-  const { channel, causal, window, scale, softcap } = attrs;
+function evaluateAttend(
+  [q, k, v]: readonly [Value, Value, Value],
+  sink: Value | null,
+  attrs: Attrs["attend"],
+  out: Value,
+): void {
+  const { channel, causal, window, scale, softcap, chunk = null } = attrs;
   const heads = q.axes.filter((a) => a.name !== TIME && a.name !== channel);
   const valueAxis = out.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name));
   if (valueAxis === undefined) throw new Error("attend has no value channel");
@@ -129,12 +157,14 @@ function evaluateAttend([q, k, v]: readonly [Value, Value, Value], attrs: Attrs[
     time: strideOf(x, TIME),
     channel: strideOf(x, x === v || x === out ? valueAxis.name : channel),
   })) as [Place, Place, Place, Place];
+  const sinks = sink === null ? null : offsetsOver(sink, heads);
   const scores = new Float64Array(length);
   for (let h = 0; h < atQ.heads.length; h++) {
     for (let i = 0; i < length; i++) {
-      const first = window === null ? 0 : Math.max(0, i - window + 1);
+      const first = Math.max(0, window === null ? 0 : i - window + 1, chunk === null ? 0 : i - (i % chunk));
       const last = causal ? i : length - 1;
-      let largest = -Infinity;
+      const lost = sinks === null ? -Infinity : sink!.data[sinks[h]!]!;
+      let largest = lost;
       for (let j = first; j <= last; j++) {
         let s = 0;
         const [rowQ, rowK] = [atQ.heads[h]! + i * atQ.time, atK.heads[h]! + j * atK.time];
@@ -143,7 +173,7 @@ function evaluateAttend([q, k, v]: readonly [Value, Value, Value], attrs: Attrs[
         scores[j] = softcap === null ? s : softcap * Math.tanh(s / softcap);
         largest = Math.max(largest, scores[j]!);
       }
-      let total = 0;
+      let total = lost === -Infinity ? 0 : Math.exp(lost - largest);
       for (let j = first; j <= last; j++) total += scores[j] = Math.exp(scores[j]! - largest);
       for (let c = 0; c < valueAxis.size; c++) {
         let sum = 0;
@@ -161,8 +191,9 @@ interface Place {
 }
 
 function attendGradient(b: Builder, node: Node<"attend">, ct: Node): readonly (Node | null)[] {
-  const { channel, causal, window, scale, softcap } = node.attrs;
-  const [q, k, v] = three(node.inputs);
+  const { channel, causal, window, scale, softcap, chunk = null } = node.attrs;
+  const [q, k, v] = three(node.inputs.slice(0, 3));
+  const [sink] = node.inputs.slice(3);
   const value = valueChannel(q.type, v.type, channel);
   if (isMismatch(value)) throw new Error(value.message);
   const past = { ...axisOf(q.type, TIME), name: freshLabel(`${TIME}'`, [q.type, k.type, v.type]) };
@@ -172,18 +203,31 @@ function attendGradient(b: Builder, node: Node<"attend">, ct: Node): readonly (N
   const bend = softcap === null ? null : b.tanh(b.over(raw, softcap));
   const scores = bend === null ? raw : b.times(bend, softcap ?? 1);
   const [i, j] = [b.cast(b.iota(axisOf(q.type, TIME)), "i32"), b.cast(b.iota(past), "i32")];
-  const seen = [...(causal ? [b.le(j, i)] : []), ...(window === null ? [] : [b.lt(b.minus(i, j), window)])];
+  const seen = [
+    ...(causal ? [b.le(j, i)] : []),
+    ...(window === null ? [] : [b.lt(b.minus(i, j), window)]),
+    ...(chunk === null ? [] : [b.ge(j, b.minus(i, b.must("mod", [i, b.constant(chunk, "i32")], {})))]),
+  ];
   const masked = seen.reduce((s, condition) => b.select(condition, s, MASKED), scores);
-  const weights = b.exp(b.minus(masked, b.reduceMax(masked, [past.name])));
-  const p = b.over(weights, b.sum(weights, [past.name]));
+  const most = b.reduceMax(masked, [past.name]);
+  const largest = sink === undefined ? most : b.max(most, sink);
+  const weights = b.exp(b.minus(masked, largest));
+  const lost = sink === undefined ? null : b.exp(b.minus(sink, largest));
+  const kept = b.sum(weights, [past.name]);
+  const total = lost === null ? kept : b.plus(kept, lost);
+  const p = b.over(weights, total);
 
   const dp = b.dot(ct, values, [value.name]);
-  const ds = b.times(p, b.minus(dp, b.sum(b.times(p, dp), [past.name])));
+  const mean = b.sum(b.times(p, dp), [past.name]);
+  const ds = b.times(p, b.minus(dp, mean));
   const dRaw = b.times(bend === null ? ds : b.times(ds, b.minus(1, b.times(bend, bend))), scale);
   const queriesOnly = (type: TensorType) => dRaw.type.axes.filter((a) => !hasAxis(type, a.name)).map((a) => a.name);
   return [
     fitGradient(b, b.dot(dRaw, keys, [past.name]), q.type),
     fitGradient(b, b.rename(b.dot(dRaw, q, queriesOnly(keys.type)), past.name, TIME), k.type),
     fitGradient(b, b.rename(b.dot(p, ct, queriesOnly(values.type)), past.name, TIME), v.type),
+    ...(sink === undefined || lost === null
+      ? []
+      : [fitGradient(b, b.neg(b.times(b.over(lost, total), mean)), sink.type)]),
   ];
 }

@@ -64,7 +64,9 @@ export class Clusters {
         continue;
       }
       // Keys and values reach an attention kernel through its caches.
-      stack.push(...(isOp(node, "attend") && owner === kernel ? node.inputs.slice(0, 1) : node.inputs));
+      stack.push(
+        ...(isOp(node, "attend") && owner === kernel ? [node.inputs[0]!, ...node.inputs.slice(3)] : node.inputs),
+      );
     }
     return found;
   }

@@ -4,7 +4,7 @@
  */
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
-import { hasAxis } from "../graph/type.ts";
+import { TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import type { Lowering } from "../ops/define.ts";
 import { ops } from "../ops/table.ts";
@@ -73,7 +73,12 @@ function inward(s: Selection, x: Node): Node | null {
     case "source":
       // Counting along the axis, picked by an index, is the index.
       return isOp(x, "iota") ? index : null;
-    case "template":
+    case "template": {
+      // Queries choose for themselves; keys and values are other tokens'.
+      const rest = x.inputs.slice(1);
+      const labels = index.type.axes.map((a) => a.name).filter((name) => name !== TIME);
+      return [axis, ...labels].some((name) => rest.some((i) => hasAxis(i.type, name))) ? null : rebuild();
+    }
     case "call":
       return null;
   }

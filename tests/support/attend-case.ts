@@ -14,6 +14,9 @@ export interface AttendShape {
   readonly valueChannels?: number;
   readonly window?: number;
   readonly softcap?: number;
+  readonly chunk?: number;
+  /** A score without a value for every head. */
+  readonly sinks?: readonly number[];
   /** Positions that the cache of a sequence holds. */
   readonly ring: number;
   /** The step's tokens: sequence and position of each. */
@@ -45,6 +48,7 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
     [bindingKey(buffer("position")), Uint32Array.from(tokens, (t) => t.position)],
     [bindingKey(buffer("slot")), Uint32Array.from(tokens, (t) => t.slot)],
   ]);
+  if (shape.sinks !== undefined) data.set(bindingKey(buffer("sinks")), Float32Array.from(shape.sinks));
   const spec: AttendSpec = {
     id,
     heads,
@@ -55,6 +59,8 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
     scale,
     window: shape.window ?? null,
     softcap: shape.softcap ?? null,
+    chunk: shape.chunk ?? null,
+    sink: shape.sinks === undefined ? null : (w, head) => `${w.bind(buffer("sinks"), "array<f32>", "read")}[${head}]`,
     rows: "T",
     q: (w, width, token, head, channel) =>
       `${w.bind(buffer("q"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "read")}[((${token} * ${heads}u + ${head}) * ${channels}u + ${channel}) / ${width}u]`,
@@ -76,7 +82,8 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
   function expect(): Float64Array {
     const out = new Float64Array(length);
     tokens.forEach(({ slot, position }, t) => {
-      const first = shape.window === undefined ? 0 : Math.max(0, position - shape.window + 1);
+      const windowed = shape.window === undefined ? 0 : Math.max(0, position - shape.window + 1);
+      const first = Math.max(windowed, shape.chunk === undefined ? 0 : position - (position % shape.chunk));
       for (let h = 0; h < heads; h++) {
         const at = (p: number): number => (slot * ring + (p % ring)) * kvHeads + Math.floor(h / (heads / kvHeads));
         const scores: number[] = [];
@@ -87,9 +94,10 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
           const { softcap } = shape;
           scores.push(softcap === undefined ? sum * scale : softcap * Math.tanh((sum * scale) / softcap));
         }
-        const top = Math.max(...scores);
+        const sink = shape.sinks?.[h] ?? -Infinity;
+        const top = Math.max(sink, ...scores);
         const weights = scores.map((s) => Math.exp(s - top));
-        const total = weights.reduce((a, b) => a + b, 0);
+        const total = weights.reduce((a, b) => a + b, Math.exp(sink - top));
         for (let c = 0; c < valueChannels; c++) {
           let sum = 0;
           weights.forEach((weight, i) => (sum += weight * (values[at(first + i) * valueChannels + c] as number)));

@@ -49,6 +49,12 @@ describe.each(attendTemplates.map((t) => t.name))("template %s", (name) => {
       await check(name, regime, { ...heads, channels: 32, window: 17, tokens });
     });
 
+    it("stops at the start of a chunk, and loses what a sink draws", async () => {
+      const tokens = [...sequence(0, 0, 40), ...sequence(1, 250, 20)];
+      await check(name, regime, { ...heads, channels: 32, chunk: 24, tokens });
+      await check(name, regime, { ...heads, channels: 32, sinks: [-2, 0, 1.5, 6], tokens: sequence(0, 0, 37) });
+    });
+
     it("takes channels that are no multiple of four or of the lanes, and a soft cap", async () => {
       const tokens = sequence(0, 0, 29);
       await check(name, regime, { ...heads, channels: 6, valueChannels: 44, softcap: 1.5, tokens });

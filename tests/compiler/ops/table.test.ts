@@ -88,6 +88,7 @@ test("ops that mix positions say so", () => {
     "attend 1",
     "attend 2",
     "attend 3",
+    "attend 4",
   ]);
 });
 
