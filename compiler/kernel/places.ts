@@ -132,7 +132,7 @@ export function storeRow(w: KernelWriter, group: ColumnGroup, row: string, sums:
   const col = w.fresh("col");
   const scalars = sums.map(() => w.fresh("sum"));
   return `${declare}
-for (var ${c} = 0u; ${c} < min(4u, ${group.cols}u - column); ${c}++) {
+for (var ${c} = 0u; ${c} < min(4u, ${group.cols}u - column) * once; ${c}++) {
 let ${col} = column + ${c};
 ${scalars.map((s, i) => `let ${s} = ${sums[i]}[${c}];`).join("\n")}
 ${group.store(w, 1, at, col, scalars)}
@@ -156,7 +156,7 @@ export function storeRows(
   const end = own === null ? rows.count : `min(${height}u, max(${rows.count}, ${own}) - ${own})`;
   return `if (column < ${group.cols}u) {
 ${all.map(({ array, s }) => `var ${array} = array<vec4<f32>, ${height}>(${s.join(", ")});`).join("\n")}
-for (var ${r} = 0u; ${r} < ${end}; ${r}++) {
+for (var ${r} = 0u; ${r} < ${end} * once; ${r}++) {
 ${all.map(({ array, one }) => `let ${one} = ${array}[${r}];`).join("\n")}
 ${storeRow(
   w,

@@ -73,7 +73,7 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
       ...sums.map((s) => `var ${s} = vec4<f32>();`),
     ]),
     ...(block.lanes === null ? [matrices] : matrices.map((m) => [m])).flatMap((pass) => [
-      `for (var ${k} = ${block.from}; ${k} < ${spec.k}u; ${k} += ${block.step}u) {`,
+      `for (var ${k} = ${block.from}; ${k} < ${spec.k}u * once; ${k} += ${block.step}u) {`,
       ...own.map(({ row, a }) => `let ${a} = ${loadA(w, spec, row, k)};`),
       ...pass.flatMap((m) => [loadQuad(m.operand, m.name, m.at, stride, m.quad), ...multiply(m)]),
       ...pass.map(({ operand, at }) => `${at} += ${(block.step / 4) * loadsPerQuad(operand.storage) * stride}u;`),

@@ -61,8 +61,8 @@ var<workgroup> found: u32;`,
 struct Kept { key: u32, end: u32 }
 struct Row { row: u32, top: f32, inverse: f32 }
 fn begin(lane: u32) -> u32 { return min(lane * ${Math.ceil(units / invocations)}u, ${units}u); }
-/// 1, but the driver's compiler cannot know: unrolling loops that are not worth it would take it seconds.
-fn once() -> u32 { return min(1u, arrayLength(&${next})); }
+/// What \`once\` is to \`main\`.
+fn single() -> u32 { return min(1u, arrayLength(&${next})); }
 fn key_of(x: f32) -> u32 { let b = bitcast<u32>(x); return select(b | 0x80000000u, ~b, (b >> 31u) == 1u); }
 fn weight_of(r: Row, x: f32) -> f32 { return exp((x - r.top) * r.inverse); }
 fn is_kept(k: Kept, key: u32, i: u32) -> bool { return key > k.key || (key == k.key && i < k.end); }
@@ -79,7 +79,7 @@ fn sum_lanes(lane: u32, own: f32) -> vec3<f32> {
   var before = 0.0;
   var after = 0.0;
   var sum = 0.0;
-  for (var l = 0u; l < ${invocations}u * once(); l++) {
+  for (var l = 0u; l < ${invocations}u * single(); l++) {
     if (l == lane) { before = sum; }
     sum += tally[l][0];
     if (l == lane) { after = sum; }
@@ -116,12 +116,12 @@ fn narrow(r: Row, lane: u32, kept: Kept, counting: bool, want: f32) -> Kept {
     workgroupBarrier();
     for (var j = lane; j < 16u; j += ${invocations}u) {
       var sum = 0.0;
-      for (var l = 0u; l < ${invocations}u * once(); l++) { sum += tally[l][j]; }
+      for (var l = 0u; l < ${invocations}u * single(); l++) { sum += tally[l][j]; }
       totals[j] = sum;
     }
     workgroupBarrier();
     var digit = 0u;
-    for (var j = 1u; j < 16u * once(); j++) { if (totals[j] >= want) { digit = j; } }
+    for (var j = 1u; j < 16u * single(); j++) { if (totals[j] >= want) { digit = j; } }
     key |= digit << u32(shift);
   }
   // How many of those equal to the threshold are needed, and where the last of them stands.
@@ -139,7 +139,7 @@ fn narrow(r: Row, lane: u32, kept: Kept, counting: bool, want: f32) -> Kept {
   workgroupBarrier();
   var before = 0u;
   var all = 0u;
-  for (var l = 0u; l < ${invocations}u * once(); l++) {
+  for (var l = 0u; l < ${invocations}u * single(); l++) {
     if (l == lane) { before = all; }
     all += number[l];
   }
@@ -172,7 +172,7 @@ number[lane] = at;
 workgroupBarrier();
 best = tally[0][0];
 at = number[0];
-for (var l = 1u; l < ${invocations}u * once(); l++) {
+for (var l = 1u; l < ${invocations}u * once; l++) {
   if (tally[l][0] > best) { best = tally[l][0]; at = number[l]; }
 }
 if (temperature <= 0.0) {
@@ -182,7 +182,7 @@ if (temperature <= 0.0) {
 let r = Row(row, best, 1.0 / temperature);
 var kept = Kept(0u, ${vocab}u);
 // First by count, then by probability, in a loop so that the search is in the module once.
-for (var stage = 0u; stage < 2u * once(); stage++) {
+for (var stage = 0u; stage < 2u * once; stage++) {
   let counting = stage == 0u;
   if (select((top_p < 1.0), (top_k > 0u) && (top_k < ${vocab}u), counting)) {
     var want = f32(top_k);

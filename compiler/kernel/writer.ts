@@ -67,7 +67,9 @@ export class KernelWriter {
 
   /**
    * The whole module. `body` is the inside of `fn main`, which has `gid`, `wid`, `lid` (vec3<u32>), `lane` (local index),
-   * `group` (flat workgroup index, x folded over y) and, with the subgroups feature, `sg_lane` and `sg_size`.
+   * `group` (flat workgroup index, x folded over y), `once` and, with the subgroups feature, `sg_lane` and `sg_size`.
+   * `once` is 1, but a driver's compiler cannot know. It unrolls every loop whose bound it can find, short or not, into code
+   * that takes seconds to make and is no faster to run; a bound times `once` keeps a loop a loop.
    */
   finish(id: string, workgroup: readonly [number, number, number], body: string): KernelModule {
     const sub = this.#features.has("subgroups");
@@ -84,6 +86,7 @@ export class KernelWriter {
       `fn main(@builtin(global_invocation_id) gid: vec3<u32>, @builtin(workgroup_id) wid: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>,`,
       `        @builtin(local_invocation_index) lane: u32, @builtin(num_workgroups) groups: vec3<u32>${sub ? ",\n        @builtin(subgroup_invocation_id) sg_lane: u32, @builtin(subgroup_size) sg_size: u32" : ""}) {`,
       `  let group = wid.x + wid.y * groups.x;`,
+      `  let once = min(groups.x, 1u);`,
       body,
       `}`,
     ];

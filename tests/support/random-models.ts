@@ -1,0 +1,142 @@
+/** Random small models of the families in the standard library: sizes, options and weights drawn from a seed. */
+import type { Json, Model } from "../../compiler/index.ts";
+import { buildProgram, evaluateProgram, findMap, makeModel, readConfig } from "../../compiler/index.ts";
+import type { Value } from "../../compiler/ops/define.ts";
+import type { StorageType } from "../../compiler/plan/plan.ts";
+import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/index.ts";
+import { parseConfig } from "../../runtime/config-file.ts";
+import { openWorkspace } from "../../runtime/modules.ts";
+import type { ParameterSource } from "../../runtime/parameters.ts";
+import { DATA_TYPES } from "../../runtime/upcycle/evaluate.ts";
+
+/** A stream of numbers in [0, 1), the same for the same seed: Mulberry32. */
+export class Draw {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = Math.imul(seed + 1, 0x9e3779b9) >>> 0;
+  }
+
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  /** From 0 to n - 1. */
+  below(n: number): number {
+    return Math.floor(this.next() * n);
+  }
+
+  of<V>(values: readonly V[]): V {
+    return values[this.below(values.length)]!;
+  }
+}
+
+export const families = ["llama", "mistral", "mixtral", "cohere"] as const;
+export type Family = (typeof families)[number];
+
+export type Config = Readonly<Record<string, Json>>;
+
+/** A config.json with sizes that fill no vector, workgroup or tile. */
+export function drawConfig(family: Family, draw: Draw): Config {
+  const groups = draw.of([1, 1, 2, 3, 5]);
+  const experts = draw.of([1, 2, 5, 9]);
+  const shared = {
+    model_type: family,
+    vocab_size: draw.of([7, 97, 131]),
+    num_hidden_layers: draw.of([1, 2]),
+    hidden_size: draw.of([3, 16, 18, 30, 50]),
+    intermediate_size: draw.of([1, 5, 33, 64]),
+    num_key_value_heads: groups,
+    num_attention_heads: groups * draw.of([1, 1, 2, 3]),
+    head_dim: draw.of([2, 6, 8, 10, 34]),
+    tie_word_embeddings: draw.of([true, false]),
+    max_position_embeddings: 1024,
+    rope_theta: draw.of([100, 10000]),
+  };
+  const window = { sliding_window: draw.of([null, 1, 3, 64]) };
+  switch (family) {
+    case "llama":
+      return {
+        ...shared,
+        attention_bias: draw.of([true, false]),
+        mlp_bias: draw.of([true, false]),
+        rope_scaling: drawScaling(draw),
+      };
+    case "mistral":
+      return { ...shared, ...window };
+    case "mixtral":
+      return { ...shared, ...window, num_local_experts: experts, num_experts_per_tok: 1 + draw.below(experts) };
+    case "cohere":
+      return {
+        ...shared,
+        attention_bias: draw.of([true, false]),
+        use_qk_norm: draw.of([true, false]),
+        logit_scale: draw.of([0.25, 1]),
+      };
+  }
+}
+
+function drawScaling(draw: Draw): Json {
+  switch (draw.below(3)) {
+    case 0:
+      return null;
+    case 1:
+      return { rope_type: "linear", factor: 4 };
+    default:
+      return {
+        rope_type: "llama3",
+        factor: 8,
+        low_freq_factor: 1,
+        high_freq_factor: 4,
+        original_max_position_embeddings: 64,
+      };
+  }
+}
+
+export function modelOfConfig(config: Config): Model {
+  const file = parseConfig("config.json", JSON.stringify(config));
+  const map = findMap(openWorkspace(), file);
+  return makeModel(readConfig(map, file), map.item.span);
+}
+
+/** Weights for a model: matrices that keep the size of what they are applied to, vectors around one. */
+export interface RandomWeights {
+  readonly source: ParameterSource;
+  /** Logits [T, V] by the oracle, from the values as they are stored. */
+  runOracle(ids: readonly number[]): Float64Array;
+}
+
+export function drawWeights(model: Model, storage: StorageType, draw: Draw): RandomWeights {
+  const dtype = DATA_TYPES[storage];
+  const stored = new Map<string, Uint8Array>();
+  const values = new Map<string, Value>();
+  for (const { path, axes } of model.parameters) {
+    const count = axes.reduce((n, a) => n * a.size, 1);
+    const isMatrix = path.endsWith(".w") && axes.length > 1;
+    const spread = isMatrix && !path.startsWith("embed") ? 1.7 / Math.sqrt(axes.at(-1)!.size) : 0.7;
+    const centre = isMatrix || path.endsWith(".b") ? 0 : 1;
+    const bytes = fromFloat32(
+      dtype,
+      Float32Array.from({ length: count }, () => centre + spread * (2 * draw.next() - 1)),
+    );
+    stored.set(path, bytes);
+    values.set(path, { axes, data: Float64Array.from(toFloat32(dtype, bytes)) });
+  }
+  const width = { f32: 4, f16: 2, bf16: 2 }[storage];
+  const program = buildProgram(model.instance);
+  return {
+    source: {
+      storage: () => storage,
+      read: async (path, start, length) => stored.get(path)!.slice(start * width, (start + length) * width),
+    },
+    runOracle: (ids) =>
+      evaluateProgram(program, {
+        inputs: { ids: { axes: [{ name: "T", size: ids.length }], data: Float64Array.from(ids) } },
+        params: (path) => values.get(path)!,
+        sizes: { T: ids.length },
+      })["logits"]!.data,
+  };
+}
