@@ -24,7 +24,7 @@ export function renderPage({ model, checkpoint, texts }: Page): string {
     ["experts", String(experts)],
     ["experts per token", slots === undefined ? "all, weighted" : String(slots)],
     ["tokens routed", texts.reduce((n, t) => n + t.routing.tokens, 0).toLocaleString("en")],
-    ["experts that no token met", String(layers.reduce((n, l) => n + l.dead.length, 0))],
+    ["experts that no token met", String(countUnmet(texts))],
   ];
   return `<!doctype html>
 <html lang="en">
@@ -45,8 +45,8 @@ ${expertStyle(experts)}
 </header>
 <section>
 <h2>Load of the experts</h2>
-<p class="quiet">Each row is a layer, each column an expert, each number its share of that layer's load. White is an even share;
-<b class="more">more</b> and <b class="less">less</b> than that are coloured. Entropy is 1 when all experts have the same load.</p>
+<p class="quiet">A row is a layer, a column an expert, a number its share of that layer's load in percent: the stronger the colour, the
+larger. Experts that no token met are striped, and counted with †. Entropy is 1 when all experts have the same load.</p>
 <div class="cards">${texts.map(renderLoad).join("\n")}</div>
 </section>
 ${texts.some((t) => t.strip.length > 0) ? renderStrips(texts, experts) : ""}
@@ -58,6 +58,15 @@ ${PAGE_SCRIPT}
 `;
 }
 
+/** Over all layers, the experts that none of the texts met. */
+function countUnmet([first, ...more]: readonly RoutedText[]): number {
+  const layers = first?.routing.layers ?? [];
+  return layers.reduce((count, { dead }, i) => {
+    const others = more.map((t) => t.routing.layers[i]?.dead ?? []);
+    return count + dead.filter((n) => others.every((own) => own.includes(n))).length;
+  }, 0);
+}
+
 function renderLoad({ file, sequences, routing }: RoutedText): string {
   const count = Math.max(...routing.layers.map((l) => l.load.length));
   const numbered = count <= NUMBERED;
@@ -66,7 +75,7 @@ function renderLoad({ file, sequences, routing }: RoutedText): string {
 <h3>${escape(file)}</h3>
 <p class="quiet">${routing.tokens.toLocaleString("en")} tokens in ${sequences} ${sequences === 1 ? "sequence" : "sequences"}</p>
 <div class="scroll"><table class="${numbered ? "heat" : "heat dense"}">
-<thead><tr><th>layer</th>${heads.map((h, n) => `<th${numbered ? ` class="x${n}"` : ""}>${h}</th>`).join("")}<th class="wide">entropy</th><th>max/mean</th></tr></thead>
+<thead><tr><th>layer</th>${heads.map((h, n) => `<th${numbered ? ` class="x${n}"` : ""}>${h}</th>`).join("")}<th class="wide">entropy</th><th>max : mean</th></tr></thead>
 <tbody>${routing.layers.map((layer) => renderLayer(layer, numbered)).join("\n")}</tbody>
 </table></div>
 </article>`;
@@ -74,15 +83,17 @@ function renderLoad({ file, sequences, routing }: RoutedText): string {
 
 function renderLayer({ part, load, entropy, maxOverMean, dead }: LayerLoad, numbered: boolean): string {
   const cells = sharesOf(load).map((share, n) => {
-    const over = share * load.length - 1;
-    // Twice the even share, and nothing at all, are the ends of the scale.
-    const strength = Math.round(100 * Math.min(1, Math.abs(over)));
-    const kind = load[n] === 0 ? "dead" : over >= 0 ? "hot" : "cold";
-    const title = `expert ${n}: ${(100 * share).toFixed(2)} % of the load, ${(over + 1).toFixed(2)} times an even share`;
+    const times = share * load.length;
+    // Twice an even share is full strength.
+    const strength = Math.round(100 * Math.min(1, times / 2));
+    const title = `expert ${n}: ${(100 * share).toFixed(2)} % of the load, ${times.toFixed(2)} times an even share`;
+    const kind = load[n] === 0 ? "dead" : `load x${n}`;
     return `<td class="${kind}" style="--p:${strength}%" title="${title}">${numbered ? (100 * share).toFixed(1) : ""}</td>`;
   });
-  const missing = dead.length === 0 ? "" : ` title="no token met ${dead.join(", ")}"`;
-  return `<tr><th${missing}>${escape(nameOf(part))}${dead.length === 0 ? "" : ` <b class="more">†${dead.length}</b>`}</th>${cells.join("")}<td class="bar"><i style="width:${(100 * entropy).toFixed(1)}%"></i><span>${entropy.toFixed(3)}</span></td><td>${maxOverMean.toFixed(2)}</td></tr>`;
+  const missing =
+    dead.length === 0 ? "" : ` <b class="alarm" title="no token met ${dead.join(", ")}">†${dead.length}</b>`;
+  const bar = `<i style="--p:${(100 * entropy).toFixed(1)}%"></i>${entropy.toFixed(3)}`;
+  return `<tr><th>${escape(nameOf(part))}${missing}</th>${cells.join("")}<td class="bar">${bar}</td><td>${maxOverMean.toFixed(2)}</td></tr>`;
 }
 
 function renderStrips(texts: readonly RoutedText[], experts: number): string {
@@ -111,7 +122,7 @@ function renderStrip({ file, routing, strip }: RoutedText): string {
 <p class="quiet">the first ${strip.length} tokens</p>
 <div class="bands">${bands.join("\n")}</div>
 <p class="text">${strip.map(renderToken).join("")}</p>
-<script type="application/json">${JSON.stringify(choices)}</script>
+<script type=application/json>${JSON.stringify(choices)}</script>
 </article>`;
 }
 

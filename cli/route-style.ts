@@ -14,13 +14,13 @@ export function expertStyle(experts: number): string {
 export const PAGE_STYLE = `:root {
   color-scheme: light dark;
   --page: oklch(0.975 0.004 260); --card: #fff; --ink: oklch(0.25 0.02 260); --quiet: oklch(0.5 0.02 260);
-  --line: oklch(0.91 0.006 260); --hot: oklch(0.7 0.17 45); --cold: oklch(0.66 0.13 245);
+  --line: oklch(0.91 0.006 260); --alarm: oklch(0.55 0.2 25); --heat: 0.7 0.15;
   --chip: 0.9 0.075; --solid: 0.68 0.145; --under: 0.62 0.16;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: oklch(0.18 0.012 260); --card: oklch(0.225 0.014 260); --ink: oklch(0.93 0.008 260); --quiet: oklch(0.7 0.015 260);
-    --line: oklch(0.32 0.015 260); --hot: oklch(0.62 0.16 45); --cold: oklch(0.56 0.13 245);
+    --line: oklch(0.32 0.015 260); --alarm: oklch(0.72 0.16 25); --heat: 0.52 0.13;
     --chip: 0.4 0.085; --solid: 0.66 0.13; --under: 0.75 0.14;
   }
 }
@@ -32,8 +32,7 @@ h2 { margin: 2.75rem 0 0.25rem; font-size: 1.25rem; letter-spacing: -0.01em; }
 h3 { margin: 0; font: 600 0.95rem ui-monospace, monospace; overflow-wrap: anywhere; }
 p { margin: 0.25rem 0 0.75rem; max-width: 60rem; }
 .quiet { color: var(--quiet); }
-.more { color: color-mix(in oklab, var(--hot), var(--ink) 25%); }
-.less { color: color-mix(in oklab, var(--cold), var(--ink) 25%); }
+.alarm { color: var(--alarm); }
 .facts { display: flex; flex-wrap: wrap; gap: 0.75rem; margin: 1.25rem 0 0; }
 .facts div { flex: 1 1 9rem; padding: 0.75rem 1rem; background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .facts dt { color: var(--quiet); font-size: 0.8rem; }
@@ -46,15 +45,16 @@ th { padding: 0.15rem 0.4rem; color: var(--quiet); font-weight: 500; text-align:
 tr > th:first-child { padding-left: 0; text-align: left; font-family: ui-monospace, monospace; }
 thead th[class^="x"] { border-bottom: 3px solid oklch(var(--solid) var(--h)); }
 td { min-width: 2.6rem; padding: 0.35rem 0.4rem; text-align: center; border-radius: 5px; }
-.dense { border-spacing: 1px; } .dense td { min-width: 4px; padding: 0.35rem 0; border-radius: 1px; } .dense td:last-child, .dense .bar { padding: 0.35rem; }
-.hot { background: color-mix(in oklab, var(--hot) var(--p), var(--card)); }
-.cold { background: color-mix(in oklab, var(--cold) var(--p), var(--card)); }
-.hot, .cold { box-shadow: inset 0 0 0 1px var(--line); }
+.dense { border-spacing: 1px; }
+.dense th:not(:first-child, .wide, :last-child) { max-width: 0; padding: 0.15rem 0; text-align: left; overflow: visible; }
+.dense td.load, .dense td.dead { min-width: 4px; padding: 0.35rem 0; border-radius: 1px; }
+.load { background: color-mix(in oklab, oklch(var(--heat) var(--h)) var(--p), var(--card)); }
+.dense .load { --h: 285; }
 .dead { background: repeating-linear-gradient(45deg, var(--line) 0 2px, transparent 2px 6px); color: var(--quiet); }
 .wide { min-width: 6rem; }
-.bar { position: relative; background: color-mix(in oklab, var(--line) 50%, transparent); overflow: hidden; }
-.bar i { position: absolute; inset: 0 auto 0 0; background: color-mix(in oklab, var(--quiet) 35%, transparent); }
-.bar span { position: relative; }
+.bar { position: relative; }
+.bar i { position: absolute; inset: auto auto 2px 12%; width: 76%; height: 3px; border-radius: 2px;
+  background: linear-gradient(90deg, var(--quiet) var(--p), var(--line) var(--p)); }
 .legend { display: flex; flex-wrap: wrap; gap: 0.3rem; align-items: center; color: var(--quiet); }
 .chip, .token { background: oklch(var(--chip) var(--h)); }
 .chip { min-width: 1.7rem; padding: 0 0.45rem; border-radius: 5px; color: var(--ink); text-align: center; font-size: 0.85rem; }

@@ -38,7 +38,7 @@ export function describeRouting(
       dead.length === 0 ? "0" : paint.red(String(dead.length)),
     ];
   });
-  const head = ["layer", ...loads, "entropy", "max/mean", "dead"].map(paint.bold);
+  const head = ["layer", ...loads, "entropy", "max : mean", "dead"].map(paint.bold);
   const numbers = [0, 1, 2].map((i) => 1 + loads.length + i);
   return [
     `${paint.bold(file)}: ${humanCount(routing.tokens)} tokens in ${plural(sequences, "sequence")}`,
