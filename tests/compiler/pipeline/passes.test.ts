@@ -53,7 +53,7 @@ describe("inline", () => {
   test("a call inside of a function becomes its body, under the path of both", () => {
     const before = `
 fn turn(x: f32[T, D=8]) {
-  %1 = param "blocks[#].turns[#].w" : f32[D=8]
+  %1 = param() {path: "blocks[#].turns[#].w"} : f32[D=8]
   %2 = mul(x, %1) : f32[T, D=8]
   result out = %2
 }
