@@ -83,8 +83,6 @@ let head = group / blocks;
 if (head >= ${spec.heads}u) { return; }
 let token = group % blocks * ${queries}u;
 let count = min(${queries}u, ${w.step("T")} - token);
-// 1, but the driver's compiler cannot know: it would unroll short loops, into code that is slower to make and to run.
-let once = min(count, 1u);
 let kv_head = ${spec.kvHeadOf("head")};
 let ring = ${spec.ring(w)};
 ${spec.sink === null ? "" : `let sink = ${spec.sink(w, "head")};`}
@@ -129,7 +127,7 @@ loop {
 }
 var totals = array<f32, ${queries}>(${q.map((i) => `total${i}`).join(", ")});
 var outs = array<${value.type}, ${queries * owned}>(${q.flatMap((i) => range(owned).map((u) => `out${i}_${u}`)).join(", ")});
-for (var i = 0u; i < count; i++) {
+for (var i = 0u; i < count * once; i++) {
   let inverse = 1.0 / subgroupAdd(totals[i]);
   let out_token = token + i;
   for (var u = lane; u < ${value.units}u; u += ${lanes}u) {
