@@ -84,9 +84,9 @@ describe("on a terminal", () => {
     const text = describeRouting(routed([[12, 6, 6], [24, 0, 0]], ["The", " cat", "\n"]), 2, 80); // prettier-ignore
     expect(text).toMatchInlineSnapshot(`
       "some.txt: 12 tokens in 2 sequences
-      layer      expert 0        expert 1        expert 2        entropy  max/mean  dead
-      blocks[0]  ███     50.0 %  █▌      25.0 %  █▌      25.0 %    0.946      1.50     0
-      blocks[1]  ██████ 100.0 %           0.0 %           0.0 %    0.000      3.00     2
+      layer      expert 0        expert 1        expert 2        entropy  max : mean  dead
+      blocks[0]  ███     50.0 %  █▌      25.0 %  █▌      25.0 %    0.946        1.50     0
+      blocks[1]  ██████ 100.0 %           0.0 %           0.0 %    0.000        3.00     2
 
       token   blocks[0]  blocks[1]
       "The"   1 0        1 0
