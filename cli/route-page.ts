@@ -76,24 +76,25 @@ function renderLoad({ file, sequences, routing }: RoutedText): string {
 <p class="quiet">${routing.tokens.toLocaleString("en")} tokens in ${sequences} ${sequences === 1 ? "sequence" : "sequences"}</p>
 <div class="scroll"><table class="${numbered ? "heat" : "heat dense"}">
 <thead><tr><th>layer</th>${heads.map((h, n) => `<th${numbered ? ` class="x${n}"` : ""}>${h}</th>`).join("")}<th class="wide">entropy</th><th>max : mean</th></tr></thead>
-<tbody>${routing.layers.map((layer) => renderLayer(layer, numbered)).join("\n")}</tbody>
+<tbody>${routing.layers.map((layer) => renderLayer(layer, count)).join("\n")}</tbody>
 </table></div>
 </article>`;
 }
 
-function renderLayer({ part, load, entropy, maxOverMean, dead }: LayerLoad, numbered: boolean): string {
+function renderLayer({ part, load, entropy, maxOverMean, dead }: LayerLoad, columns: number): string {
   const cells = sharesOf(load).map((share, n) => {
     const times = share * load.length;
     // Twice an even share is full strength.
     const strength = Math.round(100 * Math.min(1, times / 2));
     const title = `expert ${n}: ${(100 * share).toFixed(2)} % of the load, ${times.toFixed(2)} times an even share`;
     const kind = load[n] === 0 ? "dead" : `load x${n}`;
-    return `<td class="${kind}" style="--p:${strength}%" title="${title}">${numbered ? (100 * share).toFixed(1) : ""}</td>`;
+    return `<td class="${kind}" style="--p:${strength}%" title="${title}">${columns <= NUMBERED ? (100 * share).toFixed(1) : ""}</td>`;
   });
+  const rest = "<td></td>".repeat(columns - load.length);
   const missing =
     dead.length === 0 ? "" : ` <b class="alarm" title="no token met ${dead.join(", ")}">†${dead.length}</b>`;
   const bar = `<i style="--p:${(100 * entropy).toFixed(1)}%"></i>${entropy.toFixed(3)}`;
-  return `<tr><th>${escape(nameOf(part))}${missing}</th>${cells.join("")}<td class="bar">${bar}</td><td>${maxOverMean.toFixed(2)}</td></tr>`;
+  return `<tr><th>${escape(nameOf(part))}${missing}</th>${cells.join("")}${rest}<td class="bar">${bar}</td><td>${maxOverMean.toFixed(2)}</td></tr>`;
 }
 
 function renderStrips(texts: readonly RoutedText[], experts: number): string {

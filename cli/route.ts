@@ -79,7 +79,7 @@ async function runRoute(folder: string, options: Options): Promise<void> {
   if (options.html !== undefined) writeWhole(options.html, [renderPage({ model, checkpoint: folder, texts })]);
   if (options.json) return printJson({ checkpoint: folder, context: options.context, files: texts.map(textJson) });
   const width = process.stdout.columns ?? 100;
-  print(texts.map((text) => describeRouting(text, STRIP.terminal, width)).join("\n\n"));
+  print(texts.map((text) => describeRouting(text, options.strip ?? STRIP.terminal, width)).join("\n\n"));
   if (options.html !== undefined) say(`wrote ${options.html}`);
 }
 

@@ -13,6 +13,7 @@ const commands = [
   "build",
   "run",
   "eval",
+  "route",
   "generate",
   "profile",
   "upcycle",
