@@ -3,6 +3,7 @@
  * import and export together change nothing.
  */
 import type { StorageType } from "../compiler/plan/plan.ts";
+import { contiguousView } from "../compiler/index.ts";
 import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
@@ -18,13 +19,11 @@ export function planExport(
   { model, map, config, checkpoint, entries, source }: LoadedModel,
   budget = BUDGET_BYTES,
 ): Transfer {
-  const copies = model.parameters.map(({ path, axes, span }) => ({
-    path,
-    start: 0,
-    length: axes.reduce((n, axis) => n * axis.size, 1),
-    recipe: { kind: "linear" as const, terms: [{ weight: 1, source: 0, path, start: 0 }] },
-    rule: span,
-  }));
+  const copies = model.parameters.map(({ path, axes, span }) => {
+    const length = axes.reduce((n, axis) => n * axis.size, 1);
+    const terms = [{ kind: "source" as const, weight: 1, source: 0, path, view: contiguousView(0, [length]) }];
+    return { path, start: 0, length, offset: 0, terms, rule: span };
+  });
   const tensors = planTensors(entries, copies, {
     sources: [source],
     budget,

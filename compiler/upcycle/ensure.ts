@@ -3,7 +3,8 @@
  * byte is read: `identical(src)` makes all sources of a list the same, `close(self, src[0], tol: t)` compares logits.
  */
 import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
-import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { Dim } from "../graph/dim.ts";
 import type { Value } from "../interpret/value.ts";
 import { fillInit } from "../model/init.ts";
 import { buildProgram, type Model } from "../model/model.ts";
@@ -11,7 +12,10 @@ import { tinyModel } from "../model/tiny.ts";
 import type { Value as ArrayValue } from "../ops/define.ts";
 import { evaluateProgram } from "../reference/interpret.ts";
 import type { Scope } from "../resolve/modules.ts";
-import { expandUpcycle, type Upcycling } from "./expand.ts";
+import { expandUpcycle, namesIn, type Upcycling } from "./expand.ts";
+import { addFresh, addMoments, type Moments } from "./fresh.ts";
+import type { Like, Term } from "./recipe.ts";
+import { eachLine } from "./view.ts";
 
 export interface ContractResult {
   readonly text: string;
@@ -23,24 +27,55 @@ type Weights = ReadonlyMap<string, Float64Array>;
 
 const TOKENS = 5;
 
-/** Expands an upcycling over small sources; null when no small instance can be made. */
+/** Small sizes are multiplied by these, for `where` clauses that ask for divisibility. */
+const FACTORS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32];
+
+/** Expands an upcycling over small sources; null when no small instance can be made. Throws `MoeError` when its rules do not fit. */
 export function tinyUpcycling(
   decl: UpcycleDecl,
   scope: Scope,
   sourceCount: number,
   options: ReadonlyMap<string, Value>,
 ): Upcycling | null {
+  const constrained = new Set(decl.where.flatMap(namesIn));
+  let refused: MoeError | null = null;
+  for (const factor of FACTORS) {
+    const sources = tinySources(decl, scope, sourceCount, constrained, factor);
+    if (sources === null) continue;
+    try {
+      return expandUpcycle(decl, scope, sources, options);
+    } catch (error) {
+      if (!(error instanceof MoeError) || error.diagnostics.some((d) => d.code !== "upcycle/where")) throw error;
+      refused = error;
+    }
+  }
+  if (refused !== null) throw refused;
+  return null;
+}
+
+/** A small model for every source, with the sizes that are `constrained` times a factor. */
+function tinySources(
+  decl: UpcycleDecl,
+  scope: Scope,
+  sourceCount: number,
+  constrained: ReadonlySet<string>,
+  factor: number,
+): readonly Model[] | null {
   const sources: Model[] = [];
   const params = decl.params.filter((p) => p.source !== null);
   for (const param of params) {
     const found = scope.lookup(param.source!.model.text);
     if (found?.item.kind !== "layer") return null;
-    const model = tinyModel(found.item, found.scope, new Map());
+    const plain = tinyModel(found.item, found.scope, new Map());
+    const larger = [...(plain?.args ?? [])].flatMap(([name, v]): [string, Value][] =>
+      constrained.has(name) && v.kind === "axis" ? [[name, { ...v, size: v.size.times(Dim.of(factor)) }]] : [],
+    );
+    const model = factor === 1 ? plain : tinyModel(found.item, found.scope, new Map(larger));
     if (model === null) return null;
     const count = param.source!.count === null ? 1 : sourceCount - (params.length - 1);
     for (let i = 0; i < count; i++) sources.push(model);
   }
-  return expandUpcycle(decl, scope, sources, options);
+  return sources;
 }
 
 /** Evaluates every contract. */
@@ -121,17 +156,31 @@ export function applyAssignments(upcycling: Upcycling, sources: readonly Weights
   const target = new Map(
     upcycling.target.parameters.map((p) => [p.path, new Float64Array(p.axes.reduce((n, a) => n * a.size, 1))]),
   );
-  for (const { path, start, length, recipe } of upcycling.assignments) {
-    const out = target.get(path)!.subarray(start, start + length);
-    if (recipe.kind === "init") fillInit(recipe.init, path, start, out);
-    else {
-      for (const term of recipe.terms) {
-        const from = sources[term.source]!.get(term.path)!;
-        for (let i = 0; i < length; i++) out[i] = out[i]! + term.weight * from[term.start + i]!;
-      }
-    }
-  }
+  for (const { path, start, length, offset, terms } of upcycling.assignments)
+    sumTerms(terms, offset, target.get(path)!.subarray(start, start + length), sources);
   return target;
+}
+
+function sumTerms(terms: readonly Term[], offset: number, out: Float64Array, sources: readonly Weights[]): void {
+  for (const term of terms) {
+    if (term.kind === "fresh") {
+      const moments = term.like === null ? null : momentsOf(term.like, sources);
+      addFresh(term, offset, out, moments);
+      continue;
+    }
+    const from = sources[term.source]!.get(term.path)!;
+    eachLine(term.view, offset, out.length, (at, start, count) => {
+      for (let i = 0; i < count; i++) out[at + i]! += term.weight * from[start + i]!;
+    });
+  }
+}
+
+function momentsOf(like: Like, sources: readonly Weights[]): Moments {
+  const values = new Float64Array(like.length);
+  sumTerms(like.terms, 0, values, sources);
+  const moments = { count: 0, sum: 0, squares: 0 };
+  addMoments(moments, like.view, 0, values);
+  return moments;
 }
 
 function logitsOf(expr: Expr, tiny: Upcycling, weights: readonly Weights[], target: Weights): ArrayValue | null {

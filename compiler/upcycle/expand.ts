@@ -4,7 +4,7 @@
  */
 import type { Expr, UpcycleDecl, UpcycleRule } from "../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
-import { suggest } from "../../grammar/index.ts";
+import { suggest, walk } from "../../grammar/index.ts";
 import type { Span } from "../../grammar/span.ts";
 import { bindParameters } from "../interpret/call.ts";
 import type { Env } from "../interpret/context.ts";
@@ -12,13 +12,14 @@ import { evaluate } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Value } from "../interpret/value.ts";
 import { toJson } from "../map/config.ts";
-import { resolvePath } from "../map/path.ts";
+import { type Found, resolvePath } from "../map/path.ts";
 import { listParameters, newContext, type Model } from "../model/model.ts";
 import type { Scope } from "../resolve/modules.ts";
 import { reportUnknownModel } from "../resolve/unknown.ts";
-import { evaluateRecipe, type Runs, type UpcycleScope } from "./evaluate.ts";
+import { evaluateRule } from "./evaluate.ts";
 import type { Assignment } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
+import type { UpcycleScope } from "./source.ts";
 
 export interface Upcycling {
   readonly decl: UpcycleDecl;
@@ -42,6 +43,9 @@ export function expandUpcycle(
   const locals = new Map<string, Value>();
   const env: Env = { ctx, scope, locals, instance: null, sink: null, calls: [] };
   const sourceIndex = bindSources(decl, sources, locals, bag);
+  const declared = new Set(decl.params.map((p) => p.name.text));
+  bindSettings(sources, locals);
+  for (const name of declared) locals.delete(name);
   for (const param of decl.params) {
     if (param.source !== null) continue;
     const value = options.get(param.name.text) ?? (param.default === null ? null : evaluate(env, param.default));
@@ -76,17 +80,42 @@ export function expandUpcycle(
         `\`${decl.name.text}\` requires \`${textOf(condition)}\``,
         [{ span: condition.span, text: "required here" }],
         "change the parameters or the number of sources",
-        [...locals].flatMap(([n, v]) => (v.kind === "axis" ? [`${n} = ${v.size.key}`] : [])),
+        namesIn(condition).flatMap((n) => (locals.has(n) ? [`${n} = ${JSON.stringify(toJson(locals.get(n)!))}`] : [])),
       );
   }
   stopOnErrors(bag);
   const target = makeTarget(decl, scope, sources, env);
-  const where: UpcycleScope = { env, sources, sourceIndex };
+  const where: UpcycleScope = { env, sources, sourceIndex, indices: numbersOf(locals) };
   const assignments = applyRules(decl, target, where);
   stopOnErrors(bag);
   checkCoverage(decl, target, assignments, bag);
   stopOnErrors(bag);
   return { decl, scope, sources, target, assignments, sourceIndex };
+}
+
+/** Parameters that are whole numbers, which indices may name: `experts[N]` is one expert. */
+function numbersOf(locals: ReadonlyMap<string, Value>): ReadonlyMap<string, number> {
+  return new Map(
+    [...locals].flatMap(([name, v]): [string, number][] => {
+      const value = v.kind === "number" && !v.float ? v.value : v.kind === "axis" ? v.size.value : null;
+      return value === null ? [] : [[name, value]];
+    }),
+  );
+}
+
+/** Parameters of the sources on which all that have them agree, under their names. */
+function bindSettings(sources: readonly Model[], locals: Map<string, Value>): void {
+  const given = new Set(locals.keys());
+  const differing = new Set<string>();
+  for (const [name, value] of sources.flatMap((s) => [...s.args])) {
+    if (given.has(name) || differing.has(name)) continue;
+    const known = locals.get(name);
+    if (known === undefined || JSON.stringify(toJson(known)) === JSON.stringify(toJson(value))) locals.set(name, value);
+    else {
+      locals.delete(name);
+      differing.add(name);
+    }
+  }
 }
 
 function stopOnErrors(bag: DiagnosticBag): void {
@@ -161,7 +190,14 @@ function makeTarget(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], 
     if (value !== undefined) bound.set(name, value);
   }
   const [first, ...others] = differing;
-  if (first !== undefined) bag.error("upcycle/sources-differ", `the sources disagree on ${first.text}`, [{ span: first.span, text: "needed here" }], "upcycle checkpoints that were trained from one seed", others.length === 0 ? [] : [`they disagree on ${others.map((o) => o.text).join("; ")} as well`]);
+  if (first !== undefined)
+    bag.error(
+      "upcycle/sources-differ",
+      `the sources disagree on ${first.text}`,
+      [{ span: first.span, text: "needed here" }],
+      "upcycle checkpoints that were trained from one seed",
+      others.length === 0 ? [] : [`they disagree on ${others.map((o) => o.text).join("; ")} as well`],
+    );
   stopOnErrors(bag);
   const instance = instantiate(env.ctx, { ...callee, bound }, "", [], decl.target.span);
   stopOnErrors(bag);
@@ -177,11 +213,7 @@ interface Placed {
 
 function applyRules(decl: UpcycleDecl, target: Model, where: UpcycleScope): readonly Assignment[] {
   const placed: Placed[] = [];
-  const visit = (
-    rules: readonly UpcycleRule[],
-    starts: readonly import("../map/path.ts").Found[],
-    depth: number,
-  ): void => {
+  const visit = (rules: readonly UpcycleRule[], starts: readonly Found[], depth: number): void => {
     for (const rule of rules) {
       for (const start of starts) {
         if (start.kind !== "layer") continue;
@@ -190,7 +222,7 @@ function applyRules(decl: UpcycleDecl, target: Model, where: UpcycleScope): read
           continue;
         }
         const found = resolvePath(where.env, start.instance, rule.path, {
-          indices: start.indices,
+          indices: new Map([...where.indices, ...start.indices]),
           layers: start.layers,
         }).map((f) => ({
           ...f,
@@ -204,7 +236,7 @@ function applyRules(decl: UpcycleDecl, target: Model, where: UpcycleScope): read
       }
     }
   };
-  const root: import("../map/path.ts").Found = {
+  const root: Found = {
     kind: "layer",
     instance: target.instance,
     path: "",
@@ -216,15 +248,11 @@ function applyRules(decl: UpcycleDecl, target: Model, where: UpcycleScope): read
   return layer(placed);
 }
 
-function assign(
-  value: Expr,
-  found: import("../map/path.ts").Found,
-  rule: Span,
-  where: UpcycleScope,
-  partial: boolean,
-): readonly Assignment[] {
-  const runs: Runs = runsOf(found);
-  return evaluateRecipe(value, { ...where, indices: found.indices }, runs, partial).map((a) => ({ ...a, rule }));
+function assign(value: Expr, found: Found, rule: Span, where: UpcycleScope, partial: boolean): readonly Assignment[] {
+  const indices = new Map([...where.indices, ...found.indices]);
+  const numbers = [...found.indices].map(([n, i]): [string, Value] => [n, { kind: "number", value: i, float: false }]);
+  const env = { ...where.env, locals: new Map([...where.env.locals, ...numbers]) };
+  return evaluateRule(value, { ...where, env, indices }, runsOf(found), partial).map((a) => ({ ...a, rule }));
 }
 
 /** Later and stronger rules replace what weaker ones gave to the same runs. */
@@ -279,6 +307,15 @@ function checkCoverage(decl: UpcycleDecl, target: Model, assignments: readonly A
       `add a rule such as \`${first.replace(/\[\d+\]/g, "[l]")} = normal(std: 0.02, seed: 1)\``,
     );
   }
+}
+
+/** Names that an expression mentions, once each. */
+export function namesIn(expr: Expr): readonly string[] {
+  const names = new Set<string>();
+  walk(expr, (node) => {
+    if (node.kind === "name" && "name" in node) names.add(node.name.text);
+  });
+  return [...names];
 }
 
 function textOf(expr: Expr): string {

@@ -8,8 +8,9 @@ import type { Span } from "../../grammar/span.ts";
 import { resolvePath } from "../map/path.ts";
 import { newContext } from "../model/model.ts";
 import type { Upcycling } from "./expand.ts";
-import type { Assignment, Recipe } from "./recipe.ts";
+import type { Assignment } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
+import { contiguousView } from "./view.ts";
 
 export interface Override {
   /** Where the path is written: the text of an option. */
@@ -77,8 +78,9 @@ function expandOverride({ target, scope }: Upcycling, override: Override, bag: D
   }
   return runs.map((run, i) => {
     const length = run.sizes.reduce((a, b) => a * b, 1);
-    const recipe: Recipe = { kind: "linear", terms: [{ weight: 1, source, path: tensor, start: i * length }] };
-    return { path: run.path, start: run.start, length, recipe, rule: path };
+    const view = contiguousView(i * length, [length]);
+    const terms = [{ kind: "source" as const, weight: 1, source, path: tensor, view }];
+    return { path: run.path, start: run.start, length, offset: 0, terms, rule: path };
   });
 }
 
@@ -129,10 +131,5 @@ function subtract(from: Assignment, other: Assignment): readonly Assignment[] {
 
 /** Elements `offset ..< offset + length` of an assignment, by themselves. */
 export function sliceAssignment(from: Assignment, offset: number, length: number): Assignment {
-  const { recipe } = from;
-  const shifted: Recipe =
-    recipe.kind === "init"
-      ? recipe
-      : { kind: "linear", terms: recipe.terms.map((t) => ({ ...t, start: t.start + offset })) };
-  return { ...from, start: from.start + offset, length, recipe: shifted };
+  return { ...from, start: from.start + offset, length, offset: from.offset + offset };
 }

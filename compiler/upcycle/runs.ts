@@ -12,6 +12,8 @@ export interface Run {
   readonly path: string;
   readonly start: number;
   readonly sizes: readonly number[];
+  /** Names of the axes of `sizes`. */
+  readonly names: readonly string[];
 }
 
 export function runsOf(found: Found): readonly Run[] {
@@ -45,5 +47,8 @@ function runOf(
     const index = banks.get(axis.name);
     if (index !== undefined) start += index * sizes.slice(i + 1).reduce((a, b) => a * b, 1);
   });
-  return { relative, path, start, sizes: parameter.axes.flatMap((a, i) => (banks.has(a.name) ? [] : [sizes[i]!])) };
+  const left = parameter.axes.flatMap((axis, i) =>
+    banks.has(axis.name) ? [] : [{ name: axis.name, size: sizes[i]! }],
+  );
+  return { relative, path, start, sizes: left.map((a) => a.size), names: left.map((a) => a.name) };
 }

@@ -2,8 +2,8 @@
  * Elements of the result: copies byte for byte, everything else summed in float32 and rounded once to the type it is stored
  * in. Fresh values depend on seed and path alone, so neither the order of work nor the cut into units shows.
  */
-import type { Assignment } from "../../compiler/index.ts";
-import { fillInit } from "../../compiler/index.ts";
+import type { Assignment, Like, Moments, SourceTerm, Term, View } from "../../compiler/index.ts";
+import { addFresh, addMoments, eachLine, isWhole } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { type DataType, fromFloat32, toFloat32 } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
@@ -39,24 +39,104 @@ async function evaluateAssignment(
   sources: readonly ParameterSource[],
   dtype: StorageType,
 ): Promise<Uint8Array> {
-  const { path, start, length, recipe } = assignment;
-  if (recipe.kind === "linear" && isCopy(assignment, sources, dtype)) {
-    const [term] = recipe.terms;
-    return sources[term!.source]!.read(term!.path, term!.start, length);
+  const { offset, length, terms } = assignment;
+  if (isCopy(assignment, sources, dtype)) {
+    const [term] = terms as readonly [SourceTerm];
+    return readView(sources[term.source]!, term, offset, length);
   }
+  return fromFloat32(DATA_TYPES[dtype], await sumTerms(terms, offset, length, sources));
+}
+
+async function sumTerms(
+  terms: readonly Term[],
+  offset: number,
+  length: number,
+  sources: readonly ParameterSource[],
+): Promise<Float32Array> {
   const sum = new Float32Array(length);
-  if (recipe.kind === "init") fillInit(recipe.init, path, start, sum);
-  else {
-    for (const term of recipe.terms) {
-      const source = sources[term.source]!;
-      const values = toFloat32(DATA_TYPES[source.storage(term.path)], await source.read(term.path, term.start, length));
-      addScaled(sum, values, term.weight);
+  for (const term of terms) {
+    if (term.kind === "fresh") {
+      addFresh(term, offset, sum, term.like === null ? null : await momentsOf(term.like, sources));
+      continue;
     }
+    const source = sources[term.source]!;
+    const bytes = await readView(source, term, offset, length);
+    addScaled(sum, toFloat32(DATA_TYPES[source.storage(term.path)], bytes), term.weight);
   }
-  return fromFloat32(DATA_TYPES[dtype], sum);
+  return sum;
 }
 
 /** A function of its own, since loops over arrays compile better there than inside an async one. */
 function addScaled(sum: Float32Array, values: Float32Array, weight: number): void {
   for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + weight * values[i]!;
+}
+
+/** Elements that are summed at a time for a mean. */
+const PART = 1 << 18;
+
+/** Parts of one term share what its values are like. */
+const known = new WeakMap<Like, Promise<Moments>>();
+
+function momentsOf(like: Like, sources: readonly ParameterSource[]): Promise<Moments> {
+  const found = known.get(like) ?? sumMoments(like, sources);
+  known.set(like, found);
+  return found;
+}
+
+async function sumMoments({ terms, view, length }: Like, sources: readonly ParameterSource[]): Promise<Moments> {
+  const moments = { count: 0, sum: 0, squares: 0 };
+  for (let at = 0; at < length; at += PART) {
+    addMoments(moments, view, at, await sumTerms(terms, at, Math.min(PART, length - at), sources));
+  }
+  return moments;
+}
+
+/** Lines closer than this are read together with what lies between them. */
+const GAP_BYTES = 1 << 16;
+const BAND_BYTES = 8 << 20;
+
+/** Elements of a view as bytes of the source's type; absent ones are zero. */
+async function readView(
+  source: ParameterSource,
+  { path, view }: SourceTerm,
+  offset: number,
+  length: number,
+): Promise<Uint8Array> {
+  if (isWhole(view)) return source.read(path, view.start + offset, length);
+  const width = STORAGE_BYTES[source.storage(path)];
+  const out = new Uint8Array(length * width);
+  let band: Line[] = [];
+  const readBand = async (): Promise<void> => {
+    const [first, last] = [band[0], band.at(-1)];
+    if (first === undefined || last === undefined) return;
+    const bytes = await source.read(path, first.start, last.start + last.count - first.start);
+    for (const { at, start, count } of band) {
+      const from = (start - first.start) * width;
+      out.set(bytes.subarray(from, from + count * width), at * width);
+    }
+  };
+  for (const line of linesOf(view, offset, length)) {
+    const [first, last] = [band[0], band.at(-1)];
+    const gap = last === undefined ? 0 : (line.start - last.start - last.count) * width;
+    const span = first === undefined ? 0 : (line.start + line.count - first.start) * width;
+    if (gap < 0 || gap > GAP_BYTES || span > BAND_BYTES) {
+      await readBand();
+      band = [];
+    }
+    band.push(line);
+  }
+  await readBand();
+  return out;
+}
+
+interface Line {
+  readonly at: number;
+  readonly start: number;
+  readonly count: number;
+}
+
+function linesOf(view: View, offset: number, length: number): readonly Line[] {
+  const lines: Line[] = [];
+  eachLine(view, offset, length, (at, start, count) => lines.push({ at, start, count }));
+  return lines;
 }

@@ -141,7 +141,7 @@ function typeOf(
     const given = (byPath.get(piece.path) ?? []).filter(
       (a) => a.start < window.end && a.start + a.length > window.start,
     );
-    const terms = given.flatMap(({ recipe }) => (recipe.kind === "linear" ? recipe.terms : []));
+    const terms = given.flatMap((a) => a.terms.filter((t) => t.kind === "source"));
     return terms.flatMap((t) => sources[t.source]?.source.storage(t.path) ?? []);
   });
   return types.length === 0 ? null : commonType(types);

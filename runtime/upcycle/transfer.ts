@@ -2,7 +2,7 @@
  * A checkpoint to write, planned before anything is read: every tensor in units that fit a budget of memory, every unit as
  * runs of parameters with the assignment that gives them. An upcycling and an export differ only in their assignments.
  */
-import type { Assignment, Piece, TensorEntry } from "../../compiler/index.ts";
+import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
 import { sliceAssignment } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { STORAGE_BYTES } from "../model.ts";
@@ -124,26 +124,41 @@ function planRuns(
     for (let start = Math.max(from, assignment.start); start < end; start += longest) {
       const length = Math.min(longest, end - start);
       const cut = sliceAssignment(assignment, start - assignment.start, length);
-      const bytesRead =
-        cut.recipe.kind === "init"
-          ? 0
-          : cut.recipe.terms.reduce((n, t) => n + length * STORAGE_BYTES[sources[t.source]!.storage(t.path)], 0);
+      const bytesRead = readBytes(cut.terms, length, sources) + (cut.offset === 0 ? likeBytes(cut, sources) : 0);
       runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
     }
   }
   return runs;
 }
 
+/** Bytes of the sources that these terms need; absent elements count, which is more than is read. */
+function readBytes(terms: readonly Term[], length: number, sources: readonly ParameterSource[]): number {
+  return terms.reduce(
+    (n, t) => n + (t.kind === "source" ? length * STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 0),
+    0,
+  );
+}
+
+/** What the mean and deviation of replaced values take to read: once, before the first part. */
+function likeBytes({ terms }: Assignment, sources: readonly ParameterSource[]): number {
+  return terms.reduce(
+    (n, t) => n + (t.kind === "fresh" && t.like !== null ? readBytes(t.like.terms, t.like.length, sources) : 0),
+    0,
+  );
+}
+
 function workingBytes({ assignment }: Run, sources: readonly ParameterSource[], dtype: StorageType): number {
-  const { recipe, length } = assignment;
-  if (recipe.kind === "init") return length * (4 + STORAGE_BYTES[dtype]);
-  const widest = Math.max(0, ...recipe.terms.map((t) => STORAGE_BYTES[sources[t.source]!.storage(t.path)]));
-  return length * (isCopy(assignment, sources, dtype) ? widest : 4 + widest + 4 + STORAGE_BYTES[dtype]);
+  const { terms, length } = assignment;
+  const widths = terms.flatMap((t) => (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : []));
+  const widest = Math.max(0, ...widths);
+  const fresh = terms.some((t) => t.kind === "fresh") ? 8 : 0;
+  if (isCopy(assignment, sources, dtype)) return length * widest;
+  return length * (4 + Math.max(fresh, widest === 0 ? 0 : widest + 4) + STORAGE_BYTES[dtype]);
 }
 
 /** Whether the bytes of the one source are the result. */
-export function isCopy({ recipe }: Assignment, sources: readonly ParameterSource[], dtype: StorageType): boolean {
-  if (recipe.kind === "init" || recipe.terms.length !== 1) return false;
-  const [term] = recipe.terms;
-  return term!.weight === 1 && sources[term!.source]!.storage(term!.path) === dtype;
+export function isCopy({ terms }: Assignment, sources: readonly ParameterSource[], dtype: StorageType): boolean {
+  const [term] = terms;
+  if (term?.kind !== "source" || terms.length !== 1) return false;
+  return term.weight === 1 && sources[term.source]!.storage(term.path) === dtype;
 }

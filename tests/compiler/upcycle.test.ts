@@ -29,11 +29,10 @@ function expand(text: string, sources: readonly Model[], options: Record<string,
 function recipes({ assignments }: Upcycling, path: string): string[] {
   return assignments
     .filter((a) => a.path === path)
-    .map(({ start, length, recipe }) => {
-      const what =
-        recipe.kind === "init"
-          ? recipe.init.kind
-          : recipe.terms.map((t) => `${t.weight}·${t.source}:${t.path}@${t.start}`).join(" + ");
+    .map(({ start, length, terms }) => {
+      const what = terms
+        .map((t) => (t.kind === "fresh" ? t.init.kind : `${t.weight}·${t.source}:${t.path}@${t.view.start}`))
+        .join(" + ");
       return `${start}+${length} = ${what}`;
     });
 }

@@ -1,0 +1,187 @@
+/**
+ * Sources in the rules of an upcycling: `src[n].blocks[l].mlp` is a model and a place in it, and as a value an array for every
+ * parameter below that place.
+ */
+import type { Expr } from "../../grammar/ast.ts";
+import { walk } from "../../grammar/index.ts";
+import type { Env } from "../interpret/context.ts";
+import { evaluate, report } from "../interpret/context.ts";
+import { type Found, resolvePath } from "../map/path.ts";
+import type { Model } from "../model/model.ts";
+import { addArrays, type ArrayValue, type Demand, scaleTerms, type Tree } from "./array.ts";
+import { type Run, runsOf } from "./runs.ts";
+import { contiguousView } from "./view.ts";
+
+export interface UpcycleScope {
+  /** Index variables of the left side are numbers among its locals. */
+  readonly env: Env;
+  readonly sources: readonly Model[];
+  /** Source numbers by the name of the source parameter. */
+  readonly sourceIndex: ReadonlyMap<string, readonly number[]>;
+  readonly indices: ReadonlyMap<string, number>;
+}
+
+/** The array of every parameter below a place; several places, over which an index runs, are averaged if `average` allows it. */
+export function sourceTree(expr: Expr, source: SourcePath, where: UpcycleScope, average = false): Tree | null {
+  const { instance } = where.sources[source.model]!;
+  const layers = new Map<string, number>();
+  const whole: Found = { kind: "layer", instance, path: "", indices: new Map(), banks: new Map(), layers };
+  const found =
+    source.path === null ? [whole] : resolvePath(where.env, instance, source.path, { indices: where.indices, layers });
+  if (found.length === 0) return null;
+  if (found.length > 1 && !average) {
+    report(
+      where.env,
+      "upcycle/source-index",
+      "this names several parameters at once",
+      expr.span,
+      "an index is not bound on the left side",
+      "use the index variables of the left side, or average over it with `mean`",
+    );
+    return null;
+  }
+  const places = found.map((place) => new Map(runsOf(place).map((r) => [r.relative, r])));
+  return (demand, partial) => {
+    const arrays = places.map((place) => sourceArray(expr, source, place, demand, partial, where.env));
+    return arrays.includes(null) ? null : meanOf(arrays as ArrayValue[]);
+  };
+}
+
+/** The mean of arrays of one shape; one is itself. */
+export function meanOf(arrays: readonly ArrayValue[]): ArrayValue {
+  const weighted = arrays.map((a) => ({ ...a, terms: scaleTerms(a.terms, 1 / arrays.length) }));
+  return weighted.reduce((sum, a) => addArrays(sum, a, 1));
+}
+
+function sourceArray(
+  expr: Expr,
+  source: SourcePath,
+  place: ReadonlyMap<string, Run>,
+  demand: Demand,
+  partial: boolean,
+  env: Env,
+): ArrayValue | null {
+  const from = place.get(demand.relative);
+  if (from === undefined) {
+    if (!partial)
+      report(
+        env,
+        "upcycle/no-counterpart",
+        `the source has no \`${demand.relative}\``,
+        expr.span,
+        `needed for \`${demand.path}\``,
+        `it has ${[...place.keys()].slice(0, 6).join(", ")}`,
+      );
+    return null;
+  }
+  const { sizes } = from;
+  if (sizes.length !== demand.axes.length || demand.axes.some((a, i) => a.size !== null && a.size !== sizes[i])) {
+    const wanted = demand.axes.map((a) => a.size ?? a.name).join(", ");
+    report(
+      env,
+      "upcycle/shape",
+      `\`${demand.path}\` is [${wanted}], and \`${from.path}\` of the source is [${sizes.join(", ")}]`,
+      expr.span,
+      "from here",
+      "name a source of the same shape, or start the parameter fresh",
+    );
+    return null;
+  }
+  const view = contiguousView(from.start, sizes);
+  return { sizes, terms: [{ kind: "source", weight: 1, source: source.model, path: from.path, view }] };
+}
+
+/** A number that is known before sources are read; null for anything that names one. */
+export function constantOf(expr: Expr, where: UpcycleScope): number | null {
+  let mentionsSource = false;
+  walk(expr, (node) => {
+    if (node.kind === "name" && "name" in node && where.sourceIndex.has(node.name.text)) mentionsSource = true;
+  });
+  if (mentionsSource) return null;
+  const value = evaluate(where.env, expr);
+  return value.kind === "number" ? value.value : value.kind === "axis" ? value.size.value : null;
+}
+
+export interface SourcePath {
+  readonly model: number;
+  /** The path inside the model; null for the whole model. */
+  readonly path: Expr | null;
+}
+
+export function rootName(expr: Expr): string | null {
+  switch (expr.kind) {
+    case "name":
+      return expr.name.text;
+    case "member":
+      return rootName(expr.object);
+    case "bracket":
+      return rootName(expr.object);
+    default:
+      return null;
+  }
+}
+
+export function isSource(expr: Expr, where: UpcycleScope): boolean {
+  const root = rootName(expr);
+  return root !== null && where.sourceIndex.has(root);
+}
+
+/** `src[n].blocks[l].mlp` as a model and a path in it; null after reporting, or when it is not rooted at a source. */
+export function sourcePath(expr: Expr, where: UpcycleScope, model?: number): SourcePath | null {
+  const root = rootName(expr);
+  const models = root === null ? undefined : where.sourceIndex.get(root);
+  if (models === undefined) return null;
+  const split = splitRoot(expr);
+  let chosen = model ?? 0;
+  if (split.index !== null) {
+    const number = constantOf(split.index, where);
+    if (number === null || models[number] === undefined) {
+      report(
+        where.env,
+        "upcycle/source-index",
+        `\`${root}\` has ${models.length} models`,
+        split.index.span,
+        number === null ? "this is not one of their numbers" : `there is no ${number}`,
+        "index it with a variable of the left side that runs over as many",
+      );
+      return null;
+    }
+    chosen = number;
+  } else if (models.length > 1 && model === undefined) {
+    report(
+      where.env,
+      "upcycle/source-index",
+      `\`${root}\` is a list of ${models.length} models`,
+      expr.span,
+      "which one?",
+      `write \`${root}[n]\`, or \`mean[M](${root})\``,
+    );
+    return null;
+  }
+  return { model: models[chosen]!, path: split.path };
+}
+
+/** Takes the root and its index off a path: `src[n].a.b` is index n and path `a.b`. */
+function splitRoot(expr: Expr): { index: Expr | null; path: Expr | null } {
+  switch (expr.kind) {
+    case "name":
+      return { index: null, path: null };
+    case "bracket": {
+      if (expr.object.kind === "name") return { index: expr.items[0] ?? null, path: null };
+      const inner = splitRoot(expr.object);
+      return { index: inner.index, path: inner.path === null ? null : { ...expr, object: inner.path } };
+    }
+    case "member": {
+      const inner = splitRoot(expr.object);
+      return {
+        index: inner.index,
+        path:
+          inner.path === null
+            ? { kind: "name", name: expr.name, span: expr.name.span }
+            : { ...expr, object: inner.path },
+      };
+    }
+    default:
+      return { index: null, path: null };
+  }
+}
