@@ -8,8 +8,8 @@ const barHeight = 18;
 const gap = 6;
 const headHeight = 34;
 
-/** Ceilings are left out; engines on the CPU are pale, since they play another game. */
-export function drawChart(report: Report, ours: string): string {
+/** Ceilings are left out; moec is blue; engines on the CPU are pale, since they play another game. */
+export function drawChart(report: Report): string {
   const shown = report.results.filter((r) => r.engine !== "ceiling of the adapter");
   let y = 40;
   const groups = (Object.keys(tasks) as TaskName[]).map((task) => {
@@ -17,7 +17,7 @@ export function drawChart(report: Report, ours: string): string {
     if (rows.length === 0) return "";
     const top = y;
     y += headHeight + rows.length * (barHeight + gap);
-    return drawGroup(task, rows, top, ours);
+    return drawGroup(task, rows, top);
   });
   const caption = `${report.machine}; ${report.adapter}; machine ${report.state}`;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y + 10}" font-family="system-ui, sans-serif" font-size="13">
@@ -27,7 +27,7 @@ ${groups.join("")}</svg>
 `;
 }
 
-function drawGroup(task: TaskName, rows: readonly Result[], top: number, ours: string): string {
+function drawGroup(task: TaskName, rows: readonly Result[], top: number): string {
   const most = Math.max(...rows.map((r) => r.value));
   const bars = rows.map((row, i) => {
     const y = top + headHeight + i * (barHeight + gap);

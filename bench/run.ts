@@ -129,6 +129,6 @@ async function measureRounds(
 function save(report: Report): void {
   mkdirSync(options.out, { recursive: true });
   writeFileSync(join(options.out, "bench.json"), `${JSON.stringify(report, null, 2)}\n`);
-  writeFileSync(join(options.out, "bench.svg"), drawChart(report, ours));
+  writeFileSync(join(options.out, "bench.svg"), drawChart(report));
   console.log(`\n${printReport(report)}\n\nwritten: ${join(options.out, "bench.json")}, bench.svg`);
 }

@@ -15,11 +15,38 @@ export interface Attrs {
   position: { readonly axis: Axis };
 
   // Map: one output element from the elements at the same named index.
-  neg: None; exp: None; log: None; sqrt: None; rsqrt: None; sin: None; cos: None; tanh: None; erf: None;
-  sigmoid: None; abs: None; sign: None; floor: None; not: None; hash: None;
+  neg: None;
+  exp: None;
+  log: None;
+  sqrt: None;
+  rsqrt: None;
+  sin: None;
+  cos: None;
+  tanh: None;
+  erf: None;
+  sigmoid: None;
+  abs: None;
+  sign: None;
+  floor: None;
+  not: None;
+  hash: None;
   cast: { readonly to: DType };
-  add: None; sub: None; mul: None; div: None; mod: None; pow: None; max: None; min: None;
-  eq: None; ne: None; lt: None; le: None; gt: None; ge: None; and: None; or: None;
+  add: None;
+  sub: None;
+  mul: None;
+  div: None;
+  mod: None;
+  pow: None;
+  max: None;
+  min: None;
+  eq: None;
+  ne: None;
+  lt: None;
+  le: None;
+  gt: None;
+  ge: None;
+  and: None;
+  or: None;
   /** (condition: bool, then, else). */
   select: None;
   /** Identity that stops gradients. */
@@ -61,8 +88,13 @@ export interface Attrs {
    * is one more score without a value: what it draws is lost. `state` names the cache that the incremental form keeps, null before.
    */
   attend: {
-    readonly channel: string; readonly causal: boolean; readonly window: number | null; readonly scale: number;
-    readonly softcap: number | null; readonly chunk?: number; readonly state: string | null;
+    readonly channel: string;
+    readonly causal: boolean;
+    readonly window: number | null;
+    readonly scale: number;
+    readonly softcap: number | null;
+    readonly chunk?: number;
+    readonly state: string | null;
   };
   /** Result `part` of function `fn`, run with the parameters under `path` in place of `#`. */
   call: { readonly fn: string; readonly path: string; readonly part: number; readonly type: TensorType };

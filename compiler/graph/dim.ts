@@ -78,7 +78,8 @@ export class Dim {
       let product: Dim = new Dim([{ num: t.num, den: t.den, powers: new Map() }]);
       for (const [symbol, power] of t.powers) {
         const factor = lookup(symbol) ?? Dim.of(symbol);
-        for (let i = 0; i < Math.abs(power); i++) product = power > 0 ? product.times(factor) : (product.over(factor) ?? product);
+        for (let i = 0; i < Math.abs(power); i++)
+          product = power > 0 ? product.times(factor) : (product.over(factor) ?? product);
       }
       sum = sum.plus(product);
     }
@@ -87,7 +88,10 @@ export class Dim {
 
   /** The value under an assignment; throws when a symbol is missing, which is a bug of the caller. */
   evaluate(values: ReadonlyMap<string, number> | Readonly<Record<string, number>>): number {
-    const read = values instanceof Map ? (s: string) => values.get(s) : (s: string) => (values as Readonly<Record<string, number>>)[s];
+    const read =
+      values instanceof Map
+        ? (s: string) => values.get(s)
+        : (s: string) => (values as Readonly<Record<string, number>>)[s];
     let sum = 0;
     for (const t of this.#terms) {
       let product = t.num;
@@ -127,7 +131,12 @@ function normal(terms: readonly Term[]): Dim {
   for (const t of terms) {
     const key = powersKey(t);
     const old = byPowers.get(key);
-    byPowers.set(key, old === undefined ? t : reduce({ num: old.num * t.den + t.num * old.den, den: old.den * t.den, powers: t.powers }));
+    byPowers.set(
+      key,
+      old === undefined
+        ? t
+        : reduce({ num: old.num * t.den + t.num * old.den, den: old.den * t.den, powers: t.powers }),
+    );
   }
   const kept = [...byPowers.entries()].filter(([, t]) => t.num !== 0).sort(([a], [b]) => (a < b ? 1 : a > b ? -1 : 0));
   // Dim's constructor is private to keep every instance normal; this is its one other caller.

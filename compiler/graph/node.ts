@@ -24,7 +24,13 @@ export class Graph {
   readonly #nodes = new Map<string, Node>();
 
   /** The only constructor of nodes; types come from the op's row (see `ops/builder.ts`). */
-  intern<O extends OpName>(op: O, inputs: readonly Node[], attrs: Attrs[O], type: TensorType, origin: Span | null): Node<O> {
+  intern<O extends OpName>(
+    op: O,
+    inputs: readonly Node[],
+    attrs: Attrs[O],
+    type: TensorType,
+    origin: Span | null,
+  ): Node<O> {
     const key = `${op}(${inputs.map((n) => n.id).join(",")})${attrsKey(attrs)}:${formatType(type)}`;
     const known = this.#nodes.get(key);
     if (known !== undefined) return known as Node<O>;
@@ -63,6 +69,8 @@ export function attrsKey(attrs: object): string {
   const sorted = Object.fromEntries(Object.entries(attrs).sort(([a], [b]) => (a < b ? -1 : 1)));
   return JSON.stringify(sorted, (key, value: unknown) => {
     if (key === "origin") return undefined;
-    return typeof value === "object" && value !== null && "key" in value && "times" in value ? (value as { key: string }).key : value;
+    return typeof value === "object" && value !== null && "key" in value && "times" in value
+      ? (value as { key: string }).key
+      : value;
   });
 }

@@ -195,7 +195,9 @@ export class Emitter {
       const size = sizeText(findAxis(x.type, axis)!.size);
       const end = start === "0u" ? size : `(${start} + ${size})`;
       const local = start === "0u" ? i : `(${i} - ${start})`;
-      const body = this.block(() => this.line(`${result} = ${this.value(x, new Map(index).set(axis, local), through)};`));
+      const body = this.block(() =>
+        this.line(`${result} = ${this.value(x, new Map(index).set(axis, local), through)};`),
+      );
       const test = part + 1 < node.inputs.length ? `if (${i} < ${end}) ` : "";
       start = end;
       return `${test}{\n${body}\n}`;

@@ -66,7 +66,13 @@ export interface Parameter {
  */
 export type Layout =
   | { readonly kind: "plain" }
-  | { readonly kind: "matrix"; readonly bank: readonly string[]; readonly k: readonly string[]; readonly n: readonly string[]; readonly split: "bank" | "n" };
+  | {
+      readonly kind: "matrix";
+      readonly bank: readonly string[];
+      readonly k: readonly string[];
+      readonly n: readonly string[];
+      readonly split: "bank" | "n";
+    };
 
 /** A constant array f32 [P, ...] that the host fills in float64: rotary angles, for instance. `expr` is over the axis names. */
 export interface Table {
@@ -151,17 +157,26 @@ export interface Entry {
 }
 
 /** The number of a size under a step's values; the one meaning of `Size`. */
-export function evaluateSize(size: Size, values: { readonly T: number; readonly Q: number; readonly S: number; readonly P: number }): number {
+export function evaluateSize(
+  size: Size,
+  values: { readonly T: number; readonly Q: number; readonly S: number; readonly P: number },
+): number {
   if (typeof size === "number") return size;
   if (typeof size === "string") return values[size];
   const a = evaluateSize(size[1], values);
   const b = evaluateSize(size[2], values);
   switch (size[0]) {
-    case "*": return a * b;
-    case "+": return a + b;
-    case "-": return a - b;
-    case "min": return Math.min(a, b);
-    case "max": return Math.max(a, b);
-    case "ceil": return Math.ceil(a / b);
+    case "*":
+      return a * b;
+    case "+":
+      return a + b;
+    case "-":
+      return a - b;
+    case "min":
+      return Math.min(a, b);
+    case "max":
+      return Math.max(a, b);
+    case "ceil":
+      return Math.ceil(a / b);
   }
 }

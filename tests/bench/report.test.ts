@@ -72,7 +72,7 @@ describe("what is shown", () => {
   });
 
   test("the chart draws the longest bar for the fastest and escapes what it quotes", () => {
-    const svg = drawChart(report, "moec");
+    const svg = drawChart(report);
     const widths = [...svg.matchAll(/<rect x="360"[^>]* width="([\d.]+)"/g)].map((m) => Number(m[1]));
     expect(widths).toHaveLength(2);
     expect((widths[1] ?? 0) / (widths[0] ?? 1)).toBeCloseTo(23 / 102, 2);
