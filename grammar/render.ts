@@ -71,19 +71,37 @@ function renderMarks(file: SourceFile, marks: Mark[], margin: string, severity: 
   const source = file.text.split("\n");
   const rows: string[] = [];
   let shown = 0;
+  let from = 0;
   for (const mark of marks.toSorted((a, b) => a.line - b.line || a.column - b.column)) {
     if (mark.line !== shown) {
       if (shown !== 0 && mark.line > shown + 1) rows.push(paint("quiet", "..."));
       const number = String(mark.line).padStart(margin.length);
       const line = widenTabs(source[mark.line - 1] ?? "").trimEnd();
-      rows.push(`${paint("quiet", `${number} |`)}${line === "" ? "" : ` ${line}`}`);
+      from = chooseStart(line, mark);
+      const part = clip(line, from);
+      rows.push(`${paint("quiet", `${number} |`)}${part === "" ? "" : ` ${part}`}`);
       shown = mark.line;
     }
-    const sign = (mark.primary ? "^" : "-").repeat(mark.width);
+    const column = Math.max(0, mark.column - from);
+    const sign = (mark.primary ? "^" : "-").repeat(Math.max(1, Math.min(mark.width, LONGEST - column)));
     const words = mark.text === "" ? sign : `${sign} ${mark.text}`;
     rows.push(
-      `${margin} ${paint("quiet", "|")} ${" ".repeat(mark.column)}${paint(mark.primary ? severity : "quiet", words)}`,
+      `${margin} ${paint("quiet", "|")} ${" ".repeat(column)}${paint(mark.primary ? severity : "quiet", words)}`,
     );
   }
   return rows;
+}
+
+/** Lines of a program are shorter; a config.json may be all in one line. */
+const LONGEST = 160;
+
+/** Where the shown part of a line begins, so that its first mark is in it. */
+function chooseStart(line: string, mark: Mark): number {
+  if (line.length <= LONGEST || mark.column < LONGEST / 2) return 0;
+  return mark.column - LONGEST / 4;
+}
+
+function clip(line: string, from: number): string {
+  const part = line.slice(from, from + LONGEST);
+  return `${from > 0 ? `...${part.slice(3)}` : part}${from + LONGEST < line.length ? "..." : ""}`;
 }

@@ -4,7 +4,8 @@
 import type { Parameter, Plan, StorageType } from "../compiler/plan/plan.ts";
 import { failure } from "../grammar/diagnostic.ts";
 import { BufferUsage, type Device } from "./device.ts";
-import { packPart } from "./layout.ts";
+import { findNotFinite } from "./finite.ts";
+import { packPart, type SourceTensor } from "./layout.ts";
 
 /** Where parameters come from, by path: a checkpoint read through a map, an upcycling, a random initialisation. */
 export interface ParameterSource {
@@ -24,7 +25,7 @@ export interface UploadedParameters {
 /** Uploads in flight: Dawn holds a copy of each chunk until the device has taken it. */
 const BYTES_IN_FLIGHT = 64 << 20;
 
-/** Uploads all parameters of a plan. `onProgress` hears the bytes done so far. Throws `device/out-of-memory`, `device/too-large`. */
+/** Uploads all parameters of a plan. `onProgress` hears the bytes done so far. Throws `device/out-of-memory`, `device/too-large`, `checkpoint/not-finite`. */
 export async function uploadParameters(
   device: Device,
   plan: Plan,
@@ -42,6 +43,7 @@ export async function uploadParameters(
       const { path, axes } = parameter;
       const elements = axes.reduce((n, axis) => n * axis.size, 1);
       const tensor = { dtype: source.storage(path), bytes: await source.read(path, 0, elements) };
+      checkFinite(parameter, tensor);
       for (const [i, part] of parameter.parts.entries()) {
         const buffer = await createBuffer(device, parameter, part.bytes);
         buffers.set(keyOf(path, i), buffer);
@@ -73,6 +75,22 @@ export async function uploadParameters(
     },
     destroy,
   };
+}
+
+function checkFinite({ path, axes }: Parameter, { dtype, bytes }: SourceTensor): void {
+  const at = findNotFinite(dtype, bytes);
+  if (at === null) return;
+  let rest = at;
+  const place = axes.toReversed().map(({ name, size }) => {
+    const index = rest % size;
+    rest = Math.floor(rest / size);
+    return `${name} = ${index}`;
+  });
+  throw failure(
+    "checkpoint/not-finite",
+    `parameter \`${path}\` is not finite at ${place.reverse().join(", ")}: element ${at} is NaN or infinite`,
+    { help: "the weights are damaged, or their training diverged: fetch or make them again" },
+  );
 }
 
 function createBuffer(device: Device, parameter: Parameter, bytes: number): Promise<GPUBuffer> {

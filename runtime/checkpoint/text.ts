@@ -27,7 +27,9 @@ export interface LoadTokensOptions {
 export async function loadTokens(path: string, options: LoadTokensOptions = {}): Promise<Uint32Array> {
   const { tokenizer, vocabularySize = tokenizer?.vocabularySize } = options;
   const bytes = await readFile(path).catch((cause: Error) => {
-    throw failure("checkpoint/unreadable", `cannot read \`${path}\`: ${cause.message}`);
+    throw failure("checkpoint/unreadable", `cannot read \`${path}\`: ${cause.message}`, {
+      help: "check the path: it must be a file",
+    });
   });
   const format = options.format ?? guessFormat(path, vocabularySize);
   if (format === "text") {
