@@ -5,9 +5,10 @@
 import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
 import { type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { Dim } from "../graph/dim.ts";
+import { evaluate } from "../interpret/context.ts";
 import type { Value } from "../interpret/value.ts";
 import { fillInit } from "../model/init.ts";
-import { buildProgram, type Model } from "../model/model.ts";
+import { buildProgram, newContext, type Model } from "../model/model.ts";
 import { tinyModel } from "../model/tiny.ts";
 import type { Value as ArrayValue } from "../ops/define.ts";
 import { evaluateProgram } from "../reference/interpret.ts";
@@ -78,22 +79,68 @@ function tinySources(
   return sources;
 }
 
-/** Evaluates every contract. */
+/** Evaluates every contract, each on an instance for which its premises hold. */
 export function runContracts(
   decl: UpcycleDecl,
   scope: Scope,
   sourceCount: number,
   options: ReadonlyMap<string, Value>,
 ): readonly ContractResult[] {
-  const tiny = decl.ensures.length === 0 ? null : tinyUpcycling(decl, scope, sourceCount, options);
   return decl.ensures.map((expr) => {
     const text = expr.span.file.text.slice(expr.span.start, expr.span.end);
-    return {
-      text,
-      failure:
-        tiny === null ? "no small instance satisfies the declaration's constraints" : evaluateContract(tiny, expr),
-    };
+    const contract = readContract(expr);
+    const tiny = tinyUpcycling(decl, scope, sourceCount, assume(decl, scope, options, contract.premises));
+    const none = "no small instance satisfies the declaration's constraints";
+    return { text, failure: tiny === null ? none : evaluateContract(tiny, contract) };
   });
+}
+
+interface Contract {
+  /** Sources that are lists of one model. */
+  readonly identical: ReadonlySet<string>;
+  /** What parameters are assumed to be. */
+  readonly premises: readonly { readonly name: string; readonly value: Expr | null }[];
+  readonly claim: Expr;
+}
+
+/** `identical(src) and K == N => exact => close(...)`. */
+function readContract(expr: Expr): Contract {
+  const identical = new Set<string>();
+  const premises: { name: string; value: Expr | null }[] = [];
+  const read = (premise: Expr): void => {
+    if (premise.kind === "binary" && premise.op === "and") {
+      read(premise.left);
+      read(premise.right);
+    } else if (premise.kind === "call") {
+      for (const { value } of premise.args) if (value.kind === "name") identical.add(value.name.text);
+    } else if (premise.kind === "name") premises.push({ name: premise.name.text, value: null });
+    else if (premise.kind === "binary" && premise.op === "==" && premise.left.kind === "name")
+      premises.push({ name: premise.left.name.text, value: premise.right });
+  };
+  let claim = expr;
+  for (; claim.kind === "binary" && claim.op === "=>"; claim = claim.right) read(claim.left);
+  return { identical, premises, claim };
+}
+
+/** The options under which premises about the declaration's parameters hold. */
+function assume(
+  decl: UpcycleDecl,
+  scope: Scope,
+  options: ReadonlyMap<string, Value>,
+  premises: Contract["premises"],
+): ReadonlyMap<string, Value> {
+  const locals = new Map(options);
+  const env = { ctx: newContext(), scope, locals, instance: null, sink: null, calls: [] };
+  for (const { name, default: initial } of decl.params) {
+    if (initial !== null && !locals.has(name.text)) locals.set(name.text, evaluate(env, initial));
+  }
+  const assumed = new Map(options);
+  for (const { name, value } of premises) {
+    const given: Value = value === null ? { kind: "bool", value: true } : evaluate(env, value);
+    assumed.set(name, given);
+    locals.set(name, given);
+  }
+  return assumed;
 }
 
 /** Reports contracts that do not hold. */
@@ -110,13 +157,7 @@ export function reportContracts(bag: DiagnosticBag, decl: UpcycleDecl, results: 
   });
 }
 
-function evaluateContract(tiny: Upcycling, expr: Expr): string | null {
-  const identical = new Set<string>();
-  let claim = expr;
-  while (claim.kind === "binary" && claim.op === "=>") {
-    for (const name of identicalSources(claim.left)) identical.add(name);
-    claim = claim.right;
-  }
+function evaluateContract(tiny: Upcycling, { claim, identical }: Contract): string | null {
   if (claim.kind !== "call" || claim.callee.kind !== "name" || claim.callee.name.text !== "close")
     return "a contract ends in `close(a, b, tol: t)`";
   const weights = sourceWeights(tiny, identical);
@@ -128,13 +169,6 @@ function evaluateContract(tiny: Upcycling, expr: Expr): string | null {
   let worst = 0;
   a.data.forEach((x, i) => (worst = Math.max(worst, Math.abs(x - b.data[i]!))));
   return worst <= tolerance ? null : `the logits differ by ${worst.toExponential(2)}, allowed are ${tolerance}`;
-}
-
-function identicalSources(expr: Expr): readonly string[] {
-  if (expr.kind === "binary" && expr.op === "and")
-    return [...identicalSources(expr.left), ...identicalSources(expr.right)];
-  const isCall = expr.kind === "call" && expr.callee.kind === "name" && expr.callee.name.text === "identical";
-  return isCall ? expr.args.flatMap((a) => (a.value.kind === "name" ? [a.value.name.text] : [])) : [];
 }
 
 function sourceWeights(tiny: Upcycling, identical: ReadonlySet<string>): readonly Weights[] {

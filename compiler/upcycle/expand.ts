@@ -163,7 +163,10 @@ function bindSources(
   return index;
 }
 
-/** The target takes its arguments from the declaration, the rest by name from the sources, which must agree. */
+/**
+ * The target takes its arguments from the declaration, the rest by name from the sources, which must agree; where some are of the
+ * target's own kind, from these.
+ */
 function makeTarget(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], env: Env): Model {
   const { bag } = env.ctx;
   const found = scope.lookup(decl.target.text);
@@ -180,10 +183,12 @@ function makeTarget(decl: UpcycleDecl, scope: Scope, sources: readonly Model[], 
   if (callee.kind !== "constructor") throw new MoeError(bag.list);
   const bound = new Map(callee.bound);
   const differing: { readonly span: Span; readonly text: string }[] = [];
+  const kin = sources.filter((s) => s.name === target.name.text);
   for (const param of target.params) {
     const name = param.name.text;
     if (bound.has(name)) continue;
-    const values = sources.map((s) => s.args.get(name)).filter((v) => v !== undefined);
+    const own = kin.flatMap((s) => s.args.get(name) ?? []);
+    const values = own.length > 0 ? own : sources.flatMap((s) => s.args.get(name) ?? []);
     const texts = new Set(values.map((v) => JSON.stringify(toJson(v))));
     if (texts.size > 1) differing.push({ span: param.span, text: `\`${name}\`: ${[...texts].join(", ")}` });
     const [value] = values;

@@ -76,6 +76,8 @@ function sourceArray(
   }
   const { sizes } = from;
   if (sizes.length !== demand.axes.length || demand.axes.some((a, i) => a.size !== null && a.size !== sizes[i])) {
+    // The default rule has no counterpart then; a stronger one may have.
+    if (partial) return null;
     const wanted = demand.axes.map((a) => a.size ?? a.name).join(", ");
     report(
       env,

@@ -53,20 +53,23 @@ const VERBS: Readonly<Record<string, Verb>> = {
       const indices = Int32Array.from({ length: size }, (_, i) => Math.floor(i / times));
       return once === null ? null : pickArray(once, axis, indices);
     }),
-  /** `shuffle[F](x, seed: 1)`: another order along F, the same for all parameters of the subtree and for every expert. */
+  /** `shuffle[F](x, l, seed: 1)`: another order along F, one per seed and per number that follows x. */
   shuffle: (call, where, inner) =>
     withAxis(call, where, inner, 1, (tree, axis, demand, partial) => {
       const value = tree(demand, partial);
-      if (value === null) return null;
-      return pickArray(value, axis, drawOrder(numberOf(call, where, "seed", 0), demand.root, value.sizes[axis]!));
+      const order = value === null ? null : drawOrder(call, where, value.sizes[axis]!);
+      return value === null || order === null ? null : pickArray(value, axis, order);
     }),
-  /** `redraw[F](x, share: 0.5, seed: 1)`: fresh normal values, with mean and deviation of what they replace. */
+  /** `redraw[F](x, l, n, share: 0.5, seed: 1)`: along F fresh normal values, with mean and deviation of what they replace. */
   redraw: (call, where, inner) =>
     withAxis(call, where, inner, 1, (tree, axis, demand, partial) => {
       const share = numberOf(call, where, "share", 0.5);
       if (share < 0 || share > 1) return refuse(call, where, `a share of ${share} is not between 0 and 1`);
       const value = tree(demand, partial);
-      return value === null ? null : redraw(value, axis, demand, share, numberOf(call, where, "seed", 0));
+      const order = value === null ? null : drawOrder(call, where, value.sizes[axis]!);
+      if (value === null || order === null) return null;
+      const chosen = new Set(order.subarray(0, Math.round(share * order.length)));
+      return chosen.size === 0 ? value : redraw(value, axis, demand, chosen, numberOf(call, where, "seed", 0));
     }),
   /** `concat[N](x, y)`: y takes what x leaves of N. */
   concat: (call, where, inner) => {
@@ -115,11 +118,14 @@ function rootIndexed(expr: Expr): boolean {
   return expr.kind === "bracket" && (expr.object.kind === "name" || rootIndexed(expr.object));
 }
 
-function redraw(value: ArrayValue, axis: number, demand: Demand, share: number, seed: number): ArrayValue {
+function redraw(
+  value: ArrayValue,
+  axis: number,
+  demand: Demand,
+  chosen: ReadonlySet<number>,
+  seed: number,
+): ArrayValue {
   const size = value.sizes[axis]!;
-  const order = drawOrder(seed, `${demand.root}@${demand.ordinal}`, size);
-  const chosen = new Set(order.subarray(0, Math.round(share * size)));
-  if (chosen.size === 0) return value;
   const all = Array.from({ length: size }, (_, i) => i);
   const kept = pickArray(
     value,
@@ -138,10 +144,14 @@ function redraw(value: ArrayValue, axis: number, demand: Demand, share: number, 
   return addArrays(kept, { ...fresh, terms: fresh.terms.map((t) => ({ ...t, like })) }, 1);
 }
 
-/** The numbers below `size` in an order that only seed and key decide. */
-function drawOrder(seed: number, key: string, size: number): Int32Array {
+/** The numbers below `size` in an order that only the seed and the numbers after the first argument decide. */
+function drawOrder(call: CallExpr, where: UpcycleScope, size: number): Int32Array | null {
+  const keys = call.args.filter((a) => a.name === null).slice(1);
+  const numbers = keys.map((a) => wholeOf(call, where, a.value));
+  if (numbers.includes(null)) return null;
+  const init: Init = { kind: "uniform", bound: 1, seed: numberOf(call, where, "seed", 0) };
   const draws = new Float64Array(size);
-  fillInit({ kind: "uniform", bound: 1, seed }, `order of ${key}`, 0, draws);
+  fillInit(init, `order ${numbers.join(" ")}`, 0, draws);
   return Int32Array.from(Array.from(draws.keys()).sort((a, b) => draws[a]! - draws[b]! || a - b));
 }
 
@@ -157,7 +167,7 @@ function withAxis(
   const name = axisName(call);
   const positional = call.args.filter((a) => a.name === null);
   const [arg] = positional;
-  if (name === null || arg === undefined || positional.length !== count)
+  if (name === null || arg === undefined || positional.length < count)
     return refuse(call, where, "this verb takes an axis in brackets and then what it works on");
   const tree = inner(arg.value);
   if (tree === null) return null;
