@@ -5,7 +5,7 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { MoeError, suggest } from "../grammar/index.ts";
+import { failure, MoeError, suggest } from "../grammar/index.ts";
 import { diagnosticJson, paintError, printJson, say, showDiagnostics } from "./output.ts";
 
 type Register = (program: Command) => void;
@@ -75,7 +75,10 @@ function refuseCommand(program: Command, wanted: string): void {
 
 function describeEnd(error: unknown, args: readonly string[]): number {
   // Commander has told its own story: help and version end with 0, a wrong option with 1.
-  if (error instanceof CommanderError) return error.exitCode;
+  if (error instanceof CommanderError) {
+    if (error.exitCode !== 0 && args.includes("--json")) printJson({ ok: false, diagnostics: [describeUsage(error)] });
+    return error.exitCode;
+  }
   if (error instanceof MoeError) {
     showDiagnostics(error.diagnostics);
     if (args.includes("--json")) printJson({ ok: false, diagnostics: error.diagnostics.map(diagnosticJson) });
@@ -90,6 +93,11 @@ function describeEnd(error: unknown, args: readonly string[]): number {
   );
   say(error instanceof Error ? String(error.stack) : String(error));
   return INTERNAL;
+}
+
+function describeUsage({ message }: CommanderError): object {
+  const { diagnostics } = failure("cli/usage", message.replace(/^error: /, ""), { help: "moec --help" });
+  return diagnosticJson(diagnostics[0]!);
 }
 
 /** From package.json, beside the sources or one up from the built package. */

@@ -73,6 +73,16 @@ test("with --json a mistake is one document too", async () => {
   expect(JSON.parse(run.out)).toMatchObject({ ok: false, diagnostics: [{ code: "checkpoint/no-folder", labels: [] }] });
 });
 
+test.each([
+  ["an option without its value", ["inspect", "--json", "--config"]],
+  ["a missing option", ["generate", "nowhere", "--json"]],
+  ["a command that is not there", ["inspekt", "--json"]],
+])("with --json %s is one document too", async (_, args) => {
+  const run = await moec(...args);
+  expect(run.code).toBe(1);
+  expect(JSON.parse(run.out)).toMatchObject({ ok: false, diagnostics: [{ code: "cli/usage" }] });
+});
+
 test("a reader that stops early is no failure", () => {
   const command = `"${process.execPath}" cli/bin.js inspect examples/03-model.moe; echo "code $?" >&2`;
   const run = spawnSync("sh", ["-c", `{ ${command}; } | head -n 1`], { encoding: "utf8" });
