@@ -7,30 +7,36 @@ import type { Init } from "../interpret/value.ts";
 
 /** Fills `out` with elements `start ..< start + out.length` of the parameter; any split into runs gives the same values. */
 export function fillInit(init: Init, path: string, start: number, out: Float32Array | Float64Array): void {
+  openInit(init, path)(start, out);
+}
+
+/** `fillInit` for many runs of one parameter: what a run shares with the one before is made once. */
+export function openInit(init: Init, path: string): (start: number, out: Float32Array | Float64Array) => void {
   switch (init.kind) {
     case "zeros":
-      out.fill(0);
-      return;
+      return (_, out) => void out.fill(0);
     case "ones":
-      out.fill(1);
-      return;
+      return (_, out) => void out.fill(1);
     case "constant":
-      out.fill(init.value);
-      return;
+      return (_, out) => void out.fill(init.value);
     case "normal":
     case "uniform": {
       const seed = hash(`${init.seed ?? 0}:${path}`);
-      let i = 0;
-      while (i < out.length) {
-        const block = Math.floor((start + i) / BLOCK);
-        const values = randomBlock(seed, block, init.kind === "normal");
-        const factor = init.kind === "normal" ? init.std : init.bound;
-        for (let j = (start + i) % BLOCK; j < BLOCK && i < out.length; j++, i++) out[i] = values[j]! * factor;
-      }
-      return;
+      const factor = init.kind === "normal" ? init.std : init.bound;
+      let known = -1;
+      let values: Float64Array = new Float64Array(0);
+      return (start, out) => {
+        let i = 0;
+        while (i < out.length) {
+          const block = Math.floor((start + i) / BLOCK);
+          if (block !== known) values = randomBlock(seed, block, init.kind === "normal");
+          known = block;
+          for (let j = (start + i) % BLOCK; j < BLOCK && i < out.length; j++, i++) out[i] = values[j]! * factor;
+        }
+      };
     }
     default:
-      init satisfies never;
+      return init satisfies never;
   }
 }
 

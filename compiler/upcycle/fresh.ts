@@ -1,5 +1,5 @@
 /** Fresh terms of an assignment: values from seed and path, scaled and shifted to what they replace where that is asked for. */
-import { fillInit } from "../model/init.ts";
+import { openInit } from "../model/init.ts";
 import type { FreshTerm } from "./recipe.ts";
 import { eachLine, type View } from "./view.ts";
 
@@ -18,9 +18,10 @@ export function addFresh(term: FreshTerm, offset: number, out: Floats, moments: 
   const mean = moments === null || moments.count === 0 ? 0 : moments.sum / moments.count;
   const variance = moments === null || moments.count === 0 ? 1 : moments.squares / moments.count - mean * mean;
   const deviation = Math.sqrt(Math.max(0, variance));
+  const fill = openInit(init, path);
   eachLine(view, offset, out.length, (at, start, count) => {
     const values = new Float64Array(count);
-    fillInit(init, path, start, values);
+    fill(start, values);
     for (let i = 0; i < count; i++) out[at + i]! += weight * (mean + deviation * values[i]!);
   });
 }

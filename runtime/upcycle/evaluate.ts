@@ -94,6 +94,8 @@ async function sumMoments({ terms, view, length }: Like, sources: readonly Param
 /** Lines closer than this are read together with what lies between them. */
 const GAP_BYTES = 1 << 16;
 const BAND_BYTES = 8 << 20;
+/** Elements whose lines are listed at a time. */
+const LISTED = 1 << 17;
 
 /** Elements of a view as bytes of the source's type; absent ones are zero. */
 async function readView(
@@ -105,38 +107,40 @@ async function readView(
   if (isWhole(view)) return source.read(path, view.start + offset, length);
   const width = STORAGE_BYTES[source.storage(path)];
   const out = new Uint8Array(length * width);
-  let band: Line[] = [];
-  const readBand = async (): Promise<void> => {
-    const [first, last] = [band[0], band.at(-1)];
-    if (first === undefined || last === undefined) return;
-    const bytes = await source.read(path, first.start, last.start + last.count - first.start);
-    for (const { at, start, count } of band) {
-      const from = (start - first.start) * width;
-      out.set(bytes.subarray(from, from + count * width), at * width);
+  for (let at = 0; at < length; at += LISTED) {
+    for (const { first, end, lines } of bandsOf(view, offset + at, Math.min(LISTED, length - at), width)) {
+      const bytes = await source.read(path, first, end - first);
+      for (const line of lines) {
+        const from = (line.start - first) * width;
+        out.set(bytes.subarray(from, from + line.count * width), (at + line.at) * width);
+      }
     }
-  };
-  for (const line of linesOf(view, offset, length)) {
-    const [first, last] = [band[0], band.at(-1)];
-    const gap = last === undefined ? 0 : (line.start - last.start - last.count) * width;
-    const span = first === undefined ? 0 : (line.start + line.count - first.start) * width;
-    if (gap < 0 || gap > GAP_BYTES || span > BAND_BYTES) {
-      await readBand();
-      band = [];
-    }
-    band.push(line);
   }
-  await readBand();
   return out;
 }
 
-interface Line {
-  readonly at: number;
-  readonly start: number;
-  readonly count: number;
+interface Band {
+  readonly first: number;
+  readonly end: number;
+  readonly lines: readonly { readonly at: number; readonly start: number; readonly count: number }[];
 }
 
-function linesOf(view: View, offset: number, length: number): readonly Line[] {
-  const lines: Line[] = [];
-  eachLine(view, offset, length, (at, start, count) => lines.push({ at, start, count }));
-  return lines;
+/** Lines in order, joined while little is read that none of them wants. */
+function bandsOf(view: View, offset: number, length: number, width: number): readonly Band[] {
+  const bands: { first: number; end: number; lines: Band["lines"][number][] }[] = [];
+  eachLine(view, offset, length, (at, start, count) => {
+    const line = { at, start, count };
+    const band = bands.at(-1);
+    const first = Math.min(start, band?.first ?? start);
+    const end = Math.max(start + count, band?.end ?? 0);
+    const further = band === undefined ? 0 : (end - first - (band.end - band.first)) * width;
+    if (band === undefined || further > GAP_BYTES + count * width || (end - first) * width > BAND_BYTES)
+      bands.push({ first: start, end: start + count, lines: [line] });
+    else {
+      band.first = first;
+      band.end = end;
+      band.lines.push(line);
+    }
+  });
+  return bands;
 }

@@ -1,0 +1,62 @@
+/** The executor streams what the rules mean in float64, whatever its memory. */
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { applyAssignments, expandUpcycle, type Value } from "../../../compiler/index.ts";
+import { type DataType, toFloat32 } from "../../../runtime/checkpoint/index.ts";
+import { type LoadedModel, loadModel } from "../../../runtime/model.ts";
+import { openWorkspace } from "../../../runtime/modules.ts";
+import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
+import { withScratch } from "../checkpoint/scratch.ts";
+import { CHECKPOINTS, count, withPlan } from "./support.ts";
+
+async function readAll({ model, source }: LoadedModel): Promise<Map<string, Float64Array>> {
+  const all = new Map<string, Float64Array>();
+  for (const { path, axes } of model.parameters) {
+    const dtype = source.storage(path).toUpperCase() as DataType;
+    const bytes = await source.read(
+      path,
+      0,
+      axes.reduce((n, a) => n * a.size, 1),
+    );
+    all.set(path, Float64Array.from(toFloat32(dtype, bytes)));
+  }
+  return all;
+}
+
+test.each<[string, number, Record<string, Value>, number]>([
+  ["virtual_groups", 1, { E: count(2), G: count(4), T: count(8) }, 100_000],
+  ["drop", 1, { N: count(3) }, 100_000],
+  ["noise", 1, { N: count(2) }, 1 << 20],
+  ["paint", 2, {}, 50_000],
+  ["task_arithmetic", 3, {}, 1 << 20],
+  ["partition", 1, { N: count(6), K: count(3) }, 200_000],
+])("%s of real checkpoints", async (name, sources, options, budget) => {
+  await withScratch(async (scratch) => {
+    const out = join(scratch, "made");
+    const given = new Map(Object.entries(options));
+    const request = { options: given, budget, dtype: "f32" as const };
+    const expected = await withPlan(name, CHECKPOINTS.slice(0, sources), request, async (plan, models) => {
+      expect(plan.peakBytes).toBeLessThanOrEqual(1.5 * budget);
+      await executeTransfer(plan, out);
+      const { item, scope } = openWorkspace()
+        .standard("upcycle")
+        .find((u) => u.item.name.text === name)!;
+      const upcycling = expandUpcycle(
+        item,
+        scope,
+        models.map((m) => m.model),
+        given,
+      );
+      return applyAssignments(upcycling, await Promise.all(models.map(readAll)));
+    });
+    const made = await loadModel(out);
+    const found = await readAll(made);
+    await made.checkpoint.close();
+    expect([...found.keys()].sort()).toEqual([...expected.keys()].sort());
+    for (const [path, data] of expected) {
+      const values = found.get(path)!;
+      const worst = data.reduce((most, x, i) => Math.max(most, Math.abs(x - values[i]!) / (1 + Math.abs(x))), 0);
+      expect(worst, path).toBeLessThan(1e-6);
+    }
+  });
+});
