@@ -57,7 +57,8 @@ export interface TransferOptions {
   readonly budget?: number;
 }
 
-export const BUDGET_BYTES = 64 << 20;
+/** Small: what the units leave behind waits for the garbage collector, several of them at a time. Larger ones are no faster. */
+export const BUDGET_BYTES = 16 << 20;
 
 /** Bytes per element of an average at most: the sum, a source as stored and widened, the result. */
 const BYTES_PER_ELEMENT = 16;
