@@ -36,8 +36,9 @@ export function standardLibrary(): readonly SourceFile[] {
 
 /** Reads one file; a missing one is a clear error. */
 export function readSource(path: string): SourceFile {
+  let text: string;
   try {
-    return { path: shorten(path), text: readFileSync(path, "utf8") };
+    text = readFileSync(path, "utf8");
   } catch (cause) {
     const code = (cause as NodeJS.ErrnoException).code;
     throw failure(
@@ -46,6 +47,9 @@ export function readSource(path: string): SourceFile {
       { help: "check the path" },
     );
   }
+  if (text.includes("\0"))
+    throw failure("cli/no-file", `cannot read ${path}: it is not text`, { help: "give a .moe file" });
+  return { path: shorten(path), text };
 }
 
 export const fileLoader: ModuleLoader = {

@@ -2,8 +2,8 @@
  * The `config` block of a map, read both ways. Reading gives a model's arguments from a parsed config.json; writing gives
  * the JSON back, every alternative key included, so that old and new releases of other tools find what they look for.
  */
-import type { ConfigRule, Expr, MapDecl } from "../../grammar/ast.ts";
-import { MoeError } from "../../grammar/diagnostic.ts";
+import type { ConfigRule, Expr, LayerDecl, MapDecl } from "../../grammar/ast.ts";
+import { type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
 import { textOf, type SourceFile, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
@@ -66,9 +66,25 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
       const param = decl.params.find((p) => p.name.text === name);
       return param?.default?.kind === "number" && param.default.float;
     });
+    checkSize(rule, decl, value, span, ctx.bag);
   }
   if (ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
   return { kind: "constructor", decl, scope: target.scope, bound };
+}
+
+/** A parameter without a default or a type is a size. Told here, where the key is known. */
+function checkSize({ left, span }: ConfigRule, decl: LayerDecl, value: Value, key: Span, bag: DiagnosticBag): void {
+  const param = left.kind === "name" ? decl.params.find((p) => p.name.text === left.name.text) : undefined;
+  if (param === undefined || param.default !== null || param.type !== null || value.kind === "axis") return;
+  bag.error(
+    "type/parameter-kind",
+    `\`${param.name.text}\` of \`${decl.name.text}\` is a size, not ${show(value)}`,
+    [
+      { span: key, text: "must be a whole number" },
+      { span, text: "read here" },
+    ],
+    "correct config.json",
+  );
 }
 
 interface Read {

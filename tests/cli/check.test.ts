@@ -74,3 +74,9 @@ test("--json prints one document with places counted from 1", async () => {
   expect(diagnostics.map((d) => d.code)).toEqual(["name/unknown"]);
   expect(diagnostics[0]?.labels[0]).toMatchObject({ line: 7, column: 44, endLine: 7, endColumn: 47 });
 });
+
+test("a file that is no text is told to be one", async () => {
+  const run = await moec("check", writeFile("weights.moe", new Uint8Array([8, 0, 0, 0, 255])));
+  expect(run).toMatchObject({ code: 1, out: "" });
+  expect(anonymous(run.err)).toContain("cannot read weights.moe: it is not text");
+});

@@ -126,6 +126,7 @@ describe("a config that does not fit is told where", () => {
       Object.fromEntries(Object.entries(good).filter(([key]) => key !== "hidden_size")),
       "map/missing-key",
     ],
+    ["a size in quotes", { ...good, hidden_size: "48" }, "type/parameter-kind"],
     ["an activation that the map does not have", { ...good, hidden_act: "gelu" }, "map/unsupported"],
     ["heads that do not divide", { ...good, num_attention_heads: 7 }, "map/unsolvable"],
   ])("%s", (_, json, code) => {
