@@ -13,7 +13,7 @@ import { type Config, Draw, drawConfig, drawWeights, families, modelOfConfig } f
 
 /** Of the largest logit. */
 const tolerance = 1e-4;
-const seeds = Number(process.env["SEEDS"] ?? 3);
+const seeds = Number(process.env["SEEDS"] ?? 2);
 const first = Number(process.env["FIRST"] ?? 0);
 
 interface Variant {
@@ -48,7 +48,8 @@ const cases = Array.from({ length: seeds }, (_, i) => first + i).flatMap((seed) 
   }),
 );
 
-test.each(cases)("$name", async ({ config, storage, variant, draw }) => {
+// A software adapter compiles every size anew, and GPU kernels with their unrolled loops slowly.
+test.each(cases)("$name", { timeout: 180_000 }, async ({ config, storage, variant, draw }) => {
   const model = modelOfConfig(config);
   const weights = drawWeights(model, storage, draw);
   const plan = compileModel(model, {
