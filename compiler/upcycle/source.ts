@@ -21,22 +21,22 @@ export interface UpcycleScope {
   readonly indices: ReadonlyMap<string, number>;
 }
 
-/** The array of every parameter below a place; several places, over which an index runs, are averaged if `average` allows it. */
-export function sourceTree(expr: Expr, source: SourcePath, where: UpcycleScope, average = false): Tree | null {
+/** The array of every parameter below a place; several places, over which an index runs, are averaged if `free` allows it. */
+export function sourceTree(expr: Expr, source: SourcePath, where: UpcycleScope, free = false): Tree | null {
   const { instance } = where.sources[source.model]!;
   const layers = new Map<string, number>();
   const whole: Found = { kind: "layer", instance, path: "", indices: new Map(), banks: new Map(), layers };
   const found =
     source.path === null ? [whole] : resolvePath(where.env, instance, source.path, { indices: where.indices, layers });
   if (found.length === 0) return null;
-  if (found.length > 1 && !average) {
+  if (found.length > 1 && !free) {
     report(
       where.env,
       "upcycle/source-index",
       "this names several parameters at once",
       expr.span,
       "an index is not bound on the left side",
-      "use the index variables of the left side, or average over it with `mean`",
+      "use the index variables of the left side, or take the `mean` over it",
     );
     return null;
   }

@@ -130,14 +130,17 @@ test("a source of another family is refused", async () => {
 test("conditions of the declaration are errors", async () => {
   expect(await refuse("sparse", "--from", checkpoint("seed"), "--param", "N=2", "--param", "K=3"))
     .toMatchInlineSnapshot(`
-    "error[upcycle/where]: \`sparse\` requires \`K <= N\`
-     --> std/upcycle/sparse.moe:5:93
-      |
-    5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
-      |                                                                                             ^^^^^^ required here
-      = help: change the parameters or the number of sources
-    "
-  `);
+      "error[upcycle/where]: \`sparse\` requires \`K <= N\`
+       --> std/upcycle/sparse.moe:5:93
+        |
+      5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
+        |                                                                                             ^^^^^^ required here
+        |
+        = note: K = 3
+        = note: N = 2
+        = help: change the parameters or the number of sources
+      "
+    `);
 });
 
 test("a contract that does not hold is found before a weight is read", async () => {
@@ -161,7 +164,7 @@ test.each([
 test("an unknown upcycling is an error with the known ones", async () => {
   expect(await refuse("sprse", "--from", checkpoint("seed"))).toMatchInlineSnapshot(`
     "error[cli/no-upcycle]: the standard library has no upcycling \`sprse\`
-      = note: it has average, btx, sparse
+      = note: it has add_expert, average, bam, btx, drop, merge_experts, noise, paint, partition, shared_expert, sparse, task_arithmetic, virtual_groups
       = help: did you mean \`sparse\`?
     "
   `);

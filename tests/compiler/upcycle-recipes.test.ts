@@ -164,7 +164,7 @@ test("noise differs by expert and has its deviation", () => {
 });
 
 test.each([0, 0.3, 1])("an interpolation by %d is that, and its ends are the models", (alpha) => {
-  const { sources, target } = make("paint", [dense("Llama"), dense("Llama")], { alpha });
+  const { sources, target } = make("interpolation", [dense("Llama"), dense("Llama")], { alpha });
   for (const [path, data] of target) {
     const [a, b] = sources.map((s) => s.get(path)!);
     const expected = data.map((_, i) => (alpha === 0 ? a![i]! : alpha === 1 ? b![i]! : 0.7 * a![i]! + 0.3 * b![i]!));
@@ -232,7 +232,7 @@ test("shared and routed experts together are the feed-forward", () => {
 });
 
 test("contracts are checked where their premises hold", () => {
-  const { item, scope } = recipe("paint");
+  const { item, scope } = recipe("interpolation");
   expect(runContracts(item, scope, 2, new Map()).map((r) => r.failure)).toEqual([null, null]);
   const tuned = { kind: "name" as const, name: { text: "tuned", span: item.span }, span: item.span };
   const wrong = { ...item, rules: [{ kind: "default" as const, value: tuned, span: item.span }] };

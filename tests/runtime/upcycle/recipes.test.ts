@@ -27,7 +27,7 @@ test.each<[string, number, Record<string, Value>, number]>([
   ["virtual_groups", 1, { E: count(2), G: count(4), T: count(8) }, 100_000],
   ["drop", 1, { N: count(3) }, 100_000],
   ["noise", 1, { N: count(2) }, 1 << 20],
-  ["paint", 2, {}, 50_000],
+  ["interpolation", 2, {}, 50_000],
   ["task_arithmetic", 3, {}, 1 << 20],
   ["partition", 1, { N: count(6), K: count(3) }, 200_000],
 ])("%s of real checkpoints", async (name, sources, options, budget) => {
