@@ -44,6 +44,7 @@ export function programOf(text: string): Program {
 /** `name[axes]` of every result, loss and metric of a program. */
 export function outputsOf(program: Program): string[] {
   return program.main.outputs.map(
-    ({ name, role, node }) => `${role} ${name} ${node.type.dtype}[${node.type.axes.map((a) => `${a.name}=${a.size.key}`).join(" ")}]`,
+    ({ name, role, node }) =>
+      `${role} ${name} ${node.type.dtype}[${node.type.axes.map((a) => `${a.name}=${a.size.key}`).join(" ")}]`,
   );
 }
