@@ -10,6 +10,8 @@ export default defineConfig({
     // A software adapter compiles shaders on the CPU at their first use, seconds each on a cold cache.
     testTimeout: 240_000,
     hookTimeout: 240_000,
+    // Colours are for terminals; some tools take a CI for one.
+    env: { NO_COLOR: "1" },
     globalSetup: ["tests/support/report-adapter.ts"],
     reporters: ["default", new SkipReporter()],
   },

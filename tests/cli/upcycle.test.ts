@@ -164,7 +164,7 @@ test.each([
 test("an unknown upcycling is an error with the known ones", async () => {
   expect(await refuse("sprse", "--from", checkpoint("seed"))).toMatchInlineSnapshot(`
     "error[cli/no-upcycle]: the standard library has no upcycling \`sprse\`
-      = note: it has add_expert, average, bam, btx, drop, merge_experts, noise, paint, partition, shared_expert, sparse, task_arithmetic, virtual_groups
+      = note: it has add_expert, average, bam, btx, drop, interpolation, merge_experts, noise, partition, shared_expert, sparse, task_arithmetic, virtual_groups
       = help: did you mean \`sparse\`?
     "
   `);
