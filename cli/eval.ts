@@ -6,7 +6,7 @@ import type { Session } from "../runtime/session.ts";
 import { parseCount } from "./options.ts";
 import { humanCount, paint, print, printJson, startProgress, table } from "./output.ts";
 import { addSessionOptions, prepareAll, type SessionFlags, withSession } from "./session.ts";
-import { cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
+import { addTextOptions, cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
 
 interface Options extends SessionFlags, TextFlags {
   readonly context: number;
@@ -15,10 +15,8 @@ interface Options extends SessionFlags, TextFlags {
 }
 
 export function registerEval(program: Command): void {
-  addSessionOptions(program.command("eval"))
+  addTextOptions(addSessionOptions(program.command("eval")))
     .description("measure perplexity on texts: sequences of --context tokens one after the other, each on its own")
-    .option("--text <file...>", "texts in UTF-8; U+001E separates documents, each gets the tokenizer's BOS")
-    .option("--tokens <file...>", "raw token ids, little-endian uint16 (uint32 for vocabularies over 65536)")
     .option("--context <n>", "tokens of a sequence; the first of each is not predicted", parseCount, 256)
     .option("--limit <n>", "measure only this many sequences of each file", parseCount)
     .option("--json", "print the results as JSON")

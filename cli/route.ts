@@ -7,7 +7,7 @@ import { print, printJson, say, startProgress } from "./output.ts";
 import { renderPage } from "./route-page.ts";
 import { describeRouting } from "./route-text.ts";
 import { addSessionOptions, type SessionFlags, withSession } from "./session.ts";
-import { cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
+import { addTextOptions, cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
 import { writeWhole } from "./write.ts";
 
 interface Options extends SessionFlags, TextFlags {
@@ -19,10 +19,8 @@ interface Options extends SessionFlags, TextFlags {
 }
 
 export function registerRoute(program: Command): void {
-  addSessionOptions(program.command("route"))
+  addTextOptions(addSessionOptions(program.command("route")))
     .description("show where a mixture's routers send the tokens of texts: load, entropy and dead experts per layer")
-    .option("--text <file...>", "texts in UTF-8; U+001E separates documents, each gets the tokenizer's BOS")
-    .option("--tokens <file...>", "raw token ids, little-endian uint16 (uint32 for vocabularies over 65536)")
     .option("--context <n>", "tokens of a sequence; each is routed on its own", parseCount, 256)
     .option("--limit <n>", "route only this many sequences of each file", parseCount)
     .option(

@@ -1,4 +1,5 @@
 /** Texts that commands measure: files of words or of token ids, cut into sequences of equal length. */
+import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
 import { loadTokens, type Tokenizer } from "../runtime/checkpoint/index.ts";
 
@@ -11,6 +12,13 @@ export interface TextFile {
   readonly path: string;
   /** Undefined: raw ids. */
   readonly format: "text" | undefined;
+}
+
+/** The two ways to name texts. */
+export function addTextOptions(command: Command): Command {
+  return command
+    .option("--text <file...>", "texts in UTF-8; U+001E separates documents, each gets the tokenizer's BOS")
+    .option("--tokens <file...>", "raw token ids, little-endian uint16 (uint32 for vocabularies over 65536)");
 }
 
 /** Throws `cli/nothing-to-do` when no file is given. */

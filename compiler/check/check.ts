@@ -10,7 +10,7 @@ import { textOf } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../interpret/axes.ts";
 import type { Context, Env } from "../interpret/context.ts";
-import { evaluate, lookupName } from "../interpret/context.ts";
+import { evaluate, lookupName, staticEnv } from "../interpret/context.ts";
 import { finish } from "../interpret/results.ts";
 import { runBody } from "../interpret/statements.ts";
 import { constructorOf, instantiate } from "../interpret/instance.ts";
@@ -67,10 +67,7 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
         checkTests(bag, scope, item);
         break;
       case "dim":
-        evaluate(
-          { ctx: newContext("check", bag), scope, locals: new Map(), instance: null, sink: null, calls: [] },
-          item.size,
-        );
+        evaluate(staticEnv(newContext("check", bag), scope), item.size);
         break;
       default:
         item satisfies never;
@@ -115,7 +112,7 @@ function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean):
     return { kind: "abstract", role: param.type.text, args: [] };
   if (param.default === null) return { kind: "axis", label: name, size: Dim.of(name), origin: param.span };
   if (!flip) return null;
-  const value = evaluate({ ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] }, param.default);
+  const value = evaluate(staticEnv(ctx, scope), param.default);
   return value.kind === "bool" ? { kind: "bool", value: !value.value } : null;
 }
 

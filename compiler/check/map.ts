@@ -4,12 +4,11 @@
  */
 import type { MapDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
-import { suggest } from "../../grammar/index.ts";
 import { expandMap } from "../map/tensors.ts";
 import { checkTotal } from "../map/total.ts";
 import { tinyModel } from "../model/tiny.ts";
 import type { Scope } from "../resolve/modules.ts";
-import { reportUnknownModel } from "../resolve/unknown.ts";
+import { reportUnknownModel, reportUnknownParameter } from "../resolve/unknown.ts";
 
 export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void {
   const target = scope.lookup(item.model.text);
@@ -34,16 +33,7 @@ export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void 
   for (const rule of item.config) {
     for (const name of namesOf(rule.left)) {
       if (decl.params.some((p) => p.name.text === name)) continue;
-      const near = suggest(
-        name,
-        decl.params.map((p) => p.name.text),
-      );
-      bag.error(
-        "name/no-parameter",
-        `\`${decl.name.text}\` has no parameter \`${name}\``,
-        [{ span: rule.left.span, text: "not a parameter" }],
-        near === null ? null : `did you mean \`${near}\`?`,
-      );
+      reportUnknownParameter(bag, decl, name, rule.left.span, "not a parameter");
     }
   }
   if (bag.hasErrors) return;

@@ -78,6 +78,11 @@ export interface Env {
   readonly calls: readonly Call[];
 }
 
+/** Where names mean `locals` and what `scope` declares: outside of layers, where there are no tensors. */
+export function staticEnv(ctx: Context, scope: Scope, locals: Map<string, Value> = new Map()): Env {
+  return { ctx, scope, locals, instance: null, sink: null, calls: [] };
+}
+
 export const TIME_AXIS: AxisValue = { kind: "axis", label: TIME, size: Dim.of(TIME), origin: null };
 
 /** The meaning of a name: local, member of the enclosing layer, declaration, builtin. Null when there is none. */

@@ -10,7 +10,7 @@ import type { Axis } from "../graph/type.ts";
 import { toAxis, toSize } from "./axes.ts";
 import { bindParameters, missingParameters } from "./call.ts";
 import type { Context, Env } from "./context.ts";
-import { evaluate, report } from "./context.ts";
+import { evaluate, report, staticEnv } from "./context.ts";
 import { isLayer, makeStack } from "./layers.ts";
 import { parameterOf } from "./parameter.ts";
 import type { AxisValue, ConstructorValue, Instance, InstanceMember, Value } from "./value.ts";
@@ -290,7 +290,7 @@ function countAxis(env: Env, expr: Expr): AxisValue | null {
   return null;
 }
 
-/** Evaluates `Mixtral(...)`-like arguments in a scope with no locals: for configs, tests and upcyclings. */
+/** Evaluates arguments like those of `Model(...)` in a scope with no locals: for configs, tests and upcyclings. */
 export function constructorOf(
   ctx: Context,
   scope: Instance["scope"],
@@ -301,7 +301,7 @@ export function constructorOf(
     readonly span: Span;
   }[],
 ): Value {
-  const env: Env = { ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] };
+  const env = staticEnv(ctx, scope);
   return bindParameters(
     env,
     { kind: "constructor", decl, scope, bound: new Map() },

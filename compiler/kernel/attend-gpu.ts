@@ -6,7 +6,7 @@
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
-import { firstSeen, float, isVisible, unitOf } from "./attend-software.ts";
+import { float, forEachRun, isVisible, unitOf } from "./attend-pieces.ts";
 import type { ContractKernel } from "./contract.ts";
 import { tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
@@ -157,23 +157,12 @@ tops[row] = ${spec.sink === null ? "-1e30" : spec.sink(w, "head")};`,
 )}
 ${Array.from({ length: turns }, (_, t) => `var out${t} = ${value.type}(); var total${t} = ${first(t)};`).join("\n")}
 workgroupBarrier();
-// One pass per run of queries of the same sequence: usually one.
-var start = 0u;
-loop {
-  let slot = ${slotOf}[token + start];
-  var until = start;
-  var last = 0u;
-  var low = 0xffffffffu;
-  loop {
-    let p = ${position}[token + until];
-    last = max(last, p);
-    low = min(low, p);
-    until += 1u;
-    if (until >= count || ${slotOf}[token + until] != slot) { break; }
-  }
-  let slot_row = slot * ring;
-  for (var base = ${firstSeen(spec, "low")}; base <= last; base += ${positions}u) {
-    ${scores}
+${forEachRun(
+  spec,
+  position,
+  slotOf,
+  positions,
+  `    ${scores}
     workgroupBarrier();
     ${fold}
     workgroupBarrier();
@@ -182,11 +171,8 @@ loop {
     ${exponents}
     workgroupBarrier();
     ${accumulate}
-    workgroupBarrier();
-  }
-  start = until;
-  if (start >= count) { break; }
-}
+    workgroupBarrier();`,
+)}
 ${Array.from({ length: turns }, (_, t) => `partial[lane + ${t * INVOCATIONS}u] = out${t}; partial_sums[lane + ${t * INVOCATIONS}u] = total${t};`).join("\n")}
 workgroupBarrier();
 ${strided(

@@ -6,6 +6,7 @@
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
+import { type ChannelUnit, float, forEachRun, isVisible, range, unitOf } from "./attend-pieces.ts";
 import type { ContractKernel } from "./contract.ts";
 import { fixedLanes, tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
@@ -99,32 +100,18 @@ ${range(owned)
   .join("\n")}`,
   )
   .join("")}
-// One pass per run of queries of the same sequence: usually one.
-var start = 0u;
-loop {
-  let slot = ${slot}[token + start];
-  var until = start;
-  var last = 0u;
-  var low = 0xffffffffu;
-  loop {
-    let p = ${position}[token + until];
-    last = max(last, p);
-    low = min(low, p);
-    until += 1u;
-    if (until >= count || ${slot}[token + until] != slot) { break; }
-  }
-  let slot_row = slot * ring;
-  for (var base = ${firstSeen(spec, "low")}; base <= last; base += ${lanes}u) {
-    let p = base + lane;
+${forEachRun(
+  spec,
+  position,
+  slot,
+  lanes,
+  `    let p = base + lane;
     let key_at = (slot_row + min(p, last) % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u;
     ${q.map((i) => `var score${i} = 0.0;`).join(" ")}
     ${scores}
     ${q.map(softmax).join("")}
-    ${accumulate}
-  }
-  start = until;
-  if (start >= count) { break; }
-}
+    ${accumulate}`,
+)}
 var totals = array<f32, ${queries}>(${q.map((i) => `total${i}`).join(", ")});
 var outs = array<${value.type}, ${queries * owned}>(${q.flatMap((i) => range(owned).map((u) => `out${i}_${u}`)).join(", ")});
 for (var i = 0u; i < count * once; i++) {
@@ -186,43 +173,4 @@ function scoreOne(key: ChannelUnit, keys: string, lanes: number): string {
     return `score0 += ${key.dot(`subgroupShuffle(query${i}, j)`, `${keys}[key_at + ${at}]`)};`;
   });
   return `for (var j = 0u; j < ${lanes}u * once; j++) {\n${terms.join("\n")}\n}`;
-}
-
-/** Whether the query at position `at` sees position `p`, of those up to its own block's last. */
-export function isVisible({ window, chunk }: AttendSpec, at: string): string {
-  const inWindow = window === null ? "" : ` && p + ${window}u > ${at}`;
-  return `p <= ${at}${inWindow}${chunk === null ? "" : ` && p >= ${at} - ${at} % ${chunk}u`}`;
-}
-
-/** The first position that a query at `low` sees. */
-export function firstSeen({ window, chunk }: AttendSpec, low: string): string {
-  const inWindow = window === null ? null : `${low} - min(${low}, ${window - 1}u)`;
-  const inChunk = chunk === null ? null : `${low} - ${low} % ${chunk}u`;
-  return inWindow !== null && inChunk !== null ? `max(${inWindow}, ${inChunk})` : (inWindow ?? inChunk ?? "0u");
-}
-
-/** How channels are read: four at a time where their number allows it. */
-export interface ChannelUnit {
-  readonly width: 1 | 4;
-  /** Of one unit, and of the cache. */
-  readonly type: string;
-  readonly array: string;
-  readonly units: number;
-  readonly dot: (a: string, b: string) => string;
-}
-
-export function unitOf(channels: number): ChannelUnit {
-  return channels % 4 === 0
-    ? { width: 4, type: "vec4<f32>", array: "array<vec4<f32>>", units: channels / 4, dot: (a, b) => `dot(${a}, ${b})` }
-    : { width: 1, type: "f32", array: "array<f32>", units: channels, dot: (a, b) => `${a} * ${b}` };
-}
-
-/** A number as a WGSL f32 literal. */
-export function float(x: number): string {
-  const text = `${Math.fround(x)}`;
-  return /[.e]/.test(text) ? text : `${text}.0`;
-}
-
-export function range(n: number): readonly number[] {
-  return Array.from({ length: n }, (_, i) => i);
 }

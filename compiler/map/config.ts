@@ -8,7 +8,7 @@ import { suggest } from "../../grammar/index.ts";
 import { textOf, type SourceFile, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Env } from "../interpret/context.ts";
-import { evaluate } from "../interpret/context.ts";
+import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { newContext } from "../model/model.ts";
 import type { Binding, Scope, Workspace } from "../resolve/modules.ts";
@@ -59,7 +59,7 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
   const decl = target.item;
   const bound = new Map<string, Value>();
   const ctx = newContext();
-  const env: Env = { ctx, scope: map.scope, locals: bound, instance: null, sink: null, calls: [] };
+  const env = staticEnv(ctx, map.scope, bound);
   for (const rule of map.item.config) {
     const { value, span } = readRule(rule, config, map.scope);
     bindLeft(rule, value, span, bound, env, (name) => {
@@ -123,7 +123,7 @@ function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
   for (const [key, json] of Object.entries(config.json))
     if (json !== null) locals.set(key, fromJson(json, key, config, keySpan(config, [key])));
   const ctx = newContext();
-  const value = evaluate({ ctx, scope, locals, instance: null, sink: null, calls: [] }, rule.default);
+  const value = evaluate(staticEnv(ctx, scope, locals), rule.default);
   if (ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
   return { value, span };
 }
@@ -190,14 +190,7 @@ function bindLeft(
 /** The JSON of a model's arguments. Later alternatives are left out where they would only repeat the default. */
 export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): Record<string, Json> {
   const out: Record<string, Json> = {};
-  const env: Env = {
-    ctx: newContext(),
-    scope: map.scope,
-    locals: new Map(args),
-    instance: null,
-    sink: null,
-    calls: [],
-  };
+  const env = staticEnv(newContext(), map.scope, new Map(args));
   for (const rule of map.item.config) {
     const json = toJson(evaluate(env, rule.left));
     const fallback = rule.default === null ? undefined : defaultJson(rule.default, env);
@@ -213,14 +206,7 @@ export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): 
 
 /** Paths such as `rope_parameters.factor` whose number is a float, also where it is whole: other tools tell `8.0` from `8`. */
 export function findFloats(map: MapBinding, args: ReadonlyMap<string, Value>): ReadonlySet<string> {
-  const env: Env = {
-    ctx: newContext(),
-    scope: map.scope,
-    locals: new Map(args),
-    instance: null,
-    sink: null,
-    calls: [],
-  };
+  const env = staticEnv(newContext(), map.scope, new Map(args));
   const floats = map.item.config.filter((rule) => {
     const value = evaluate(env, rule.left);
     return value.kind === "number" && value.float;

@@ -6,7 +6,7 @@ import type { Expr, MapRule } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
-import { evaluate } from "../interpret/context.ts";
+import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { Env } from "../interpret/context.ts";
 import type { Instance, ParameterInfo, Value } from "../interpret/value.ts";
 import type { Model } from "../model/model.ts";
@@ -47,7 +47,7 @@ export function expandMap(
   bag: DiagnosticBag,
 ): TensorMap {
   const ctx = newContext("build", bag);
-  const env: Env = { ctx, scope: map.scope, locals: new Map(model.args), instance: null, sink: null, calls: [] };
+  const env = staticEnv(ctx, map.scope, new Map(model.args));
   const ignored: RegExp[] = [];
   const entries = expandRules(map.item.rules, {
     env,

@@ -9,7 +9,7 @@ import { Dim } from "../graph/dim.ts";
 import type { Program } from "../graph/node.ts";
 import type { Axis, DType, TensorType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
-import { evaluate } from "../interpret/context.ts";
+import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { Context, Env } from "../interpret/context.ts";
 import { countOf, report } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
@@ -38,7 +38,7 @@ export interface Literal {
 
 /** Null after reporting into the context what is wrong. */
 export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCase | null {
-  const env: Env = { ctx, scope, locals: new Map(), instance: null, sink: null, calls: [] };
+  const env = staticEnv(ctx, scope);
   const subject = evaluate(env, decl.subject);
   if (subject.kind !== "constructor") {
     if (subject.kind !== "error")

@@ -5,7 +5,7 @@
 import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
 import { type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { Dim } from "../graph/dim.ts";
-import { evaluate } from "../interpret/context.ts";
+import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { Value } from "../interpret/value.ts";
 import { fillInit } from "../model/init.ts";
 import { buildProgram, newContext, type Model } from "../model/model.ts";
@@ -130,7 +130,7 @@ function assume(
   premises: Contract["premises"],
 ): ReadonlyMap<string, Value> {
   const locals = new Map(options);
-  const env = { ctx: newContext(), scope, locals, instance: null, sink: null, calls: [] };
+  const env = staticEnv(newContext(), scope, locals);
   for (const { name, default: initial } of decl.params) {
     if (initial !== null && !locals.has(name.text)) locals.set(name.text, evaluate(env, initial));
   }

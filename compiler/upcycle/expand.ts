@@ -4,18 +4,18 @@
  */
 import type { Expr, UpcycleDecl, UpcycleRule } from "../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
-import { suggest, walk } from "../../grammar/index.ts";
+import { walk } from "../../grammar/index.ts";
 import type { Span } from "../../grammar/span.ts";
 import { bindParameters } from "../interpret/call.ts";
 import type { Env } from "../interpret/context.ts";
-import { evaluate } from "../interpret/context.ts";
+import { evaluate, staticEnv } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Value } from "../interpret/value.ts";
 import { toJson } from "../map/config.ts";
 import { type Found, resolvePath } from "../map/path.ts";
 import { listParameters, newContext, type Model } from "../model/model.ts";
 import type { Scope } from "../resolve/modules.ts";
-import { reportUnknownModel } from "../resolve/unknown.ts";
+import { reportUnknownModel, reportUnknownParameter } from "../resolve/unknown.ts";
 import { evaluateRule } from "./evaluate.ts";
 import type { Assignment } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
@@ -41,7 +41,7 @@ export function expandUpcycle(
   const bag = new DiagnosticBag();
   const ctx = newContext("build", bag);
   const locals = new Map<string, Value>();
-  const env: Env = { ctx, scope, locals, instance: null, sink: null, calls: [] };
+  const env = staticEnv(ctx, scope, locals);
   const sourceIndex = bindSources(decl, sources, locals, bag);
   const declared = new Set(decl.params.map((p) => p.name.text));
   bindSettings(sources, locals);
@@ -60,16 +60,7 @@ export function expandUpcycle(
   }
   for (const name of options.keys()) {
     if (decl.params.some((p) => p.source === null && p.name.text === name)) continue;
-    const near = suggest(
-      name,
-      decl.params.map((p) => p.name.text),
-    );
-    bag.error(
-      "name/no-parameter",
-      `\`${decl.name.text}\` has no parameter \`${name}\``,
-      [{ span: decl.name.span, text: "declared here" }],
-      near === null ? null : `did you mean \`${near}\`?`,
-    );
+    reportUnknownParameter(bag, decl, name, decl.name.span, "declared here");
   }
   stopOnErrors(bag);
   for (const condition of decl.where) {

@@ -2,6 +2,7 @@
  * Parameters given from outside instead of by a rule: `blocks[l].ffn.pick.score.w` is a stack of them, one per value of its
  * index variables, whose axes come in front. A tensor fits when its axes are those of the stack, neighbours joined or not.
  */
+import { staticEnv } from "../interpret/context.ts";
 import type { Expr } from "../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
@@ -45,7 +46,7 @@ function expandOverride({ target, scope }: Upcycling, override: Override, bag: D
     );
     return [];
   }
-  const env = { ctx: newContext("build", bag), scope, locals: new Map(), instance: null, sink: null, calls: [] };
+  const env = staticEnv(newContext("build", bag), scope);
   const found = resolvePath(env, target.instance, expr, { indices: new Map(), layers: new Map() });
   const [first] = found;
   if (first === undefined) return [];

@@ -152,7 +152,7 @@ export abstract class LayerRules extends StatementRules {
     };
   });
 
-  /** `config tiny: Mixtral { V: 96, L: 2 }`. */
+  /** `config tiny: Model { V: 96, L: 2 }`. */
   readonly config: Rule<ConfigDecl> = this.rule("config", () => {
     const start = this.CONSUME(t.Config);
     const name = this.SUBRULE1(this.name);
