@@ -9,7 +9,7 @@ import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { textOf } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../interpret/axes.ts";
-import type { Context, Env } from "../interpret/context.ts";
+import type { Context, Env, Purpose } from "../interpret/context.ts";
 import { evaluate, lookupName, staticEnv } from "../interpret/context.ts";
 import { finish } from "../interpret/results.ts";
 import { runBody } from "../interpret/statements.ts";
@@ -84,15 +84,18 @@ function isFollowUp(d: Diagnostic, scope: Scope): boolean {
   return d.code === "name/unknown" && span?.file === scope.file && scope.unbound.has(textOf(span));
 }
 
-/** A layer with symbolic sizes, once as declared and once per boolean parameter flipped. */
+/** A layer with symbolic sizes: as declared, once per boolean parameter flipped, and for every purpose that it mentions. */
 function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
   if (decl.forward === null) return;
-  const flips: (string | null)[] = [
-    null,
-    ...decl.params.filter((p) => p.default?.kind === "bool").map((p) => p.name.text),
+  const text = textOf(decl.span);
+  const readings: readonly (readonly [flip: string | null, Purpose])[] = [
+    [null, "evaluate"],
+    ...decl.params.flatMap((p) => (p.default?.kind === "bool" ? [[p.name.text, "evaluate"] as const] : [])),
+    ...(/\btraining\b/.test(text) ? [[null, "train"] as const] : []),
+    ...(/\bgenerating\b/.test(text) ? [[null, "generate"] as const] : []),
   ];
-  for (const flip of flips) {
-    const ctx = newContext("check", bag);
+  for (const [flip, purpose] of readings) {
+    const ctx = newContext("check", bag, purpose);
     const bound = new Map<string, Value>();
     for (const param of decl.params) {
       const value = symbolicValue(ctx, scope, param, flip === param.name.text);

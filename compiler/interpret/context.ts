@@ -23,6 +23,7 @@ export interface Context {
   readonly bag: DiagnosticBag;
   readonly builder: Builder;
   readonly mode: "check" | "build";
+  readonly purpose: Purpose;
   /** One graph function per template that a `for` runs over, by its path. */
   readonly functions: Map<string, GraphFunction>;
   /** Layers being made, outermost first. */
@@ -32,6 +33,12 @@ export interface Context {
   /** The two entries of the walk, held here so that its files need not import each other in circles. */
   readonly walk: Walk;
 }
+
+/**
+ * What the program is for: `training` and `generating` are true or false by it. A program for generation may follow another rule
+ * than the one that it was trained with, where that one looks at later tokens.
+ */
+export type Purpose = "evaluate" | "train" | "generate";
 
 export interface Walk {
   readonly evaluate: (env: Env, expr: Expr) => Value;
@@ -114,6 +121,8 @@ export function lookupName(env: Env, name: string): Value | null {
   if (name === TIME) return TIME_AXIS;
   if (name === "none") return { kind: "none" };
   if (name === "causal") return { kind: "flag", name };
+  if (name === "training") return { kind: "bool", value: env.ctx.purpose === "train" };
+  if (name === "generating") return { kind: "bool", value: env.ctx.purpose === "generate" };
   if (name === "zeros" || name === "ones") return { kind: "init", init: { kind: name } };
   return BUILTIN_NAMES.has(name) ? { kind: "builtin", name } : null;
 }

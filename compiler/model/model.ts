@@ -34,11 +34,16 @@ export interface Model {
 }
 
 /** A fresh context in which instances are made and graphs built. */
-export function newContext(mode: Context["mode"] = "build", bag = new DiagnosticBag()): Context {
+export function newContext(
+  mode: Context["mode"] = "build",
+  bag = new DiagnosticBag(),
+  purpose: Context["purpose"] = "evaluate",
+): Context {
   return {
     bag,
     builder: new Builder(new Graph()),
     mode,
+    purpose,
     functions: new Map(),
     nesting: [],
     sites: new Map(),

@@ -235,5 +235,7 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "constant",
   "none",
   "causal",
+  "training",
+  "generating",
   "T",
 ]);

@@ -10,7 +10,7 @@ import type { Program } from "../graph/node.ts";
 import type { Axis, DType, TensorType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
-import type { Context, Env } from "../interpret/context.ts";
+import type { Context, Env, Purpose } from "../interpret/context.ts";
 import { countOf, report } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Instance } from "../interpret/value.ts";
@@ -37,7 +37,9 @@ export interface Literal {
 }
 
 /** Null after reporting into the context what is wrong. */
-export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCase | null {
+export function prepareTest(plain: Context, scope: Scope, decl: TestDecl): TestCase | null {
+  const [given, rest] = splitPurpose(decl);
+  const ctx: Context = { ...plain, purpose: given };
   const env = staticEnv(ctx, scope);
   const subject = evaluate(env, decl.subject);
   if (subject.kind !== "constructor") {
@@ -53,7 +55,7 @@ export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCas
   }
   const instance = instantiate(ctx, subject, "", [], decl.subject.span);
   if (instance === null) return null;
-  const sets = decl.statements.filter((s): s is Extract<TestStatement, { kind: "set" }> => s.kind === "set");
+  const sets = rest.filter((s): s is Extract<TestStatement, { kind: "set" }> => s.kind === "set");
   const literals = new Map<string, { readonly literal: Literal; readonly span: Span }>();
   for (const set of sets) {
     const literal = readLiteral(env, set.value);
@@ -80,6 +82,19 @@ export function prepareTest(ctx: Context, scope: Scope, decl: TestDecl): TestCas
     tokens: inputs.tokens,
     expectations,
   };
+}
+
+/** `training = true` and `generating = true` say what the subject's program is for. */
+function splitPurpose({ statements }: TestDecl): readonly [Purpose, readonly TestStatement[]] {
+  let purpose: Purpose = "evaluate";
+  const rest = statements.filter((s) => {
+    const name = s.kind === "set" && s.value.kind === "bool" && s.value.value ? pathText(s.path) : "";
+    if (name === "training") purpose = "train";
+    else if (name === "generating") purpose = "generate";
+    else return true;
+    return false;
+  });
+  return [purpose, rest];
 }
 
 /** Everything that an expectation names is a result of the program. */
