@@ -21,7 +21,7 @@ export function splitMetric(name: string): { readonly part: string; readonly met
 }
 
 /**
- * Throws `time/future` and `time/no-state` at the ops that need later positions. Unless `entries` says otherwise: `logits`
+ * Throws `time/future` at the ops that need later positions. Unless `entries` says otherwise: `logits`
  * in both regimes, for generation, and `nll`, what each token's `target` costs in nats, so that scoring reads one number
  * back per token and not one per word of the vocabulary. A plan without the metrics asked for has no entry for them.
  */

@@ -12,6 +12,7 @@ import { assemblePlan } from "./assemble/assemble.ts";
 import { verifyPlan } from "./assemble/verify.ts";
 import type { Peek } from "./incrementalise/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./incrementalise/incrementalise.ts";
+import type { LowerContext } from "./lower/context.ts";
 import type { DeviceFacts, Plan, StorageType, Table } from "./plan/plan.ts";
 import type { Regime } from "./schedule/kernel.ts";
 import { inlineCalls } from "./simplify/inline.ts";
@@ -34,12 +35,16 @@ export interface CompileOptions {
     readonly regimes: readonly Regime[];
   }[];
   /** Kernel templates by name, for tests and tuning. */
-  readonly force?: { readonly contract?: string; readonly attend?: string };
+  readonly force?: LowerContext["force"];
+  /** The most tokens that a step will hold of one sequence: sliding windows keep so many more. */
+  readonly stepTokens?: number;
   /** Gets the text of the program after every pass. */
   readonly dump?: (after: string, text: string) => void;
   /** Checks every program and the plan; a problem throws. */
   readonly verify?: boolean;
 }
+
+const STEP_TOKENS = 512;
 
 /** What passes share: the builder of the one graph they all write to, and what they find out for the plan. */
 interface PassContext {
@@ -94,8 +99,8 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
     regimes,
     program: runPasses(program, computes, tables, options),
   }));
-  const { model, device, storage, force = {} } = options;
-  const plan = assemblePlan(programs, { model, device, storage, force, tables: [...tables.values()] });
+  const { model, device, storage, force = {}, stepTokens = STEP_TOKENS } = options;
+  const plan = assemblePlan(programs, { model, device, storage, force, stepTokens, tables: [...tables.values()] });
   if (options.verify === true) complain("the plan", verifyPlan(plan));
   return plan;
 }

@@ -29,7 +29,7 @@ export function describePeeks(
         code: peek.code,
         severity: "error",
         message: subject.includes("\n") ? peek.message : peek.message.replace(`\`${peek.op}\``, `\`${subject}\``),
-        labels: place === null ? [] : [{ span: place, text: REASON[peek.code] }, ...whose(site)],
+        labels: place === null ? [] : [{ span: place, text: "looks ahead here" }, ...whose(site)],
         notes: [],
         help: "a model with this layer can be tested, trained and evaluated; for generation, use one that routes each token by itself",
       },
@@ -57,11 +57,6 @@ function findCauses(peeks: readonly Peek[], nodes: readonly Node[]): readonly Ca
 function nodeOf(peek: Peek, nodes: readonly Node[]): Node | null {
   return nodes.find((n) => n.op === peek.op && n.origin === peek.origin && timeRule(n) !== "pointwise") ?? null;
 }
-
-const REASON: Readonly<Record<Peek["code"], string>> = {
-  "time/future": "looks ahead here",
-  "time/no-state": "looks back here",
-};
 
 function whose(site: Site | undefined): readonly Label[] {
   const layers = site?.layers ?? [];

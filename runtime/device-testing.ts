@@ -88,6 +88,7 @@ function sourceOf(test: TestCase): ParameterSource {
 function inputOf(test: TestCase, name: string): ArrayLike<number> {
   const own = test.inputs[name];
   if (own !== undefined) return own.data;
+  if (name === "runs") return [0, test.tokens];
   return Array.from({ length: test.tokens }, (_, i) => (name === "slot" ? 0 : i));
 }
 

@@ -44,3 +44,12 @@ export function* packSteps(stretches: readonly Stretch[], most: number, wanted: 
     yield { ids, position, slot, wanted: Uint32Array.from(asked), rows };
   }
 }
+
+/** Of each of `sequences` slots the first token in a step and how many it has: u32 [S, 2]. */
+export function runsOf(slot: Uint32Array, sequences: number): Uint32Array<ArrayBuffer> {
+  const runs = new Uint32Array(2 * sequences);
+  slot.forEach((s, token) => {
+    if (runs[2 * s + 1]!++ === 0) runs[2 * s] = token;
+  });
+  return runs;
+}

@@ -7,7 +7,7 @@ import { failure } from "../grammar/diagnostic.ts";
 import { Buffers, fitTokens, type MemoryReport, type StepSizes } from "./buffers.ts";
 import type { Device } from "./device.ts";
 import { type Counters, Executor } from "./execute.ts";
-import { packSteps, type StepInput, type Stretch } from "./feed.ts";
+import { packSteps, runsOf, type StepInput, type Stretch } from "./feed.ts";
 import { generate, type GenerateOptions, type GeneratedToken } from "./generate.ts";
 import { type ParameterSource, uploadParameters } from "./parameters.ts";
 import { StagingPool } from "./readback.ts";
@@ -21,7 +21,7 @@ export interface SessionOptions {
   readonly sequences?: number;
   /** The longest sequence, in tokens. Memory for it is taken as sequences grow. */
   readonly capacity?: number;
-  /** The most tokens of one step; longer inputs take several. */
+  /** The most tokens of one step, at most what the plan is made for; longer inputs take several. */
   readonly stepTokens?: number;
   readonly onProgress?: (bytes: number, total: number) => void;
 }
@@ -37,8 +37,9 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   checkFits(plan, device);
   const parameters = await uploadParameters(device, plan, source, options.onProgress);
   const P = Math.min(capacity, FIRST_CONTEXT);
+  const most = Math.min(stepTokens, plan.stepTokens);
   const buffers = await Buffers.allocate(device, plan, parameters, { T: FEW, Q: 1, S: sequences, P });
-  return new Session(new Executor(device, plan, buffers), capacity, stepTokens);
+  return new Session(new Executor(device, plan, buffers), capacity, most);
 }
 
 /** A saved plan may have been compiled for another device. Sizes that do not fit are found where they are used. */
@@ -241,6 +242,7 @@ export class Session {
       position: input.position,
       slot: input.slot,
       wanted: input.wanted,
+      runs: entry.inputs.includes("runs") ? runsOf(input.slot, buffers.sizes.S) : null,
       target: targets,
     };
     for (const id of entry.inputs) {

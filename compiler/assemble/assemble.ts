@@ -3,9 +3,9 @@ import { bindPath } from "../graph/path.ts";
 import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../graph/traverse.ts";
-import { cacheAxes, stateId } from "../graph/cache.ts";
 import type { LowerContext } from "../lower/context.ts";
 import { fixedSize } from "../lower/size.ts";
+import { rowsHeld, rowWidth, statesOf } from "../ops/states.ts";
 import type { ParameterPlace } from "../lower/place.ts";
 import type { DeviceFacts, Entry, Parameter, Plan, State, StorageType, Table } from "../plan/plan.ts";
 import { PLAN_VERSION } from "../plan/plan.ts";
@@ -29,9 +29,11 @@ export interface AssembleOptions {
   readonly storage: (path: string) => StorageType;
   readonly tables: readonly Table[];
   readonly force: LowerContext["force"];
+  readonly stepTokens: number;
 }
 
 export function assemblePlan(programs: readonly EntryProgram[], options: AssembleOptions): Plan {
+  const { stepTokens } = options;
   const functions = programs.flatMap((p) => allFunctions(p.program));
   const layouts = chooseLayouts(functions);
   const calls = callsByFunction(programs.map((p) => p.program));
@@ -56,6 +58,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
         device,
         regime,
         force,
+        stepTokens,
         collector,
         parameterOf,
         tableOf,
@@ -67,12 +70,13 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
     const axes = param.type.axes.map((a) => ({ name: a.name, size: fixedSize(a) }));
     return [...paths].map((own): Parameter => ({ path: own, axes, storage, layout, parts }));
   });
-  const states = new Map(functions.flatMap((fn) => statesOf(fn, calls)).map((s) => [s.id, s]));
+  const states = new Map(functions.flatMap((fn) => listStates(fn, calls, stepTokens)).map((s) => [s.id, s]));
   return {
     format: "moec-plan",
     version: PLAN_VERSION,
     model: options.model,
     device: options.device,
+    stepTokens,
     parameters,
     tables: options.tables,
     states: [...states.values()],
@@ -120,23 +124,15 @@ function concretePaths(path: string, fn: GraphFunction, calls: Calls): readonly 
   return path.includes("#") ? [...(calls.get(fn) ?? [])].map((call) => bindPath(path, call)) : [path];
 }
 
-function statesOf(fn: GraphFunction, calls: Calls): readonly State[] {
-  return topologicalOrder(outputNodes(fn)).flatMap((node) => {
-    if (!isOp(node, "attend")) return [];
-    const { heads, key, value } = cacheAxes(node);
-    const rows = heads.reduce((n, a) => n * fixedSize(a), 1);
-    return (
-      [
-        ["k", key],
-        ["v", value],
-      ] as const
-    ).flatMap(([part, channel]) => {
-      const width = rows * fixedSize(channel);
-      return concretePaths(stateId(node, part), fn, calls).map((id): State => ({
-        id,
-        elements: ["*", ["*", "S", "P"], width],
-        bytesPerToken: width * 4,
+function listStates(fn: GraphFunction, calls: Calls, stepTokens: number): readonly State[] {
+  return topologicalOrder(outputNodes(fn)).flatMap((node) =>
+    statesOf(node).flatMap(({ id, row, rows }) => {
+      const width = rowWidth(row);
+      return concretePaths(id, fn, calls).map((own): State => ({
+        id: own,
+        elements: ["*", ["*", "S", rowsHeld(rows, stepTokens)], width],
+        bytesPerToken: rows.kind === "positions" ? width * 4 : 0,
       }));
-    });
-  });
+    }),
+  );
 }

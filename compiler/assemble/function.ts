@@ -23,6 +23,7 @@ export interface FunctionContext {
   readonly device: DeviceFacts;
   readonly regime: Regime;
   readonly force: LowerContext["force"];
+  readonly stepTokens: number;
   readonly collector: Collector;
   /** Prefix of buffer ids, and the pool whose classes its temporaries share. */
   readonly prefix: string;
@@ -103,10 +104,13 @@ function lowerContext(
     device: context.device,
     regime: context.regime,
     force: context.force,
+    stepTokens: context.stepTokens,
     parameterOf,
     partOf: (path, part) => byPath.get(path)?.parts[part] ?? { start: 0, count: 0, bytes: 0 },
     targetOf: (store) =>
-      store.state === null ? { kind: "buffer", id: placeOf(places, store.node) } : { kind: "state", id: store.state },
+      store.state === null
+        ? { kind: "buffer", id: placeOf(places, store.node) }
+        : { kind: "state", id: store.state.id },
     scratch: (id, type: DType, elements: Size): Binding => ({
       kind: "buffer",
       id: collector.buffer(id, type, elements),
@@ -128,7 +132,10 @@ function lowerContext(
         );
         return own ? "write" : "read";
       },
-      builtin: (name) => ({ kind: "buffer", id: collector.buffer(name, "u32", "T", { role: "input" }) }),
+      builtin: (name) => ({
+        kind: "buffer",
+        id: collector.buffer(name, "u32", name === "runs" ? ["*", "S", 2] : "T", { role: "input" }),
+      }),
     }),
   };
 }
@@ -146,6 +153,7 @@ export function emitCopy(node: Node, from: string, to: string, context: Function
     device: context.device,
     regime: context.regime,
     force: context.force,
+    stepTokens: context.stepTokens,
     parameterOf: context.parameterOf,
     targetOf: () => ({ kind: "buffer", id: to }),
     scratch: () => ({ kind: "step" }),

@@ -12,6 +12,8 @@ export function labelKernel(kernel: Kernel, params: readonly string[]): string {
       return kernel.combine === null ? where : `${where} combined`;
     case "attend":
       return `${kernel.attend.attrs.state ?? "attend"}`;
+    case "recurrence":
+      return `${kernel.node.attrs.state ?? kernel.node.op}`;
     case "group":
       return "group slots by bank";
     case "row":
@@ -38,7 +40,11 @@ function commonPath(paths: readonly string[]): string {
 /** `file.moe:12:3` of the node that a kernel is mostly about. */
 export function originOf(kernel: Kernel): string | null {
   const nodes: readonly Node[] = [...kernel.computes, ...kernel.stores.map((s) => s.node)];
-  const heavy = nodes.find((n) => n.origin !== null && (isOp(n, "dot") || isOp(n, "attend") || isOp(n, "topk")));
+  const heavy = nodes.find(
+    (n) =>
+      n.origin !== null &&
+      (isOp(n, "dot") || isOp(n, "attend") || isOp(n, "topk") || isOp(n, "scan") || isOp(n, "delta_rule")),
+  );
   const span = (heavy ?? nodes.find((n) => n.origin !== null))?.origin ?? null;
   return span === null ? null : formatSpan(span);
 }

@@ -96,6 +96,21 @@ export interface Attrs {
     readonly chunk?: number;
     readonly state: string | null;
   };
+  /** x `by` positions earlier in its sequence, 0 before that begins; negative: later. `reach`: the longest delay that shares its state. */
+  delay: { readonly by: number; readonly reach?: number; readonly state: string | null };
+  /**
+   * (a, b): h_t = a_t h_{t-1} + b_t along time, from 0; `reverse` goes from the end. `pair` names an axis of real and imaginary parts.
+   */
+  scan: { readonly pair: string | null; readonly reverse: boolean; readonly state: string | null };
+  /**
+   * (q [.., T, C], k [.., T, C], v [.., T, V], beta [.., T]): the delta rule's reads, or its `error`s v_t - S_{t-1} k_t. `channel` is C.
+   */
+  delta_rule: {
+    readonly channel: string;
+    readonly part: "out" | "error";
+    readonly reverse: boolean;
+    readonly state: string | null;
+  };
   /** Result `part` of function `fn`, run with the parameters under `path` in place of `#`. */
   call: { readonly fn: string; readonly path: string; readonly part: number; readonly type: TensorType };
 }

@@ -1,4 +1,4 @@
-/** The states of an attention op: what its keys and values are kept as between steps. */
+/** How an attention op's keys and values are kept between steps. */
 import type { Node } from "./node.ts";
 import type { Axis } from "./type.ts";
 import { TIME } from "./type.ts";
@@ -20,10 +20,4 @@ export function cacheAxes(attend: Node<"attend">): CacheAxes {
   // Values may lack heads that keys have and the other way round: the caches hold all of either.
   const heads = queryHeads.filter((h) => [k, v].some((x) => x.type.axes.some((a) => a.name === h.name)));
   return { heads, key, value };
-}
-
-/** Id of a state, with `#` for the layer; null before states have been named. */
-export function stateId(attend: Node<"attend">, part: "k" | "v"): string {
-  if (attend.attrs.state === null) throw new Error("attend has no state: incrementalise comes first");
-  return `${attend.attrs.state}.${part}`;
 }

@@ -1,15 +1,27 @@
 /**
  * Symbolic sizes: Laurent polynomials over named symbols with rational coefficients, in normal form. `G*R*C`, `D/2` and
  * `(D/G)*G == D` are decided by comparing keys; nothing here knows a size's numeric value unless it is constant.
+ * A rounded size, such as a capacity per token times T, is a symbol of its own that knows what was rounded.
  * Limits: floor division and `%` of symbols have no normal form; callers turn those into opaque symbols.
  */
 
+export type Rounding = "ceil" | "floor";
+
+/** What a symbol stands for that is no plain name: `ceil(1/4*T)`. */
+export interface Rounded {
+  readonly rounding: Rounding;
+  readonly of: Dim;
+}
+
 /** One term: coefficient `num/den` (den > 0, reduced) times symbols with exponents. */
-interface Term {
+export interface Term {
   readonly num: number;
   readonly den: number;
   readonly powers: ReadonlyMap<string, number>;
 }
+
+/** Of each rounded symbol, what is rounded: decided by its text, so kept once for all. */
+const roundedSymbols = new Map<string, Rounded>();
 
 export class Dim {
   /** Canonical text; equal keys mean equal sizes. */
@@ -25,6 +37,26 @@ export class Dim {
     if (value instanceof Dim) return value;
     if (typeof value === "string") return new Dim([{ num: 1, den: 1, powers: new Map([[value, 1]]) }]);
     return value === 0 ? new Dim([]) : new Dim([{ num: value, den: 1, powers: new Map() }]);
+  }
+
+  /** The number rounded to a whole one, or a symbol for what a step will know. */
+  static round(rounding: Rounding, of: Dim): Dim {
+    if (of.value !== null) return Dim.of(Math[rounding](of.value));
+    const symbol = `${rounding}(${of.key})`;
+    if (!roundedSymbols.has(symbol)) roundedSymbols.set(symbol, { rounding, of });
+    return Dim.of(symbol);
+  }
+
+  /** A fraction of what it is written as: 0.3 is 3/10. */
+  static decimal(value: number): Dim {
+    const [digits = "0", exponent = "0"] = String(value).split("e");
+    const places = (digits.split(".")[1] ?? "").length - Number(exponent);
+    const scale = 10 ** Math.max(0, places);
+    return Dim.of(Math.round(value * scale)).over(Dim.of(scale))!;
+  }
+
+  static roundedSymbol(symbol: string): Rounded | null {
+    return roundedSymbols.get(symbol) ?? null;
   }
 
   static product(dims: readonly Dim[]): Dim {
@@ -67,6 +99,10 @@ export class Dim {
     return this.#terms.length === 1 && t !== undefined && t.powers.size === 0 ? t.num / t.den : null;
   }
 
+  get terms(): readonly Term[] {
+    return this.#terms;
+  }
+
   get symbols(): readonly string[] {
     return [...new Set(this.#terms.flatMap((t) => [...t.powers.keys()]))];
   }
@@ -77,7 +113,9 @@ export class Dim {
     for (const t of this.#terms) {
       let product: Dim = new Dim([{ num: t.num, den: t.den, powers: new Map() }]);
       for (const [symbol, power] of t.powers) {
-        const factor = lookup(symbol) ?? Dim.of(symbol);
+        const rounded = Dim.roundedSymbol(symbol);
+        const inner = rounded === null ? null : Dim.round(rounded.rounding, rounded.of.substitute(lookup));
+        const factor = lookup(symbol) ?? inner ?? Dim.of(symbol);
         for (let i = 0; i < Math.abs(power); i++)
           product = power > 0 ? product.times(factor) : (product.over(factor) ?? product);
       }
@@ -96,7 +134,8 @@ export class Dim {
     for (const t of this.#terms) {
       let product = t.num;
       for (const [symbol, power] of t.powers) {
-        const v = read(symbol);
+        const rounded = Dim.roundedSymbol(symbol);
+        const v = rounded === null ? read(symbol) : Math[rounded.rounding](rounded.of.evaluate(values));
         if (v === undefined) throw new Error(`size symbol ${symbol} has no value`);
         product *= v ** power;
       }

@@ -3,7 +3,7 @@
  * whether they hold is the verifier's question. Throws `SyntaxError` with the line at fault.
  */
 import type { Attrs, OpName } from "./attrs.ts";
-import { Dim } from "./dim.ts";
+import { Dim, type Rounding } from "./dim.ts";
 import type { GraphFunction, Node, Output, Program } from "./node.ts";
 import { Graph } from "./node.ts";
 import type { Axis, DType, TensorType } from "./type.ts";
@@ -91,6 +91,8 @@ function parseFactor(text: string): Dim {
   const number = /^(-?\d+)(?:\/(\d+))?$/.exec(text);
   if (number !== null) return Dim.of(Number(number[1])).over(Dim.of(Number(number[2] ?? 1))) ?? Dim.of(0);
   const [, symbol, power] = match(/^(.+?)(?:\^(-?\d+))?$/, text);
+  const rounded = /^(ceil|floor)\((.*)\)$/.exec(symbol);
+  if (rounded !== null) Dim.round(rounded[1] as Rounding, parseDim(rounded[2] ?? ""));
   const product = Dim.product(Array.from({ length: Math.abs(Number(power || "1")) }, () => Dim.of(symbol)));
   return power.startsWith("-") ? (Dim.of(1).over(product) ?? product) : product;
 }

@@ -1,6 +1,6 @@
 /**
- * The step form of a program: its tokens are some positions of some sequences, the rest is in states. Attention gets the
- * names of its caches; everything else works on single tokens already. An op that looks at later positions has no such
+ * The step form of a program: its tokens are some positions of some sequences, the rest is in states. Causal ops get the
+ * names of theirs; everything else works on single tokens already. An op that looks at later positions has no such
  * form, and the problem points at it.
  */
 import type { Span } from "../../grammar/span.ts";
@@ -16,13 +16,13 @@ import { cacheAxes } from "../graph/cache.ts";
 /** Why a program cannot be run token by token. */
 export interface Peek {
   readonly kind: "peek";
-  readonly code: "time/future" | "time/no-state";
+  readonly code: "time/future";
   readonly message: string;
   readonly op: string;
   readonly origin: Span | null;
 }
 
-/** Every op on the way to the outputs that needs later positions, or state that no kernel keeps. */
+/** Every op on the way to the outputs that needs later positions. */
 export function findPeeks(program: Program): readonly Peek[] {
   return allFunctions(program).flatMap((fn) => {
     const totals = findTotals(fn);
@@ -57,41 +57,69 @@ export function timeRule(node: Node): TimeRule {
 
 function peekOf(node: Node): Peek | null {
   if (isOp(node, "call")) return null;
-  const rule = timeRule(node);
-  const on = { op: node.op, origin: node.origin };
-  if (rule === "future") {
-    return {
-      kind: "peek",
-      code: "time/future",
-      message: `\`${node.op}\` needs positions that do not exist yet when tokens are generated one by one`,
-      ...on,
-    };
-  }
-  if (rule === "causal" && !isOp(node, "attend")) {
-    return {
-      kind: "peek",
-      code: "time/no-state",
-      message: `\`${node.op}\` along time has no kernel that keeps its state between steps`,
-      ...on,
-    };
-  }
-  return null;
+  if (timeRule(node) !== "future") return null;
+  return {
+    kind: "peek",
+    code: "time/future",
+    message: `\`${node.op}\` needs positions that do not exist yet when tokens are generated one by one`,
+    op: node.op,
+    origin: node.origin,
+  };
 }
 
-/** Keys and values get the axes of their caches, in their order, so that one token's row is one run of memory. */
 function nameStates(fn: GraphFunction, prefix: string, b: Builder): GraphFunction {
-  let count = 0;
+  const counts = new Map<string, number>();
+  const nameOf = (op: string): string => {
+    const count = counts.get(op) ?? 0;
+    counts.set(op, count + 1);
+    return `${prefix}${op}${count}`;
+  };
+  const reaches = longestDelays(fn);
+  const delayed = new Map<Node, string>();
   return rewriteFunction(fn, (node, inputs) => {
-    if (!isOp(node, "attend")) return b.must(node.op, inputs, node.attrs, node.origin);
+    const rebuild = (attrs: object): Node => b.must(node.op, inputs, attrs as typeof node.attrs, node.origin);
+    if (isOp(node, "cumsum") && node.attrs.axis === TIME) return runningSum(b, node, inputs[0]!, nameOf("cumsum"));
+    if (isOp(node, "scan") || isOp(node, "delta_rule")) return rebuild({ ...node.attrs, state: nameOf(node.op) });
+    if (isOp(node, "delay")) {
+      // Delays of one value look at the same rows.
+      const [x] = node.inputs as [Node];
+      const state = delayed.get(x) ?? nameOf("delay");
+      delayed.set(x, state);
+      return rebuild({ ...node.attrs, state, reach: reaches.get(x) });
+    }
+    if (!isOp(node, "attend")) return rebuild(node.attrs);
+    // Keys and values get the axes of their caches, in their order, so that one token's row is one run of memory.
     const [q, k, v, ...sink] = inputs as [Node, Node, Node, ...Node[]];
     const { heads, key, value } = cacheAxes(b.must("attend", [q, k, v, ...sink], node.attrs));
     const arrange = (x: Node, channel: string): Node => {
       const missing = heads.filter((h) => !hasAxis(x.type, h.name));
       return b.transpose(b.broadcast(x, missing), [TIME, ...heads.map((h) => h.name), channel]);
     };
-    const attrs = { ...node.attrs, state: `${prefix}attend${count++}` };
+    const attrs = { ...node.attrs, state: nameOf("attend") };
     return b.must("attend", [q, arrange(k, key.name), arrange(v, value.name), ...sink], attrs, node.origin);
   });
+}
+
+/** A sum along time is the recurrence that keeps all of what was. */
+function runningSum(b: Builder, node: Node<"cumsum">, x: Node, state: string): Node {
+  const attrs = { pair: null, reverse: false, state };
+  const total = b.must("scan", [b.constant(1, x.type.dtype), x], attrs, node.origin);
+  const whole = b.transpose(
+    total,
+    node.type.axes.map((a) => a.name),
+  );
+  return node.attrs.exclusive ? b.must("sub", [whole, x], {}, node.origin) : whole;
+}
+
+/** By delayed value, how far back any reader looks. */
+function longestDelays(fn: GraphFunction): ReadonlyMap<Node, number> {
+  const longest = new Map<Node, number>();
+  for (const node of topologicalOrder(outputNodes(fn))) {
+    if (!isOp(node, "delay")) continue;
+    const [x] = node.inputs as [Node];
+    longest.set(x, Math.max(longest.get(x) ?? 0, node.attrs.by));
+  }
+  return longest;
 }
 
 /** The path under which a function is called, with `#` for the layer. */

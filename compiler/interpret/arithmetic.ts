@@ -7,6 +7,7 @@ import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
+import { TIME } from "../graph/type.ts";
 import { toSize } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, evaluate, report } from "./context.ts";
@@ -82,6 +83,8 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
       return value.node;
     case "number":
     case "axis": {
+      const counted = env.ctx.mode === "build" ? countNode(env, dimOf(value), span) : null;
+      if (counted !== null) return counted;
       const number = toNumber(value);
       const dtype = like?.type.dtype === "bool" || like === null ? "f32" : like.type.dtype;
       if (dtype !== "f32" && !Number.isInteger(number)) {
@@ -113,6 +116,22 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
       );
       return null;
   }
+}
+
+/** How many tokens a sequence has is known to the step alone: a sum of ones. Null for what needs no such count. */
+function countNode(env: Env, size: Dim | null, span: Span): Node | null {
+  if (size === null || !size.symbols.includes(TIME)) return null;
+  const b = env.ctx.builder;
+  const time = { name: TIME, size: Dim.of(TIME), origin: null };
+  const tokens = b.must("sum", [b.must("broadcast", [b.constant(1)], { axes: [time] }, span)], { axes: [TIME] }, span);
+  const terms = size.terms.map(({ num, den, powers }) => {
+    const power = powers.get(TIME) ?? 0;
+    return b.times(
+      Array.from({ length: power }, () => tokens).reduce<Node>((x, y) => b.times(x, y), b.constant(1)),
+      num / den,
+    );
+  });
+  return terms.reduce((x, y) => b.plus(x, y));
 }
 
 /** The number of a compile-time value. A symbolic size counts as 1: only definitions on their own have those, and their numbers are thrown away. */
@@ -154,7 +173,9 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
     const open = [left, right].some((v) => (v.kind === "axis" ? v.size.value === null : v.open === true));
     if (open && ["<", "<=", ">", ">="].includes(op)) return { kind: "bool", value: true };
     const result = numberOperation(env, expr, toNumber(left), toNumber(right));
-    return open && result.kind === "number" ? { ...result, open } : result;
+    if (!open || result.kind !== "number") return result;
+    const dim = exactly(op, dimOf(left), dimOf(right));
+    return dim === null ? { ...result, open } : { ...result, open, dim };
   }
   return report(
     env,
@@ -163,6 +184,29 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
     expr.span,
     "in this expression",
   );
+}
+
+/** A number as an exact size, with fractions. */
+export function dimOf(value: Value): Dim | null {
+  if (value.kind === "axis") return value.size;
+  if (value.kind !== "number") return null;
+  return value.open === true ? (value.dim ?? null) : Dim.decimal(value.value);
+}
+
+function exactly(op: string, a: Dim | null, b: Dim | null): Dim | null {
+  if (a === null || b === null) return null;
+  switch (op) {
+    case "+":
+      return a.plus(b);
+    case "-":
+      return a.minus(b);
+    case "*":
+      return a.times(b);
+    case "/":
+      return a.over(b);
+    default:
+      return null;
+  }
 }
 
 /** Equality of compile-time values: sizes by value, whatever axis they label. */

@@ -5,11 +5,11 @@
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
-import { Dim } from "../graph/dim.ts";
+import { Dim, type Rounding } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
-import { sameConstant, toNode, toNumber } from "./arithmetic.ts";
+import { dimOf, sameConstant, toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
@@ -29,6 +29,7 @@ import {
   withNodes,
 } from "./given.ts";
 import { makeRoute, sumRouted } from "./route.ts";
+import { timeBuiltins } from "./time-builtin.ts";
 
 type Builtin = (g: Given) => Value;
 
@@ -123,10 +124,11 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
     ),
   broadcast: (g) =>
     withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
-  attend: (g) => withNodes(g, Math.max(3, g.positional.length), (nodes) => attend(g, nodes)),
   route: (g) =>
     withNodes(g, 2, ([index, weight]) => withItem(g, (item) => makeRoute(g.env, item, index!, weight!, g.span))),
+  ...timeBuiltins,
   contains: (g) => contains(g),
+  ceil: (g) => round(g, "ceil"),
   size: (g) => withAxis(g, (axis) => ({ kind: "axis", label: null, size: axis.size, origin: g.span })),
   normal: (g) => ({ kind: "init", init: { kind: "normal", std: numberOption(g, "std", 0.02), seed: seedOption(g) } }),
   uniform: (g) => ({
@@ -188,17 +190,33 @@ function unary(g: Given, op: (typeof UNARY)[number]): Value {
       tanh: Math.tanh,
       abs: Math.abs,
       sign: Math.sign,
-      floor: Math.floor,
     }[op as string];
     const x = toNumber(only.value);
-    // Of a size that is not known yet: some size, named by its text.
-    if (op === "floor" && only.value.kind === "number" && only.value.open === true)
-      return { kind: "axis", label: null, size: Dim.of(`floor(${textOf(only.span)})`), origin: g.span };
-    if (op === "floor") return { kind: "number", value: Math.floor(x), float: false };
+    if (op === "floor") return round(g, "floor");
     if (f !== undefined) return { kind: "number", value: f(x), float: true };
     if (op === "rsqrt") return { kind: "number", value: 1 / Math.sqrt(x), float: true };
   }
   return withNodes(g, 1, ([x]) => addNode(g.env, op, [x!], {}, g.span));
+}
+
+/** Whole numbers are sizes; of a size that is not known yet the rounding is put off. */
+function round(g: Given, rounding: Rounding): Value {
+  const [only] = g.positional;
+  const { value } = only ?? {};
+  if (only === undefined || value === undefined || (value.kind !== "number" && value.kind !== "axis"))
+    return report(
+      g.env,
+      "type/bad-operand",
+      `\`${rounding}\` rounds a number that is known when the model is compiled, or a size`,
+      g.span,
+      value === undefined ? "nothing given" : `this is ${describeValue(value)}`,
+      rounding === "ceil" ? "of a tensor write `-floor(-x)`" : null,
+    );
+  const size = dimOf(value);
+  const isOpen = value.kind === "axis" ? value.size.value === null : value.open === true;
+  if (!isOpen) return { kind: "number", value: Math[rounding](toNumber(value)), float: false };
+  const rounded = size === null ? Dim.of(`${rounding}(${textOf(only.span)})`) : Dim.round(rounding, size);
+  return { kind: "axis", label: null, size: rounded, origin: g.span };
 }
 
 function binary(g: Given, op: "pow" | "min" | "max"): Value {
@@ -317,40 +335,4 @@ function merge(g: Given, x: Node): Value {
   const known = lookupName(g.env, item.to.name.text.replace(/'+$/, "")) === null ? null : resolveAxis(g.env, item.to);
   const to = known ?? { name: item.to.name.text, size: Dim.product(from.map((a) => a.size)), origin: item.span };
   return addNode(g.env, "merge", [x], { axes: from.map((a) => a.label ?? ""), to }, g.span);
-}
-
-function attend(g: Given, nodes: readonly Node[]): Value {
-  const [q, k] = nodes;
-  const named = g.brackets.length > 0 ? resolveAxis(g.env, g.brackets[0]!) : (q!.type.axes.at(-1) ?? null);
-  if (named === null) return ERROR;
-  const channel = named.name;
-  if (!k!.type.axes.some((a) => a.name === channel)) {
-    return report(
-      g.env,
-      "shape/missing-axis",
-      `queries and keys are compared over \`${channel}\`, which the keys do not have`,
-      g.span,
-      `keys have [${k!.type.axes.map((a) => a.name).join(", ")}]`,
-      "name the channel axis: `attend[C](q, k, v)`",
-    );
-  }
-  const scale = option(g, "scale", null);
-  const window = option(g, "window", null);
-  const softcap = option(g, "softcap", null);
-  const chunk = option(g, "chunk", null);
-  return addNode(
-    g.env,
-    "attend",
-    nodes,
-    {
-      channel,
-      causal: option(g, "causal", true) !== false,
-      window: typeof window === "number" ? window : null,
-      scale: typeof scale === "number" ? scale : 1 / Math.sqrt(named.size.value ?? 1),
-      softcap: typeof softcap === "number" ? softcap : null,
-      ...(typeof chunk === "number" ? { chunk } : {}),
-      state: null,
-    },
-    g.span,
-  );
 }

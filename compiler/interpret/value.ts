@@ -39,6 +39,8 @@ export interface NumberValue {
   readonly float: boolean;
   /** Computed from a size that is not known yet, so comparisons with it are open. */
   readonly open?: boolean;
+  /** The exact size that it was computed as, while that is not known. */
+  readonly dim?: Dim;
 }
 
 /** A size, and a label when it names an axis. Sizes that are numbers stay `Dim`s so that their origin is kept. */

@@ -1,5 +1,5 @@
 /**
- * Which template runs a contraction or an attention: the first in preference order that suits, or one by name.
+ * Which template runs a contraction, an attention or a delta rule: the first in preference order that suits, or one by name.
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
@@ -11,6 +11,9 @@ import { contractFewSoftware } from "./contract-few-software.ts";
 import { contractRowsGpu } from "./contract-rows-gpu.ts";
 import { contractRowsPlain } from "./contract-rows-plain.ts";
 import { contractRowsSoftware } from "./contract-rows-software.ts";
+import { deltaChunked } from "./delta-chunked.ts";
+import { deltaRecurrent } from "./delta-recurrent.ts";
+import type { DeltaKernel, DeltaSpec, DeltaTemplate } from "./delta.ts";
 
 export const contractTemplates: readonly ContractTemplate[] = [
   contractRowsSoftware,
@@ -54,4 +57,13 @@ export function chooseAttend(
   const found = attendTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
   if (found === undefined) throw new Error(`no template ${force ?? `for ${device.kind}`} runs attention ${spec.id}`);
   return found.emit(spec, regime, device);
+}
+
+export const deltaTemplates: readonly DeltaTemplate[] = [deltaChunked, deltaRecurrent];
+
+/** As `chooseContract`, for the delta rule. */
+export function chooseDelta(spec: DeltaSpec, regime: "many" | "few", device: DeviceFacts, force?: string): DeltaKernel {
+  const found = deltaTemplates.find((t) => (force === undefined ? t.suits(spec, regime, device) : t.name === force));
+  if (found === undefined) throw new Error(`no template ${force} runs the delta rule ${spec.id}`);
+  return found.emit(spec, device);
 }

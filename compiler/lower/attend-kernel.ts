@@ -4,7 +4,8 @@ import { TIME, findAxis } from "../graph/type.ts";
 import type { AttendSpec } from "../kernel/attend.ts";
 import { chooseAttend } from "../kernel/select.ts";
 import type { AttendKernel } from "../schedule/kernel.ts";
-import { cacheAxes, stateId } from "../graph/cache.ts";
+import { cacheAxes } from "../graph/cache.ts";
+import { stateOf } from "../ops/states.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
 import type { Index } from "./index.ts";
@@ -12,7 +13,7 @@ import { flatten, unflatten } from "./index.ts";
 import { count } from "./place.ts";
 import { callValue } from "./prologue.ts";
 import { sizeOf } from "./size.ts";
-import { emitStore } from "./store.ts";
+import { emitStore, rowsText } from "./store.ts";
 
 export function lowerAttend(kernel: AttendKernel, id: string, context: LowerContext): Lowered {
   const { attend } = kernel;
@@ -24,6 +25,7 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
   const width = findAxis(k.type, channel)!;
   const value = attend.type.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name))!;
   const kvHeads = cacheAxes(attend).heads;
+  const keys = stateOf(attend, "k");
   const spec: AttendSpec = {
     id,
     heads: count(heads),
@@ -48,9 +50,9 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
         c,
       ]);
     },
-    keys: { kind: "state", id: stateId(attend, "k") },
-    values: { kind: "state", id: stateId(attend, "v") },
-    ring: (w) => w.step("P"),
+    keys: { kind: "state", id: keys.id },
+    values: { kind: "state", id: stateOf(attend, "v").id },
+    ring: (w) => rowsText(w, keys.rows, context.stepTokens),
     position: memory.builtin("position"),
     slot: memory.builtin("slot"),
     store: (w, lanes, token, head, c, result) => {

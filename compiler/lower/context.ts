@@ -15,7 +15,9 @@ export interface LowerContext {
   readonly scratch: (id: string, type: "f32" | "u32", elements: Size) => Binding;
   /** A parameter by its path inside the function. */
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;
-  readonly force: { readonly contract?: string; readonly attend?: string };
+  readonly force: { readonly contract?: string; readonly attend?: string; readonly delta?: string };
+  /** The most tokens that a step holds of one sequence. */
+  readonly stepTokens: number;
 }
 
 /** A kernel as code, before it has its place in a plan. */

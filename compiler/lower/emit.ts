@@ -7,16 +7,17 @@
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
-import { findAxis, hasAxis } from "../graph/type.ts";
+import { TIME, findAxis, hasAxis } from "../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { Lowering } from "../ops/define.ts";
+import { rowWidth, stateOf } from "../ops/states.ts";
 import { ops } from "../ops/table.ts";
 import { sizeText } from "../ops/size-text.ts";
 import type { Index, Run } from "./index.ts";
-import { at, hasRuns, restrict, runThrough, shift } from "./index.ts";
+import { at, flatten, hasRuns, restrict, runThrough, shift } from "./index.ts";
 import type { Memory } from "./place.ts";
 import { loadBuffer, loadParameter } from "./place.ts";
-import { FIELDS, literal, splat, typeText } from "./text.ts";
+import { FIELDS, fromMemory, literal, memoryType, splat, typeText } from "./text.ts";
 
 /** A value that the kernel holds itself, as an expression; null when it does not hold the node. */
 export type Local = (node: Node, index: Index, run: Run) => string | null;
@@ -117,8 +118,11 @@ export class Emitter {
         const product = (i: Index, r: Run): string => `${this.value(x, i, r)} * ${this.value(y, i, r)}`;
         return this.fold(over, node, index, run, 0, (a, b) => `${a} + ${b}`, product);
       }
+      case "delay":
+        return this.#delay(node as Node<"delay">, index, run);
       case "row":
       case "template":
+      case "recurrence":
       case "call":
         throw new Error(`${node.op} %${node.id} is neither in memory nor computed by this kernel`);
     }
@@ -180,6 +184,34 @@ export class Emitter {
     if (run !== null && (hasAxis(chosen.type, run) || !hasAxis(x.type, run))) return this.#lanes(node, index, run);
     const i = this.value(chosen, index, null);
     return this.value(x, new Map(index).set(node.attrs.axis, i), run);
+  }
+
+  /** Within the step the earlier token's value is computed again; what was before the step lies in the state. */
+  #delay(node: Node<"delay">, index: Index, run: Run): string {
+    const [x] = node.inputs as [Node];
+    const { by } = node.attrs;
+    const { id, row, rows } = stateOf(node, "x");
+    if (run !== null && !(row.at(-1)?.name === run && hasRuns(node.type, run))) return this.#lanes(node, index, run);
+    const [position, slot] = (["position", "slot"] as const).map((name) =>
+      this.w.bind(this.#memory.builtin(name), "array<u32>", "read"),
+    );
+    const t = at(index, TIME);
+    const { dtype } = node.type;
+    const held = this.w.bind({ kind: "state", id }, `array<${typeText(memoryType(dtype), run)}>`, "read");
+    const result = this.w.fresh("past");
+    const earlier = this.w.fresh("earlier");
+    const inStep = this.block(() => this.line(`${result} = ${this.value(x, new Map(index).set(TIME, earlier), run)};`));
+    const count = rows.kind === "last" ? rows.count : 1;
+    const flat = `(${slot}[${t}] * ${count}u + (${position}[${t}] - ${by}u) % ${count}u) * ${rowWidth(row)}u + ${flatten(row, index)}`;
+    const load = fromMemory(`${held}[${run === null ? flat : `(${flat}) / 4u`}]`, dtype, run);
+    this.line(`var ${result}: ${typeText(dtype, run)};
+if (${position}[${t}] >= ${by}u) {
+let ${earlier} = max(${t}, ${by}u) - ${by}u;
+if (${t} >= ${by}u && ${slot}[${earlier}] == ${slot}[${t}]) {
+${inStep}
+} else { ${result} = ${load}; }
+}`);
+    return result;
   }
 
   #concat(node: Node<"concat">, index: Index, run: Run): string {

@@ -5,6 +5,7 @@ import { lowerContract } from "./contract-kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { lowerGroup } from "./group-kernel.ts";
 import { lowerMap } from "./map-kernel.ts";
+import { lowerRecurrence } from "./recurrence-kernel.ts";
 import { lowerRow } from "./row-kernel.ts";
 
 /** Calls have no code of their own: whoever assembles the plan puts their function's kernels in their place. */
@@ -22,6 +23,8 @@ export function lowerKernel(
       return lowerContract(kernel, id, context);
     case "attend":
       return [lowerAttend(kernel, id, context)];
+    case "recurrence":
+      return [lowerRecurrence(kernel, id, context)];
     case "group":
       return [lowerGroup(kernel, id, context)];
     default:

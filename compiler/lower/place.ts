@@ -22,8 +22,8 @@ export interface Memory {
   readonly accessOf: (binding: Binding) => "read" | "write";
   /** A parameter, or the table that a pass made of constants. */
   readonly parameterOf: (node: Node<"param">) => ParameterPlace | { readonly table: string };
-  /** The built-in u32 [T] inputs. */
-  readonly builtin: (name: "position" | "slot") => Binding;
+  /** The built-in u32 inputs: [T], and for `runs` [S, 2], the first token of each sequence in the step and how many it has. */
+  readonly builtin: (name: "position" | "slot" | "runs") => Binding;
 }
 
 /** Loads from a buffer; a run has to be whole along the last axis, or the answer is null. */

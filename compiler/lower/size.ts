@@ -1,7 +1,8 @@
-/** Symbolic sizes as the plan's `Size` and as numbers. Run-time sizes are linear in one of the symbols T, Q, S, P. */
-import { Dim } from "../graph/dim.ts";
+/** Symbolic sizes as the plan's `Size` and as numbers. Run-time sizes are made of the symbols T, Q, S, P. */
+import { Dim, type Term } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
+import { asFraction } from "../ops/size-text.ts";
 import type { Size } from "../plan/plan.ts";
 
 const SYMBOLS = ["T", "Q", "S", "P"] as const;
@@ -19,14 +20,27 @@ export function isFixed(axis: Axis): boolean {
 
 export function sizeOf(dim: Dim): Size {
   if (dim.value !== null) return dim.value;
-  const [symbol, ...more] = SYMBOLS.filter((s) => dim.symbols.includes(s));
-  if (symbol === undefined || more.length > 0 || dim.symbols.length > 1)
-    throw new Error(`size ${dim.key} is not known when compiling`);
-  const at = (x: number): number => dim.evaluate({ [symbol]: x });
-  const [start, slope] = [at(0), at(1) - at(0)];
-  if (at(3) !== start + 3 * slope) throw new Error(`size ${dim.key} is not linear`);
-  const scaled: Size = slope === 1 ? symbol : ["*", symbol, slope];
-  return start === 0 ? scaled : ["+", scaled, start];
+  // What does not depend on the step comes last.
+  const terms = dim.terms.toSorted((a, b) => b.powers.size - a.powers.size).map((term) => termSize(term, dim));
+  return terms.reduce((sum, term) => ["+", sum, term]);
+}
+
+function termSize({ num, den, powers }: Term, dim: Dim): Size {
+  let product: Size = 1;
+  for (const [symbol, power] of powers) {
+    if (power < 1) throw new Error(`size ${dim.key} is not known when compiling`);
+    for (let i = 0; i < power; i++) product = times(product, symbolSize(symbol, dim));
+  }
+  return ceilDiv(times(product, num), den);
+}
+
+function symbolSize(symbol: string, dim: Dim): Size {
+  const plain = SYMBOLS.find((s) => s === symbol);
+  if (plain !== undefined) return plain;
+  const rounded = Dim.roundedSymbol(symbol);
+  if (rounded === null) throw new Error(`size ${dim.key} is not known when compiling`);
+  const { whole, over } = asFraction(rounded.of);
+  return ceilDiv(rounded.rounding === "ceil" ? sizeOf(whole) : ["-", sizeOf(whole), over - 1], over);
 }
 
 export function elementsOf(node: Node): Size {

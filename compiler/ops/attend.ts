@@ -4,6 +4,7 @@
  */
 import { Dim } from "../graph/dim.ts";
 import type { Attrs } from "../graph/attrs.ts";
+import { cacheAxes } from "../graph/cache.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
@@ -40,6 +41,15 @@ export const attention = {
     },
     vjp: attendGradient,
     time: ({ causal }) => (causal ? "causal" : "future"),
+    states: (node) => {
+      const { heads, key, value } = cacheAxes(node);
+      const { window, chunk = null } = node.attrs;
+      const reach = window === null ? chunk : Math.min(window, chunk ?? window);
+      return [
+        { part: "k", row: [...heads, key], rows: { kind: "positions", reach } },
+        { part: "v", row: [...heads, value], rows: { kind: "positions", reach } },
+      ];
+    },
     flops: (inputs, { channel }) => {
       const [q, , v] = three(inputs.slice(0, 3));
       const pairs = Dim.product(withoutAxes(q, [channel]).map((a) => a.size)).times(axisOf(q, TIME).size);
@@ -130,7 +140,7 @@ function inferAttend(inputs: readonly TensorType[], { channel }: Attrs["attend"]
 }
 
 /** The axis of the values that the result has in place of the channel. */
-function valueChannel(q: TensorType, v: TensorType, channel: string): Axis | Mismatch {
+export function valueChannel(q: TensorType, v: TensorType, channel: string): Axis | Mismatch {
   const own = v.axes.filter((a) => a.name === channel || !hasAxis(q, a.name));
   const [axis, ...more] = own;
   if (axis !== undefined && more.length === 0) return axis;

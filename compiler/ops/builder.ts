@@ -180,6 +180,10 @@ export class Builder {
     return this.must("take", [x, index], { axis });
   }
 
+  delay(x: Node, by: number): Node {
+    return by === 0 ? x : this.must("delay", [x], { by, state: null });
+  }
+
   cumsum(x: Node, axis: string, exclusive: boolean): Node {
     return this.must("cumsum", [x], { axis, exclusive });
   }

@@ -5,7 +5,7 @@
 import type { Attrs, OpName } from "../graph/attrs.ts";
 import type { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
-import type { DType, TensorType } from "../graph/type.ts";
+import type { Axis, DType, TensorType } from "../graph/type.ts";
 import type { Builder } from "./builder.ts";
 
 /** A value in the oracle: float64 whatever the dtype, row-major over named axes of known size. */
@@ -30,10 +30,26 @@ export interface Mismatch {
 export type TimeRule =
   /** Position t of the output needs only position t of the inputs. */
   | "pointwise"
-  /** Position t needs positions up to t, and has an incremental form that keeps state. */
+  /** Position t needs positions up to t, and has an incremental form that keeps `states`. */
   | "causal"
   /** Position t may need later positions. */
   | "future";
+
+/** What an op along time keeps of each sequence between steps. */
+export interface StateShape {
+  /** Tells the states of one op apart. */
+  readonly part: string;
+  /** Axes of one row, in the order of memory. */
+  readonly row: readonly Axis[];
+  readonly rows: StateRows;
+}
+
+/**
+ * A row per position, of which those within `reach` are looked at again (null: all); or the last `count` rows, as the step that is over
+ * left them.
+ */
+export type StateRows =
+  { readonly kind: "positions"; readonly reach: number | null } | { readonly kind: "last"; readonly count: number };
 
 /**
  * How an op becomes code. Fusion looks at the kind alone.
@@ -62,6 +78,10 @@ export type Lowering<O extends OpName> =
   /** A result along one axis of a row that other elements of the row decide: top-k, running sums. */
   | { readonly kind: "row" }
   | { readonly kind: "template" }
+  /** An earlier row of the input: in memory, or in the op's state. */
+  | { readonly kind: "delay" }
+  /** Token after token of a sequence, from the op's state and back to it. */
+  | { readonly kind: "recurrence" }
   | { readonly kind: "call" };
 
 /** How many elements an expression computes at once: a scalar (when left out) or a vec4. */
@@ -86,6 +106,8 @@ export interface OpDef<O extends OpName> {
   /** Gradients of the inputs from the gradient of the output; null where none flows; `null` rule: not differentiable. */
   readonly vjp: ((b: Builder, node: Node<O>, ct: Node) => readonly (Node | null)[]) | null;
   readonly time: (attrs: Attrs[O], inputs: readonly TensorType[]) => TimeRule;
+  /** Of causal ops. */
+  readonly states?: (node: Node<O>) => readonly StateShape[];
   /** Floating-point operations and bytes of intermediate traffic for one evaluation, in symbolic sizes. */
   readonly flops: (inputs: readonly TensorType[], attrs: Attrs[O], out: TensorType) => Dim;
   readonly lowering: Lowering<O>;

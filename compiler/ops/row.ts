@@ -72,6 +72,11 @@ export const row = {
       return [b.minus(fitGradient(b, b.sum(ct, [axis]), ct.type), b.cumsum(ct, axis, !exclusive))];
     },
     time: ({ axis }) => (axis === TIME ? "causal" : "pointwise"),
+    // Along time it becomes a `scan`, which keeps the same.
+    states: (node) =>
+      node.attrs.axis === TIME
+        ? [{ part: "h", row: node.type.axes.filter((a) => a.name !== TIME), rows: { kind: "last", count: 1 } }]
+        : [],
     flops: (inputs) => elementCount(one(inputs)),
     lowering: { kind: "row" },
     samples: [

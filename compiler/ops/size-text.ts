@@ -1,33 +1,43 @@
 /** A symbolic size as a WGSL u32 expression, its symbols as identifiers: `1/2*D*T + 3` gives `((D * T) / 2u + 3u)`. */
-import type { Dim } from "../graph/dim.ts";
+import type { Term } from "../graph/dim.ts";
+import { Dim } from "../graph/dim.ts";
 
 /** Throws for a size with a negative coefficient first, which no non-empty axis has. */
 export function sizeText(size: Dim): string {
   if (size.value !== null) return `${size.value}u`;
-  const terms = size.key.split(" + ").map(termText);
   // Positive terms first: u32 has no negative intermediate results.
-  terms.sort((a, b) => Number(a.negative) - Number(b.negative));
+  const terms = size.terms.toSorted((a, b) => Number(a.num < 0) - Number(b.num < 0));
   const [first, ...rest] = terms;
-  if (first === undefined || first.negative) throw new Error(`${size.key} is no size`);
-  if (rest.length === 0) return first.text;
-  return `(${[first.text, ...rest.map((t) => `${t.negative ? "-" : "+"} ${t.text}`)].join(" ")})`;
+  if (first === undefined || first.num < 0) throw new Error(`${size.key} is no size`);
+  if (rest.length === 0) return termText(first);
+  return `(${[termText(first), ...rest.map((t) => `${t.num < 0 ? "-" : "+"} ${termText(t)}`)].join(" ")})`;
 }
 
-function termText(term: string): { readonly negative: boolean; readonly text: string } {
-  const over: string[] = [];
+/** Without its sign. */
+function termText({ num, den, powers }: Term): string {
   const times: string[] = [];
-  for (const factor of term.replace(/^-/, "").split("*")) {
-    const number = /^(\d+)(?:\/(\d+))?$/.exec(factor);
-    if (number !== null) {
-      if (number[1] !== "1") times.push(`${number[1]}u`);
-      if (number[2] !== undefined) over.push(`${number[2]}u`);
-      continue;
-    }
-    const [symbol = "", power = "1"] = factor.split("^");
-    const [list, count] = power.startsWith("-") ? [over, Number(power.slice(1))] : [times, Number(power)];
-    for (let i = 0; i < count; i++) list.push(symbol);
-  }
+  const over = den === 1 ? [] : [`${den}u`];
+  if (Math.abs(num) !== 1) times.push(`${Math.abs(num)}u`);
+  for (const [symbol, power] of [...powers].sort(([a], [b]) => (a < b ? -1 : 1)))
+    for (let i = 0; i < Math.abs(power); i++) (power > 0 ? times : over).push(symbolText(symbol));
   const product = times.length === 0 ? "1u" : times.length === 1 ? `${times[0]}` : `(${times.join(" * ")})`;
-  const text = over.length === 0 ? product : `(${product} / ${over.length === 1 ? over[0] : `(${over.join(" * ")})`})`;
-  return { negative: term.startsWith("-"), text };
+  return over.length === 0 ? product : `(${product} / ${over.length === 1 ? over[0] : `(${over.join(" * ")})`})`;
+}
+
+function symbolText(symbol: string): string {
+  const rounded = Dim.roundedSymbol(symbol);
+  if (rounded === null) return symbol;
+  const { over, whole } = asFraction(rounded.of);
+  const text = sizeText(whole);
+  return rounded.rounding === "floor" ? `(${text} / ${over}u)` : `((${text} + ${over - 1}u) / ${over}u)`;
+}
+
+/** A size as a quotient: its coefficients over one denominator. */
+export function asFraction(size: Dim): { readonly whole: Dim; readonly over: number } {
+  const over = size.terms.reduce((n, { den }) => (n * den) / greatestDivisor(n, den), 1);
+  return { whole: size.times(Dim.of(over)), over };
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
 }

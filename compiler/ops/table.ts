@@ -7,8 +7,10 @@ import { concat } from "./concat.ts";
 import { contract } from "./contract.ts";
 import type { Rows } from "./define.ts";
 import { elementwise } from "./elementwise.ts";
+import { delta } from "./delta.ts";
 import { gather } from "./gather.ts";
 import { reduce } from "./reduce.ts";
+import { recur } from "./recur.ts";
 import { row } from "./row.ts";
 import { source } from "./source.ts";
 import { view } from "./view.ts";
@@ -23,6 +25,8 @@ export const ops: Rows<OpName> = {
   ...contract,
   ...gather,
   ...row,
+  ...recur,
+  ...delta,
   ...attention,
   ...call,
 };

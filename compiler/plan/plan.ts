@@ -13,6 +13,8 @@ export interface Plan {
   readonly model: string;
   /** What the kernels were chosen for. */
   readonly device: DeviceFacts;
+  /** The most tokens that a step may hold of one sequence: rings of states have room for so many. */
+  readonly stepTokens: number;
   readonly parameters: readonly Parameter[];
   readonly tables: readonly Table[];
   readonly states: readonly State[];
@@ -82,18 +84,19 @@ export interface Table {
   readonly expr: ScalarExpr;
 }
 
-/** What is kept between steps, e.g. a key cache f32 [S, P, G, C]; zero at the start of a sequence. */
+/** What is kept between steps, e.g. a key cache f32 [S, P, G, C] or the last rows of a delay; zero at the start of a sequence. */
 export interface State {
   readonly id: string;
   /** Words of 4 bytes. */
   readonly elements: Size;
-  /** Bytes per token of context, for reports. */
+  /** Bytes per token of context, for reports; 0 for what does not grow with it. */
   readonly bytesPerToken: number;
 }
 
 /**
  * A buffer of 4-byte elements. `input` buffers are written by the runtime before a step: the model's inputs by name, and
- * the built-in `position`, `slot` (both u32 [T]: where each token stands, and in which sequence) and `wanted` (u32 [Q]).
+ * the built-in `position`, `slot` (both u32 [T]: where each token stands, and in which sequence), `wanted` (u32 [Q]) and `runs` (u32
+ * [S, 2]: of each sequence the first token in the step and how many it has, which follow each other).
  * `output` buffers are read by it. `temporary` ones are shared: those with the same `share` never live at the same time.
  */
 export interface Buffer {

@@ -21,6 +21,7 @@ export type Role =
   | { readonly kind: "row" }
   | { readonly kind: "matrix"; readonly matrix: Matrix }
   | { readonly kind: "attend" }
+  | { readonly kind: "recurrence" }
   | { readonly kind: "call" };
 
 /** Columns, and weights read again for every row, that a contraction inside a row kernel may have. */
@@ -55,7 +56,10 @@ function roleOf(
     case "view":
     case "concat":
     case "gather":
+    case "delay":
       return { kind: "light" };
+    case "recurrence":
+      return { kind: "recurrence" };
     case "reduce":
       return isColumnReduce(node as Node<"sum">) ? { kind: "loop" } : { kind: "row" };
     case "row":

@@ -11,6 +11,8 @@ export class Clusters {
   readonly #owner = new Map<Node, Kernel>();
   /** Kernels that append to the caches of an attention op. */
   readonly #appends = new Map<Node, Kernel[]>();
+  /** Kernels that come after others without reading what they leave. */
+  readonly #waits = new Map<Kernel, readonly Kernel[]>();
 
   ownerOf(node: Node): Kernel | null {
     return this.#owner.get(node) ?? null;
@@ -48,31 +50,53 @@ export class Clusters {
     this.#appends.set(attend, [...(this.#appends.get(attend) ?? []), kernel]);
   }
 
-  /** Nodes of other kernels, and function inputs, that a kernel reads. */
+  waitFor(kernel: Kernel, others: readonly Kernel[]): void {
+    this.#waits.set(kernel, others);
+  }
+
+  /** Nodes of other kernels, and function inputs, that a kernel reads; and its own, where it would need them for other tokens. */
   reads(kernel: Kernel): ReadonlySet<Node> {
     const found = new Set<Node>();
-    const seen = new Set<Node>();
-    const stack: Node[] = [...kernel.computes, ...kernel.stores.map((s) => s.node)];
-    if (kernel.kind === "group") stack.push(kernel.index);
-    if (kernel.kind === "call") stack.push(...kernel.args);
-    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-      if (seen.has(node)) continue;
-      seen.add(node);
+    for (const { node, delayed } of this.#walk(kernel)) {
       const owner = this.#owner.get(node);
-      if ((owner !== undefined && owner !== kernel) || isOp(node, "input")) {
-        found.add(node);
-        continue;
-      }
-      // Keys and values reach an attention kernel through its caches.
-      stack.push(
-        ...(isOp(node, "attend") && owner === kernel ? [node.inputs[0]!, ...node.inputs.slice(3)] : node.inputs),
-      );
+      if ((owner !== undefined && (owner !== kernel || delayed)) || isOp(node, "input")) found.add(node);
     }
     return found;
   }
 
+  /** Delays that a kernel reads through. */
+  delaysOf(kernel: Kernel): readonly Node<"delay">[] {
+    return this.#walk(kernel).flatMap(({ node }) => {
+      const owner = this.#owner.get(node) ?? kernel;
+      return isOp(node, "delay") && owner === kernel ? [node] : [];
+    });
+  }
+
+  /** From what a kernel computes and stores down to what lies in memory; `delayed`: it is wanted at earlier tokens. */
+  #walk(kernel: Kernel): readonly { readonly node: Node; readonly delayed: boolean }[] {
+    const order: { node: Node; delayed: boolean }[] = [];
+    const seen = new Set<string>();
+    const stack = [...kernel.computes, ...kernel.stores.map((s) => s.node)].map((node) => ({ node, delayed: false }));
+    if (kernel.kind === "group") stack.push({ node: kernel.index, delayed: false });
+    if (kernel.kind === "call") stack.push(...kernel.args.map((node) => ({ node, delayed: false })));
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      const { node, delayed } = next;
+      const key = `${node.id} ${delayed}`;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      order.push(next);
+      const owner = this.#owner.get(node);
+      if ((owner !== undefined && (owner !== kernel || delayed)) || isOp(node, "input")) continue;
+      // Keys and values reach an attention kernel through its caches.
+      const inputs =
+        isOp(node, "attend") && owner === kernel ? [node.inputs[0]!, ...node.inputs.slice(3)] : node.inputs;
+      stack.push(...inputs.map((input) => ({ node: input, delayed: delayed || isOp(node, "delay") })));
+    }
+    return order;
+  }
+
   dependsOn(kernel: Kernel): ReadonlySet<Kernel> {
-    const kernels = new Set<Kernel>();
+    const kernels = new Set<Kernel>(this.#waits.get(kernel) ?? []);
     for (const node of this.reads(kernel)) {
       const owner = this.#owner.get(node);
       if (owner !== undefined) kernels.add(owner);

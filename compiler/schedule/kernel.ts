@@ -4,17 +4,19 @@
  * loads and what it stores is computed on the fly.
  */
 import type { Node } from "../graph/node.ts";
+import type { NamedState } from "../ops/states.ts";
 import type { Matrix } from "../graph/matrix.ts";
 
 export type Regime = "many" | "few";
 
-/** A node that a kernel leaves in memory: in its own buffer, or appended to a state (the cache of an attention op). */
+/** A node that a kernel leaves in memory: in its own buffer, or its rows in a state. */
 export interface Store {
   readonly node: Node;
-  readonly state: string | null;
+  readonly state: NamedState | null;
 }
 
-export type Kernel = MapKernel | RowKernel | ContractKernel | AttendKernel | GroupKernel | CallKernel;
+export type Kernel =
+  MapKernel | RowKernel | ContractKernel | AttendKernel | RecurrenceKernel | GroupKernel | CallKernel;
 
 interface Common {
   /** Heavy nodes, and light ones that end it, in topological order. */
@@ -53,6 +55,12 @@ export interface ContractKernel extends Common {
 export interface AttendKernel extends Common {
   readonly kind: "attend";
   readonly attend: Node<"attend">;
+}
+
+/** Walks over the tokens of each sequence of the step. */
+export interface RecurrenceKernel extends Common {
+  readonly kind: "recurrence";
+  readonly node: Node<"scan"> | Node<"delta_rule">;
 }
 
 /** Sorts slots by bank for the routed contractions of one index. */

@@ -7,17 +7,17 @@ import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { topologicalOrder, usersOf } from "../graph/traverse.ts";
 import { findAxis } from "../graph/type.ts";
+import { stateOf } from "../ops/states.ts";
 import { ops } from "../ops/table.ts";
 import type { DeviceFacts } from "../plan/plan.ts";
 import { baseOf } from "./bytes.ts";
-import { stateId } from "../graph/cache.ts";
 import type { Role } from "./classify.ts";
 import { classify } from "./classify.ts";
 import { Clusters } from "./clusters.ts";
 import { addContraction } from "./contractions.ts";
 import type { Uses } from "./grow.ts";
 import { growEpilogues } from "./grow.ts";
-import type { AttendKernel, Kernel, MapKernel, Regime } from "./kernel.ts";
+import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel, Regime } from "./kernel.ts";
 import type { Layouts } from "./layout.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
 
@@ -66,6 +66,7 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   for (const node of nodes) if (isOp(node, "attend")) appendToCaches(s, node);
   if (options.regime === "many") addGroups(s);
   mergeMaps(s);
+  keepLastRows(s);
   storeWhatIsRead(clusters, outputs);
   return { kernels: clusters.inOrder(), ownerOf: (n) => clusters.ownerOf(n), reads: (k) => clusters.reads(k) };
 }
@@ -92,6 +93,13 @@ function addHeavy(s: Scheduling, node: Node): void {
         stores: [],
         attend: node as Node<"attend">,
       });
+      const [root] = endIn(s, kernel, [node]);
+      kernel.stores.push({ node: root!, state: null });
+      return;
+    }
+    case "recurrence": {
+      const own = node as Node<"scan"> | Node<"delta_rule">;
+      const kernel = s.clusters.add<RecurrenceKernel>({ kind: "recurrence", computes: [node], stores: [], node: own });
       const [root] = endIn(s, kernel, [node]);
       kernel.stores.push({ node: root!, state: null });
       return;
@@ -138,6 +146,8 @@ function requiredNodes(
   for (const node of nodes) {
     const role = roles.get(node);
     if (isOp(node, "call")) for (const x of node.inputs) required.add(baseOf(x));
+    // Rows of other tokens, and what every column of a memory reads again.
+    if (isOp(node, "delay") || isOp(node, "delta_rule")) for (const x of node.inputs) required.add(viewed(x));
     if (role?.kind === "row") fromRow.add(node);
     if (role?.kind === "light") {
       if (node.inputs.some((x) => fromRow.has(x))) fromRow.add(node);
@@ -168,10 +178,27 @@ function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
     ["k", attend.inputs[1]!],
     ["v", attend.inputs[2]!],
   ] as const) {
-    const store = { node, state: stateId(attend, part) };
+    const store = { node, state: stateOf(attend, part) };
     const owner = s.clusters.ownerOf(node);
     if (owner?.kind === "contract") owner.stores.push(store);
     s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store));
+  }
+}
+
+/** What delays look back at is kept at the end of the step, when nothing reads the rows of the step before any more. */
+function keepLastRows(s: Scheduling): void {
+  const readers = new Map<string, { readonly delay: Node<"delay">; readonly kernels: Kernel[] }>();
+  for (const kernel of s.clusters.kernels) {
+    for (const delay of s.clusters.delaysOf(kernel)) {
+      const { id } = stateOf(delay, "x");
+      const known = readers.get(id) ?? { delay, kernels: [] };
+      known.kernels.push(kernel);
+      readers.set(id, known);
+    }
+  }
+  for (const { delay, kernels } of readers.values()) {
+    const store = { node: delay.inputs[0]!, state: stateOf(delay, "x") };
+    s.clusters.waitFor(s.clusters.add<MapKernel>({ kind: "map", computes: [], stores: [store] }), kernels);
   }
 }
 

@@ -79,6 +79,10 @@ function inward(s: Selection, x: Node): Node | null {
       const labels = index.type.axes.map((a) => a.name).filter((name) => name !== TIME);
       return [axis, ...labels].some((name) => rest.some((i) => hasAxis(i.type, name))) ? null : rebuild();
     }
+    case "delay":
+      // Another token's row would be picked by this token's index.
+      return axis === TIME || hasAxis(index.type, TIME) ? null : rebuild();
+    case "recurrence":
     case "call":
       return null;
   }

@@ -175,6 +175,7 @@ export function tinyPlan(device: DeviceFacts, more: Partial<Plan> = {}): Plan {
     format: "moec-plan",
     version: 1,
     model: "Tiny",
+    stepTokens: 512,
     device,
     parameters: Object.keys(weights).map(plain),
     tables: [{ id: "quarter", axes: [{ name: "P", size: "P" }], expr: ["div", "P", 4] }],

@@ -60,11 +60,20 @@ export function openPlan(plan: Plan, gpu: TestGpu, params: (path: string) => Val
     async step(name, sizes, inputs) {
       const entry = plan.entries.find((e) => e.name === name);
       if (entry === undefined) throw new Error(`no entry ${name}`);
-      for (const [id, data] of Object.entries(inputs)) {
+      for (const [id, data] of Object.entries({ runs: runsOf(inputs["slot"] ?? [], limits.S), ...inputs })) {
         const buffer = fixed.get(bindingKey({ kind: "buffer", id }));
         const type = plan.buffers.find((b) => b.id === id)?.type;
         if (buffer !== undefined)
           gpu.device.queue.writeBuffer(buffer, 0, type === "f32" ? Float32Array.from(data) : Uint32Array.from(data));
+      }
+      // A sequence that begins has nothing kept.
+      for (const [t, slot] of (inputs["slot"] ?? []).entries()) {
+        if (inputs["position"]?.[t] !== 0) continue;
+        for (const s of plan.states) {
+          const own = evaluateSize(s.elements, limits) / limits.S;
+          const buffer = fixed.get(bindingKey({ kind: "state", id: s.id }))!;
+          gpu.device.queue.writeBuffer(buffer, slot * own * 4, new Float32Array(own));
+        }
       }
       const flat = entry.steps.flatMap((s) =>
         s.kind === "dispatch"
@@ -94,6 +103,13 @@ export function openPlan(plan: Plan, gpu: TestGpu, params: (path: string) => Val
       return Object.fromEntries(results);
     },
   };
+}
+
+/** First token and number of tokens of each sequence, from the slots of the step's tokens. */
+function runsOf(slot: readonly number[], sequences: number): readonly number[] {
+  return Array.from({ length: sequences }, (_, s) => [slot.indexOf(s), slot.filter((x) => x === s).length])
+    .flat()
+    .map((x) => Math.max(0, x));
 }
 
 /** The bytes of one part, from the definition of the layouts in `plan.ts`. */

@@ -3,7 +3,8 @@ import { instantiate } from "../../compiler/interpret/instance.ts";
 import type { ConstructorValue, Value as Given } from "../../compiler/interpret/value.ts";
 import { Dim } from "../../compiler/graph/dim.ts";
 import type { Program } from "../../compiler/graph/node.ts";
-import { findPeeks, type Peek } from "../../compiler/incrementalise/incrementalise.ts";
+import { outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
+import { findPeeks, type Peek, timeRule } from "../../compiler/incrementalise/incrementalise.ts";
 import { buildProgram, newContext } from "../../compiler/index.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
@@ -28,8 +29,10 @@ export interface TestRouter {
   /** Results only: losses and metrics look at all tokens and are no part of the routing. */
   readonly program: Program;
   readonly params: (path: string) => Value;
-  /** Ops for which a token's route needs other tokens. */
+  /** Ops for which a token's route needs later tokens. */
   readonly peeks: readonly Peek[];
+  /** Whether a token's route depends on other tokens at all. */
+  readonly mixes: boolean;
 }
 
 const workspace = openWorkspace();
@@ -52,7 +55,11 @@ export function makeRouter(name: string, own: Readonly<Record<string, number | b
   const whole = buildProgram(instance, ctx);
   const outputs = whole.main.outputs.filter((o) => o.role === "result");
   const program = { ...whole, main: { ...whole.main, outputs } };
-  return { name, program, params: randomParams(program), peeks: findPeeks(program) };
+  return { name, program, params: randomParams(program), peeks: findPeeks(program), mixes: mixesTokens(program) };
+}
+
+function mixesTokens(program: Program): boolean {
+  return topologicalOrder(outputNodes(program.main)).some((node) => timeRule(node) !== "pointwise");
 }
 
 function constructorOf(name: string, own: Readonly<Record<string, number | boolean>>): ConstructorValue {
