@@ -2,6 +2,8 @@
 import { globSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { checkModule, newContext, prepareTest } from "../compiler/index.ts";
+import { Dim } from "../compiler/graph/dim.ts";
+import { tinyModel } from "../compiler/model/tiny.ts";
 import { format, renderDiagnostic } from "../grammar/index.ts";
 import { openWorkspace } from "../runtime/modules.ts";
 import { runTestCase } from "./support/oracle.ts";
@@ -37,4 +39,27 @@ test("the library is there, and it tests itself", () => {
   const items = scopes.flatMap(({ scope }) => scope.module.items);
   expect(scopes.length).toBeGreaterThan(20);
   expect(items.filter((item) => item.kind === "test").length).toBeGreaterThan(10);
+});
+
+/** Families of which a small model has a parameter with `text` in its path. */
+function familiesWith(text: string): string[] {
+  const models = workspace.standard("map").map(({ item, scope }) => scope.lookup(item.model.text)!);
+  const names = models.flatMap(({ item, scope }) => {
+    if (item.kind !== "layer") return [];
+    // One query per head, which one family asks for.
+    const one = { kind: "axis", label: "R", size: Dim.of(1), origin: item.span } as const;
+    const model = tinyModel(item, scope, new Map()) ?? tinyModel(item, scope, new Map([["R", one]]));
+    return model!.parameters.some((p) => p.path.includes(text)) ? [model!.name] : [];
+  });
+  return [...new Set(names)].sort();
+}
+
+test("every family calls the parts of its blocks alike, so that one upcycling fits many", () => {
+  const all = familiesWith("");
+  expect(all.length).toBeGreaterThan(15);
+  expect(familiesWith("blocks[0].attn.")).toEqual(all);
+  const [dense, mixtures] = [familiesWith("blocks[0].mlp."), familiesWith("blocks[0].ffn.")];
+  expect([...dense, ...mixtures].sort()).toEqual(all);
+  expect(familiesWith(".ffn.pick.")).toEqual(mixtures);
+  expect(familiesWith(".ffn.experts.")).toEqual(mixtures);
 });

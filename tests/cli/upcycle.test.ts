@@ -104,13 +104,13 @@ test("tokenizers that differ are refused", async () => {
 test("sources of different sizes are refused", async () => {
   expect(await refuse("btx", "--from", checkpoint("seed"), "tests/fixtures/families/llama")).toMatchInlineSnapshot(`
     "error[upcycle/sources-differ]: the sources disagree on \`V\`: 2048, 96
-      --> std/families/mixtral.moe:15:15
-       |
-    15 | model Mixtral(V, L, D, F, G, R, C, N, K, eps = 1e-5, theta = 1000000.0, window = none, balance = 0.001,
-       |               ^ needed here
-       |
-       = note: they disagree on \`L\`: 4, 2; \`D\`: 128, 48; \`F\`: 384, 64; \`R\`: 2, 3; \`C\`: 32, 8; \`eps\`: 0.00001, 0.000001; \`context\`: 512, 128 as well
-       = help: upcycle checkpoints that were trained from one seed
+     --> std/families/mixtral.moe:4:15
+      |
+    4 | model Mixtral(V, L, D, F, G, R, C, N, K, eps = 1e-5, theta = 1000000.0, window = none, balance = 0.001,
+      |               ^ needed here
+      |
+      = note: they disagree on \`L\`: 4, 2; \`D\`: 128, 48; \`F\`: 384, 64; \`R\`: 2, 3; \`C\`: 32, 8; \`eps\`: 0.00001, 0.000001; \`context\`: 512, 128 as well
+      = help: upcycle checkpoints that were trained from one seed
     "
   `);
 });

@@ -221,11 +221,11 @@ test("an added expert stands behind the others, with a row of its own", () => {
 test("shared and routed experts together are the feed-forward", () => {
   const source = dense("Qwen2");
   const { plan, sources, target } = make("shared_expert", [source], { N: 4, K: 2, std: 0.5 });
-  const feed = (name: string): number[] => [...sources[0]!.get(`blocks[0].feed.${name}.w`)!];
+  const feed = (name: string): number[] => [...sources[0]!.get(`blocks[0].mlp.${name}.w`)!];
   for (const name of ["gate", "up", "down"]) {
-    expect([...target.get(`blocks[0].feed.shared.${name}.w`)!]).toEqual(feed(name));
+    expect([...target.get(`blocks[0].ffn.shared.${name}.w`)!]).toEqual(feed(name));
     const factor = name === "down" ? 0.5 : 1;
-    const experts = [...target.get(`blocks[0].feed.routed.experts.${name}.w`)!];
+    const experts = [...target.get(`blocks[0].ffn.experts.${name}.w`)!];
     expect(experts).toEqual([0, 1, 2, 3].flatMap(() => feed(name).map((x) => factor * x)));
   }
   expect(worst(logits(plan.target, target), logits(source, sources[0]!))).toBeLessThan(1e-9);
