@@ -43,7 +43,13 @@ async function runGenerate(folder: string, options: Options): Promise<void> {
   const plan = async (): Promise<Task> => {
     const tokenizer = await loadTokenizer(folder);
     const prompt = encodePrompt(options.prompt, tokenizer);
-    return { tokenizer, prompt, capacity: prompt.length + options.maxTokens, sequences: 1 };
+    return {
+      tokenizer,
+      prompt,
+      capacity: prompt.length + options.maxTokens,
+      sequences: 1,
+      purpose: "generate" as const,
+    };
   };
   await withSession(folder, options, plan, async (session, { tokenizer, prompt }) => {
     await prepareAll(session);

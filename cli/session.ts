@@ -22,6 +22,8 @@ export interface Needs {
   /** Tokens of the longest sequence. */
   readonly capacity: number;
   readonly sequences: number;
+  /** A model that cannot generate is refused before its weights are read. */
+  readonly purpose?: "generate";
   /** Metrics to compile beside the results. */
   readonly metrics?: readonly string[];
 }
@@ -36,7 +38,7 @@ export async function withSession<N extends Needs, R>(
   const loaded = await loadWithMaps(folder, flags.map);
   try {
     const needs = await plan(loaded);
-    const { capacity, sequences, metrics } = needs;
+    const { capacity, sequences, metrics, purpose } = needs;
     checkLength(loaded, capacity);
     const { openModel } = await import("../runtime/open.ts");
     const bar = startProgress("uploading", 100);
@@ -44,6 +46,7 @@ export async function withSession<N extends Needs, R>(
       capacity,
       sequences,
       ...(metrics === undefined ? {} : { metrics }),
+      ...(purpose === undefined ? {} : { purpose }),
       ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
       onProgress: (bytes, total) => bar.advance(Math.round((100 * bytes) / total), humanBytes(total)),
     }).finally(bar.end);

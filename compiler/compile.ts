@@ -1,10 +1,12 @@
 /** A model into a plan: its program built, compiled for a device, and what has no step form told as a diagnostic. */
 import { MoeError } from "../grammar/diagnostic.ts";
 import type { Node, Program } from "./graph/node.ts";
+import { printProgram } from "./graph/print.ts";
 import { TIME, findAxis } from "./graph/type.ts";
 import { buildProgram, newContext, type Model } from "./model/model.ts";
 import type { Builder } from "./ops/builder.ts";
-import { compileProgram, NotCausal, type CompileOptions } from "./pipeline.ts";
+import type { Context, Purpose } from "./interpret/context.ts";
+import { compileProgram, type CompileOptions, type EntryOptions, NotCausal, peeksOf } from "./pipeline.ts";
 import type { Plan } from "./plan/plan.ts";
 import { describePeeks } from "./refusal.ts";
 
@@ -12,6 +14,8 @@ export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
   readonly entries?: CompileOptions["entries"];
   /** Names of metrics, such as `expert_load`: of all layers that declare them, in one more entry, `metrics`. */
   readonly metrics?: readonly string[];
+  /** What the plan has to do: generate as well, or evaluate alone. */
+  readonly purpose?: "generate" | "evaluate";
 };
 
 /** `expert_load` of `blocks[3].expert_load`, and the part of the model that declares it. */
@@ -21,29 +25,50 @@ export function splitMetric(name: string): { readonly part: string; readonly met
 }
 
 /**
- * Throws `time/future` at the ops that need later positions. Unless `entries` says otherwise: `logits`
- * in both regimes, for generation, and `nll`, what each token's `target` costs in nats, so that scoring reads one number
- * back per token and not one per word of the vocabulary. A plan without the metrics asked for has no entry for them.
+ * Unless `entries` says otherwise: `logits` in both regimes, for generation, and `nll`, what each token's `target` costs in nats, so that
+ * scoring reads one number back per token and not one per word of the vocabulary. Where evaluating looks at later tokens, or follows
+ * another rule than generating, whole sequences have entries of their own. Throws `time/future` at the ops that look ahead when a model that
+ * is to generate has no rule that does not. A plan without the metrics asked for has no entry for them.
  */
 export function compileModel(model: Model, options: CompileModelOptions): Plan {
-  const ctx = newContext();
-  const program = addLikelihood(buildProgram(model.instance, ctx), ctx.builder);
-  const scored = program.main.outputs.some((o) => o.name === "nll");
-  const computes = program.main.outputs
+  const { purpose = "generate" } = options;
+  const generating = likely(model, "generate");
+  const evaluating = likely(model, "evaluate");
+  const names = evaluating.program.main.outputs.map((o) => o.name);
+  const sameRule = printProgram(generating.program) === printProgram(evaluating.program);
+  const isCausal = (program: Program, output: string): boolean => peeksOf(program, [output]).length === 0;
+  const whole = !sameRule || !isCausal(evaluating.program, "logits");
+  const generates = purpose === "generate" || isCausal(generating.program, "logits");
+  const scored = names.includes("nll");
+  const computes = evaluating.program.main.outputs
     .filter(({ name, role }) => role === "metric" && options.metrics?.includes(splitMetric(name).metric))
     .map((o) => o.name);
+  const evaluated = (output: string, more: Partial<EntryOptions> = {}): EntryOptions => ({
+    output,
+    regimes: [whole ? "whole" : "many"],
+    program: evaluating.program,
+    ...more,
+  });
   const entries: CompileOptions["entries"] = [
     ...(options.entries ?? [
-      { output: "logits", regimes: ["many", "few"] },
-      ...(scored ? [{ output: "nll", regimes: ["many"] } as const] : []),
+      ...(generates ? [{ output: "logits", regimes: ["many", "few"] } as const] : []),
+      ...(whole ? [evaluated("logits")] : []),
+      ...(scored ? [evaluated("nll")] : []),
     ]),
-    ...(computes.length === 0 ? [] : [{ output: "metrics", computes, regimes: ["many"] } as const]),
+    ...(computes.length === 0 ? [] : [evaluated("metrics", { computes })]),
   ];
   try {
-    return compileProgram(program, { ...options, model: model.name, entries });
+    return compileProgram(generating.program, { ...options, model: model.name, entries });
   } catch (error) {
-    throw error instanceof NotCausal ? new MoeError(describePeeks(error, program, ctx.sites)) : error;
+    if (!(error instanceof NotCausal)) throw error;
+    throw new MoeError(describePeeks(error, generating.program, generating.sites));
   }
+}
+
+/** The model's program with its likelihood, and where its nodes come from. */
+function likely(model: Model, purpose: Purpose): { readonly program: Program; readonly sites: Context["sites"] } {
+  const ctx = newContext("build", undefined, purpose);
+  return { program: addLikelihood(buildProgram(model.instance, ctx), ctx.builder), sites: ctx.sites };
 }
 
 /** With an output `nll` f32 [T] and its input `target` u32 [T], where the logits are one row of numbers per token. */

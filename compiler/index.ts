@@ -32,5 +32,5 @@ export { accountModel } from "./account.ts";
 export type { CompileModelOptions } from "./compile.ts";
 export { compileModel, splitMetric } from "./compile.ts";
 export type { CompileOptions } from "./pipeline.ts";
-export { compileProgram, NotCausal, passes } from "./pipeline.ts";
+export { compileProgram, NotCausal, passes, peeksOf } from "./pipeline.ts";
 export { emitSample, SETTINGS_WORDS } from "./kernel/sample.ts";

@@ -13,11 +13,12 @@ import { verifyPlan } from "./assemble/verify.ts";
 import type { Peek } from "./incrementalise/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./incrementalise/incrementalise.ts";
 import type { LowerContext } from "./lower/context.ts";
-import type { DeviceFacts, Plan, StorageType, Table } from "./plan/plan.ts";
-import type { Regime } from "./schedule/kernel.ts";
+import type { DeviceFacts, EntryRegime, Plan, StorageType, Table } from "./plan/plan.ts";
+import { orderProgram } from "./order/order.ts";
 import { inlineCalls } from "./simplify/inline.ts";
 import { pruneProgram } from "./simplify/prune.ts";
 import { simplifyProgram } from "./simplify/simplify.ts";
+import { routeBanks } from "./sparsify/banks.ts";
 import { sparsifyProgram } from "./sparsify/sparsify.ts";
 import { selectWanted } from "./sparsify/wanted.ts";
 import { tabulateProgram } from "./tabulate/tabulate.ts";
@@ -28,12 +29,7 @@ export interface CompileOptions {
   readonly device: DeviceFacts;
   /** How each parameter is kept on the GPU, by its full path. */
   readonly storage: (path: string) => StorageType;
-  /** Outputs of main to make entries for, e.g. `logits` in both regimes; with `computes`, one entry for several of them. */
-  readonly entries: readonly {
-    readonly output: string;
-    readonly computes?: readonly string[];
-    readonly regimes: readonly Regime[];
-  }[];
+  readonly entries: readonly EntryOptions[];
   /** Kernel templates by name, for tests and tuning. */
   readonly force?: LowerContext["force"];
   /** The most tokens that a step will hold of one sequence: sliding windows keep so many more. */
@@ -46,11 +42,22 @@ export interface CompileOptions {
 
 const STEP_TOKENS = 512;
 
+/** Outputs of main to make an entry for in each regime, e.g. `logits`; with `computes`, one entry for several of them. */
+export interface EntryOptions {
+  readonly output: string;
+  readonly computes?: readonly string[];
+  readonly regimes: readonly EntryRegime[];
+  /** Another program than the one that is compiled otherwise: what a model was trained with may differ from how it generates. */
+  readonly program?: Program;
+}
+
 /** What passes share: the builder of the one graph they all write to, and what they find out for the plan. */
 interface PassContext {
   readonly b: Builder;
   readonly outputs: readonly string[];
   readonly tables: Map<string, Table>;
+  /** Steps hold a whole sequence each, so that ops may look ahead. */
+  readonly whole: boolean;
 }
 
 interface Pass {
@@ -64,6 +71,8 @@ export const passes: readonly Pass[] = [
   { name: "prune", doc: "keep the wanted outputs and what they need", run: (p, c) => pruneProgram(p, c.outputs, c.b) },
   { name: "simplify", doc: "algebra, constants, chains of views", run: (p, c) => simplifyProgram(p, c.b) },
   { name: "sparsify", doc: "compute only the experts that were chosen", run: (p, c) => sparsifyProgram(p, c.b) },
+  { name: "order", doc: "selections along time become sums over pairs", run: (p, c) => orderProgram(p, c.b) },
+  { name: "route banks", doc: "rows with a matrix each are routed contractions", run: (p, c) => routeBanks(p, c.b) },
   {
     name: "incrementalise",
     doc: "name the states that causal ops keep between steps",
@@ -77,7 +86,7 @@ export const passes: readonly Pass[] = [
   {
     name: "select wanted",
     doc: "run what follows the last layer on the wanted rows only",
-    run: (p, c) => selectWanted(p, c.b),
+    run: (p, c) => selectWanted(p, c.b, c.whole),
   },
   { name: "simplify again", doc: "what the passes above left behind", run: (p, c) => simplifyProgram(p, c.b) },
 ];
@@ -94,24 +103,34 @@ export class NotCausal extends Error {
 
 export function compileProgram(program: Program, options: CompileOptions): Plan {
   const tables = new Map<string, Table>();
-  const programs = options.entries.map(({ output, computes = [output], regimes }): EntryProgram => ({
-    name: output,
-    regimes,
-    program: runPasses(program, computes, tables, options),
-  }));
+  const programs = options.entries.flatMap(({ output, computes = [output], regimes, program: own = program }) => {
+    const compiled = (whole: boolean): readonly EntryProgram[] => {
+      const wanted = regimes.filter((r) => (r === "whole") === whole);
+      if (wanted.length === 0) return [];
+      return [{ name: output, regimes: wanted, program: runPasses(own, computes, tables, whole, options) }];
+    };
+    return [...compiled(false), ...compiled(true)];
+  });
   const { model, device, storage, force = {}, stepTokens = STEP_TOKENS } = options;
   const plan = assemblePlan(programs, { model, device, storage, force, stepTokens, tables: [...tables.values()] });
   if (options.verify === true) complain("the plan", verifyPlan(plan));
   return plan;
 }
 
+/** Ops that need later positions, on the way to these outputs. */
+export function peeksOf(program: Program, outputs: readonly string[]): readonly Peek[] {
+  const b = new Builder(new Graph());
+  return findPeeks(pruneProgram(inlineCalls(program, b), outputs, b));
+}
+
 function runPasses(
   program: Program,
   outputs: readonly string[],
   tables: Map<string, Table>,
+  whole: boolean,
   options: CompileOptions,
 ): Program {
-  const context: PassContext = { b: new Builder(new Graph()), outputs, tables };
+  const context: PassContext = { b: new Builder(new Graph()), outputs, tables, whole };
   return passes.reduce((now, pass) => {
     const next = pass.run(now, context);
     options.dump?.(pass.name, printProgram(next));
@@ -120,10 +139,10 @@ function runPasses(
   }, program);
 }
 
-function incrementalise(program: Program, { b }: PassContext): Program {
-  const peeks = findPeeks(program);
+function incrementalise(program: Program, { b, whole }: PassContext): Program {
+  const peeks = whole ? [] : findPeeks(program);
   if (peeks.length > 0) throw new NotCausal(peeks);
-  return incrementaliseProgram(program, b);
+  return incrementaliseProgram(program, b, whole ? "whole." : "");
 }
 
 function complain(where: string, problems: readonly string[]): void {

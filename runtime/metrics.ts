@@ -28,7 +28,8 @@ export async function collectMetrics(
   onProgress: (sequences: number) => void = () => undefined,
 ): Promise<readonly Metric[]> {
   const { plan, buffers } = session.executor;
-  const entry = session.entryFor("metrics", Number.POSITIVE_INFINITY);
+  const whole = session.isWhole("metrics");
+  const entry = session.entryFor("metrics", Number.POSITIVE_INFINITY, whole);
   const outputs = entry.outputs.map((id) => plan.buffers.find((b) => b.id === id)!);
   const tokens = batch.reduce((n, ids) => n + ids.length, 0);
   const metrics = outputs.map(({ name, elements }): Metric => {
@@ -42,8 +43,8 @@ export async function collectMetrics(
     const stretch: Stretch = { slot: 0, start: 0, ids };
     session.reset(0);
     await session.admit([stretch]);
-    for (const input of packSteps([stretch], most, "all")) {
-      const { name, sizes } = await session.load("metrics", input);
+    for (const input of packSteps([stretch], whole ? ids.length : most, "all")) {
+      const { name, sizes } = await session.load("metrics", input, null, whole);
       const reads = outputs.map(({ id, elements }) =>
         session.staging.read(buffers.find({ kind: "buffer", id }).buffer, evaluateSize(elements, sizes) * 4),
       );

@@ -4,6 +4,7 @@
  */
 import type { Model } from "../compiler/index.ts";
 import { compileModel } from "../compiler/index.ts";
+import { MoeError } from "../grammar/diagnostic.ts";
 import type { Plan } from "../compiler/plan/plan.ts";
 import { type Device, type DeviceOptions, openDevice } from "./device.ts";
 import { type LoadedModel, loadWithMaps } from "./model.ts";
@@ -22,6 +23,8 @@ export interface OpenOptions {
   readonly capacity?: number;
   /** How many sequences can be in progress at once. */
   readonly sequences?: number;
+  /** Unless it is said that the model has to generate, one that cannot is opened for evaluation, and refuses when it is asked to. */
+  readonly purpose?: "generate";
   /** Metrics to compile, by the names that `metric` statements give; `collectMetrics` runs them. */
   readonly metrics?: readonly string[];
   /** Hears the bytes uploaded so far. */
@@ -43,8 +46,9 @@ export async function openModel({ model, source }: LoadedModel, options: OpenOpt
   const device = options.device ?? (await openDevice(deviceOptions(options.adapter)));
   try {
     const { capacity, sequences, metrics, onProgress } = options;
+    const compiled = compileFor(model, device, source, metrics, options.purpose);
     const session = await openSession({
-      plan: compile(model, device, source, metrics),
+      ...compiled,
       device,
       source,
       ...(capacity === undefined ? {} : { capacity }),
@@ -59,16 +63,34 @@ export async function openModel({ model, source }: LoadedModel, options: OpenOpt
   }
 }
 
+/** A plan that generates, or one for evaluation alone and why. */
+function compileFor(
+  model: Model,
+  device: Device,
+  source: Pick<ParameterSource, "storage">,
+  metrics: readonly string[] | undefined,
+  purpose: OpenOptions["purpose"],
+): { readonly plan: Plan; readonly refusal?: Error } {
+  try {
+    return { plan: compile(model, device, source, metrics) };
+  } catch (error) {
+    const looksAhead = error instanceof MoeError && error.diagnostics.every((d) => d.code.startsWith("time/"));
+    if (purpose === "generate" || !looksAhead) throw error;
+    return { plan: compile(model, device, source, metrics, "evaluate"), refusal: error };
+  }
+}
+
 /** The plan of a model for a device, its parameters kept as they are stored. Throws `session/no-metric` when it has none of `metrics`. */
 export function compile(
   model: Model,
   device: Device,
   source: Pick<ParameterSource, "storage">,
   metrics: readonly string[] = [],
+  purpose: "generate" | "evaluate" = "generate",
 ): Plan {
-  const plan = compileModel(model, { device: device.facts, storage: source.storage, metrics });
+  const plan = compileModel(model, { device: device.facts, storage: source.storage, metrics, purpose });
   const [first] = metrics;
-  if (first !== undefined && !plan.entries.some((e) => e.name === "metrics.many")) throw noMetric(plan, first);
+  if (first !== undefined && !plan.entries.some((e) => e.name.startsWith("metrics."))) throw noMetric(plan, first);
   return plan;
 }
 

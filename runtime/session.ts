@@ -24,6 +24,8 @@ export interface SessionOptions {
   /** The most tokens of one step, at most what the plan is made for; longer inputs take several. */
   readonly stepTokens?: number;
   readonly onProgress?: (bytes: number, total: number) => void;
+  /** Why the model cannot be fed token by token, where it cannot: told when that is asked for. */
+  readonly refusal?: Error;
 }
 
 /** Up to here decode kernels (`few`), which read weights once per token or so; above, the tiled ones (`many`). */
@@ -39,7 +41,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const P = Math.min(capacity, FIRST_CONTEXT);
   const most = Math.min(stepTokens, plan.stepTokens);
   const buffers = await Buffers.allocate(device, plan, parameters, { T: FEW, Q: 1, S: sequences, P });
-  return new Session(new Executor(device, plan, buffers), capacity, most);
+  return new Session(new Executor(device, plan, buffers), capacity, most, options.refusal ?? null);
 }
 
 /** A saved plan may have been compiled for another device. Sizes that do not fit are found where they are used. */
@@ -74,8 +76,10 @@ export class Session {
   readonly #lengths: number[];
   readonly #lastLogits = new Map<number, Float32Array>();
   readonly #onClose: (() => void)[] = [];
+  readonly #refusal: Error | null;
 
-  constructor(executor: Executor, capacity: number, stepTokens: number) {
+  constructor(executor: Executor, capacity: number, stepTokens: number, refusal: Error | null = null) {
+    this.#refusal = refusal;
     this.executor = executor;
     this.staging = new StagingPool(executor.device);
     this.sequences = executor.buffers.sizes.S;
@@ -100,8 +104,8 @@ export class Session {
   }
 
   /**
-   * Logits of every token of each sequence, f32 [tokens, vocab], as if each stood alone. Takes over all slots: what they
-   * held is gone, and they are empty afterwards.
+   * Logits of every token of each sequence, f32 [tokens, vocab], as if each stood alone, by the rule that the model was trained with.
+   * Takes over all slots: what they held is gone, and they are empty afterwards.
    */
   async forward(batch: readonly ArrayLike<number>[]): Promise<Float32Array[]> {
     const results = batch.map((ids) => new Float32Array(ids.length * this.vocab));
@@ -141,6 +145,7 @@ export class Session {
 
   /** Continues prompts, each in a slot of its own; see `GenerateOptions`. Takes over the slots that it uses. */
   generate(options: GenerateOptions): AsyncGenerator<GeneratedToken, void, void> {
+    if (this.#refusal !== null) throw this.#refusal;
     return generate(this, options);
   }
 
@@ -183,6 +188,7 @@ export class Session {
     take: (values: Float32Array, rows: readonly { readonly sequence: number; readonly token: number }[]) => void,
     target: ((sequence: number, token: number) => number) | null = null,
   ): Promise<void> {
+    if (this.isWhole(output)) return this.#runWhole(batch, output, take, target);
     const most = this.mostTokens((T) => T);
     for (let first = 0; first < batch.length; first += this.sequences) {
       const group = batch.slice(first, first + this.sequences);
@@ -195,6 +201,36 @@ export class Session {
         take(await this.#read(output, input, targets), rows);
       }
       for (let slot = 0; slot < group.length; slot++) this.reset(slot);
+    }
+  }
+
+  /** True of an output that is computed of whole sequences, each in one step and in slot 0. */
+  isWhole(output: string): boolean {
+    return this.executor.plan.entries.some((e) => e.name === `${output}.whole`);
+  }
+
+  /** The same for an output that takes whole sequences, one to a step. */
+  async #runWhole(
+    batch: readonly ArrayLike<number>[],
+    output: string,
+    take: Parameters<Session["runFresh"]>[2],
+    target: ((sequence: number, token: number) => number) | null,
+  ): Promise<void> {
+    for (const [sequence, ids] of batch.entries()) {
+      this.reset(0);
+      await this.admit([{ slot: 0, start: 0, ids }]);
+      const { buffers, plan, device } = this.executor;
+      if (fitTokens(plan, device, ids.length, (T) => ({ ...buffers.sizes, T, Q: T })) < ids.length)
+        throw failure(
+          "session/capacity",
+          `${plan.model} looks at whole sequences, and one of ${ids.length} tokens does not fit on this device`,
+          { help: "give shorter sequences" },
+        );
+      const [input] = [...packSteps([{ slot: 0, start: 0, ids }], ids.length, "all")];
+      const rows = input!.rows.map(({ token }) => ({ sequence, token }));
+      const targets = target && Uint32Array.from(rows, (row) => target(sequence, row.token));
+      take(await this.#read(output, input!, targets, true), rows);
+      this.reset(0);
     }
   }
 
@@ -232,11 +268,12 @@ export class Session {
     output: string,
     input: StepInput,
     targets: Uint32Array<ArrayBuffer> | null = null,
+    whole = false,
   ): Promise<{ name: string; sizes: StepSizes }> {
     const { buffers, plan } = this.executor;
     const [T, Q] = [input.ids.length, input.wanted.length];
     await buffers.ensure({ T, Q, P: 0 });
-    const entry = this.entryFor(output, T);
+    const entry = this.entryFor(output, T, whole);
     const inputs: Readonly<Record<string, Uint32Array<ArrayBuffer> | null>> = {
       ids: input.ids,
       position: input.position,
@@ -255,10 +292,11 @@ export class Session {
     return { name: entry.name, sizes: { T, Q, S, P } };
   }
 
-  /** The entry for an output and a number of tokens; the other regime's where the plan has only that. */
-  entryFor(output: string, tokens: number): Plan["entries"][number] {
+  /** The entry for an output and a number of tokens, or for a whole sequence; the other regime's where the plan has only that. */
+  entryFor(output: string, tokens: number, whole = false): Plan["entries"][number] {
     const of = this.executor.plan.entries.filter((e) => e.name.startsWith(`${output}.`));
-    const entry = of.find((e) => e.regime === (tokens <= FEW ? "few" : "many")) ?? of[0];
+    const regime = whole ? "whole" : tokens <= FEW ? "few" : "many";
+    const entry = of.find((e) => e.regime === regime) ?? of[0];
     if (entry === undefined)
       throw failure("session/no-output", `the plan of ${this.executor.plan.model} does not compute \`${output}\``, {
         help: `compile it with an entry for \`${output}\``,
@@ -267,10 +305,15 @@ export class Session {
   }
 
   /** The outputs of a step's wanted rows, in their order. */
-  async #read(output: string, input: StepInput, targets: Uint32Array<ArrayBuffer> | null): Promise<Float32Array> {
-    const { name, sizes } = await this.load(output, input, targets);
+  async #read(
+    output: string,
+    input: StepInput,
+    targets: Uint32Array<ArrayBuffer> | null,
+    whole = false,
+  ): Promise<Float32Array> {
+    const { name, sizes } = await this.load(output, input, targets, whole);
     const { buffers, plan } = this.executor;
-    const id = this.entryFor(output, sizes.T).outputs[0]!;
+    const id = this.entryFor(output, sizes.T, whole).outputs[0]!;
     const elements = evaluateSize(plan.buffers.find((b) => b.id === id)!.elements, sizes);
     const read = this.staging.read(buffers.find({ kind: "buffer", id }).buffer, elements * 4);
     await this.executor.run(name, sizes, [read]);
@@ -278,6 +321,7 @@ export class Session {
   }
 
   async #append(stretches: readonly Stretch[]): Promise<void> {
+    if (this.#refusal !== null) throw this.#refusal;
     await this.admit(stretches);
     for (const input of packSteps(
       stretches,

@@ -4,10 +4,10 @@ import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../graph/traverse.ts";
 import type { LowerContext } from "../lower/context.ts";
-import { fixedSize } from "../lower/size.ts";
-import { rowsHeld, rowWidth, statesOf } from "../ops/states.ts";
+import { fixedSize, rowsHeld } from "../lower/size.ts";
+import { rowWidth, statesOf } from "../ops/states.ts";
 import type { ParameterPlace } from "../lower/place.ts";
-import type { DeviceFacts, Entry, Parameter, Plan, State, StorageType, Table } from "../plan/plan.ts";
+import type { DeviceFacts, Entry, EntryRegime, Parameter, Plan, State, StorageType, Table } from "../plan/plan.ts";
 import { PLAN_VERSION } from "../plan/plan.ts";
 import type { Regime } from "../schedule/kernel.ts";
 import type { Layouts } from "../schedule/layout.ts";
@@ -18,7 +18,7 @@ import { assembleEntry } from "./entry.ts";
 
 export interface EntryProgram {
   readonly name: string;
-  readonly regimes: readonly Regime[];
+  readonly regimes: readonly EntryRegime[];
   /** After all graph passes; its outputs are the entry's. */
   readonly program: Program;
 }
@@ -51,10 +51,11 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
   const collector = new Collector();
   const parameterOf = (param: Node<"param">): ParameterPlace => places.get(param.attrs.path)!;
   const entries: Entry[] = programs.flatMap(({ name, regimes, program }) =>
-    regimes.map((regime) => {
+    regimes.map((entryRegime) => {
       const { device, force } = options;
+      const regime: Regime = entryRegime === "few" ? "few" : "many";
       const schedule = { regime, device, layouts, partsOf: (path: string) => places.get(path)?.parts.length ?? 1 };
-      return assembleEntry(`${name}.${regime}`, program, schedule, {
+      return assembleEntry(name, entryRegime, program, schedule, {
         device,
         regime,
         force,

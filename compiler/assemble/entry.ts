@@ -8,7 +8,7 @@ import type { TensorType } from "../graph/type.ts";
 import { formatType, sameType } from "../graph/type.ts";
 import { identifier } from "../lower/text.ts";
 import { elementsOf } from "../lower/size.ts";
-import type { Dispatch, Entry, Repeat } from "../plan/plan.ts";
+import type { Dispatch, Entry, EntryRegime, Repeat } from "../plan/plan.ts";
 import { baseOf } from "../schedule/bytes.ts";
 import type { CallKernel } from "../schedule/kernel.ts";
 import type { Schedule, ScheduleOptions } from "../schedule/schedule.ts";
@@ -26,7 +26,14 @@ interface FunctionCode {
 
 export type EntryContext = Omit<FunctionContext, "prefix" | "pool">;
 
-export function assembleEntry(name: string, program: Program, options: ScheduleOptions, context: EntryContext): Entry {
+export function assembleEntry(
+  output: string,
+  regime: EntryRegime,
+  program: Program,
+  options: ScheduleOptions,
+  context: EntryContext,
+): Entry {
+  const name = `${output}.${regime}`;
   const functions = new Map<string, FunctionCode>();
   for (const fn of program.functions.values()) {
     functions.set(
@@ -70,7 +77,7 @@ export function assembleEntry(name: string, program: Program, options: ScheduleO
       .flatMap((d) => d.bindings.flatMap((b) => (b.kind === "buffer" ? [b.id] : []))),
   );
   const inputs = collector.buffers.filter((b) => b.role === "input" && bound.has(b.id)).map((b) => b.id);
-  return { name, regime: options.regime, inputs, outputs: outputs.map((o) => o.name), steps };
+  return { name, regime, inputs, outputs: outputs.map((o) => o.name), steps };
 }
 
 /** Buffers of arguments and results by place and type: the same for all functions. */

@@ -77,8 +77,11 @@ export interface Attrs {
   dot: { readonly axes: readonly string[] };
   /** (x, index: u32): x at `index` along `axis`; other shared axes match by name. */
   take: { readonly axis: string };
-  /** The k largest along an axis, ties to the lowest index, in descending order; `part` says which of the two results. */
-  topk: { readonly axis: string; readonly k: Axis; readonly part: "values" | "indices" };
+  /**
+   * The k largest along an axis, ties to the lowest index, in descending order; `part` says which of the results. `ranks` are those of all
+   * elements, whatever k is: the largest has rank 0.
+   */
+  topk: { readonly axis: string; readonly k: Axis; readonly part: "values" | "indices" | "ranks" };
   /** Running sum along an axis. */
   cumsum: { readonly axis: string; readonly exclusive: boolean };
   /**

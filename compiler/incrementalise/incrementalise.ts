@@ -41,11 +41,12 @@ function findTotals(fn: GraphFunction): ReadonlySet<Node> {
   );
 }
 
-export function incrementaliseProgram(program: Program, b: Builder): Program {
+/** `prefix` tells the states of programs apart that are compiled into one plan. */
+export function incrementaliseProgram(program: Program, b: Builder, prefix = ""): Program {
   const functions = new Map(
-    [...program.functions].map(([name, fn]) => [name, nameStates(fn, `${pathOf(program, name)}.`, b)]),
+    [...program.functions].map(([name, fn]) => [name, nameStates(fn, `${prefix}${pathOf(program, name)}.`, b)]),
   );
-  return { main: nameStates(program.main, "", b), functions };
+  return { main: nameStates(program.main, prefix, b), functions };
 }
 
 /** How one node behaves along time. */

@@ -6,8 +6,10 @@
 import type { BinaryExpr, Expr } from "../../grammar/ast.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { Node } from "../graph/node.ts";
+import { isOp } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
+import type { Builder } from "../ops/builder.ts";
 import { resolveAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, report } from "./context.ts";
@@ -47,6 +49,19 @@ export function makeRoute(env: Env, item: Expr, index: Node, weight: Node, span:
 function slotsLast(x: Node, slot: Axis): readonly string[] {
   const rank = (name: string): number => [TIME, slot.name].indexOf(name);
   return x.type.axes.map((a) => a.name).sort((a, b) => rank(a) - rank(b));
+}
+
+function countAlong(b: Builder, axis: Axis): Node {
+  const { value } = axis.size;
+  if (value !== null) return b.constant(value, "u32");
+  return b.sum(b.broadcast(b.constant(1, "u32"), [axis]), [axis.name]);
+}
+
+/** Of indices that a selection along time gave, the ranks of all tokens. */
+function ranksBehind(env: Env, index: Node): Node | null {
+  if (isOp(index, "transpose")) return ranksBehind(env, index.inputs[0]!);
+  if (!isOp(index, "topk") || index.attrs.axis !== TIME) return null;
+  return env.ctx.builder.must("topk", index.inputs, { ...index.attrs, part: "ranks" }, index.origin);
 }
 
 /** `route * x` with x over the route's bank axis: x at the chosen places, times the weights. */
@@ -101,8 +116,16 @@ export function sumRouted(
     );
   }
   if (!overTime) return addNode(env, "sum", [node], { axes: [slot.name] }, span);
-  // A token is found again by its place along the axis: one-hot rows times results, whose sums have a fixed order.
   const b = env.ctx.builder;
+  const ranks = ranksBehind(env, index);
+  if (ranks !== null) {
+    // A token was taken where its rank is below the number of slots, and the rank is its slot.
+    const slots = countAlong(b, slot);
+    const last = b.must("sub", [slots, b.constant(1, "u32")], {}, span);
+    const found = b.take(node, b.must("min", [ranks, last], {}, span), slot.name);
+    return addNode(env, "sum", [b.select(b.lt(ranks, slots), found, 0)], { axes: experts.map((a) => a.name) }, span);
+  }
+  // A token is found again by its place along the axis: one-hot rows times results, whose sums have a fixed order.
   const place = b.must("iota", [], { axis: bank }, span);
   const hit = b.cast(b.must("eq", [place, index], {}, span), "f32");
   return addNode(env, "dot", [hit, node], { axes: [slot.name, ...experts.map((a) => a.name)] }, span);

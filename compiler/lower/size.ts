@@ -2,6 +2,7 @@
 import { Dim, type Term } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
+import type { StateRows } from "../ops/define.ts";
 import { asFraction } from "../ops/size-text.ts";
 import type { Size } from "../plan/plan.ts";
 
@@ -54,4 +55,13 @@ export function times(a: Size, b: Size): Size {
 
 export function ceilDiv(a: Size, b: number): Size {
   return b === 1 ? a : typeof a === "number" ? Math.ceil(a / b) : ["ceil", a, b];
+}
+
+/**
+ * Rows that a state holds for one sequence. A step writes its rows before it reads: beyond what is looked back at, a ring holds those
+ * of the largest step.
+ */
+export function rowsHeld(rows: StateRows, stepTokens: number): Size {
+  if (rows.kind === "last") return rows.count;
+  return rows.reach === null ? "P" : ["min", "P", rows.reach + stepTokens];
 }

@@ -31,26 +31,33 @@ export const row = {
           inputs: [0],
         });
       }
+      if (part === "ranks") return { dtype: "u32", axes: x.axes };
       return distinctAxes(part === "indices" ? "u32" : x.dtype, replaceAxis(x, axis, [k]));
     },
     evaluate: (inputs, { axis, k, part }, type, sizes) =>
-      mapRows(one(inputs), axis, k.name, sizedAxes(type, sizes), (values, out) => {
+      mapRows(one(inputs), axis, part === "ranks" ? axis : k.name, sizedAxes(type, sizes), (values, out) => {
         const order = Uint32Array.from(values, (_, i) => i).sort((i, j) => values[j]! - values[i]! || i - j);
+        if (part === "ranks") return order.forEach((i, rank) => (out[i] = rank));
         for (let i = 0; i < out.length; i++) out[i] = part === "indices" ? order[i]! : values[order[i]!]!;
       }),
     vjp: (b, node, ct) => {
       const { axis, k, part } = node.attrs;
-      if (part === "indices") return [null];
+      if (part !== "values") return [null];
       const x = one(node.inputs);
       const indices = b.must("topk", [x], { axis, k, part: "indices" });
       return [fitGradient(b, b.dot(ct, oneHot(b, indices, axisOf(x.type, axis)), [k.name]), x.type)];
     },
-    time: ({ axis, k }) => (axis === TIME || k.name === TIME ? "future" : "pointwise"),
+    time: ({ axis, k }) => (axis === TIME || k.name === TIME || k.size.symbols.includes(TIME) ? "future" : "pointwise"),
     flops: (inputs, { k }) => elementCount(one(inputs)).times(k.size),
     lowering: { kind: "row" },
     samples: [
       { attrs: { axis: "N", k: axisK(2), part: "values" }, inputs: [distinct], output: [6, 5, -1, -2] },
       { attrs: { axis: "N", k: axisK(3), part: "indices" }, inputs: [rows], output: [1, 3, 2, 0, 2, 3] },
+      {
+        attrs: { axis: "N", k: axisK(1), part: "ranks" },
+        inputs: [rows],
+        output: [3, 0, 2, 1, 0, 3, 1, 2],
+      },
       { attrs: { axis: "T", k: axisK(1), part: "indices" }, inputs: [rows], output: [0, 0, 0, 0] },
     ],
   },

@@ -2,8 +2,7 @@
 import type { OpName } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
-import type { Size } from "../plan/plan.ts";
-import type { OpDef, StateRows, StateShape } from "./define.ts";
+import type { OpDef, StateShape } from "./define.ts";
 import { ops } from "./table.ts";
 
 /** A state with its id, which has `#` for the layer. */
@@ -35,13 +34,4 @@ export function stateOf(node: Node, part: string): NamedState {
 /** Elements of one row. */
 export function rowWidth(row: readonly Axis[]): number {
   return row.reduce((n, a) => n * (a.size.value ?? Number.NaN), 1);
-}
-
-/**
- * Rows that a state holds for one sequence. A step writes its rows before it reads: beyond what is looked back at, a ring holds those
- * of the largest step.
- */
-export function rowsHeld(rows: StateRows, stepTokens: number): Size {
-  if (rows.kind === "last") return rows.count;
-  return rows.reach === null ? "P" : ["min", "P", rows.reach + stepTokens];
 }

@@ -149,10 +149,16 @@ export interface Repeat {
   readonly steps: readonly Dispatch[];
 }
 
+/**
+ * `many` (prefill, scoring) and `few` (decode) take some tokens of any sequences; `whole` takes one sequence, all of it from position 0 and
+ * in slot 0, for what looks at later tokens.
+ */
+export type EntryRegime = "many" | "few" | "whole";
+
 export interface Entry {
-  /** `many` (prefill, scoring) and `few` (decode) variants of each output, e.g. `logits.many`. */
+  /** An output in a regime, e.g. `logits.many`. */
   readonly name: string;
-  readonly regime: "many" | "few";
+  readonly regime: EntryRegime;
   /** Ids of the buffers that it reads from and leaves results in. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];

@@ -4,6 +4,8 @@
  */
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
+import { TIME } from "../graph/type.ts";
+import { ops } from "../ops/table.ts";
 import type { Kernel } from "./kernel.ts";
 
 export class Clusters {
@@ -90,7 +92,8 @@ export class Clusters {
       // Keys and values reach an attention kernel through its caches.
       const inputs =
         isOp(node, "attend") && owner === kernel ? [node.inputs[0]!, ...node.inputs.slice(3)] : node.inputs;
-      stack.push(...inputs.map((input) => ({ node: input, delayed: delayed || isOp(node, "delay") })));
+      const moved = movesTokens(node);
+      stack.push(...inputs.map((input, i) => ({ node: input, delayed: delayed || (moved && i === 0) })));
     }
     return order;
   }
@@ -135,4 +138,13 @@ export class Clusters {
     for (const kernel of this.kernels) visit(kernel);
     return order;
   }
+}
+
+/** Whether an element of the result comes from another token than its own. */
+function movesTokens(node: Node): boolean {
+  if (isOp(node, "delay")) return true;
+  const { kind } = ops[node.op].lowering;
+  const attrs = node.attrs as { readonly axis?: string; readonly axes?: readonly unknown[]; readonly from?: string };
+  if (kind === "gather" || kind === "concat") return attrs.axis === TIME;
+  return kind === "view" && (attrs.axis === TIME || attrs.from === TIME || (attrs.axes ?? []).includes(TIME));
 }

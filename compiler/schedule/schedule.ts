@@ -6,7 +6,7 @@
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { topologicalOrder, usersOf } from "../graph/traverse.ts";
-import { findAxis } from "../graph/type.ts";
+import { TIME, findAxis } from "../graph/type.ts";
 import { stateOf } from "../ops/states.ts";
 import { ops } from "../ops/table.ts";
 import type { DeviceFacts } from "../plan/plan.ts";
@@ -146,6 +146,8 @@ function requiredNodes(
   for (const node of nodes) {
     const role = roles.get(node);
     if (isOp(node, "call")) for (const x of node.inputs) required.add(baseOf(x));
+    // Every token is compared with all others.
+    if (isOp(node, "rename") && node.attrs.from === TIME) required.add(viewed(node));
     // Rows of other tokens, and what every column of a memory reads again.
     if (isOp(node, "delay") || isOp(node, "delta_rule")) for (const x of node.inputs) required.add(viewed(x));
     if (role?.kind === "row") fromRow.add(node);

@@ -60,6 +60,20 @@ export const views: readonly SimplifyRule[] = [
     },
   },
   {
+    name: "a sum over a renamed axis is one over the axis",
+    build: (n, b) => {
+      const [x] = n.inputs;
+      if ((ops[n.op] as OpDef<OpName>).lowering.kind !== "reduce" || x === undefined || !isOp(x, "rename")) return null;
+      const { axes } = n.attrs as { readonly axes: readonly string[] };
+      const { from, to } = x.attrs;
+      if (!axes.includes(to)) return null;
+      return keep(
+        n,
+        b.must(n.op as "sum", x.inputs, { axes: axes.map((name) => (name === to ? from : name)) }, n.origin),
+      );
+    },
+  },
+  {
     name: "a map broadcasts by itself: op(broadcast(x), y) = op(x, y) where the type stays",
     build: (n, b) => {
       const row = ops[n.op] as OpDef<OpName>;

@@ -5,7 +5,6 @@
 import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { outputNodes, rewriteFunction, topologicalOrder } from "../graph/traverse.ts";
-import { TIME } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import type { OpDef } from "../ops/define.ts";
 import { ops } from "../ops/table.ts";
@@ -25,7 +24,7 @@ function sparsify(fn: GraphFunction, b: Builder): GraphFunction {
     .filter((n): n is Node<"take"> => isOp(n, "take"))
     .reverse()) {
     const [x, index] = take.inputs as [Node, Node];
-    if (x.inputs.length === 0 || take.attrs.axis === TIME) continue;
+    if (x.inputs.length === 0) continue;
     const pushed = rewriteFunction(now, (node, inputs) => {
       const same = node.attrs === take.attrs && node.op === "take" && inputs[0] === x && inputs[1] === index;
       return same ? pushTake(b, x, take.attrs.axis, index) : b.must(node.op, inputs, node.attrs, node.origin);
