@@ -6,7 +6,8 @@ import type { Diagnostic, Label } from "../grammar/diagnostic.ts";
 import { textOf, type Span } from "../grammar/span.ts";
 import type { Node, Program } from "./graph/node.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "./graph/traverse.ts";
-import { timeRule, type Peek } from "./incrementalise/incrementalise.ts";
+import type { Peek } from "./incrementalise/incrementalise.ts";
+import { timeRule } from "./ops/time.ts";
 import type { Site } from "./interpret/context.ts";
 import type { NotCausal } from "./pipeline.ts";
 

@@ -9,8 +9,7 @@ import { isOp } from "../graph/node.ts";
 import { allFunctions, outputNodes, rewriteFunction, topologicalOrder } from "../graph/traverse.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
-import type { OpDef, TimeRule } from "../ops/define.ts";
-import { ops } from "../ops/table.ts";
+import { timeRule } from "../ops/time.ts";
 import { cacheAxes } from "../graph/cache.ts";
 
 /** Why a program cannot be run token by token. */
@@ -47,13 +46,6 @@ export function incrementaliseProgram(program: Program, b: Builder, prefix = "")
     [...program.functions].map(([name, fn]) => [name, nameStates(fn, `${prefix}${pathOf(program, name)}.`, b)]),
   );
   return { main: nameStates(program.main, prefix, b), functions };
-}
-
-/** How one node behaves along time. */
-export function timeRule(node: Node): TimeRule {
-  const row = ops[node.op] as OpDef<typeof node.op>;
-  const types = node.inputs.map((x) => x.type);
-  return row.time(node.attrs, types);
 }
 
 function peekOf(node: Node): Peek | null {

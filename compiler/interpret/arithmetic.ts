@@ -7,7 +7,7 @@ import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
-import { TIME } from "../graph/type.ts";
+import { type DType, TIME } from "../graph/type.ts";
 import { toSize } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, evaluate, report } from "./context.ts";
@@ -83,7 +83,7 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
       return value.node;
     case "number":
     case "axis": {
-      const counted = env.ctx.mode === "build" ? countNode(env, dimOf(value), span) : null;
+      const counted = env.ctx.mode === "build" ? countNode(env, dimOf(value), like?.type.dtype ?? "f32", span) : null;
       if (counted !== null) return counted;
       const number = toNumber(value);
       const dtype = like?.type.dtype === "bool" || like === null ? "f32" : like.type.dtype;
@@ -118,20 +118,31 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
   }
 }
 
-/** How many tokens a sequence has is known to the step alone: a sum of ones. Null for what needs no such count. */
-function countNode(env: Env, size: Dim | null, span: Span): Node | null {
-  if (size === null || !size.symbols.includes(TIME)) return null;
+/** A size that the number of tokens decides is known to the step alone: in the graph tokens are a sum of ones. Null for all others. */
+function countNode(env: Env, size: Dim | null, dtype: DType, span: Span): Node | null {
   const b = env.ctx.builder;
-  const time = { name: TIME, size: Dim.of(TIME), origin: null };
-  const tokens = b.must("sum", [b.must("broadcast", [b.constant(1)], { axes: [time] }, span)], { axes: [TIME] }, span);
-  const terms = size.terms.map(({ num, den, powers }) => {
-    const power = powers.get(TIME) ?? 0;
-    return b.times(
-      Array.from({ length: power }, () => tokens).reduce<Node>((x, y) => b.times(x, y), b.constant(1)),
-      num / den,
-    );
-  });
-  return terms.reduce((x, y) => b.plus(x, y));
+  const value = (dim: Dim): Node | null =>
+    dim.terms.reduce<Node | null>((sum, { num, den, powers }) => {
+      let product: Node | null = b.constant(num / den);
+      for (const [symbol, power] of powers) {
+        const factor = symbolValue(symbol);
+        for (let i = 0; i < power; i++) product = product && factor && b.times(product, factor);
+      }
+      return sum && product && b.plus(sum, product);
+    }, b.constant(0));
+  const symbolValue = (symbol: string): Node | null => {
+    if (symbol === TIME) {
+      const time = { name: TIME, size: Dim.of(TIME), origin: null };
+      return b.sum(b.must("broadcast", [b.constant(1)], { axes: [time] }, span), [TIME]);
+    }
+    const rounded = Dim.roundedSymbol(symbol);
+    const inner = rounded && value(rounded.of);
+    if (rounded === null || inner === null) return null;
+    return rounded.rounding === "floor" ? b.floor(inner) : b.neg(b.floor(b.neg(inner)));
+  };
+  if (size === null || size.value !== null) return null;
+  const found = value(size);
+  return found && (dtype === "bool" ? found : b.cast(found, dtype));
 }
 
 /** The number of a compile-time value. A symbolic size counts as 1: only definitions on their own have those, and their numbers are thrown away. */

@@ -20,7 +20,6 @@ import {
   labels,
   number,
   numberOption,
-  option,
   seedOption,
   withArrow,
   withAxes,
@@ -71,15 +70,10 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   dot: (g) =>
     withNodes(g, 2, ([a, b]) => withAxes(g, (axes) => addNode(g.env, "dot", [a!, b!], { axes: labels(axes) }, g.span))),
   topk: (g) => topk(g),
+  ranks: (g) => ranks(g),
   take: (g) =>
     withNodes(g, 2, ([x, index]) =>
       withAxis(g, (axis) => addNode(g.env, "take", [x!, index!], { axis: axis.name }, g.span)),
-    ),
-  cumsum: (g) =>
-    withNodes(g, 1, ([x]) =>
-      withAxis(g, (axis) =>
-        addNode(g.env, "cumsum", [x!], { axis: axis.name, exclusive: option(g, "exclusive", false) === true }, g.span),
-      ),
     ),
   iota: (g) =>
     withAxis(g, (axis) =>
@@ -277,6 +271,16 @@ function topk(g: Given): Value {
       return values.kind === "tensor" && indices.kind === "tensor"
         ? { kind: "tuple", items: [values, indices] }
         : ERROR;
+    }),
+  );
+}
+
+/** Of every element how many along the axis come before it: the place that `topk` would give it. */
+function ranks(g: Given): Value {
+  return withNodes(g, 1, ([x]) =>
+    withAxis(g, (axis) => {
+      const k = { name: `${axis.name}'`, size: axis.size, origin: axis.origin };
+      return addNode(g.env, "topk", [x!], { axis: axis.name, k, part: "ranks" }, g.span);
     }),
   );
 }

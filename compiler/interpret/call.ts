@@ -8,6 +8,7 @@ import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { resolveAxes } from "./axes.ts";
 import { callBuiltin } from "./builtin.ts";
+import { evaluateWithin } from "./within.ts";
 import type { Env } from "./context.ts";
 import { countOf, evaluate, report } from "./context.ts";
 import { applyFunction, applyLayer } from "./forward.ts";
@@ -21,6 +22,7 @@ export function evaluateCall(env: Env, expr: CallExpr): Value {
     case "error":
       return ERROR;
     case "builtin":
+      if (callee.name === "within") return evaluateWithin(env, expr);
       return callBuiltin(env, callee.name, bracket?.items ?? [], expr);
     case "fn":
       return applyFunction(env, callee, bracket?.items ?? [], expr);

@@ -13,6 +13,7 @@ import { Dim } from "../graph/dim.ts";
 import type { GraphFunction, Node, Output } from "../graph/node.ts";
 import { TIME } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
+import { timeRule } from "../ops/time.ts";
 import type { Mismatch } from "../ops/define.ts";
 import type { Scope } from "../resolve/modules.ts";
 import { BUILTIN_NAMES } from "../resolve/modules.ts";
@@ -81,6 +82,8 @@ export interface Env {
   readonly instance: Instance | null;
   /** Null outside forward bodies: no tensors there. */
   readonly sink: Sink | null;
+  /** bool [T], where only some of a sequence's tokens are there: `within(kept, ...)`. */
+  readonly kept?: Node | null;
   /** Functions and layers being expanded, outermost first: to stop recursion, and to say where a message comes from. */
   readonly calls: readonly Call[];
 }
@@ -208,6 +211,15 @@ export function addNode<O extends OpName>(
 ): Value {
   const made = env.ctx.builder.add(op, inputs, attrs, span);
   if (!("kind" in made)) {
+    if (env.kept != null && timeRule(made) !== "pointwise")
+      return report(
+        env,
+        "time/within",
+        `\`${textOf(span).match(/^\w+/)?.[0] ?? op}\` mixes tokens, and here only some of them are there`,
+        span,
+        "inside of `within`",
+        "attention, running sums, `scan` and `delta_rule` can leave tokens out",
+      );
     const inner = env.calls.findLastIndex((call) => call.layer !== undefined);
     const layers = env.calls.filter((call) => call.layer !== undefined);
     if (!env.ctx.sites.has(made)) env.ctx.sites.set(made, { span: env.calls[inner + 1]?.span ?? span, layers });

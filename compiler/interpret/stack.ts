@@ -16,6 +16,15 @@ import { ERROR } from "./value.ts";
 export function callStacked(env: Env, instance: Instance, args: readonly Arg[], span: Span): Value {
   const index = env.locals.get(STACKED + instance.path);
   if (index?.kind !== "number") return ERROR;
+  if (env.kept != null)
+    return report(
+      env,
+      "time/within",
+      "layers of a stack see all tokens, and here only some of them are there",
+      span,
+      "inside of `within`",
+      "put `within` into the layer that the `for` runs over",
+    );
   const nodes: Node[] = [];
   for (const arg of args) {
     const value = evaluate(env, arg.value);

@@ -8,7 +8,7 @@ import { TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import { pushTake } from "./push.ts";
 
-export function selectWanted(program: Program, b: Builder, whole: boolean): Program {
+export function selectWanted(program: Program, b: Builder, whole = false): Program {
   const { main } = program;
   const axis = { name: "wanted", size: Dim.of("Q"), origin: null };
   const wanted: Node<"input"> = b.must("input", [], { name: "wanted", type: { dtype: "u32", axes: [axis] } });

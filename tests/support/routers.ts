@@ -4,7 +4,8 @@ import type { ConstructorValue, Value as Given } from "../../compiler/interpret/
 import { Dim } from "../../compiler/graph/dim.ts";
 import type { Program } from "../../compiler/graph/node.ts";
 import { outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
-import { findPeeks, type Peek, timeRule } from "../../compiler/incrementalise/incrementalise.ts";
+import { findPeeks, type Peek } from "../../compiler/incrementalise/incrementalise.ts";
+import { timeRule } from "../../compiler/ops/time.ts";
 import { buildProgram, newContext } from "../../compiler/index.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
