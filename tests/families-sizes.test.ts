@@ -3,16 +3,14 @@
  * against the oracle: batches of sequences of different lengths, inputs longer than a step, prefill and decode, for every
  * kind of kernel and device. `SEEDS=100 npx vitest run tests/families-sizes.test.ts` sweeps further.
  */
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, test } from "vitest";
 import { compileModel } from "../compiler/index.ts";
 import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { type Device, openDevice } from "../runtime/device.ts";
-import { openSession, type Session } from "../runtime/session.ts";
-import { maxDifference } from "./support/close.ts";
-import { type Config, Draw, drawConfig, drawWeights, families, modelOfConfig } from "./support/random-models.ts";
+import { openSession } from "../runtime/session.ts";
+import { Draw, drawConfig, drawWeights, families, modelOfConfig } from "./support/random-models.ts";
+import { checkDecode, checkForward } from "./support/session-checks.ts";
 
-/** Of the largest logit. */
-const tolerance = 1e-4;
 const seeds = Number(process.env["SEEDS"] ?? 2);
 const first = Number(process.env["FIRST"] ?? 0);
 
@@ -69,49 +67,3 @@ test.each(cases)("$name", { timeout: 180_000 }, async ({ config, storage, varian
     session.close();
   }
 });
-
-type Oracle = (ids: readonly number[]) => Float64Array;
-
-async function checkForward(
-  session: Session,
-  oracle: Oracle,
-  batch: readonly (readonly number[])[],
-  config: Config,
-): Promise<void> {
-  const found = await session.forward(batch);
-  batch.forEach((ids, i) => expectClose(found[i]!, oracle(ids), config));
-}
-
-/** Two sequences, one fed in two pieces and one whole, then a token to each at a time. */
-async function checkDecode(
-  session: Session,
-  oracle: Oracle,
-  a: readonly number[],
-  b: readonly number[],
-  config: Config,
-): Promise<void> {
-  const [full, other] = [oracle(a), oracle(b)];
-  const row = (logits: Float64Array, i: number) => logits.subarray(i * session.vocab, (i + 1) * session.vocab);
-  const [start, begin] = [a.length - 4, b.length - 4];
-  await session.prefill(2, a.slice(0, 3));
-  expectClose(session.logits(2), row(full, 2), config);
-  await session.prefill(0, b.slice(0, begin));
-  await session.prefill(2, a.slice(3, start));
-  expectClose(session.logits(0), row(other, begin - 1), config);
-  expectClose(session.logits(2), row(full, start - 1), config);
-  for (let i = 0; i < 4; i++) {
-    await session.step([
-      { slot: 2, id: a[start + i]! },
-      { slot: 0, id: b[begin + i]! },
-    ]);
-    expectClose(session.logits(2), row(full, start + i), config);
-    expectClose(session.logits(0), row(other, begin + i), config);
-  }
-  session.reset(0);
-  session.reset(2);
-}
-
-function expectClose(found: Float32Array, wanted: Float64Array, config: Config): void {
-  const scale = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-  expect(maxDifference(found, wanted) / scale, JSON.stringify(config)).toBeLessThan(tolerance);
-}

@@ -1,6 +1,7 @@
 /** Random small models of the families in the standard library: sizes, options and weights drawn from a seed. */
 import type { Json, Model } from "../../compiler/index.ts";
-import { buildProgram, evaluateProgram, findMap, makeModel, readConfig } from "../../compiler/index.ts";
+import { buildProgram, evaluateProgram, findMap, makeModel, newContext, readConfig } from "../../compiler/index.ts";
+import type { Purpose } from "../../compiler/interpret/context.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/index.ts";
@@ -106,18 +107,27 @@ export function modelOfConfig(config: Config): Model {
 export interface RandomWeights {
   readonly source: ParameterSource;
   /** Logits [T, V] by the oracle, from the values as they are stored. */
-  runOracle(ids: readonly number[]): Float64Array;
+  runOracle(ids: readonly number[], purpose?: Purpose): Float64Array;
 }
 
-export function drawWeights(model: Model, storage: StorageType, draw: Draw): RandomWeights {
+/** `ranges` gives other centres and spreads by the end of a path. */
+export function drawWeights(
+  model: Model,
+  storage: StorageType,
+  draw: Draw,
+  ranges: Readonly<Record<string, readonly [centre: number, spread: number]>> = {},
+): RandomWeights {
   const dtype = DATA_TYPES[storage];
   const stored = new Map<string, Uint8Array>();
   const values = new Map<string, Value>();
   for (const { path, axes } of model.parameters) {
     const count = axes.reduce((n, a) => n * a.size, 1);
     const isMatrix = path.endsWith(".w") && axes.length > 1;
-    const spread = isMatrix && !path.startsWith("embed") ? 1.7 / Math.sqrt(axes.at(-1)!.size) : 0.7;
-    const centre = isMatrix || path.endsWith(".b") ? 0 : 1;
+    const usual = [
+      isMatrix || path.endsWith(".b") ? 0 : 1,
+      isMatrix && !path.startsWith("embed") ? 1.7 / Math.sqrt(axes.at(-1)!.size) : 0.7,
+    ] as const;
+    const [centre, spread] = Object.entries(ranges).find(([end]) => path.endsWith(end))?.[1] ?? usual;
     const bytes = fromFloat32(
       dtype,
       Float32Array.from({ length: count }, () => centre + spread * (2 * draw.next() - 1)),
@@ -126,14 +136,14 @@ export function drawWeights(model: Model, storage: StorageType, draw: Draw): Ran
     values.set(path, { axes, data: Float64Array.from(toFloat32(dtype, bytes)) });
   }
   const width = { f32: 4, f16: 2, bf16: 2 }[storage];
-  const program = buildProgram(model.instance);
+  const programOf = (purpose: Purpose) => buildProgram(model.instance, newContext("build", undefined, purpose));
   return {
     source: {
       storage: () => storage,
       read: async (path, start, length) => stored.get(path)!.slice(start * width, (start + length) * width),
     },
-    runOracle: (ids) =>
-      evaluateProgram(program, {
+    runOracle: (ids, purpose = "evaluate") =>
+      evaluateProgram(programOf(purpose), {
         inputs: { ids: { axes: [{ name: "T", size: ids.length }], data: Float64Array.from(ids) } },
         params: (path) => values.get(path)!,
         sizes: { T: ids.length },

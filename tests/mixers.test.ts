@@ -1,0 +1,133 @@
+/**
+ * Layers that mix tokens, each in a small model, against the oracle: batches of sequences of different lengths, inputs longer than a
+ * step, prefill in pieces and decoding, with every kind of kernel. States hold what came before, rings no more than windows need.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compileModel } from "../compiler/index.ts";
+import type { DeviceFacts } from "../compiler/plan/plan.ts";
+import { type Device, openDevice } from "../runtime/device.ts";
+import { openSession, type Session } from "../runtime/session.ts";
+import { modelOf } from "./support/programs.ts";
+import { Draw, drawWeights, type RandomWeights } from "./support/random-models.ts";
+import { checkDecode, checkForward } from "./support/session-checks.ts";
+
+const ranges = { lambda: [-0.6, 0.5], step: [-1, 0.5] } as const;
+const stepTokens = 16;
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice();
+});
+afterAll(() => device.close());
+
+const mixers: Readonly<Record<string, string>> = {
+  "short convolution": "ShortConv(D)",
+  "delta rule": "DeltaNet(D, 2, 6, 5)",
+  "delta rule with rates up to 2": "DeltaNet(D, 3, 4, 8, W: 2, negative: true)",
+  "state space": "StateSpace(D, 5)",
+  "bilinear state space, kept stable": "StateSpace(D, 9, bilinear: true, stable: true)",
+  "queues of experts": "MoE(D, 6, 4, Limited(R: TopK(K: 2), capacity: 7))",
+  "sliding window": "Attention(D, 2, 2, 4, window: 5)",
+  "chunks of the sequence": "Attention(D, 2, 1, 4, chunk: 6)",
+};
+
+interface Variant {
+  readonly name: string;
+  /** Of these alone: kernels for GPUs take a software adapter long to compile. */
+  readonly only?: readonly string[];
+  readonly facts?: Partial<DeviceFacts>;
+  readonly force?: { readonly delta: string };
+}
+
+const variants: readonly Variant[] = [
+  { name: "as the device is" },
+  { name: "kernels for GPUs", facts: { kind: "gpu" }, only: ["state space", "sliding window"] },
+  { name: "token by token", force: { delta: "delta-recurrent" }, only: ["delta rule"] },
+];
+
+const sourceOf = (mixer: string): string => `
+import { Attention, DeltaNet, Embedding, Limited, Linear, MixtureOfDepths, MoE, ExpertChoice, RMSNorm, Sequential, ShortConv, SoftMoE, StateSpace, SwiGLU, TopK } from "std"
+layer Block(D) {
+  norm = RMSNorm(D)
+  mix  = ${mixer}
+  forward(x: [T, D]) -> [T, D] = x + mix(norm(x))
+}
+model Mixing(V, L, D) {
+  embed  = Embedding(V -> D)
+  blocks = L of Block(D)
+  head   = Linear(D -> V)
+  forward(ids: u32[T]) -> f32[T, V] {
+    x = embed(ids)
+    for b in blocks { x = b(x) }
+    return f32(head(x))
+  }
+}
+config tiny: Mixing { V: 31  L: 1  D: 10 }`;
+
+async function withMixer(
+  mixer: string,
+  { facts = {}, force }: Variant,
+  use: (session: Session, weights: RandomWeights, ids: (n: number) => number[]) => Promise<void>,
+  purpose: "generate" | "evaluate" = "generate",
+): Promise<void> {
+  const model = modelOf(sourceOf(mixer));
+  const draw = new Draw(mixer.length);
+  const weights = drawWeights(model, "f32", draw, ranges);
+  const plan = compileModel(model, {
+    device: { ...device.facts, ...facts },
+    storage: () => "f32",
+    stepTokens,
+    verify: true,
+    purpose,
+    ...(force === undefined ? {} : { force }),
+  });
+  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity: 320 });
+  try {
+    await use(session, weights, (n) => Array.from({ length: n }, () => draw.below(31)));
+  } finally {
+    session.close();
+  }
+}
+
+const cases = Object.keys(mixers).flatMap((name) =>
+  variants
+    .filter((v) => v.only?.includes(name) ?? true)
+    .map((variant) => ({ name, variant, title: `${name}, ${variant.name}` })),
+);
+
+test.each(cases)("$title", async ({ name, variant }) => {
+  await withMixer(mixers[name]!, variant, async (session, weights, ids) => {
+    await checkForward(session, weights.runOracle, [ids(33), ids(1), ids(70)], name);
+    await checkDecode(session, weights.runOracle, ids(40), ids(12), name);
+  });
+});
+
+test("a window keeps its width and a step, whatever the context", async () => {
+  await withMixer(mixers["sliding window"]!, variants[0]!, async (session, _weights, ids) => {
+    await session.prefill(0, ids(300));
+    const { states } = session.memory;
+    // Keys and values of two heads of four channels, three sequences.
+    expect(states).toBe(2 * 3 * (5 + stepTokens) * 8 * 4);
+  });
+});
+
+describe("what looks at later tokens evaluates, a whole sequence to a step, and does not generate", () => {
+  test.each(["MoE(D, 6, 4, ExpertChoice(capacity: 1.5))", "SoftMoE(D, 6, 3, 2)"])("%s", async (mixer) => {
+    await expect(withMixer(mixer, variants[0]!, async () => {})).rejects.toThrow("positions that do not exist yet");
+    await withMixer(
+      mixer,
+      variants[0]!,
+      (session, weights, ids) => checkForward(session, weights.runOracle, [ids(21), ids(1), ids(40)], mixer),
+      "evaluate",
+    );
+  });
+});
+
+test("a mixture of depths evaluates as it was trained and generates by its guess", async () => {
+  const mixer =
+    "MixtureOfDepths(D, Sequential(A: Attention(G: 2, R: 1, C: 4), M: MoE(F: 6, N: 3, R: TopK(K: 2))), share: 0.4)";
+  await withMixer(mixer, variants[0]!, async (session, weights, ids) => {
+    await checkForward(session, weights.runOracle, [ids(21), ids(1), ids(40)], mixer);
+    await checkDecode(session, (x) => weights.runOracle(x, "generate"), ids(40), ids(12), mixer);
+  });
+});

@@ -1,0 +1,55 @@
+/** A session held to the oracle: batches, pieces, several sequences at once. */
+import { expect } from "vitest";
+import type { Session } from "../../runtime/session.ts";
+import { maxDifference } from "./close.ts";
+
+/** Of the largest logit. */
+const tolerance = 1e-4;
+
+/** Logits [tokens, vocab] of a sequence. */
+export type Oracle = (ids: readonly number[]) => Float64Array;
+
+/** Batches of whole sequences. */
+export async function checkForward(
+  session: Session,
+  oracle: Oracle,
+  batch: readonly (readonly number[])[],
+  what: unknown,
+): Promise<void> {
+  const found = await session.forward(batch);
+  batch.forEach((ids, i) => expectClose(found[i]!, oracle(ids), what));
+}
+
+/** Two sequences, one fed in two pieces and one whole, then a token to each at a time. */
+export async function checkDecode(
+  session: Session,
+  oracle: Oracle,
+  a: readonly number[],
+  b: readonly number[],
+  what: unknown,
+): Promise<void> {
+  const [full, other] = [oracle(a), oracle(b)];
+  const row = (logits: Float64Array, i: number) => logits.subarray(i * session.vocab, (i + 1) * session.vocab);
+  const [start, begin] = [a.length - 4, b.length - 4];
+  await session.prefill(2, a.slice(0, 3));
+  expectClose(session.logits(2), row(full, 2), what);
+  await session.prefill(0, b.slice(0, begin));
+  await session.prefill(2, a.slice(3, start));
+  expectClose(session.logits(0), row(other, begin - 1), what);
+  expectClose(session.logits(2), row(full, start - 1), what);
+  for (let i = 0; i < 4; i++) {
+    await session.step([
+      { slot: 2, id: a[start + i]! },
+      { slot: 0, id: b[begin + i]! },
+    ]);
+    expectClose(session.logits(2), row(full, start + i), what);
+    expectClose(session.logits(0), row(other, begin + i), what);
+  }
+  session.reset(0);
+  session.reset(2);
+}
+
+function expectClose(found: Float32Array, wanted: Float64Array, what: unknown): void {
+  const scale = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  expect(maxDifference(found, wanted) / scale, JSON.stringify(what)).toBeLessThan(tolerance);
+}
