@@ -281,7 +281,10 @@ function parameterValues(
     const shape = parameter.axes.map((a) => a.size);
     const count = shape.reduce((a, b) => a * b, 1);
     if (given === undefined) {
-      const fill = parameter.init.kind === "ones" ? 1 : parameter.init.kind === "zeros" ? 0 : null;
+      const { init } = parameter;
+      const fill = { ones: 1, zeros: 0, constant: init.kind === "constant" ? init.value : 0, normal: null, uniform: null }[
+        init.kind
+      ];
       if (fill === null) {
         report(
           env,
