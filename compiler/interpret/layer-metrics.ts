@@ -21,7 +21,8 @@ export function stackOf(env: Env, name: string, brackets: readonly Expr[]): Stac
 }
 
 export function reduceLayers(env: Env, stack: StackMember, name: string, expr: CallExpr): Value {
-  if (!env.pools) return reportOutside(env, expr.span.file.text.slice(expr.callee.span.start, expr.callee.span.end), expr.span);
+  if (!env.pools)
+    return reportOutside(env, expr.span.file.text.slice(expr.callee.span.start, expr.callee.span.end), expr.span);
   const [arg, ...more] = expr.args;
   const metric = arg?.value.kind === "name" ? arg.value.name.text : null;
   const reported = reportedBy(env, stack);
@@ -52,7 +53,10 @@ export function reduceLayers(env: Env, stack: StackMember, name: string, expr: C
     if (value.kind !== "tensor") return value;
     joined = value.node;
   }
-  return { kind: "tensor", node: name === "mean" ? b.must("div", [joined, b.constant(nodes.length)], {}, expr.span) : joined };
+  return {
+    kind: "tensor",
+    node: name === "mean" ? b.must("div", [joined, b.constant(nodes.length)], {}, expr.span) : joined,
+  };
 }
 
 /** Metrics that the layers of a stack have put beside the results, by the last word of their names. */

@@ -72,7 +72,9 @@ function withPool(g: Given, then: (axes: readonly Axis[], scope: Pool | null) =>
       "keep one of `batch` and `global`",
     );
   const brackets = g.brackets.filter((item) => poolOf(g.env, item) === null);
-  return brackets.length === 0 ? then([], first.scope) : withAxes({ ...g, brackets }, (axes) => then(axes, first.scope));
+  return brackets.length === 0
+    ? then([], first.scope)
+    : withAxes({ ...g, brackets }, (axes) => then(axes, first.scope));
 }
 
 function poolOf(env: Env, item: Expr): { readonly scope: Pool; readonly span: Span } | null {
