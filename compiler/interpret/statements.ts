@@ -61,8 +61,9 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
         );
         return null;
       }
+      const stated = env.sink.filter((output) => output.role !== "accumulator");
       env.sink.push({
-        name: statement.kind === "loss" ? `loss${env.sink.length}` : freeName(env, env.sink, statement.name.text),
+        name: statement.kind === "loss" ? `loss${stated.length}` : freeName(env, env.sink, statement.name.text),
         role: statement.kind,
         node,
       });
