@@ -19,7 +19,7 @@ import { ops } from "../ops/table.ts";
 
 /**
  * The program with the output `of` and, for every parameter that has a part in it, `grad.` and its path. `of` is one number f32 [];
- * throws when there is no such output.
+ * throws when there is no such output. `b` makes nodes of the program's own graph.
  */
 export function differentiateProgram(program: Program, of: string, b: Builder): Program {
   const output = program.main.outputs.find((o) => o.name === of);
