@@ -1,7 +1,6 @@
 /** Families as they are trained, in float64 against transformers: losses of a batch, and the gradient of every parameter. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { batchProgram } from "../compiler/batch/batch.ts";
-import { differentiateProgram } from "../compiler/autodiff/differentiate.ts";
+import { batchProgram, differentiateProgram } from "../compiler/index.ts";
 import { verifyProgram } from "../compiler/verify/graph.ts";
 import { maxDifference } from "./support/close.ts";
 import { COEFFICIENT, openTraining, runTraining, type TrainingCase, trainingProgram } from "./support/training.ts";

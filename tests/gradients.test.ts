@@ -3,15 +3,13 @@
  * walking it, by each of its parameters and inputs; and what only whole programs have: calls, sharing, `detach`.
  */
 import { describe, expect, test } from "vitest";
-import { differentiateProgram } from "../compiler/autodiff/differentiate.ts";
-import { batchProgram } from "../compiler/batch/batch.ts";
 import { Dim } from "../compiler/graph/dim.ts";
 import type { Node, Program } from "../compiler/graph/node.ts";
 import { Graph, isOp } from "../compiler/graph/node.ts";
 import { printProgram } from "../compiler/graph/print.ts";
 import { outputNodes, rewriteNodes, rewriteProgram } from "../compiler/graph/traverse.ts";
 import type { TensorType } from "../compiler/graph/type.ts";
-import { buildProgram, listParameters, newContext } from "../compiler/index.ts";
+import { batchProgram, buildProgram, differentiateProgram, listParameters, newContext } from "../compiler/index.ts";
 import { instantiate } from "../compiler/interpret/instance.ts";
 import type { Value as Given } from "../compiler/interpret/value.ts";
 import { Builder } from "../compiler/ops/builder.ts";

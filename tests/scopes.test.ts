@@ -1,11 +1,11 @@
 /** `batch`, `global`, `state` and `update`: the batched program against sequences one by one, and an optimizer step driven by hand. */
 import { describe, expect, test } from "vitest";
-import { type Batched, batchProgram } from "../compiler/batch/batch.ts";
 import type { Program } from "../compiler/graph/node.ts";
-import { Graph } from "../compiler/graph/node.ts";
+import { Graph, isOp } from "../compiler/graph/node.ts";
+import { topologicalOrder } from "../compiler/graph/traverse.ts";
 import { parseProgram, parseType } from "../compiler/graph/parse.ts";
 import { printProgram } from "../compiler/graph/print.ts";
-import { buildProgram, listParameters } from "../compiler/index.ts";
+import { type Batched, batchProgram, buildProgram, listParameters } from "../compiler/index.ts";
 import { Builder } from "../compiler/ops/builder.ts";
 import type { Value } from "../compiler/ops/define.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
@@ -147,6 +147,27 @@ describe("an optimizer step of three micro-batches", () => {
     const means = [0, 1, 2, 3].map((n) => (shares[0]![n]! + shares[1]![n]!) / 2);
     expect(results!["spread"]!.data[0]).toBeCloseTo(Math.max(...means) - Math.min(...shares.flat()), 10);
   });
+});
+
+test("a model without a layer that reports has no such loss; a definition that misspells it is told", () => {
+  const text = (first: number): string => `import { MoE, SoftmaxTopK, SwiGLU } from "std"
+model Late(D, N, L, first = 0) {
+  blocks[l] = L of if l >= first then MoE(D, 3, N, SoftmaxTopK(K: 2, balance: none)) else SwiGLU(D, 3)
+  forward(x: [T, D]) -> [T, D] {
+    for b in blocks { x = b(x) }
+    loss pooled_balance[N](mean[blocks](expert_share), mean[blocks](expert_chance))
+    return x
+  }
+}
+config c: Late { D: 4  N: 3  L: 3  first: ${first} }
+`;
+  const losses = (first: number) => outputsOf(programOf(text(first))).filter((o) => o.startsWith("loss"));
+  expect([losses(0).length, losses(2).length, losses(3).length]).toEqual([1, 1, 0]);
+  const one = programOf(text(2)).main.outputs.find((o) => o.role === "loss")!.node;
+  const divisors = topologicalOrder([one])
+    .filter((n) => isOp(n, "div"))
+    .map((n) => n.inputs[1]!);
+  expect(divisors.map((n) => isOp(n, "constant") && n.attrs.value)).toEqual([1, 1]);
 });
 
 test("every layer has a state of its own, and its update beside the results", () => {

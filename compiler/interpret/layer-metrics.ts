@@ -1,6 +1,6 @@
 /**
  * `mean[blocks](share)`: over the layers of a stack that were applied so far, what each reports as the metric `share`. With it a model
- * states a loss that is about all of its routers together. Layers without such a metric do not count; one with two counts twice.
+ * states a loss that is about all of its routers together. Layers without such a metric do not count; one with two counts twice. Where none has one, the statement says nothing.
  */
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { suggest } from "../../grammar/index.ts";
@@ -9,6 +9,7 @@ import type { Env } from "./context.ts";
 import { addNode, report } from "./context.ts";
 import { reportOutside } from "./pool.ts";
 import type { StackMember, Value } from "./value.ts";
+import { ERROR } from "./value.ts";
 
 const JOINS = { sum: "add", mean: "add", max: "max", min: "min" } as const;
 
@@ -28,6 +29,8 @@ export function reduceLayers(env: Env, stack: StackMember, name: string, expr: C
   const reported = reportedBy(env, stack);
   const nodes = reported.flatMap((r) => (r.metric === metric ? [r.node] : []));
   const [first, ...rest] = nodes;
+  // A definition has a layer of each kind; a model may have no layer of the kind that reports, and then has no such loss.
+  if (env.ctx.mode === "build" && metric !== null && first === undefined) return ERROR;
   if (metric === null || more.length > 0 || first === undefined) {
     const names = [...new Set(reported.map((r) => r.metric))];
     const near = metric === null ? null : suggest(metric, names);

@@ -1,10 +1,7 @@
 /** A family's fixture as it is trained: its program for micro-batches, the golden loss and gradients, and a run of the oracle. */
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Batched } from "../../compiler/batch/batch.ts";
-import { batchProgram } from "../../compiler/batch/batch.ts";
-import { addObjective } from "../../compiler/objective/objective.ts";
-import { buildProgram, newContext } from "../../compiler/index.ts";
+import { addObjective, type Batched, batchProgram, buildProgram, newContext } from "../../compiler/index.ts";
 import type { Program } from "../../compiler/graph/node.ts";
 import type { Builder } from "../../compiler/ops/builder.ts";
 import type { Value } from "../../compiler/ops/define.ts";
