@@ -3,57 +3,30 @@
  * walking it, by each of its parameters and inputs; and what only whole programs have: calls, sharing, `detach`.
  */
 import { describe, expect, test } from "vitest";
-import { Dim } from "../compiler/graph/dim.ts";
 import type { Node, Program } from "../compiler/graph/node.ts";
 import { Graph, isOp } from "../compiler/graph/node.ts";
 import { printProgram } from "../compiler/graph/print.ts";
 import { outputNodes, rewriteNodes, rewriteProgram } from "../compiler/graph/traverse.ts";
 import type { TensorType } from "../compiler/graph/type.ts";
-import { batchProgram, buildProgram, differentiateProgram, listParameters, newContext } from "../compiler/index.ts";
-import { instantiate } from "../compiler/interpret/instance.ts";
-import type { Value as Given } from "../compiler/interpret/value.ts";
+import { batchProgram, differentiateProgram } from "../compiler/index.ts";
 import { Builder } from "../compiler/ops/builder.ts";
 import type { Value } from "../compiler/ops/define.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
 import { verifyProgram } from "../compiler/verify/graph.ts";
-import type { LayerDecl } from "../grammar/index.ts";
-import { openWorkspace } from "../runtime/modules.ts";
 import { randomParams } from "./support/compare-plan.ts";
+import { libraryLayers, makeLayer } from "./support/layers.ts";
 import { programOf } from "./support/programs.ts";
 
 const T = 5;
-const workspace = openWorkspace();
-const found = workspace.standardScopes.flatMap((scope) =>
-  scope.module.items.flatMap((item) => (item.kind === "layer" && item.keyword !== "model" ? [{ scope, item }] : [])),
-);
-const sizes: Readonly<Record<string, number>> = {
-  N: 6,
-  K: 2,
-  Z: 2,
-  G: 2,
-  R: 2,
-  I: 3,
-  O: 5,
-  capacity: 2,
-  groups: 3,
-  kept: 2,
-};
 
-describe.each(found.map(({ scope, item }) => ({ scope, item, name: item.name.text })))("$name", ({ scope, item }) => {
+describe.each(libraryLayers)("$name", (layer) => {
   test("its gradients are the differences of its results and losses", () => {
-    const ctx = newContext();
-    const bound = new Map(
-      item.params.flatMap((p) => (p.default === null ? [[p.name.text, argument(p)] as const] : [])),
-    );
-    const instance = instantiate(ctx, { kind: "constructor", decl: item, scope, bound }, "", [], item.span)!;
-    expect(ctx.bag.list).toEqual([]);
-    const states = new Set(listParameters(instance).flatMap((p) => (p.state ? [p.path] : [])));
-    const program = buildProgram(instance, ctx, inputTypes(item, instance.args));
-    compareGradients(weighted(program, ctx.builder), ctx.builder, states);
+    const { program, b, states } = makeLayer(layer);
+    compareGradients(weighted(program, b), b, states);
   });
 });
 
-test("the walk found layers and routers", () => expect(found.length).toBeGreaterThan(40));
+test("the walk found layers and routers", () => expect(libraryLayers.length).toBeGreaterThan(40));
 
 const tower = (layers: number, more = ""): string => `import { Attention, MoE, RMSNorm, SoftmaxTopK } from "std"
 layer Inner(D) {
@@ -126,28 +99,6 @@ config c: One { D: 2 }
   const { main } = differentiateProgram(weighted(copy(programOf(text), b), b), "loss", b);
   expect(main.outputs.map((o) => o.name)).toEqual(["loss", "grad.cut.w"]);
 });
-
-function argument({ name, type }: LayerDecl["params"][number]): Given {
-  const inner = type?.text === "router" ? "TopK" : type?.text === "layer" ? "SwiGLU" : null;
-  if (inner === null) return { kind: "axis", label: null, size: Dim.of(sizes[name.text] ?? 4), origin: null };
-  const { scope, item } = found.find((f) => f.item.name.text === inner)!;
-  const size: Given = { kind: "axis", label: null, size: Dim.of(inner === "TopK" ? 2 : 3), origin: null };
-  return { kind: "constructor", decl: item, scope, bound: new Map([[inner === "TopK" ? "K" : "F", size]]) };
-}
-
-/** Inputs whose type says `..` are over time as well. */
-function inputTypes(decl: LayerDecl, args: ReadonlyMap<string, Given>): ReadonlyMap<string, TensorType> {
-  const time = { name: "T", size: Dim.of("T"), origin: null };
-  const rest = (decl.forward?.params ?? []).flatMap(({ name, type }) => {
-    if (type?.kind !== "tensor-type" || !type.axes.some((a) => a.kind === "rest")) return [];
-    const axes = type.axes.flatMap((axis) => {
-      const value = axis.kind === "axis" && axis.size.kind === "name" ? args.get(axis.size.name.text) : undefined;
-      return value?.kind === "axis" ? [{ name: value.label!, size: value.size, origin: null }] : [];
-    });
-    return [[name.text, { dtype: (type.dtype?.text ?? "f32") as "f32" | "u32", axes: [time, ...axes] }] as const];
-  });
-  return new Map(rest);
-}
 
 /** One number from a program: its float results with uneven weights, and its losses. */
 function weighted(program: Program, b: Builder): Program {

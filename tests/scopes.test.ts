@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Program } from "../compiler/graph/node.ts";
 import { Graph, isOp } from "../compiler/graph/node.ts";
 import { topologicalOrder } from "../compiler/graph/traverse.ts";
+import type { TensorType } from "../compiler/graph/type.ts";
 import { parseProgram, parseType } from "../compiler/graph/parse.ts";
 import { printProgram } from "../compiler/graph/print.ts";
 import { type Batched, batchProgram, buildProgram, listParameters } from "../compiler/index.ts";
@@ -13,7 +14,8 @@ import { verifyProgram } from "../compiler/verify/graph.ts";
 import { maxDifference } from "./support/close.ts";
 import { randomParams } from "./support/compare-plan.ts";
 import { modelOf, outputsOf, programOf } from "./support/programs.ts";
-import { inputOf, makeRouter, routerNames, usual } from "./support/routers.ts";
+import { libraryLayers, makeLayer } from "./support/layers.ts";
+import { usual } from "./support/routers.ts";
 
 const D = usual["D"]!;
 
@@ -28,6 +30,41 @@ function tokens(batch: number, T: number, seed: number): number[][][] {
 
 const batched = (program: Program): Batched => batchProgram(program, new Builder(new Graph()));
 
+/** Three sequences at once against one by one: results as they are, losses as their mean. */
+function compareAlone(program: Program): void {
+  const { program: many, accumulators } = batched(program);
+  expect(verifyProgram(many)).toEqual([]);
+  const buffers = emptyBuffers(accumulators);
+  const params = randomParams(program);
+  const inputs = [0, 1, 2].map((s) =>
+    Object.fromEntries(program.main.inputs.map((n): [string, Value] => [n.attrs.name, sequence(n.type, s)])),
+  );
+  const alone = inputs.map((own) => evaluateProgram(program, { inputs: own, params, sizes: { T: 4 } }));
+  const together = evaluateProgram(many, {
+    inputs: Object.fromEntries(Object.keys(inputs[0]!).map((n) => [n, stack(inputs.map((own) => own[n]!))])),
+    params: (path) => buffers.get(path) ?? params(path),
+    sizes: { T: 4, batch: 3 },
+  });
+  for (const { name, role } of program.main.outputs) {
+    const own = alone.map((results) => results[name]!);
+    if (role === "result") {
+      expect(together[name]!.axes).toEqual(stack(own).axes);
+      expect(maxDifference(together[name]!.data, stack(own).data), name).toBeLessThan(1e-12);
+    } else if (role === "loss") {
+      expect(together[name]!.axes).toEqual([]);
+      expect(together[name]!.data[0]!).toBeCloseTo(own.reduce((sum, v) => sum + v.data[0]!, 0) / 3, 10);
+    }
+  }
+}
+
+/** Values of an input in one sequence; small numbers where they are ids. */
+function sequence(type: TensorType, which: number): Value {
+  const axes = type.axes.map((a) => ({ name: a.name, size: a.size.evaluate({ T: 4 }) }));
+  const length = axes.reduce((n, a) => n * a.size, 1);
+  const value = (i: number): number => (type.dtype === "f32" ? 3 * Math.sin(7.3 * i + which) : (i * 3 + which) % 4);
+  return { axes, data: Float64Array.from({ length }, (_, i) => value(i)) };
+}
+
 /** The values of several sequences as one with the axis `batch` in front. */
 const stack = (values: readonly Value[]): Value => ({
   axes: [{ name: "batch", size: values.length }, ...values[0]!.axes],
@@ -35,32 +72,29 @@ const stack = (values: readonly Value[]): Value => ({
 });
 
 describe("the program of a micro-batch", () => {
-  test.each(routerNames)("%s routes each sequence as if it were alone, and means its losses", (name) => {
-    const router = makeRouter(name);
-    const { program, accumulators } = batched(router.whole);
-    const buffers = emptyBuffers(accumulators);
-    expect(verifyProgram(program)).toEqual([]);
-    const x = tokens(3, 4, 7);
-    const alone = x.map((s) =>
-      evaluateProgram(router.whole, { inputs: inputOf(router, s), params: router.params, sizes: { T: 4 } }),
-    );
-    const [input] = Object.keys(inputOf(router, x[0]!));
-    const together = evaluateProgram(program, {
-      inputs: { [input!]: stack(x.map((s) => inputOf(router, s)[input!]!)) },
-      params: (path) => buffers.get(path) ?? router.params(path),
-      sizes: { T: 4, batch: 3 },
-    });
-    for (const { name: output, role } of router.whole.main.outputs) {
-      const own = alone.map((results) => results[output]!);
-      if (role === "result") {
-        expect(together[output]!.axes).toEqual(stack(own).axes);
-        expect(maxDifference(together[output]!.data, stack(own).data), output).toBeLessThan(1e-12);
-      } else if (role === "loss") {
-        const mean = own.reduce((sum, v) => sum + v.data[0]!, 0) / 3;
-        expect(together[output]!.axes).toEqual([]);
-        expect(together[output]!.data[0]!).toBeCloseTo(mean, 10);
-      }
-    }
+  test.each(libraryLayers)("$name does with each sequence what it does with it alone, and means losses", (layer) => {
+    compareAlone(makeLayer(layer).program);
+  });
+
+  test("so do operands that are the same for all sequences", () => {
+    const text = `layer Fixed(H, C, E) {
+  q = param[H, C]
+  v = param[H, E]
+  s = param[H]
+  forward(x: [T, C]) -> [T, H, E] {
+    t = f32(position())
+    a = attend[C](q + 0.0 * t, q * x, v + 0.1 * t, s, causal)
+    b = attend[C](q * x, q + 0.1 * t, v * sum[C](x), causal)
+    return a + b + delta_rule[C](q + 0.1 * t, q * x, v + 0.0 * t, sigmoid(s + 0.1 * t))
+  }
+}
+model One(H, C, E) {
+  fixed = Fixed(H, C, E)
+  forward(x: [T, C]) -> [T, H, E] = fixed(x)
+}
+config c: One { H: 2  C: 3  E: 2 }
+`;
+    compareAlone(programOf(text));
   });
 
   test("its text round-trips, with pools, buffers and updates", () => {

@@ -100,9 +100,9 @@ function batchNode(
     return b.must("transpose", inputs, { order: [...front, ...node.attrs.order] }, node.origin);
   }
   // Queries, keys and values tell heads from channels by what they share, so all of them have the axis or none.
-  if (isOp(node, "attend") && inputs.some((x) => hasAxis(x.type, BATCH.name))) {
-    const [q, k, v, ...sink] = inputs;
-    return b.must("attend", [...[q!, k!, v!].map((x) => spread(x, b)), ...sink], node.attrs, node.origin);
+  if ((isOp(node, "attend") || isOp(node, "delta_rule")) && inputs.some((x) => hasAxis(x.type, BATCH.name))) {
+    const shared = inputs.map((x, i) => (i < 3 ? spread(x, b) : x));
+    return b.must(node.op, shared, node.attrs, node.origin);
   }
   return b.must(node.op, inputs, node.attrs, node.origin);
 }

@@ -29,8 +29,6 @@ export interface TestRouter {
   readonly name: string;
   /** Results only: losses and metrics look at all tokens and are no part of the routing. */
   readonly program: Program;
-  /** With everything beside the results. */
-  readonly whole: Program;
   readonly params: (path: string) => Value;
   /** Ops for which a token's route needs later tokens. */
   readonly peeks: readonly Peek[];
@@ -58,7 +56,7 @@ export function makeRouter(name: string, own: Readonly<Record<string, number | b
   const whole = buildProgram(instance, ctx);
   const outputs = whole.main.outputs.filter((o) => o.role === "result");
   const program = { ...whole, main: { ...whole.main, outputs } };
-  return { name, program, whole, params: randomParams(whole), peeks: findPeeks(program), mixes: mixesTokens(program) };
+  return { name, program, params: randomParams(program), peeks: findPeeks(program), mixes: mixesTokens(program) };
 }
 
 function mixesTokens(program: Program): boolean {
