@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { Node, Program } from "../compiler/graph/node.ts";
 import { Graph, isOp } from "../compiler/graph/node.ts";
 import { printProgram } from "../compiler/graph/print.ts";
-import { outputNodes, rewriteNodes, rewriteProgram } from "../compiler/graph/traverse.ts";
+import { outputNodes, rewriteNodes, rewriteProgram, topologicalOrder } from "../compiler/graph/traverse.ts";
 import type { TensorType } from "../compiler/graph/type.ts";
 import { batchProgram, differentiateProgram } from "../compiler/index.ts";
 import { Builder } from "../compiler/ops/builder.ts";
@@ -136,12 +136,13 @@ function compareGradients(given: Program, b: Builder, states: ReadonlySet<string
     read.add(path);
     return floats.get(path) ?? random(path);
   };
-  const run = (p: Program, moved = params): Record<string, Value> =>
-    evaluateProgram(p, { inputs, params: moved, sizes: runtime });
+  const run = (p: Program): Record<string, Value> => evaluateProgram(p, { inputs, params, sizes: runtime });
   const differentiated = differentiateProgram(program, "loss", b);
   expect(verifyProgram(differentiated)).toEqual([]);
   const gradients = run(differentiated);
-  run(program);
+  const fixed = fixDetached(program, b);
+  const values = run(fixed.before);
+  const moved = { ...inputs, ...Object.fromEntries(fixed.names.map((name) => [name, values[name]!])) };
   for (const path of read) {
     if (states.has(path)) {
       expect(gradients).not.toHaveProperty([`grad.${path}`]);
@@ -151,7 +152,11 @@ function compareGradients(given: Program, b: Builder, states: ReadonlySet<string
     const along = value.data.map((_, i) => Math.cos(5.1 * i + path.length));
     const lossAt = (by: number): number => {
       const data = value.data.map((x, i) => x + by * along[i]!);
-      return run(program, (p) => (p === path ? { ...value, data } : params(p)))["loss"]!.data[0]!;
+      return evaluateProgram(fixed.after, {
+        inputs: moved,
+        params: (p) => (p === path ? { ...value, data } : params(p)),
+        sizes: runtime,
+      })["loss"]!.data[0]!;
     };
     const step = 1e-5;
     const difference = (lossAt(step) - lossAt(-step)) / (2 * step);
@@ -163,6 +168,29 @@ function compareGradients(given: Program, b: Builder, states: ReadonlySet<string
 /** The program in the builder's graph. */
 function copy(program: Program, b: Builder): Program {
   return rewriteProgram(program, (node, inputs) => b.must(node.op, inputs, node.attrs));
+}
+
+/**
+ * What main detaches stands still while the rest moves: `before` gives its values by name, and `after` takes them. In the functions of
+ * the programs here only counts are detached, which do not move.
+ */
+function fixDetached(
+  program: Program,
+  b: Builder,
+): { readonly names: readonly string[]; readonly before: Program; readonly after: Program } {
+  const { main } = program;
+  const detached = topologicalOrder(outputNodes(main)).filter((n) => isOp(n, "detach"));
+  const names = detached.map((_, i) => `fixed${i}`);
+  const outputs = detached.map((node, i) => ({ name: names[i]!, role: "metric", node }) as const);
+  const inputs = detached.map(({ type }, i) => b.must("input", [], { name: names[i]!, type }));
+  const image = (node: Node, own: readonly Node[]): Node =>
+    inputs[detached.indexOf(node as Node<"detach">)] ?? b.must(node.op, own, node.attrs);
+  const loss = { ...main.outputs[0]!, node: rewriteNodes(outputNodes(main), image)[0]! };
+  return {
+    names,
+    before: { ...program, main: { ...main, outputs: [...main.outputs, ...outputs] } },
+    after: { ...program, main: { ...main, inputs: [...main.inputs, ...inputs], outputs: [loss] } },
+  };
 }
 
 /** Float inputs of main as parameters of their names, so that they have gradients too. */
