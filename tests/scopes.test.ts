@@ -214,6 +214,32 @@ test("every layer has a state of its own, and its update beside the results", ()
   expect(states.map((p) => p.path)).toEqual(["blocks[0].ffn.pick.bias", "blocks[1].ffn.pick.bias"]);
 });
 
+test("where only some tokens are there, losses and metrics are about these", () => {
+  const text = `layer Watched(D) {
+  forward(x: [T, D]) -> [T, D] {
+    metric mean = mean[batch, T, D](x)
+    metric sum = sum[T, D](x)
+    metric most = max[T, D](x)
+    metric least = min[T, D](x)
+    return x * 2.0
+  }
+}
+model Some(D) {
+  watched = Watched(D)
+  forward(x: [T, D]) -> [T, D] = within(sum[D](x) > 0.0, watched(x))
+}
+config c: Some { D: 1 }
+`;
+  const run = (data: readonly number[]): number[] => {
+    const x = { axes: [scalarAxis("T", data.length), scalarAxis("D", 1)], data: Float64Array.from(data) };
+    const params = (): Value => scalar(0);
+    const results = evaluateProgram(programOf(text), { inputs: { x }, params, sizes: { T: data.length } });
+    return ["mean", "sum", "most", "least"].map((name) => results[name]!.data[0]!);
+  };
+  expect(run([1, -5, 3])).toEqual([2, 4, 3, 1]);
+  expect(run([-1, -5]).slice(0, 2)).toEqual([0, 0]);
+});
+
 test("a stack in a stack keeps buffers and updates by their paths", () => {
   const text = `layer Row(D) {
   seen = state(zeros)
@@ -280,6 +306,7 @@ test("a maximum over sequences starts from the smallest number, and joins with t
   expect([run(accumulators[0]!.initial), run(9)]).toEqual([5, 9]);
 });
 
+const scalarAxis = (name: string, size: number): Value["axes"][number] => ({ name, size });
 const scalar = (x: number): Value => ({ axes: [], data: Float64Array.of(x) });
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 

@@ -15,7 +15,7 @@ import type { Axis, TensorType } from "../graph/type.ts";
 import { hasAxis } from "../graph/type.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Builder } from "../ops/builder.ts";
-import { pools } from "./pools.ts";
+import { pools } from "../ops/pool.ts";
 
 /** The axis of a micro-batch's sequences, and the symbol of its size. */
 export const BATCH: Axis = { name: "batch", size: Dim.of("batch"), origin: null };

@@ -10,12 +10,15 @@ import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
+import { hasAxis, TIME } from "../graph/type.ts";
+import { pools } from "../ops/pool.ts";
 import type { Env } from "./context.ts";
 import { addNode, lookupName, report } from "./context.ts";
 import type { Given } from "./given.ts";
 import { labels, withAxes, withNodes } from "./given.ts";
 import type { Value } from "./value.ts";
 import { ERROR } from "./value.ts";
+import { onlyKept } from "./within.ts";
 
 /** `sum[A, ...](x)` and the like. */
 export function reduce(g: Given, op: "sum" | "reduce_max" | "reduce_min"): Value {
@@ -31,29 +34,36 @@ export function mean(g: Given): Value {
       const count = Dim.product(axes.map((a) => a.size));
       const b = g.env.ctx.builder;
       const one = b.must("constant", [], { value: count.value ?? 1, dtype: "f32" }, g.span);
-      const own =
-        count.value !== null
-          ? one
-          : b.must("sum", [b.must("broadcast", [one], { axes }, g.span)], { axes: labels(axes) }, g.span);
-      const divisor = scope === null ? own : poolNode(g.env, own, scope, "sum", g.span);
+      const ones = (): Node => onlyThere(g, b.must("broadcast", [one], { axes }, g.span), axes, 0);
+      const own = count.value !== null ? one : b.must("sum", [ones()], { axes: labels(axes) }, g.span);
+      const pooled = scope === null ? own : poolNode(g.env, own, scope, "sum", g.span);
+      // None of a sequence's tokens may be there.
+      const divisor = leavesOut(g, axes) ? b.max(pooled, 1) : pooled;
       return addNode(g.env, "div", [total.node, divisor], {}, g.span);
     }),
   );
 }
 
-function reducePooled(
-  g: Given,
-  op: "sum" | "reduce_max" | "reduce_min",
-  x: Node,
-  axes: readonly Axis[],
-  scope: Pool | null,
-): Value {
+const FILL = { sum: 0, reduce_max: pools.max.initial, reduce_min: pools.min.initial } as const;
+
+function reducePooled(g: Given, op: keyof typeof FILL, x: Node, axes: readonly Axis[], scope: Pool | null): Value {
+  const env = leavesOut(g, axes) ? { ...g.env, kept: null } : g.env;
+  const there = onlyThere(g, x, axes, FILL[op]);
   const own: Value =
-    axes.length === 0 ? { kind: "tensor", node: x } : addNode(g.env, op, [x], { axes: labels(axes) }, g.span);
+    axes.length === 0 ? { kind: "tensor", node: x } : addNode(env, op, [there], { axes: labels(axes) }, g.span);
   if (scope === null || own.kind !== "tensor") return own;
   if (own.node.type.dtype !== "f32") return addNode(g.env, "pool", [own.node], poolAttrs(scope, "sum", null), g.span);
   const kind = op === "sum" ? "sum" : op === "reduce_max" ? "max" : "min";
   return { kind: "tensor", node: poolNode(g.env, own.node, scope, kind, g.span) };
+}
+
+/** Inside of `within`, losses and the like are about the tokens that are there; a result must not mix tokens at all. */
+function leavesOut({ env }: Given, axes: readonly Axis[]): boolean {
+  return env.pools && env.kept != null && axes.some((a) => a.name === TIME);
+}
+
+function onlyThere(g: Given, x: Node, axes: readonly Axis[], otherwise: number): Node {
+  return leavesOut(g, axes) && x.type.dtype === "f32" && hasAxis(x.type, TIME) ? onlyKept(g.env, x, otherwise) : x;
 }
 
 /** The axes in brackets, and the widest of the sequences named beside them. */

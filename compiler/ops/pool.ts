@@ -2,6 +2,7 @@
  * Pooling over sequences, in the program for one of them: its own value. No gradient flows through what is pooled over a whole
  * step, for the micro-batches before are gone when it is taken.
  */
+import type { Attrs } from "../graph/attrs.ts";
 import type { Rows } from "./define.ts";
 import { checkDtypes, one } from "./typing.ts";
 import { Dim } from "../graph/dim.ts";
@@ -23,3 +24,18 @@ export const pool = {
     ],
   },
 } satisfies Rows<"pool">;
+
+/** What pooling is made of: the reduction, how two parts are joined, and what joins without a trace. */
+interface Pooling {
+  readonly reduce: "sum" | "reduce_max" | "reduce_min";
+  readonly join: "add" | "max" | "min";
+  readonly initial: number;
+}
+
+const LARGEST = 3.4028234663852886e38;
+
+export const pools = {
+  sum: { reduce: "sum", join: "add", initial: 0 },
+  max: { reduce: "reduce_max", join: "max", initial: -LARGEST },
+  min: { reduce: "reduce_min", join: "min", initial: LARGEST },
+} satisfies Readonly<Record<Attrs["pool"]["reduce"], Pooling>>;
