@@ -1,11 +1,10 @@
 /** A model into a plan: its program built, compiled for a device, and what has no step form told as a diagnostic. */
 import { MoeError } from "../grammar/diagnostic.ts";
-import type { Node, Program } from "./graph/node.ts";
+import type { Program } from "./graph/node.ts";
 import { printProgram } from "./graph/print.ts";
-import { TIME, findAxis } from "./graph/type.ts";
 import { buildProgram, newContext, type Model } from "./model/model.ts";
-import type { Builder } from "./ops/builder.ts";
 import type { Context, Purpose } from "./interpret/context.ts";
+import { addLikelihood } from "./objective/objective.ts";
 import { compileProgram, type CompileOptions, type EntryOptions, NotCausal, peeksOf } from "./pipeline.ts";
 import type { Plan } from "./plan/plan.ts";
 import { describePeeks } from "./refusal.ts";
@@ -69,19 +68,4 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
 function likely(model: Model, purpose: Purpose): { readonly program: Program; readonly sites: Context["sites"] } {
   const ctx = newContext("build", undefined, purpose);
   return { program: addLikelihood(buildProgram(model.instance, ctx), ctx.builder), sites: ctx.sites };
-}
-
-/** With an output `nll` f32 [T] and its input `target` u32 [T], where the logits are one row of numbers per token. */
-function addLikelihood(program: Program, b: Builder): Program {
-  const { main } = program;
-  const logits = main.outputs.find((o) => o.name === "logits")?.node;
-  const [word, ...more] = logits?.type.axes.filter((a) => a.name !== TIME) ?? [];
-  const time = logits === undefined ? null : findAxis(logits.type, TIME);
-  if (logits === undefined || word === undefined || more.length > 0 || time === null) return program;
-  const target: Node<"input"> = b.must("input", [], { name: "target", type: { dtype: "u32", axes: [time] } });
-  const top = b.reduceMax(logits, [word.name]);
-  const total = b.log(b.sum(b.exp(b.minus(logits, top)), [word.name]));
-  const node = b.minus(b.plus(total, top), b.take(logits, target, word.name));
-  const outputs = [...main.outputs, { name: "nll", role: "result", node } as const];
-  return { ...program, main: { ...main, inputs: [...main.inputs, target], outputs } };
 }

@@ -145,6 +145,8 @@ export type Statement =
   | { readonly kind: "return"; readonly values: readonly Expr[]; readonly span: Span }
   | { readonly kind: "loss"; readonly value: Expr; readonly span: Span }
   | { readonly kind: "metric"; readonly name: Name; readonly value: Expr; readonly span: Span }
+  /** `update bias = bias + ...`: what a state of the layer is after an optimizer step. */
+  | { readonly kind: "update"; readonly name: Name; readonly value: Expr; readonly span: Span }
   | {
       readonly kind: "for";
       readonly variable: Name;

@@ -51,6 +51,7 @@ export const Upcycle = item("upcycle");
 export const Test = item("test");
 export const Loss = soft("loss");
 export const Metric = soft("metric");
+export const Update = soft("update");
 export const Ensures = soft("ensures");
 export const Expect = soft("expect");
 export const Either = soft("either");
@@ -135,7 +136,7 @@ export const Doc = createToken({ name: "Doc", pattern: /\/\/\/[^\n]*/, group: "d
 export const Comment = createToken({ name: "Comment", pattern: /\/\/[^\n]*/, group: "comments", ...slashed });
 
 const itemKeywords = [Dim, Fn, Layer, Router, Model, Config, MapKeyword, Upcycle, Test];
-const softKeywords = [Edition, Import, From, Loss, Metric, Ensures, Expect, Either, Ignore, Default, Forward];
+const softKeywords = [Edition, Import, From, Loss, Metric, Update, Ensures, Expect, Either, Ignore, Default, Forward];
 const hardKeywords = [For, In, If, Then, Else, Return, Where, As, Of, Not, True, False, And, Or];
 
 /** In the order they are tried: longer signs first, keywords before identifiers. */

@@ -12,6 +12,7 @@ import { readImports, readSources } from "./support/sources.ts";
 const stages = [
   ["graph", "ops", "verify", "reference"],
   ["resolve", "interpret", "model", "map", "upcycle", "testing", "check"],
+  ["batch", "objective", "autodiff"],
   ["plan", "simplify", "sparsify", "order", "tabulate", "incrementalise"],
   ["wgsl", "kernel", "schedule", "lower", "assemble"],
 ].flat();

@@ -29,7 +29,7 @@ const cases: Readonly<Record<string, { readonly call: string; readonly value: nu
     value: N * sum(range(N).map((n) => (f[n]! / K) * mean(p.map((row) => row[n]!)))),
   },
   "DeepSeek's, of one sequence": {
-    call: "sequence_balance[N](s, i)",
+    call: "score_balance[N](s, i)",
     value: sum(range(N).map((n) => ((f[n]! * N) / K) * mean(s.map((row) => row[n]! / sum(row))))),
   },
   "ReMoE's L1": {

@@ -129,6 +129,7 @@ function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
     locals,
     instance: null,
     sink: [],
+    pools: true,
     calls: [{ name: decl.name.text, span: decl.name.span }],
   };
   for (const axis of decl.axes)

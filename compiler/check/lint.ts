@@ -1,7 +1,7 @@
 /**
  * Warnings: what is legal and hardly meant. Names that nothing reads are found in the tree. The known bugs of mixtures are
  * found in the graph, by its arithmetic and not by any router's name: weights that are constant, so that their router
- * learns nothing, and losses without a gradient. Gradients are followed through float operands of differentiable ops.
+ * learns nothing, losses without a gradient or over the wrong axis, and what `lint-route.ts` finds in routes.
  */
 import type { LayerDecl, Module } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
@@ -10,7 +10,8 @@ import type { Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
 import { topologicalOrder } from "../graph/traverse.ts";
-import { ops } from "../ops/table.ts";
+import { differentiable } from "./differentiable.ts";
+import { lintRoute } from "./lint-route.ts";
 
 /** Imports, parameters and members of layers that nothing reads. A model's parameters may be there for its map. */
 export function lintNames(bag: DiagnosticBag, module: Module): void {
@@ -87,25 +88,33 @@ export function lintProgram(bag: DiagnosticBag, program: Program, at: Span): voi
         );
       }
     }
+    if (fn === program.main) lintRoute(bag, fn, at);
     for (const { role, node } of fn.outputs) {
       if (role !== "loss" || node.origin === null) continue;
-      const sum = constantSum(node);
+      const chances = constantSum(node);
+      const sum = chances ?? constantCount(node);
       if (sum !== null) {
         bag.warn(
           "lint/loss-axis",
-          "this loss sums probabilities over the axis that they add up to 1 over, so it is constant",
+          chances !== null
+            ? "this loss sums probabilities over the axis that they add up to 1 over, so it is constant"
+            : "this loss counts the choices over the axis that they are made from, so each counts once, whoever was chosen",
           [
             { span: sum, text: "always 1" },
             { span: node.origin, text: "in this loss" },
           ],
-          "reduce over the tokens first: `mean[T](p)`",
+          chances !== null
+            ? "reduce over the tokens first: `mean[T](p)`"
+            : "count over the tokens: `sum[T, K](one_hot[N](i))`",
         );
       } else if (!hasGradient(node)) {
         bag.warn(
           "lint/loss-gradient",
           "no gradient flows from this loss to any parameter",
           [{ span: node.origin, text: "this loss" }],
-          "use something differentiable, such as probabilities, beside counts and indices",
+          topologicalOrder([node]).some((n) => isOp(n, "pool") && n.attrs.scope === "global")
+            ? "nothing flows through what is pooled over `global`: take the part that is to learn over `batch`"
+            : "use something differentiable, such as probabilities, beside counts and indices",
         );
       }
     }
@@ -115,7 +124,8 @@ export function lintProgram(bag: DiagnosticBag, program: Program, at: Span): voi
 /** The slot axis, if a node is `a * c / Σ a` over one slot: what a softmax or a renormalisation of a top-1 choice comes to. */
 function constantWeight(node: Node): Axis | null {
   if (!isOp(node, "div")) return null;
-  const [above, below] = node.inputs;
+  const [above, divisor] = node.inputs;
+  const below = divisor === undefined ? undefined : withoutEpsilon(divisor);
   if (above === undefined || below === undefined || !isOp(below, "sum")) return null;
   const [summed] = below.inputs;
   const single =
@@ -127,6 +137,14 @@ function constantWeight(node: Node): Axis | null {
       isOp(n, "topk") && below.attrs.axes.includes(n.attrs.k.name) ? [n.attrs.k] : [],
     )[0] ?? null
   );
+}
+
+/** What a small number was added to, so that nothing is divided by 0. */
+function withoutEpsilon(node: Node): Node {
+  const [x, y] = node.inputs;
+  return isOp(node, "add") && x !== undefined && y !== undefined && isOp(y, "constant") && y.attrs.value < 1e-4
+    ? x
+    : node;
 }
 
 const factors = (node: Node): readonly Node[] => (isOp(node, "mul") ? node.inputs.flatMap(factors) : [node]);
@@ -143,20 +161,20 @@ function constantSum(loss: Node): Span | null {
   return null;
 }
 
+/** The place of a sum of `one_hot` over its own axis, on which a loss rests. */
+function constantCount(loss: Node): Span | null {
+  for (const node of topologicalOrder([loss])) {
+    if (!isOp(node, "sum")) continue;
+    const [of] = node.inputs;
+    const hit = of !== undefined && isOp(of, "cast") ? of.inputs[0] : undefined;
+    if (hit === undefined || !isOp(hit, "eq")) continue;
+    if (hit.inputs.some((n) => isOp(n, "iota") && node.attrs.axes.includes(n.attrs.axis.name))) return node.origin;
+  }
+  return null;
+}
+
 function hasGradient(loss: Node): boolean {
   return differentiable(loss).some(
     (n) => (isOp(n, "param") || isOp(n, "input") || isOp(n, "call")) && n.type.dtype === "f32",
   );
-}
-
-/** Everything that a gradient reaches from a node, itself first. */
-function differentiable(from: Node): readonly Node[] {
-  const seen = new Set<Node>();
-  const visit = (node: Node): void => {
-    if (seen.has(node) || node.type.dtype !== "f32") return;
-    seen.add(node);
-    if (!isOp(node, "detach") && ops[node.op].vjp !== null) node.inputs.forEach(visit);
-  };
-  visit(from);
-  return [...seen];
 }

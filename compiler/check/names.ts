@@ -1,4 +1,4 @@
-/** Names that would hide what types and brackets read: the time axis, and the axes of a declaration itself. */
+/** Names that would hide what types and brackets read: time, sequences, and the axes of a declaration itself. */
 import type { Item, Name, Port } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { TIME } from "../graph/type.ts";
@@ -6,12 +6,18 @@ import { TIME } from "../graph/type.ts";
 export function checkNames(bag: DiagnosticBag, item: Item): void {
   switch (item.kind) {
     case "dim":
+      checkPools(bag, [item.name]);
       return checkTime(bag, [item.name]);
     case "fn": {
+      checkPools(bag, item.axes);
       checkTime(bag, [...item.axes, ...item.params.map((p) => p.name)]);
       return checkDistinct(bag, item.axes, item.params);
     }
     case "layer": {
+      checkPools(
+        bag,
+        item.params.filter((p) => p.default === null && p.type === null).map((p) => p.name),
+      );
       checkTime(bag, [
         ...item.params.map((p) => p.name),
         ...item.members.map((m) => m.name),
@@ -41,6 +47,18 @@ function checkTime(bag: DiagnosticBag, names: readonly Name[]): void {
       `\`${TIME}\` is the time axis and cannot name anything else`,
       [{ span: name.span, text: "named here" }],
       `choose another name; \`[${TIME}, D]\` needs no declaration of \`${TIME}\``,
+    );
+}
+
+/** Sizes called `batch` or `global`: a batched program has axes of these names. */
+function checkPools(bag: DiagnosticBag, names: readonly Name[]): void {
+  const name = names.find((n) => n.text === "batch" || n.text === "global");
+  if (name !== undefined)
+    bag.error(
+      "name/taken",
+      `\`${name.text}\` stands for sequences and cannot name an axis`,
+      [{ span: name.span, text: "named here" }],
+      "choose another name",
     );
 }
 

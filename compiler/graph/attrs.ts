@@ -57,6 +57,12 @@ export interface Attrs {
   reduce_max: { readonly axes: readonly string[] };
   reduce_min: { readonly axes: readonly string[] };
 
+  /**
+   * Over the sequences of a micro-batch, or of a whole optimizer step (`global`). A program is written for one sequence, where
+   * this is the identity; the batched program has the reduction in its place, and for `global` a buffer of that name.
+   */
+  pool: { readonly scope: Pool; readonly reduce: "sum" | "max" | "min"; readonly buffer: string | null };
+
   // View: the same elements under another index.
   rename: { readonly from: string; readonly to: string };
   /** One axis into several, row-major; `into` replaces it in place. */
@@ -117,6 +123,9 @@ export interface Attrs {
   /** Result `part` of function `fn`, run with the parameters under `path` in place of `#`. */
   call: { readonly fn: string; readonly path: string; readonly part: number; readonly type: TensorType };
 }
+
+/** The axes that no type names: `batch`, the sequences of a micro-batch; `global`, all sequences of an optimizer step. */
+export type Pool = "batch" | "global";
 
 type None = Readonly<Record<never, never>>;
 

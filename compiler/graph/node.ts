@@ -40,10 +40,14 @@ export class Graph {
   }
 }
 
-/** What a function gives back; losses and metrics ride beside the results and vanish where nobody asks for them. */
+/**
+ * What a function gives back. All but results ride beside them and vanish where nobody asks for them. An `update` is what a
+ * state is after an optimizer step, an `accumulator` what a sum over the step's micro-batches has come to after this one, a `gradient`
+ * that of a parameter.
+ */
 export interface Output {
   readonly name: string;
-  readonly role: "result" | "loss" | "metric";
+  readonly role: "result" | "loss" | "metric" | "update" | "accumulator" | "gradient";
   readonly node: Node;
 }
 

@@ -41,7 +41,7 @@ function parseFunction(head: string, body: readonly string[], graph: Graph): Gra
   };
   const outputs: Output[] = [];
   for (const line of body) {
-    const output = /^ {2}(result|loss|metric) (\S+) = (.*)$/.exec(line);
+    const output = /^ {2}(result|loss|metric|update|accumulator|gradient) (\S+) = (.*)$/.exec(line);
     if (output !== null) {
       const [, role = "", label = "", value = ""] = output;
       outputs.push({ name: label, role: role as Output["role"], node: find(value) });

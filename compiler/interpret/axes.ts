@@ -63,7 +63,9 @@ export function resolveAxes(env: Env, expr: Expr): readonly AxisValue[] | null {
         `an axis is needed here, not ${describeValue(value)}`,
         expr.span,
         "not an axis",
-        `the axes here are ${visibleAxes(env).join(", ")}`,
+        value.kind === "pool"
+          ? "they can be reduced over, with `sum`, `mean`, `min` and `max`"
+          : `the axes here are ${visibleAxes(env).join(", ")}`,
       );
     return null;
   }

@@ -27,6 +27,8 @@ import {
   withItem,
   withNodes,
 } from "./given.ts";
+import { reduceLayers, stackOf } from "./layer-metrics.ts";
+import { mean, reduce } from "./pool.ts";
 import { makeRoute, sumRouted } from "./route.ts";
 import { timeBuiltins } from "./time-builtin.ts";
 
@@ -141,8 +143,10 @@ export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], e
       `\`${name}\` cannot be called here`,
       expr.span,
       "called here",
-      name === "param" ? "parameters are members: `w = param[O, I'](...)`" : null,
+      name === "param" || name === "state" ? `it makes members: \`w = ${name}[D](zeros)\`` : null,
     );
+  const stack = stackOf(env, name, brackets);
+  if (stack !== null) return reduceLayers(env, stack, name, expr);
   const args = expr.args.map((a) => ({ name: a.name, value: evaluate(env, a.value), span: a.span }));
   if (args.some((a) => a.value.kind === "error")) return ERROR;
   for (const arg of args) {
@@ -231,34 +235,11 @@ function binary(g: Given, op: "pow" | "min" | "max"): Value {
   return withNodes(g, 2, (nodes) => addNode(g.env, op, nodes, {}, g.span));
 }
 
-function reduce(g: Given, op: "reduce_max" | "reduce_min"): Value {
-  return withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, op, [x!], { axes: labels(axes) }, g.span)));
-}
-
 function sum(g: Given): Value {
   const [only] = g.positional;
-  if (only?.value.kind !== "routed")
-    return withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "sum", [x!], { axes: labels(axes) }, g.span)));
+  if (only?.value.kind !== "routed") return reduce(g, "sum");
   const routed = only.value;
   return withAxes(g, (axes) => sumRouted(g.env, routed, axes, g.span));
-}
-
-/** Sum over count; the count of a run-time axis is itself a sum. */
-function mean(g: Given): Value {
-  return withNodes(g, 1, ([x]) =>
-    withAxes(g, (axes) => {
-      const total = addNode(g.env, "sum", [x!], { axes: labels(axes) }, g.span);
-      if (total.kind !== "tensor") return ERROR;
-      const count = Dim.product(axes.map((a) => a.size));
-      const b = g.env.ctx.builder;
-      const one = b.must("constant", [], { value: count.value ?? 1, dtype: "f32" }, g.span);
-      const divisor =
-        count.value !== null
-          ? one
-          : b.must("sum", [b.must("broadcast", [one], { axes }, g.span)], { axes: labels(axes) }, g.span);
-      return addNode(g.env, "div", [total.node, divisor], {}, g.span);
-    }),
-  );
 }
 
 function topk(g: Given): Value {

@@ -84,13 +84,15 @@ export interface Env {
   readonly sink: Sink | null;
   /** bool [T], where only some of a sequence's tokens are there: `within(kept, ...)`. */
   readonly kept?: Node | null;
+  /** True inside of `loss`, `metric` and `update`, where `batch` and `global` can be reduced over. */
+  readonly pools: boolean;
   /** Functions and layers being expanded, outermost first: to stop recursion, and to say where a message comes from. */
   readonly calls: readonly Call[];
 }
 
 /** Where names mean `locals` and what `scope` declares: outside of layers, where there are no tensors. */
 export function staticEnv(ctx: Context, scope: Scope, locals: Map<string, Value> = new Map()): Env {
-  return { ctx, scope, locals, instance: null, sink: null, calls: [] };
+  return { ctx, scope, locals, instance: null, sink: null, pools: false, calls: [] };
 }
 
 export const TIME_AXIS: AxisValue = { kind: "axis", label: TIME, size: Dim.of(TIME), origin: null };
@@ -122,6 +124,7 @@ export function lookupName(env: Env, name: string): Value | null {
     if (item.kind === "dim") return evaluateDim(env, name, item.size, scope);
   }
   if (name === TIME) return TIME_AXIS;
+  if (name === "batch" || name === "global") return { kind: "pool", scope: name };
   if (name === "none") return { kind: "none" };
   if (name === "causal") return { kind: "flag", name };
   if (name === "training") return { kind: "bool", value: env.ctx.purpose === "train" };
@@ -138,13 +141,11 @@ function evaluateDim(env: Env, name: string, size: Expr, scope: Scope): Value {
   return known === null ? ERROR : { kind: "axis", label: name, size: known, origin: size.span };
 }
 
-export function parameterNode(env: Env, parameter: ParameterInfo): Node {
-  return env.ctx.builder.must(
-    "param",
-    [],
-    { path: parameter.path, type: { dtype: "f32", axes: parameter.axes } },
-    parameter.span,
-  );
+/** The value of a parameter, or of a state, to which no gradient flows. */
+export function parameterNode(env: Env, { path, axes, span, state }: ParameterInfo): Node {
+  const b = env.ctx.builder;
+  const node = b.must("param", [], { path, type: { dtype: "f32", axes } }, span);
+  return state ? b.must("detach", [node], {}, span) : node;
 }
 
 /** Names of axes that brackets and types may use, for suggestions. */

@@ -29,7 +29,7 @@ export function instantiate(
   const members = new Map<string, InstanceMember>();
   const outer = new Map<string, string>();
   const instance: Instance = { decl, scope, path, args, members, banks, outer, span };
-  const env: Env = { ctx, scope, locals: args, instance, sink: null, calls: [] };
+  const env: Env = { ctx, scope, locals: args, instance, sink: null, pools: false, calls: [] };
   if (ctx.nesting.filter((d) => d === decl).length > DEEPEST) {
     report(
       env,

@@ -1,4 +1,4 @@
-/** Members `param[...](init)`: the weights of a layer, their axes and how they start. */
+/** Members `param[...](init)` and `state[...](init)`: what a layer stores, over which axes, and how it starts. */
 import type { Expr, Member } from "../../grammar/ast.ts";
 import type { Axis } from "../graph/type.ts";
 import { resolveAxes, toAxis } from "./axes.ts";
@@ -7,7 +7,7 @@ import { evaluate, report } from "./context.ts";
 import type { Init, Instance, InstanceMember } from "./value.ts";
 import { describeValue } from "./value.ts";
 
-/** `param[O, I'](normal(std: 0.02))`; undefined when the member is not a parameter. */
+/** `param[O, I'](normal(std: 0.02))`, `state[N](zeros)`; undefined when the member is neither. */
 export function parameterOf(
   env: Env,
   owner: Instance,
@@ -17,7 +17,9 @@ export function parameterOf(
   const call = member.value.kind === "call" ? member.value : null;
   const bracket = call === null ? member.value : call.callee;
   const head = bracket.kind === "bracket" ? bracket.object : bracket;
-  if (head.kind !== "name" || head.name.text !== "param" || owner.scope.lookup("param") !== null) return undefined;
+  const word = head.kind === "name" ? head.name.text : "";
+  if (!(word === "param" || word === "state") || owner.scope.lookup(word) !== null) return undefined;
+  const state = word === "state";
   const items = bracket.kind === "bracket" ? bracket.items : [];
   const axes: Axis[] = [...owner.banks];
   for (const item of items) {
@@ -51,12 +53,12 @@ export function parameterOf(
       axes.push({ ...axis, origin: axis.origin ?? item.span });
     }
   }
-  const init = initOf(env, call?.args[0]?.value ?? null);
-  return init === null ? null : { kind: "parameter", parameter: { path, axes, init, span: member.span } };
+  const init = initOf(env, call?.args[0]?.value ?? null, state);
+  return init === null ? null : { kind: "parameter", parameter: { path, axes, init, state, span: member.span } };
 }
 
-function initOf(env: Env, expr: Expr | null): Init | null {
-  if (expr === null) return { kind: "normal", std: 0.02, seed: null };
+function initOf(env: Env, expr: Expr | null, state: boolean): Init | null {
+  if (expr === null) return state ? { kind: "zeros" } : { kind: "normal", std: 0.02, seed: null };
   const value = evaluate(env, expr);
   if (value.kind === "init") return value.init;
   if (value.kind !== "error")

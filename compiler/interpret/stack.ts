@@ -12,6 +12,7 @@ import type { Env, Sink } from "./context.ts";
 import { evaluate, expandLayer, report, STACKED } from "./context.ts";
 import type { Instance, Value } from "./value.ts";
 import { ERROR } from "./value.ts";
+import { nameOutside } from "./update.ts";
 
 export function callStacked(env: Env, instance: Instance, args: readonly Arg[], span: Span): Value {
   const index = env.locals.get(STACKED + instance.path);
@@ -45,7 +46,7 @@ export function callStacked(env: Env, instance: Instance, args: readonly Arg[], 
   fn.outputs.forEach((output, part) => {
     const node = env.ctx.builder.must("call", nodes, { fn: fn.name, path, part, type: output.node.type }, span);
     if (output.role === "result") results.push({ kind: "tensor", node });
-    else env.sink?.push({ name: `${path}.${output.name}`, role: output.role, node });
+    else env.sink?.push({ name: nameOutside(path, output), role: output.role, node });
   });
   return results.length === 1 ? results[0]! : { kind: "tuple", items: results };
 }
@@ -69,7 +70,7 @@ function buildFunction(
     ...arg,
     value: { kind: "name", name: { text: `x${i}`, span: arg.span }, span: arg.span },
   }));
-  const value = expandLayer({ ...env, locals, sink }, instance, replaced, span);
+  const value = expandLayer({ ...env, locals, sink, pools: false }, instance, replaced, span);
   if (value.kind === "error") return null;
   const items = value.kind === "tuple" ? value.items : [value];
   const results: Output[] = [];

@@ -1,9 +1,10 @@
-/** Runs the statements of a body: names, losses and metrics, conditions, and the `for` over a stack of layers. */
+/** Runs the statements of a body: names, losses, metrics and updates, conditions, and the `for` over a stack of layers. */
 import type { Body, Name, Statement } from "../../grammar/ast.ts";
 import { TIME } from "../graph/type.ts";
 import { toNode } from "./arithmetic.ts";
 import type { Env, Sink } from "./context.ts";
 import { countOf, evaluate, report, STACKED } from "./context.ts";
+import { runUpdate } from "./update.ts";
 import type { Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 
@@ -46,7 +47,7 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
     }
     case "loss":
     case "metric": {
-      const value = evaluate(env, statement.value);
+      const value = evaluate({ ...env, pools: true }, statement.value);
       const node = value.kind === "error" ? null : toNode(env, value, null, statement.span);
       if (node === null || env.sink === null) return null;
       if (statement.kind === "loss" && node.type.axes.length > 0) {
@@ -60,13 +61,17 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
         );
         return null;
       }
+      const stated = env.sink.filter((output) => output.role !== "accumulator");
       env.sink.push({
-        name: statement.kind === "loss" ? `loss${env.sink.length}` : freeName(env, env.sink, statement.name.text),
+        name: statement.kind === "loss" ? `loss${stated.length}` : freeName(env, env.sink, statement.name.text),
         role: statement.kind,
         node,
       });
       return null;
     }
+    case "update":
+      runUpdate(env, statement);
+      return null;
     case "if": {
       const condition = evaluate(env, statement.condition);
       if (condition.kind === "error") return null;

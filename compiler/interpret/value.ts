@@ -4,6 +4,7 @@
  */
 import type { FnDecl, LayerDecl } from "../../grammar/ast.ts";
 import type { Span } from "../../grammar/span.ts";
+import type { Pool } from "../graph/attrs.ts";
 import type { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
@@ -26,6 +27,8 @@ export type Value =
   | { readonly kind: "fn"; readonly decl: FnDecl; readonly scope: Scope }
   | { readonly kind: "builtin"; readonly name: string }
   | { readonly kind: "init"; readonly init: Init }
+  /** Sequences to reduce over: `batch`, `global`. */
+  | { readonly kind: "pool"; readonly scope: Pool }
   /** Several results of one call. */
   | { readonly kind: "tuple"; readonly items: readonly Value[] }
   /** A parameter of type `router` or `layer` while a definition is checked on its own: any of them. */
@@ -131,6 +134,8 @@ export interface ParameterInfo {
   /** Bank axes first. */
   readonly axes: readonly Axis[];
   readonly init: Init;
+  /** Changed by an `update` after each step, and by no gradient. */
+  readonly state: boolean;
   readonly span: Span;
 }
 
@@ -200,6 +205,8 @@ export function describeValue(value: Value): string {
       return `the function \`${value.name}\``;
     case "init":
       return "an initialiser";
+    case "pool":
+      return `the sequences \`${value.scope}\``;
     case "tuple":
       return `${value.items.length} values`;
     case "abstract":

@@ -23,6 +23,8 @@ export interface ModelParameter {
   readonly path: string;
   readonly axes: readonly { readonly name: string; readonly size: number }[];
   readonly init: Init;
+  /** A state: `update` changes it, an optimizer does not. */
+  readonly state: boolean;
   readonly span: Span;
 }
 
@@ -102,7 +104,7 @@ export function tryBuildProgram(
   if (forward === null) return null;
   const sink: Sink = [];
   const locals = new Map<string, Value>();
-  const env: Env = { ctx, scope: instance.scope, locals, instance: null, sink, calls: [] };
+  const env: Env = { ctx, scope: instance.scope, locals, instance: null, sink, pools: false, calls: [] };
   const typing: Env = { ...env, locals: new Map(instance.args), instance };
   const inputs: Node<"input">[] = [];
   for (const port of forward.params) {

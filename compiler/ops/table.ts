@@ -9,6 +9,7 @@ import type { Rows } from "./define.ts";
 import { elementwise } from "./elementwise.ts";
 import { delta } from "./delta.ts";
 import { gather } from "./gather.ts";
+import { pool } from "./pool.ts";
 import { reduce } from "./reduce.ts";
 import { recur } from "./recur.ts";
 import { row } from "./row.ts";
@@ -20,6 +21,7 @@ export const ops: Rows<OpName> = {
   ...elementwise,
   ...compare,
   ...reduce,
+  ...pool,
   ...view,
   concat,
   ...contract,

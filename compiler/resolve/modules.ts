@@ -234,6 +234,7 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "attend",
   "route",
   "param",
+  "state",
   "size",
   "zeros",
   "ones",
@@ -244,5 +245,7 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "causal",
   "training",
   "generating",
+  "batch",
+  "global",
   "T",
 ]);

@@ -9,6 +9,7 @@ import type { SimplifyRule } from "./rule.ts";
 
 export const algebra: readonly SimplifyRule[] = [
   { name: "detach(x) = x where no gradient is taken", build: (n) => (isOp(n, "detach") ? n.inputs[0]! : null) },
+  { name: "pool(x) = x for one sequence", build: (n) => (isOp(n, "pool") ? n.inputs[0]! : null) },
   {
     name: "cast to its own dtype is x",
     build: (n) => (isOp(n, "cast") && n.inputs[0]!.type.dtype === n.attrs.to ? n.inputs[0]! : null),

@@ -71,7 +71,7 @@ export function prepareTest(plain: Context, scope: Scope, decl: TestDecl): TestC
   const expectations = decl.statements.filter(
     (s): s is Extract<TestStatement, { kind: "expect" }> => s.kind === "expect",
   );
-  const names = program.main.outputs.map((o) => o.name);
+  const names = program.main.outputs.filter((o) => o.role !== "accumulator").map((o) => o.name);
   for (const { value } of expectations) if (!checkResultNames(env, value, names)) return null;
   return {
     title: decl.title,
@@ -281,7 +281,14 @@ function parameterValues(
     const shape = parameter.axes.map((a) => a.size);
     const count = shape.reduce((a, b) => a * b, 1);
     if (given === undefined) {
-      const fill = parameter.init.kind === "ones" ? 1 : parameter.init.kind === "zeros" ? 0 : null;
+      const { init } = parameter;
+      const fill = {
+        ones: 1,
+        zeros: 0,
+        constant: init.kind === "constant" ? init.value : 0,
+        normal: null,
+        uniform: null,
+      }[init.kind];
       if (fill === null) {
         report(
           env,

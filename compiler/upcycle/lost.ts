@@ -41,6 +41,7 @@ function settingsOf({ instance, args }: Model): readonly (readonly [string, stri
       locals: new Map(args),
       instance: null,
       sink: null,
+      pools: false,
       calls: [],
     };
     const [given, usual] = [value, evaluate(env, initial)].map((v) => JSON.stringify(toJson(v)));

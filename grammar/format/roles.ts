@@ -91,6 +91,7 @@ function noteEntries(node: Node, note: Note): void {
     case "loss":
     case "expect":
     case "metric":
+    case "update":
     case "for":
     case "scope":
     case "either":

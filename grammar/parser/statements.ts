@@ -4,7 +4,7 @@ import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { TypeRules } from "./types.ts";
 
-const statementKeywords = ["return", "for", "if", "loss", "metric"];
+const statementKeywords = ["return", "for", "if", "loss", "metric", "update"];
 
 export abstract class StatementRules extends TypeRules {
   /** `(x: [T, D], tol = 1e-4)`. */
@@ -92,6 +92,7 @@ export abstract class StatementRules extends TypeRules {
           ALT: (): Statement => this.SUBRULE(this.lossStatement),
         },
         { GATE: () => this.at(t.Name, 2), ALT: (): Statement => this.SUBRULE(this.metricStatement) },
+        { GATE: () => this.at(t.Name, 2), ALT: (): Statement => this.SUBRULE(this.updateStatement) },
         { ALT: (): Statement => this.SUBRULE(this.letStatement) },
       ],
     }),
@@ -145,6 +146,13 @@ export abstract class StatementRules extends TypeRules {
     const name = this.SUBRULE(this.name);
     const value = this.SUBRULE(this.initial);
     return { kind: "metric", name, value, span: this.since(start) };
+  });
+
+  readonly updateStatement: Rule<Statement> = this.rule("updateStatement", () => {
+    const start = this.CONSUME(t.Update);
+    const name = this.SUBRULE(this.name);
+    const value = this.SUBRULE(this.initial);
+    return { kind: "update", name, value, span: this.since(start) };
   });
 
   readonly letStatement: Rule<Statement> = this.rule("letStatement", () => {

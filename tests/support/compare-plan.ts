@@ -88,7 +88,7 @@ export function randomParams(program: Program): (path: string) => Value {
   return (path) => {
     const known = made.get(path);
     if (known !== undefined) return known;
-    const axes = shapes.get(path) ?? shapes.get(path.replace(/\[\d+\]/, "[#]"))!;
+    const axes = shapes.get(path) ?? shapes.get(path.replaceAll(/\[\d+\]/g, "[#]"))!;
     const value = {
       axes,
       data: Float64Array.from(

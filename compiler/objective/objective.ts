@@ -1,0 +1,37 @@
+/** What a language model is measured by, as further outputs of its program. */
+import type { Node, Output, Program } from "../graph/node.ts";
+import { TIME, findAxis } from "../graph/type.ts";
+import type { Builder } from "../ops/builder.ts";
+
+/** With an output `nll` f32 [T] and its input `target` u32 [T], where the logits are one row of numbers per token. */
+export function addLikelihood(program: Program, b: Builder): Program {
+  const { main } = program;
+  const logits = main.outputs.find((o) => o.name === "logits")?.node;
+  const [word, ...more] = logits?.type.axes.filter((a) => a.name !== TIME) ?? [];
+  const time = logits === undefined ? null : findAxis(logits.type, TIME);
+  if (logits === undefined || word === undefined || more.length > 0 || time === null) return program;
+  const target: Node<"input"> = b.must("input", [], { name: "target", type: { dtype: "u32", axes: [time] } });
+  const top = b.reduceMax(logits, [word.name]);
+  const total = b.log(b.sum(b.exp(b.minus(logits, top)), [word.name]));
+  const node = b.minus(b.plus(total, top), b.take(logits, target, word.name));
+  const outputs = [...main.outputs, { name: "nll", role: "result", node } as const];
+  return { ...program, main: { ...main, inputs: [...main.inputs, target], outputs } };
+}
+
+/**
+ * With one `loss`, the number that training lowers, in place of all others: the mean `nll` of the tokens of a micro-batch whose input
+ * `counted` f32 [T] is 1, not 0, and every loss that a layer states. Null where there is no likelihood.
+ */
+export function addObjective(program: Program, b: Builder): Program | null {
+  const scored = addLikelihood(program, b);
+  const { main } = scored;
+  const nll = main.outputs.find((o) => o.name === "nll")?.node;
+  if (nll === undefined) return null;
+  const counted: Node<"input"> = b.must("input", [], { name: "counted", type: nll.type });
+  const total = (x: Node): Node => b.must("pool", [b.sum(x, [TIME])], { scope: "batch", reduce: "sum", buffer: null });
+  const mean = b.over(total(b.times(nll, counted)), total(counted));
+  const node = main.outputs.reduce((sum, o) => (o.role === "loss" ? b.plus(sum, o.node) : sum), mean);
+  const loss: Output = { name: "loss", role: "loss", node };
+  const outputs = [...main.outputs.filter((o) => o.role !== "loss"), loss];
+  return { ...scored, main: { ...main, inputs: [...main.inputs, counted], outputs } };
+}

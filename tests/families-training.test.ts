@@ -1,0 +1,49 @@
+/** Families as they are trained, in float64 against transformers: losses of a batch, and the gradient of every parameter. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { batchProgram, differentiateProgram } from "../compiler/index.ts";
+import { verifyProgram } from "../compiler/verify/graph.ts";
+import { maxDifference } from "./support/close.ts";
+import { COEFFICIENT, openTraining, runTraining, type TrainingCase, trainingProgram } from "./support/training.ts";
+
+const balanced = ["mixtral", "qwen3_moe", "granitemoe"];
+
+describe.each(["llama", "cohere", "olmoe", ...balanced])("%s", (name) => {
+  let given: TrainingCase;
+  beforeAll(async () => {
+    given = await openTraining(name);
+  });
+  afterAll(() => given.close());
+
+  // Registered only where there is one: nothing to skip elsewhere.
+  if (balanced.includes(name))
+    test("the auxiliary loss is pooled over layers and tokens as transformers has it", async () => {
+      const { program } = batchProgram(given.program, given.b);
+      const losses = program.main.outputs.filter((o) => o.role === "loss");
+      expect(losses).toHaveLength(1);
+      const auxiliary = runTraining(given, { ...program, main: { ...program.main, outputs: losses } })[
+        losses[0]!.name
+      ]!;
+      expect(auxiliary.axes).toEqual([]);
+      expect(
+        maxDifference(
+          auxiliary.data.map((x) => x / COEFFICIENT),
+          await given.golden("aux_loss"),
+        ),
+      ).toBeLessThan(1e-6);
+    });
+
+  test("the loss and the gradient of every parameter are the golden ones", async () => {
+    const { program } = trainingProgram(given);
+    const differentiated = differentiateProgram(program, "loss", given.b);
+    expect(verifyProgram(differentiated)).toEqual([]);
+    const results = runTraining(given, differentiated);
+    expect(maxDifference(results["loss"]!.data, await given.golden("loss"))).toBeLessThan(1e-6);
+    expect(given.gradients.size).toBeGreaterThan(10);
+    for (const [path, golden] of given.gradients) {
+      const found = results[`grad.${path}`]!;
+      expect(found.axes, path).toEqual(golden.axes);
+      expect(maxDifference(found.data, golden.data), path).toBeLessThan(1e-6);
+    }
+    expect(Object.keys(results)).toHaveLength(given.gradients.size + 1);
+  });
+});
