@@ -3,7 +3,9 @@ import { instantiate } from "../../compiler/interpret/instance.ts";
 import type { ConstructorValue, Value as Given } from "../../compiler/interpret/value.ts";
 import { Dim } from "../../compiler/graph/dim.ts";
 import type { Program } from "../../compiler/graph/node.ts";
-import { outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
+import { printProgram } from "../../compiler/graph/print.ts";
+import { allFunctions, outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
+import type { Purpose } from "../../compiler/interpret/context.ts";
 import { findPeeks, type Peek } from "../../compiler/incrementalise/incrementalise.ts";
 import { timeRule } from "../../compiler/ops/time.ts";
 import { buildProgram, newContext } from "../../compiler/index.ts";
@@ -23,10 +25,16 @@ export const usual: Readonly<Record<string, number>> = {
   groups: 3,
   kept: 2,
   capacity: 2,
+  idle: 2,
 };
+
+/** Values for a router's parameters; a string that names a function of the library is that function. */
+export type Own = Readonly<Record<string, number | boolean | string>>;
 
 export interface TestRouter {
   readonly name: string;
+  /** Whether a token's route depends on where it stands. */
+  readonly readsPosition: boolean;
   /** Results only: losses and metrics look at all tokens and are no part of the routing. */
   readonly program: Program;
   readonly params: (path: string) => Value;
@@ -48,22 +56,27 @@ const found = workspace.standardScopes.flatMap((scope) =>
 export const routerNames = found.map((r) => r.decl.name.text).sort();
 
 /** A router with the usual sizes for whatever has no default; `own` gives others. A router that wraps another gets the plain top-k. */
-export function makeRouter(name: string, own: Readonly<Record<string, number | boolean>> = {}): TestRouter {
+export function makeRouter(name: string, own: Own = {}, purpose: Purpose = "evaluate"): TestRouter {
   const made = constructorOf(name, own);
-  const ctx = newContext();
+  const ctx = newContext("build", undefined, purpose);
   const instance = instantiate(ctx, made, "", [], made.decl.span);
   if (instance === null) throw new Error(`${name}: ${ctx.bag.list.map((d) => d.message).join("; ")}`);
   const whole = buildProgram(instance, ctx);
   const outputs = whole.main.outputs.filter((o) => o.role === "result");
   const program = { ...whole, main: { ...whole.main, outputs } };
-  return { name, program, params: randomParams(program), peeks: findPeeks(program), mixes: mixesTokens(program) };
+  const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
+  const readsPosition = nodes.some((node) => node.op === "position");
+  const mixes = nodes.some((node) => timeRule(node) !== "pointwise");
+  return { name, readsPosition, mixes, program, params: randomParams(program), peeks: findPeeks(program) };
 }
 
-function mixesTokens(program: Program): boolean {
-  return topologicalOrder(outputNodes(program.main)).some((node) => timeRule(node) !== "pointwise");
-}
+/** Routers that follow another rule while they are trained. */
+export const trainedOtherwise = routerNames.filter((name) => {
+  const [plain, trained] = (["evaluate", "train"] as const).map((p) => printProgram(makeRouter(name, {}, p).program));
+  return plain !== trained;
+});
 
-function constructorOf(name: string, own: Readonly<Record<string, number | boolean>>): ConstructorValue {
+function constructorOf(name: string, own: Own): ConstructorValue {
   const plain = found.find((r) => r.decl.name.text === name);
   if (plain === undefined) throw new Error(`there is no router ${name}`);
   const bound = new Map<string, Given>();
@@ -74,10 +87,18 @@ function constructorOf(name: string, own: Readonly<Record<string, number | boole
       const inner = constructorOf("TopK", own);
       bound.set(key, { ...inner, bound: new Map([...inner.bound].filter(([k]) => k !== "D" && k !== "N")) });
     } else if (typeof value === "boolean") bound.set(key, { kind: "bool", value });
+    else if (typeof value === "string") bound.set(key, functionNamed(value) ?? { kind: "string", value });
     else if (value !== undefined && !Number.isInteger(value)) bound.set(key, { kind: "number", value, float: true });
     else if (value !== undefined) bound.set(key, { kind: "axis", label: null, size: Dim.of(value), origin: null });
   }
   return { ...plain, bound };
+}
+
+function functionNamed(name: string): Given | null {
+  for (const scope of workspace.standardScopes)
+    for (const item of scope.module.items)
+      if (item.kind === "fn" && item.name.text === name) return { kind: "fn", decl: item, scope };
+  return null;
 }
 
 /** The tokens as the router's one input: rows of x, or ids made from their first elements. */
