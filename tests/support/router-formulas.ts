@@ -247,6 +247,15 @@ export const formulas: Readonly<Record<string, Formula>> = {
     own: { by: "position" },
     gates: (z) => keptBy(topK(z), 2, (w) => (w > 0 ? 1 : 0)),
   },
+  LimitedShare: {
+    within: "pick.",
+    own: { factor: 0.7 },
+    gates: (z) => {
+      const queue = z[0]!.map(() => 0);
+      const places = Math.ceil((0.7 * z.length * K) / z[0]!.length);
+      return topK(z).map((row) => row.map((w, n) => (w > 0 && ++queue[n]! <= places ? w : 0)));
+    },
+  },
   Limited: {
     within: "pick.",
     gates: (z) => {
