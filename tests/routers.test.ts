@@ -9,6 +9,7 @@ import type { EntryRegime } from "../compiler/plan/plan.ts";
 import type { TestGpu } from "./support/gpu.ts";
 import { openTestGpu } from "./support/gpu.ts";
 import { openPlan } from "./support/plan-run.ts";
+import { usual } from "./support/library.ts";
 import { formulas, multiply, nameIn } from "./support/router-formulas.ts";
 import type { TestRouter } from "./support/routers.ts";
 import {
@@ -19,7 +20,6 @@ import {
   routeOnOracle,
   routerNames,
   trainedOtherwise,
-  usual,
 } from "./support/routers.ts";
 
 const { D, N } = usual as { D: number; N: number };

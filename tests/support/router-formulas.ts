@@ -2,7 +2,7 @@
  * Routers again, straight from their papers and from the code that models were trained with: plain loops over logits z [T][N],
  * with none of the compiler's code. Each gives gates [T][N].
  */
-import type { Own } from "./routers.ts";
+import type { Own } from "./library.ts";
 
 type Table = readonly (readonly number[])[];
 
