@@ -136,7 +136,6 @@ export const formulas: Readonly<Record<string, Formula>> = {
         return w.map((x) => (2.5 * x) / sum(w));
       }),
   },
-  SigmoidOfTopK: { gates: (z) => z.map((row) => only(row.map(sigmoid), largest(row, K))) },
   GroupedTopK: {
     gates: (z) =>
       z.map(softmax).map((p) =>
