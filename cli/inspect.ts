@@ -40,10 +40,12 @@ async function runInspect(path: string, options: Options): Promise<void> {
     print(
       table(
         [
-          ["part", "shape", "parameters", "active", "bytes", "FLOPs per token", "cache per token"].map(paint.bold),
+          ["part", "shape", "parameters", "active", "bytes", "FLOPs per token", "in attention", "cache per token"].map(
+            paint.bold,
+          ),
           ...rowsOf(tree, 0, options.depth ?? Infinity),
         ],
-        [2, 3, 4, 5, 6],
+        [2, 3, 4, 5, 6, 7],
       ),
     );
     print(`\n${summarise(tree.cost, stored, options.context)}`);
@@ -60,8 +62,9 @@ function rowsOf(part: Part, level: number, depth: number): string[][] {
     humanBytes(cost.bytes),
   ];
   const work = cost.flops === 0 ? "" : humanCount(cost.flops);
+  const attention = cost.meanAttention === 0 ? "" : humanCount(cost.meanAttention);
   const cache = cost.cache === 0 ? "" : humanBytes(cost.cache);
-  const row = [`${"  ".repeat(level)}${label(part)}`, describe(part), ...cells, work, cache];
+  const row = [`${"  ".repeat(level)}${label(part)}`, describe(part), ...cells, work, attention, cache];
   if (level >= depth) return [row];
   // A layer with nothing but one weight is told on one line.
   const [only, ...more] = part.parts;
@@ -91,7 +94,7 @@ function summarise(cost: Cost, stored: readonly string[], context: number): stri
   const active = cost.active === cost.parameters ? "" : `, ${humanParameters(cost.active)} of them active per token`;
   return [
     `${humanParameters(cost.parameters)} parameters${active}; ${humanBytes(cost.bytes)} as ${stored.join(" and ")}`,
-    `${humanCount(cost.flops)} FLOPs per token, and ${humanCount(cost.attention)} in attention over ${context} positions`,
+    `${humanCount(cost.flops)} FLOPs per token, ${humanCount(cost.products)} of them in products with parameters; in attention ${humanCount(cost.meanAttention)}, the mean over ${context} positions, ${humanCount(cost.attention)} at the last`,
     `${humanBytes(cost.cache)} of cache per token of context, ${humanBytes(cost.cache * context)} for ${context}`,
     "A row with ×N is the sum over its N layers or experts.",
   ].join("\n");

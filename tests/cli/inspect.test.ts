@@ -6,7 +6,9 @@ import { moec, temporary, writeFile } from "./support.ts";
 
 interface Part {
   readonly path: string;
-  readonly cost: Readonly<Record<"parameters" | "active" | "bytes" | "flops" | "attention" | "cache", number>>;
+  readonly cost: Readonly<
+    Record<"parameters" | "active" | "bytes" | "flops" | "products" | "attention" | "meanAttention" | "cache", number>
+  >;
   readonly parts: readonly Part[];
 }
 
@@ -24,9 +26,11 @@ test("a dense checkpoint: every parameter is active, and stored as its file says
   const layer = 128 * (128 + 64 + 64) + 128 * 128 + 3 * 128 * 384 + 2 * 128;
   const total = 2 * 2048 * 128 + 4 * layer + 128;
   expect(cost("")).toMatchObject({ parameters: total, active: total, bytes: 2 * total });
+  expect(cost("blocks[#].mlp.gate").products).toBe(4 * 2 * 128 * 384);
   expect(cost("blocks[#].mlp.gate").flops).toBeGreaterThanOrEqual(4 * 2 * 128 * 384);
   expect(cost("").cache).toBe(4 * 2 * (64 + 64) * 2);
   expect(cost("").attention).toBe(4 * 4 * 256 * 2 * (32 + 32));
+  expect(cost("").meanAttention).toBe(cost("").attention / 2);
 });
 
 test("of a mixture, the chosen experts are active and counted", async () => {
@@ -64,6 +68,7 @@ test("a window bounds attention's work", async () => {
   const near = await inspect("tests/fixtures/families/mistral", "--context", "12");
   const far = await inspect("tests/fixtures/families/mistral", "--context", "1024");
   expect(far("").attention).toBe(near("").attention);
+  expect(far("").meanAttention).toBeGreaterThan(0.95 * far("").attention);
 });
 
 describe("--map", () => {
