@@ -1,7 +1,7 @@
 /** `moec inspect`: a model as a tree, with what each part costs. */
 import type { Command } from "commander";
-import type { Cost, Part } from "../compiler/index.ts";
-import { accountModel } from "../compiler/index.ts";
+import type { Cost, LookAhead, OutputTime, Part } from "../compiler/index.ts";
+import { accountModel, describeTime } from "../compiler/index.ts";
 import { STORAGE_BYTES } from "../runtime/model.ts";
 import { parseCount } from "./options.ts";
 import { humanBytes, humanCount, humanParameters, paint, print, printJson, table } from "./output.ts";
@@ -33,8 +33,9 @@ async function runInspect(path: string, options: Options): Promise<void> {
     const { model, storage } = subject;
     const tree = accountModel(model, (parameter) => STORAGE_BYTES[storage(parameter)], options.context);
     const stored = [...new Set(model.parameters.map((p) => storage(p.path)))].sort();
+    const time = describeTime(model);
     if (options.json) {
-      printJson({ model: model.name, storage: stored, context: options.context, tree: partJson(tree) });
+      printJson({ model: model.name, storage: stored, context: options.context, tree: partJson(tree), outputs: time });
       return;
     }
     print(
@@ -49,6 +50,7 @@ async function runInspect(path: string, options: Options): Promise<void> {
       ),
     );
     print(`\n${summarise(tree.cost, stored, options.context)}`);
+    print(describeResults(time).join("\n"));
   } finally {
     await subject.close();
   }
@@ -99,6 +101,28 @@ function summarise(cost: Cost, stored: readonly string[], context: number): stri
     "A row with ×N is the sum over its N layers or experts.",
   ].join("\n");
 }
+
+/** One line for each result and way of looking: losses are about all tokens anyway, and metrics are told in the JSON form. */
+function describeResults(time: readonly OutputTime[]): string[] {
+  const results = Map.groupBy(
+    time.filter((o) => o.role === "result"),
+    (o) => o.output,
+  );
+  return [...results].flatMap(([output, purposes]) => {
+    const views = Map.groupBy(purposes, (o) => o.looksAhead.map(describeLook).join(", "));
+    return [...views].map(([through, own]) => {
+      const when = views.size === 1 ? "" : ` in ${own.map((o) => PURPOSES[o.purpose]).join(" and ")}`;
+      return through === ""
+        ? `${output} looks at no later token${when}`
+        : `${output} looks at later tokens${when}, through ${through}`;
+    });
+  });
+}
+
+const PURPOSES = { evaluate: "evaluation", train: "training", generate: "generation" } as const;
+
+const describeLook = ({ expression, layer, place }: LookAhead): string =>
+  `\`${expression}\`${layer === null ? "" : ` in the ${layer}`}${place === null ? "" : ` (${place})`}`;
 
 function partJson({ parts, ...part }: Part): object {
   return { ...part, parts: parts.map(partJson) };

@@ -29,6 +29,8 @@ export { evaluateProgram } from "./reference/interpret.ts";
 export { makeConfigured } from "./model/configured.ts";
 export type { Cost, Part } from "./account.ts";
 export { accountModel } from "./account.ts";
+export type { LookAhead, OutputTime } from "./causality.ts";
+export { describeTime } from "./causality.ts";
 export type { CompileModelOptions } from "./compile.ts";
 export { compileModel, splitMetric } from "./compile.ts";
 export type { CompileOptions } from "./pipeline.ts";

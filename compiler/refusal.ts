@@ -11,31 +11,43 @@ import { timeRule } from "./ops/time.ts";
 import type { Site } from "./interpret/context.ts";
 import type { NotCausal } from "./pipeline.ts";
 
-/** `program` and `sites` are those of before the passes. */
+/** Where a program looks at later tokens. */
+export interface Look {
+  readonly peek: Peek;
+  /** The expression, as the body of its layer has it; null where a pass made the op. */
+  readonly place: Span | null;
+  /** The expression on one line, or else the op's name. */
+  readonly subject: string;
+  readonly site: Site | undefined;
+}
+
+/** Each place once. `program` and `sites` are those of before the passes. */
+export function findLooks(peeks: readonly Peek[], program: Program, sites: ReadonlyMap<Node, Site>): readonly Look[] {
+  const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
+  const told = new Set<Span | null>();
+  return findCauses(peeks, nodes).flatMap(({ peek, node }): Look[] => {
+    const site = node === null ? undefined : sites.get(node);
+    const place = site?.span ?? peek.origin;
+    if (told.has(place)) return [];
+    told.add(place);
+    const text = place === null ? peek.op : textOf(place);
+    return [{ peek, place, subject: text.includes("\n") ? peek.op : text, site }];
+  });
+}
+
 export function describePeeks(
   { peeks }: NotCausal,
   program: Program,
   sites: ReadonlyMap<Node, Site>,
 ): readonly Diagnostic[] {
-  const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
-  const told = new Set<Span | null>();
-  return findCauses(peeks, nodes).flatMap(({ peek, node }): Diagnostic[] => {
-    const site = node === null ? undefined : sites.get(node);
-    const place = site?.span ?? peek.origin;
-    if (told.has(place)) return [];
-    told.add(place);
-    const subject = place === null ? peek.op : textOf(place);
-    return [
-      {
-        code: peek.code,
-        severity: "error",
-        message: subject.includes("\n") ? peek.message : peek.message.replace(`\`${peek.op}\``, `\`${subject}\``),
-        labels: place === null ? [] : [{ span: place, text: "looks ahead here" }, ...whose(site)],
-        notes: [],
-        help: "a model with this layer can be tested, trained and evaluated; for generation, use one that routes each token by itself",
-      },
-    ];
-  });
+  return findLooks(peeks, program, sites).map(({ peek, place, subject, site }): Diagnostic => ({
+    code: peek.code,
+    severity: "error",
+    message: peek.message.replace(`\`${peek.op}\``, `\`${subject}\``),
+    labels: place === null ? [] : [{ span: place, text: "looks ahead here" }, ...whose(site)],
+    notes: [],
+    help: "a model with this layer can be tested, trained and evaluated; for generation, use one that routes each token by itself",
+  }));
 }
 
 interface Cause {

@@ -103,6 +103,54 @@ describe("--map", () => {
   });
 });
 
+describe("whether results look at later tokens, and through what", () => {
+  const modelWith = (router: string): string => `edition 2026
+import { Embedding, ExpertChoice, Linear, MoE, Sinkhorn, TopK } from "std"
+
+model Tower(V, L, D, F, N) {
+  embed  = Embedding(V -> D)
+  blocks = L of MoE(D, F, N, ${router})
+  head   = Linear(D -> V)
+  forward(ids: u32[T]) -> f32[T, V] {
+    x = embed(ids)
+    for b in blocks { x = x + b(x) }
+    return f32(head(x))
+  }
+}
+
+config small: Tower { V: 10  L: 2  D: 4  F: 4  N: 2 }
+`;
+
+  test("none", async () => {
+    const { out } = await moec("inspect", writeFile("top.moe", modelWith("TopK(K: 1)")));
+    expect(out).toMatch(/^logits looks at no later token$/m);
+  });
+
+  test("always, with the expression, its router and its place", async () => {
+    const { out } = await moec("inspect", writeFile("choice.moe", modelWith("ExpertChoice(Z: 2)")));
+    expect(out).toMatch(
+      /^logits looks at later tokens, through `topk\[T -> Z\]\(.*\)` in the router ExpertChoice \(std\/routers\/expert-choice\.moe:\d+:\d+\)$/m,
+    );
+  });
+
+  test("for one purpose alone", async () => {
+    const path = writeFile("plan.moe", modelWith("Sinkhorn(K: 1)"));
+    const { out } = await moec("inspect", path);
+    expect(out).toMatch(/^logits looks at no later token in evaluation and generation$/m);
+    expect(out).toMatch(/^logits looks at later tokens in training, through `planned\[N\].*` in the router Sinkhorn/m);
+    const { outputs } = JSON.parse((await moec("inspect", path, "--json")).out) as {
+      outputs: { output: string; role: string; purpose: string; looksAhead: { layer: string }[] }[];
+    };
+    expect(outputs.find((o) => o.output === "logits" && o.purpose === "train")?.looksAhead).toMatchObject([
+      { layer: "router Sinkhorn" },
+    ]);
+    // A sum over tokens is added up step by step.
+    expect(outputs.find((o) => o.output === "blocks[#].expert_load" && o.purpose === "generate")?.looksAhead).toEqual(
+      [],
+    );
+  });
+});
+
 test("the tree folds layers and can be cut", async () => {
   const run = await moec("inspect", "tests/fixtures/families/mixtral", "--depth", "1");
   expect(run.code).toBe(0);
