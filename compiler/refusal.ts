@@ -25,7 +25,7 @@ export interface Look {
 export function findLooks(peeks: readonly Peek[], program: Program, sites: ReadonlyMap<Node, Site>): readonly Look[] {
   const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
   const told = new Set<Span | null>();
-  return findCauses(peeks, nodes).flatMap(({ peek, node }): Look[] => {
+  return findCauses(peeks, nodes, sites).flatMap(({ peek, node }): Look[] => {
     const site = node === null ? undefined : sites.get(node);
     const place = site?.span ?? peek.origin;
     if (told.has(place)) return [];
@@ -57,18 +57,22 @@ interface Cause {
 }
 
 /** What peeks by itself, and not only because it works on the result of a peek; a mere index along time is no cause either. */
-function findCauses(peeks: readonly Peek[], nodes: readonly Node[]): readonly Cause[] {
-  const all = peeks.map((peek): Cause => ({ peek, node: nodeOf(peek, nodes) }));
-  const peeking = new Set(all.map((c) => c.node));
+function findCauses(peeks: readonly Peek[], nodes: readonly Node[], sites: ReadonlyMap<Node, Site>): readonly Cause[] {
+  const found = peeks.map((peek) => ({ peek, nodes: nodesOf(peek, nodes) }));
+  const peeking = new Set(found.flatMap((f) => f.nodes));
   const after = new Set<Node>();
   for (const node of nodes) if (node.inputs.some((i) => after.has(i) || peeking.has(i))) after.add(node);
+  const all = found.map(({ peek, nodes: own }): Cause => ({
+    peek,
+    node: own.find((n) => sites.has(n)) ?? own[0] ?? null,
+  }));
   const causes = all.filter(({ node }) => node === null || (!after.has(node) && node.inputs.length > 0));
   return causes.length > 0 ? causes : all;
 }
 
-/** The node before the passes, known by its op and the text that it came from, that needs other tokens. */
-function nodeOf(peek: Peek, nodes: readonly Node[]): Node | null {
-  return nodes.find((n) => n.op === peek.op && n.origin === peek.origin && timeRule(n) !== "pointwise") ?? null;
+/** The nodes before the passes, known by their op and the text that they came from, that need other tokens. */
+function nodesOf(peek: Peek, nodes: readonly Node[]): readonly Node[] {
+  return nodes.filter((n) => n.op === peek.op && n.origin === peek.origin && timeRule(n) !== "pointwise");
 }
 
 function whose(site: Site | undefined): readonly Label[] {
