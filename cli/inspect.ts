@@ -4,7 +4,7 @@ import type { Cost, LookAhead, OutputTime, Part } from "../compiler/index.ts";
 import { accountModel, describeTime } from "../compiler/index.ts";
 import { STORAGE_BYTES } from "../runtime/model.ts";
 import { parseCount } from "./options.ts";
-import { humanBytes, humanCount, humanParameters, paint, print, printJson, table } from "./output.ts";
+import { humanBytes, humanCount, humanParameters, numberRange, paint, print, printJson, table } from "./output.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";
 
 interface Options extends SubjectOptions {
@@ -79,15 +79,6 @@ function label({ path, kind, type, count, layers }: Part): string {
   if (path === "") return paint.bold(type);
   if (kind === "stack") return `${name.replace(/\[#\d*\]$/, `[${numberRange(layers)}]`)} ×${count}`;
   return count > 1 ? `${name} ×${count}` : name;
-}
-
-/** `0..31`; `0, 2..30` for every other one; all of them where there is no rule. */
-function numberRange(numbers: readonly number[]): string {
-  const [first = 0, second = first, ...more] = numbers;
-  const step = second - first;
-  const isEven = numbers.every((n, i) => n === first + i * step);
-  if (!isEven || more.length === 0) return step === 1 ? `${first}..${second}` : numbers.join(", ");
-  return step === 1 ? `${first}..${numbers.at(-1)}` : `${first}, ${second}..${numbers.at(-1)}`;
 }
 
 const describe = ({ path, kind, type }: Part): string => (kind === "parameter" ? type : path === "" ? "" : type);

@@ -9,7 +9,6 @@ import { allFunctions, outputNodes, topologicalOrder } from "./graph/traverse.ts
 import type { Peek } from "./incrementalise/incrementalise.ts";
 import { timeRule } from "./ops/time.ts";
 import type { Site } from "./interpret/context.ts";
-import type { NotCausal } from "./pipeline.ts";
 
 /** Where a program looks at later tokens. */
 export interface Look {
@@ -36,7 +35,7 @@ export function findLooks(peeks: readonly Peek[], program: Program, sites: Reado
 }
 
 export function describePeeks(
-  { peeks }: NotCausal,
+  peeks: readonly Peek[],
   program: Program,
   sites: ReadonlyMap<Node, Site>,
 ): readonly Diagnostic[] {
