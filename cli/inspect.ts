@@ -1,10 +1,10 @@
 /** `moec inspect`: a model as a tree, with what each part costs. */
 import type { Command } from "commander";
-import type { Cost, Part } from "../compiler/index.ts";
-import { accountModel } from "../compiler/index.ts";
+import type { Cost, LookAhead, OutputTime, Part } from "../compiler/index.ts";
+import { accountModel, describeTime } from "../compiler/index.ts";
 import { STORAGE_BYTES } from "../runtime/model.ts";
 import { parseCount } from "./options.ts";
-import { humanBytes, humanCount, humanParameters, paint, print, printJson, table } from "./output.ts";
+import { humanBytes, humanCount, humanParameters, numberRange, paint, print, printJson, table } from "./output.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";
 
 interface Options extends SubjectOptions {
@@ -33,20 +33,24 @@ async function runInspect(path: string, options: Options): Promise<void> {
     const { model, storage } = subject;
     const tree = accountModel(model, (parameter) => STORAGE_BYTES[storage(parameter)], options.context);
     const stored = [...new Set(model.parameters.map((p) => storage(p.path)))].sort();
+    const time = describeTime(model);
     if (options.json) {
-      printJson({ model: model.name, storage: stored, context: options.context, tree: partJson(tree) });
+      printJson({ model: model.name, storage: stored, context: options.context, tree: partJson(tree), outputs: time });
       return;
     }
     print(
       table(
         [
-          ["part", "shape", "parameters", "active", "bytes", "FLOPs per token", "cache per token"].map(paint.bold),
+          ["part", "shape", "parameters", "active", "bytes", "FLOPs per token", "in attention", "cache per token"].map(
+            paint.bold,
+          ),
           ...rowsOf(tree, 0, options.depth ?? Infinity),
         ],
-        [2, 3, 4, 5, 6],
+        [2, 3, 4, 5, 6, 7],
       ),
     );
     print(`\n${summarise(tree.cost, stored, options.context)}`);
+    print(describeResults(time).join("\n"));
   } finally {
     await subject.close();
   }
@@ -60,8 +64,9 @@ function rowsOf(part: Part, level: number, depth: number): string[][] {
     humanBytes(cost.bytes),
   ];
   const work = cost.flops === 0 ? "" : humanCount(cost.flops);
+  const attention = cost.meanAttention === 0 ? "" : humanCount(cost.meanAttention);
   const cache = cost.cache === 0 ? "" : humanBytes(cost.cache);
-  const row = [`${"  ".repeat(level)}${label(part)}`, describe(part), ...cells, work, cache];
+  const row = [`${"  ".repeat(level)}${label(part)}`, describe(part), ...cells, work, attention, cache];
   if (level >= depth) return [row];
   // A layer with nothing but one weight is told on one line.
   const [only, ...more] = part.parts;
@@ -76,26 +81,39 @@ function label({ path, kind, type, count, layers }: Part): string {
   return count > 1 ? `${name} ×${count}` : name;
 }
 
-/** `0..31`; `0, 2..30` for every other one; all of them where there is no rule. */
-function numberRange(numbers: readonly number[]): string {
-  const [first = 0, second = first, ...more] = numbers;
-  const step = second - first;
-  const isEven = numbers.every((n, i) => n === first + i * step);
-  if (!isEven || more.length === 0) return step === 1 ? `${first}..${second}` : numbers.join(", ");
-  return step === 1 ? `${first}..${numbers.at(-1)}` : `${first}, ${second}..${numbers.at(-1)}`;
-}
-
 const describe = ({ path, kind, type }: Part): string => (kind === "parameter" ? type : path === "" ? "" : type);
 
 function summarise(cost: Cost, stored: readonly string[], context: number): string {
   const active = cost.active === cost.parameters ? "" : `, ${humanParameters(cost.active)} of them active per token`;
   return [
     `${humanParameters(cost.parameters)} parameters${active}; ${humanBytes(cost.bytes)} as ${stored.join(" and ")}`,
-    `${humanCount(cost.flops)} FLOPs per token, and ${humanCount(cost.attention)} in attention over ${context} positions`,
+    `${humanCount(cost.flops)} FLOPs per token, ${humanCount(cost.products)} of them in products with parameters; in attention ${humanCount(cost.meanAttention)}, the mean over ${context} positions, ${humanCount(cost.attention)} at the last`,
     `${humanBytes(cost.cache)} of cache per token of context, ${humanBytes(cost.cache * context)} for ${context}`,
     "A row with ×N is the sum over its N layers or experts.",
   ].join("\n");
 }
+
+/** One line for each result and way of looking: losses are about all tokens anyway, and metrics are told in the JSON form. */
+function describeResults(time: readonly OutputTime[]): string[] {
+  const results = Map.groupBy(
+    time.filter((o) => o.role === "result"),
+    (o) => o.output,
+  );
+  return [...results].flatMap(([output, purposes]) => {
+    const views = Map.groupBy(purposes, (o) => o.looksAhead.map(describeLook).join(", "));
+    return [...views].map(([through, own]) => {
+      const when = views.size === 1 ? "" : ` in ${own.map((o) => PURPOSES[o.purpose]).join(" and ")}`;
+      return through === ""
+        ? `${output} looks at no later token${when}`
+        : `${output} looks at later tokens${when}, through ${through}`;
+    });
+  });
+}
+
+const PURPOSES = { evaluate: "evaluation", train: "training", generate: "generation" } as const;
+
+const describeLook = ({ expression, layer, place }: LookAhead): string =>
+  `\`${expression}\`${layer === null ? "" : ` in the ${layer}`}${place === null ? "" : ` (${place})`}`;
 
 function partJson({ parts, ...part }: Part): object {
   return { ...part, parts: parts.map(partJson) };

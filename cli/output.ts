@@ -126,3 +126,12 @@ export function startProgress(label: string, total: number): Progress {
   };
   return { advance: draw, end: () => process.stderr.write("\r\u001b[K") };
 }
+
+/** `0..31`; `0, 2..30` for every other one; all of them where there is no rule. */
+export function numberRange(numbers: readonly number[]): string {
+  const [first = 0, second = first, ...more] = numbers;
+  const step = second - first;
+  const isEven = numbers.every((n, i) => n === first + i * step);
+  if (!isEven || more.length === 0) return step === 1 ? `${first}..${second}` : numbers.join(", ");
+  return step === 1 ? `${first}..${numbers.at(-1)}` : `${first}, ${second}..${numbers.at(-1)}`;
+}

@@ -1,8 +1,10 @@
 /** `moec profile`: where the time of a prompt and of a decoded token goes, kernel by kernel. */
 import type { Command } from "commander";
+import type { LayerDispatches, PartDispatches } from "../runtime/dispatches.ts";
+import { countDispatches } from "../runtime/dispatches.ts";
 import type { Profile, ProfileRow } from "../runtime/profile.ts";
 import { parseCount } from "./options.ts";
-import { humanCount, humanTime, paint, print, printJson, table } from "./output.ts";
+import { humanCount, humanTime, numberRange, paint, print, printJson, table } from "./output.ts";
 import { addSessionOptions, prepareAll, type SessionFlags, withSession } from "./session.ts";
 
 interface Options extends SessionFlags {
@@ -40,11 +42,14 @@ async function runProfile(folder: string, options: Options): Promise<void> {
       });
       const decode = await profileSession(session, { tokens: 1, context: promptTokens, runs });
       const { adapter } = session.executor.device;
-      if (options.json) return printJson({ checkpoint: folder, adapter, prefill, decode });
+      const [prompt, token] = [prefill, decode].map(({ entry }) => countDispatches(session.executor.plan, entry));
+      const layers = compareDispatches(prompt!, token!);
+      if (options.json) return printJson({ checkpoint: folder, adapter, prefill, decode, layers });
       const { ceilings } = prefill;
       print(`${adapter.name}: measured ceilings ${humanCount(ceilings.flops)}FLOP/s, ${humanCount(ceilings.bytes)}B/s`);
       showProfile(`prompt of ${prefill.sizes.T} tokens`, prefill);
       showProfile(`one token after ${promptTokens}`, decode);
+      showDispatches(layers);
     },
   );
 }
@@ -55,7 +60,6 @@ function showProfile(title: string, { rows }: Profile): void {
   print(`\n${paint.bold(title)}: ${humanTime(total / 1000)} in ${count} dispatches`);
   const head = ["kernel", "dispatches", "time", "share", "FLOP/s", "B/s", "of ceiling", "origin"].map(paint.bold);
   print(table([head, ...rows.map(cells)], [1, 2, 3, 4, 5, 6]));
-  print(`per layer: ${describeParts(rows)}`);
 }
 
 function cells(row: ProfileRow): string[] {
@@ -72,9 +76,49 @@ function cells(row: ProfileRow): string[] {
   ];
 }
 
-/** `attn 4, mlp 2`: kernels of one layer by its part, in the order of their time; `#` marks what runs once per layer. */
-function describeParts(rows: readonly ProfileRow[]): string {
-  const inside = rows.filter((row) => row.label.includes("[#]"));
-  const parts = Map.groupBy(inside, (row) => /\[#\]\.(\w+)/.exec(row.label)?.[1] ?? "layer");
-  return [...parts].map(([part, own]) => `${part} ${own.length}`).join(", ");
+/** What the parts of a layer take of an entry for a prompt and of one for a token, and what a mixture should. */
+function showDispatches(rows: readonly DispatchRow[]): void {
+  if (rows.length === 0) return;
+  print(`\n${paint.bold("dispatches of a layer")}`);
+  const head = ["layers", "part", "prompt", "one token", ""].map(paint.bold);
+  const notes = (row: DispatchRow): string =>
+    [row.hasExperts && !row.keepsState ? "experts: the aim is 6 and 3" : "", row.keepsState ? "keeps states" : ""]
+      .filter(Boolean)
+      .join("; ");
+  const cellsOf = (row: DispatchRow): string[] => [
+    `${row.stack}[${numberRange(row.layers)}]`,
+    row.part,
+    String(row.prefill),
+    String(row.decode),
+    notes(row),
+  ];
+  print(table([head, ...rows.map(cellsOf)], [2, 3]));
+}
+
+interface DispatchRow extends Omit<LayerDispatches, "parts">, Omit<PartDispatches, "dispatches"> {
+  readonly prefill: number;
+  readonly decode: number;
+}
+
+/** Both entries run the same layers; a part that one of them has not takes 0 there. */
+function compareDispatches(
+  prefill: readonly LayerDispatches[],
+  decode: readonly LayerDispatches[],
+): readonly DispatchRow[] {
+  return prefill.flatMap(({ stack, layers, parts }): DispatchRow[] => {
+    const others = decode.find((d) => d.stack === stack && d.layers[0] === layers[0])?.parts ?? [];
+    const names = [...new Set([...parts, ...others].map((p) => p.part))];
+    return names.map((part) => {
+      const [own, other] = [parts, others].map((all) => all.find((p) => p.part === part));
+      return {
+        stack,
+        layers,
+        part,
+        prefill: own?.dispatches ?? 0,
+        decode: other?.dispatches ?? 0,
+        hasExperts: own?.hasExperts === true || other?.hasExperts === true,
+        keepsState: own?.keepsState === true || other?.keepsState === true,
+      };
+    });
+  });
 }

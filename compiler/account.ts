@@ -27,10 +27,13 @@ export interface Cost {
   readonly active: number;
   /** As stored. */
   readonly bytes: number;
-  /** Floating-point operations per token, those below left out; a multiplication and an addition are two. */
+  /** Floating-point operations per token, those of attention left out; a multiplication and an addition are two. */
   readonly flops: number;
-  /** Those of attention over a context of the given length. */
+  /** Those of them in products with parameters, which papers count. */
+  readonly products: number;
+  /** Operations of attention for a token that sees the whole context, and for the mean one of a sequence as long: half, without a window. */
   readonly attention: number;
+  readonly meanAttention: number;
   /** Bytes of keys and values per token of context. */
   readonly cache: number;
 }
@@ -65,7 +68,16 @@ export function accountModel(model: Model, width: (path: string) => number, cont
   return layerPart(model.instance, own, "layer", 1);
 }
 
-const NOTHING: Cost = { parameters: 0, active: 0, bytes: 0, flops: 0, attention: 0, cache: 0 };
+const NOTHING: Cost = {
+  parameters: 0,
+  active: 0,
+  bytes: 0,
+  flops: 0,
+  products: 0,
+  attention: 0,
+  meanAttention: 0,
+  cache: 0,
+};
 
 function sumCosts(costs: readonly Cost[]): Cost {
   const total = (key: keyof Cost): number => costs.reduce((n, cost) => n + cost[key], 0);
@@ -74,7 +86,9 @@ function sumCosts(costs: readonly Cost[]): Cost {
     active: total("active"),
     bytes: total("bytes"),
     flops: total("flops"),
+    products: total("products"),
     attention: total("attention"),
+    meanAttention: total("meanAttention"),
     cache: total("cache"),
   };
 }
@@ -135,8 +149,15 @@ function addWork(
         const { heads, key, value } = cacheAxes(node);
         const row = heads.reduce((n, a) => n * (a.size.value ?? 1), (key.size.value ?? 0) + (value.size.value ?? 0));
         const seen = Math.min(context, node.attrs.window ?? context);
-        add(owner, { attention: flopsPerToken(node) * seen * times, cache: 4 * row * times });
-      } else add(owner, { flops: flopsPerToken(node) * times });
+        const each = flopsPerToken(node) * times;
+        // The number of positions in view grows with the token's own up to `seen`, and stays.
+        const meanAttention = each * (seen - (seen * seen) / (2 * context));
+        add(owner, { attention: each * seen, meanAttention, cache: 4 * row * times });
+      } else {
+        const flops = flopsPerToken(node) * times;
+        const isProduct = isOp(node, "dot") && node.inputs.some((input) => parameterBehind(input) !== null);
+        add(owner, { flops, products: isProduct ? flops : 0 });
+      }
     }
   }
   return shares;

@@ -60,7 +60,9 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
     return compileProgram(generating.program, { ...options, model: model.name, entries });
   } catch (error) {
     if (!(error instanceof NotCausal)) throw error;
-    throw new MoeError(describePeeks(error, generating.program, generating.sites));
+    // The passes have rewritten what looks ahead; it is told as it was written.
+    const outputs = entries.flatMap((e) => (e.program === undefined ? (e.computes ?? [e.output]) : []));
+    throw new MoeError(describePeeks(peeksOf(generating.program, outputs), generating.program, generating.sites));
   }
 }
 

@@ -33,6 +33,8 @@ export type { Accumulator, Batched } from "./batch/batch.ts";
 export { BATCH, batchProgram } from "./batch/batch.ts";
 export { addObjective } from "./objective/objective.ts";
 export { differentiateProgram } from "./autodiff/differentiate.ts";
+export type { LookAhead, OutputTime } from "./causality.ts";
+export { describeTime } from "./causality.ts";
 export type { CompileModelOptions } from "./compile.ts";
 export { compileModel, splitMetric } from "./compile.ts";
 export type { CompileOptions } from "./pipeline.ts";

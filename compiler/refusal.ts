@@ -9,33 +9,44 @@ import { allFunctions, outputNodes, topologicalOrder } from "./graph/traverse.ts
 import type { Peek } from "./incrementalise/incrementalise.ts";
 import { timeRule } from "./ops/time.ts";
 import type { Site } from "./interpret/context.ts";
-import type { NotCausal } from "./pipeline.ts";
 
-/** `program` and `sites` are those of before the passes. */
-export function describePeeks(
-  { peeks }: NotCausal,
-  program: Program,
-  sites: ReadonlyMap<Node, Site>,
-): readonly Diagnostic[] {
+/** Where a program looks at later tokens. */
+export interface Look {
+  readonly peek: Peek;
+  /** The expression, as the body of its layer has it; null where a pass made the op. */
+  readonly place: Span | null;
+  /** The expression on one line, or else the op's name. */
+  readonly subject: string;
+  readonly site: Site | undefined;
+}
+
+/** Each place once. `program` and `sites` are those of before the passes. */
+export function findLooks(peeks: readonly Peek[], program: Program, sites: ReadonlyMap<Node, Site>): readonly Look[] {
   const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
   const told = new Set<Span | null>();
-  return findCauses(peeks, nodes).flatMap(({ peek, node }): Diagnostic[] => {
+  return findCauses(peeks, nodes, sites).flatMap(({ peek, node }): Look[] => {
     const site = node === null ? undefined : sites.get(node);
     const place = site?.span ?? peek.origin;
     if (told.has(place)) return [];
     told.add(place);
-    const subject = place === null ? peek.op : textOf(place);
-    return [
-      {
-        code: peek.code,
-        severity: "error",
-        message: subject.includes("\n") ? peek.message : peek.message.replace(`\`${peek.op}\``, `\`${subject}\``),
-        labels: place === null ? [] : [{ span: place, text: "looks ahead here" }, ...whose(site)],
-        notes: [],
-        help: "a model with this layer can be tested, trained and evaluated; for generation, use one that routes each token by itself",
-      },
-    ];
+    const text = place === null ? peek.op : textOf(place);
+    return [{ peek, place, subject: text.includes("\n") ? peek.op : text, site }];
   });
+}
+
+export function describePeeks(
+  peeks: readonly Peek[],
+  program: Program,
+  sites: ReadonlyMap<Node, Site>,
+): readonly Diagnostic[] {
+  return findLooks(peeks, program, sites).map(({ peek, place, subject, site }): Diagnostic => ({
+    code: peek.code,
+    severity: "error",
+    message: peek.message.replace(`\`${peek.op}\``, `\`${subject}\``),
+    labels: place === null ? [] : [{ span: place, text: "looks ahead here" }, ...whose(site)],
+    notes: [],
+    help: "a model with this layer can be tested, trained and evaluated; for generation, use one that routes each token by itself",
+  }));
 }
 
 interface Cause {
@@ -45,18 +56,22 @@ interface Cause {
 }
 
 /** What peeks by itself, and not only because it works on the result of a peek; a mere index along time is no cause either. */
-function findCauses(peeks: readonly Peek[], nodes: readonly Node[]): readonly Cause[] {
-  const all = peeks.map((peek): Cause => ({ peek, node: nodeOf(peek, nodes) }));
-  const peeking = new Set(all.map((c) => c.node));
+function findCauses(peeks: readonly Peek[], nodes: readonly Node[], sites: ReadonlyMap<Node, Site>): readonly Cause[] {
+  const found = peeks.map((peek) => ({ peek, nodes: nodesOf(peek, nodes) }));
+  const peeking = new Set(found.flatMap((f) => f.nodes));
   const after = new Set<Node>();
   for (const node of nodes) if (node.inputs.some((i) => after.has(i) || peeking.has(i))) after.add(node);
+  const all = found.map(({ peek, nodes: own }): Cause => ({
+    peek,
+    node: own.find((n) => sites.has(n)) ?? own[0] ?? null,
+  }));
   const causes = all.filter(({ node }) => node === null || (!after.has(node) && node.inputs.length > 0));
   return causes.length > 0 ? causes : all;
 }
 
-/** The node before the passes, known by its op and the text that it came from, that needs other tokens. */
-function nodeOf(peek: Peek, nodes: readonly Node[]): Node | null {
-  return nodes.find((n) => n.op === peek.op && n.origin === peek.origin && timeRule(n) !== "pointwise") ?? null;
+/** The nodes before the passes, known by their op and the text that they came from, that need other tokens. */
+function nodesOf(peek: Peek, nodes: readonly Node[]): readonly Node[] {
+  return nodes.filter((n) => n.op === peek.op && n.origin === peek.origin && timeRule(n) !== "pointwise");
 }
 
 function whose(site: Site | undefined): readonly Label[] {

@@ -32,6 +32,16 @@ const cases: Readonly<Record<string, { readonly call: string; readonly value: nu
     call: "score_balance[N](s, i)",
     value: sum(range(N).map((n) => ((f[n]! * N) / K) * mean(s.map((row) => row[n]! / sum(row))))),
   },
+  "BTX's, which counts weights": {
+    call: "gate_balance[N](p, i, take[N](s, i))",
+    value:
+      N *
+      sum(
+        range(N).map(
+          (n) => mean(s.map((row, t) => (chosen[t]!.includes(n) ? row[n]! : 0))) * mean(p.map((row) => row[n]!)),
+        ),
+      ),
+  },
   "ReMoE's L1": {
     call: "l1_balance[N](max(s - 0.3, 0.0), 2.0)",
     value:

@@ -15,7 +15,7 @@ import { maxDifference } from "./support/close.ts";
 import { randomParams } from "./support/compare-plan.ts";
 import { modelOf, outputsOf, programOf } from "./support/programs.ts";
 import { libraryLayers, makeLayer } from "./support/layers.ts";
-import { usual } from "./support/routers.ts";
+import { usual } from "./support/library.ts";
 
 const D = usual["D"]!;
 

@@ -136,9 +136,11 @@ function countNode(env: Env, size: Dim | null, dtype: DType, span: Span): Node |
       return b.sum(b.must("broadcast", [b.constant(1)], { axes: [time] }, span), [TIME]);
     }
     const rounded = Dim.roundedSymbol(symbol);
-    const inner = rounded && value(rounded.of);
-    if (rounded === null || inner === null) return null;
-    return rounded.rounding === "floor" ? b.floor(inner) : b.neg(b.floor(b.neg(inner)));
+    if (rounded === null) return null;
+    // Over a common denominator d, half a step of 1/d keeps a device's division from rounding a whole number up or down.
+    const d = rounded.of.terms.reduce((product, { den }) => product * den, 1);
+    const whole = value(rounded.of.times(Dim.of(d)));
+    return whole && b.floor(b.over(b.plus(whole, rounded.rounding === "ceil" ? d - 0.5 : 0.5), d));
   };
   if (size === null || size.value !== null) return null;
   const found = value(size);

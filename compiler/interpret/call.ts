@@ -6,6 +6,7 @@ import type { Arg, BracketExpr, CallExpr, Expr, LayerDecl } from "../../grammar/
 import { suggest } from "../../grammar/index.ts";
 import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
+import type { Axis } from "../graph/type.ts";
 import { resolveAxes } from "./axes.ts";
 import { callBuiltin } from "./builtin.ts";
 import { evaluateWithin } from "./within.ts";
@@ -141,7 +142,10 @@ export function missingParameters(decl: LayerDecl, bound: ReadonlyMap<string, Va
   return decl.params.filter((p) => !bound.has(p.name.text) && p.default === null).map((p) => p.name.text);
 }
 
-/** A `router` or `layer` parameter of a definition that is checked on its own: its types follow from its role. */
+/**
+ * A `router` or `layer` parameter of a definition that is checked on its own: its types follow from its role. What a router has as a
+ * member maps tokens to experts: whether it is there is known when a router is given.
+ */
 function applyAbstract(env: Env, callee: Extract<Value, { kind: "abstract" }>, expr: CallExpr): Value {
   const args = expr.args.map((a) => evaluate(env, a.value));
   if (env.sink === null) return { ...callee, args };
@@ -161,15 +165,17 @@ function applyAbstract(env: Env, callee: Extract<Value, { kind: "abstract" }>, e
       "made without them",
       "write `pick = R(D, N)`",
     );
+  const over = { name: bank.label ?? "N", size: bank.size, origin: bank.origin };
   const slot = { name: "slot", size: Dim.of("slot"), origin: expr.span };
   const lead = x.node.type.axes.slice(0, 1);
-  const input = (name: string, dtype: "u32" | "f32") =>
-    env.ctx.builder.must("input", [], { name, type: { dtype, axes: [...lead, slot] } }, expr.span);
+  const input = (name: string, dtype: "u32" | "f32", last: Axis) =>
+    env.ctx.builder.must("input", [], { name, type: { dtype, axes: [...lead, last] } }, expr.span);
+  if (callee.role === "router's member") return { kind: "tensor", node: input("route.logits", "f32", over) };
   return {
     kind: "route",
-    bank: { name: bank.label ?? "N", size: bank.size, origin: bank.origin },
+    bank: over,
     slot,
-    index: input("route.index", "u32"),
-    weight: input("route.weight", "f32"),
+    index: input("route.index", "u32", slot),
+    weight: input("route.weight", "f32", slot),
   };
 }

@@ -140,6 +140,7 @@ function evaluateMember(env: Env, expr: MemberExpr): Value {
       "it has `index` and `weight`",
     );
   }
+  if (object.kind === "abstract" && object.role === "router") return { ...object, role: "router's member" };
   return report(env, "name/no-member", `${describeValue(object)} has no members`, expr.name.span, "taken of this");
 }
 

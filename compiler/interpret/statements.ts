@@ -61,7 +61,7 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
         );
         return null;
       }
-      const stated = env.sink.filter((output) => output.role !== "accumulator");
+      const stated = env.sink.filter((output) => output.role === "loss");
       env.sink.push({
         name: statement.kind === "loss" ? `loss${stated.length}` : freeName(env, env.sink, statement.name.text),
         role: statement.kind,

@@ -68,7 +68,9 @@ function inward(s: Selection, x: Node): Node | null {
       const [from, chosen] = x.inputs as [Node, Node];
       const own = (x as Node<"take">).attrs.axis;
       if (touchesIndex([own]) || (hasAxis(from.type, axis) && hasAxis(chosen.type, axis))) return null;
-      return rebuild();
+      // Kernels read chosen indices by tokens, then slots: their order stays.
+      const order = chosen.type.axes.flatMap((a) => (a.name === axis ? index.type.axes.map((i) => i.name) : [a.name]));
+      return b.must("take", [push(s, from), b.transpose(push(s, chosen), order)], { axis: own }, x.origin);
     }
     case "source":
       // Counting along the axis, picked by an index, is the index.

@@ -6,7 +6,9 @@ import { moec, temporary, writeFile } from "./support.ts";
 
 interface Part {
   readonly path: string;
-  readonly cost: Readonly<Record<"parameters" | "active" | "bytes" | "flops" | "attention" | "cache", number>>;
+  readonly cost: Readonly<
+    Record<"parameters" | "active" | "bytes" | "flops" | "products" | "attention" | "meanAttention" | "cache", number>
+  >;
   readonly parts: readonly Part[];
 }
 
@@ -24,9 +26,11 @@ test("a dense checkpoint: every parameter is active, and stored as its file says
   const layer = 128 * (128 + 64 + 64) + 128 * 128 + 3 * 128 * 384 + 2 * 128;
   const total = 2 * 2048 * 128 + 4 * layer + 128;
   expect(cost("")).toMatchObject({ parameters: total, active: total, bytes: 2 * total });
+  expect(cost("blocks[#].mlp.gate").products).toBe(4 * 2 * 128 * 384);
   expect(cost("blocks[#].mlp.gate").flops).toBeGreaterThanOrEqual(4 * 2 * 128 * 384);
   expect(cost("").cache).toBe(4 * 2 * (64 + 64) * 2);
   expect(cost("").attention).toBe(4 * 4 * 256 * 2 * (32 + 32));
+  expect(cost("").meanAttention).toBe(cost("").attention / 2);
 });
 
 test("of a mixture, the chosen experts are active and counted", async () => {
@@ -64,6 +68,7 @@ test("a window bounds attention's work", async () => {
   const near = await inspect("tests/fixtures/families/mistral", "--context", "12");
   const far = await inspect("tests/fixtures/families/mistral", "--context", "1024");
   expect(far("").attention).toBe(near("").attention);
+  expect(far("").meanAttention).toBeGreaterThan(0.95 * far("").attention);
 });
 
 describe("--map", () => {
@@ -95,6 +100,54 @@ describe("--map", () => {
     const run = await moec("inspect", folder, "--map", "examples/01-mlp.moe");
     expect(run).toMatchObject({ code: 1, out: "" });
     expect(run.err).toContain("declares no map");
+  });
+});
+
+describe("whether results look at later tokens, and through what", () => {
+  const modelWith = (router: string): string => `edition 2026
+import { Embedding, ExpertChoice, Linear, MoE, Sinkhorn, TopK } from "std"
+
+model Tower(V, L, D, F, N) {
+  embed  = Embedding(V -> D)
+  blocks = L of MoE(D, F, N, ${router})
+  head   = Linear(D -> V)
+  forward(ids: u32[T]) -> f32[T, V] {
+    x = embed(ids)
+    for b in blocks { x = x + b(x) }
+    return f32(head(x))
+  }
+}
+
+config small: Tower { V: 10  L: 2  D: 4  F: 4  N: 2 }
+`;
+
+  test("none", async () => {
+    const { out } = await moec("inspect", writeFile("top.moe", modelWith("TopK(K: 1)")));
+    expect(out).toMatch(/^logits looks at no later token$/m);
+  });
+
+  test("always, with the expression, its router and its place", async () => {
+    const { out } = await moec("inspect", writeFile("choice.moe", modelWith("ExpertChoice(Z: 2)")));
+    expect(out).toMatch(
+      /^logits looks at later tokens, through `topk\[T -> Z\]\(.*\)` in the router ExpertChoice \(std\/routers\/expert-choice\.moe:\d+:\d+\)$/m,
+    );
+  });
+
+  test("for one purpose alone", async () => {
+    const path = writeFile("plan.moe", modelWith("Sinkhorn(K: 1)"));
+    const { out } = await moec("inspect", path);
+    expect(out).toMatch(/^logits looks at no later token in evaluation and generation$/m);
+    expect(out).toMatch(/^logits looks at later tokens in training, through `planned\[N\].*` in the router Sinkhorn/m);
+    const { outputs } = JSON.parse((await moec("inspect", path, "--json")).out) as {
+      outputs: { output: string; role: string; purpose: string; looksAhead: { layer: string }[] }[];
+    };
+    expect(outputs.find((o) => o.output === "logits" && o.purpose === "train")?.looksAhead).toMatchObject([
+      { layer: "router Sinkhorn" },
+    ]);
+    // A sum over tokens is added up step by step.
+    expect(outputs.find((o) => o.output === "blocks[#].expert_load" && o.purpose === "generate")?.looksAhead).toEqual(
+      [],
+    );
   });
 });
 

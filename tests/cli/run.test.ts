@@ -161,7 +161,13 @@ test("profile tells every kernel of a prompt and of a token", async () => {
     readonly sizes: { readonly T: number };
     readonly rows: readonly { readonly label: string; readonly share: number }[];
   }
-  const { prefill, decode } = JSON.parse(run.out) as { prefill: Profiled; decode: Profiled };
+  const { prefill, decode, layers } = JSON.parse(run.out) as {
+    prefill: Profiled;
+    decode: Profiled;
+    layers: { part: string; prefill: number; decode: number; hasExperts: boolean; keepsState: boolean }[];
+  };
+  expect(layers.find((l) => l.part === "attn")).toMatchObject({ hasExperts: false, keepsState: true });
+  expect(layers.every((l) => l.prefill + l.decode > 0)).toBe(true);
   expect([prefill.sizes.T, decode.sizes.T]).toEqual([16, 1]);
   for (const { rows } of [prefill, decode]) {
     expect(rows.map((row) => row.label)).toContain("head");

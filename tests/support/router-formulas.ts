@@ -2,11 +2,16 @@
  * Routers again, straight from their papers and from the code that models were trained with: plain loops over logits z [T][N],
  * with none of the compiler's code. Each gives gates [T][N].
  */
+import type { Own } from "./library.ts";
+
 type Table = readonly (readonly number[])[];
 
 export interface Formula {
   /** What the router is made with, beside its usual sizes. */
-  readonly own?: Readonly<Record<string, number | boolean>>;
+  readonly own?: Own;
+  readonly purpose?: "train";
+  /** Where the parameters of a router around another one are. */
+  readonly within?: "pick.";
   /** `param` reads a parameter's rows. */
   readonly gates: (z: Table, param: (path: string) => Table) => Table;
   /** Logits, where they are not x times `score.w`. */
@@ -67,14 +72,58 @@ function shutGroups(
   return v.map((x, i) => (open.includes(Math.floor(i / width)) ? x : shut));
 }
 
+/** Gates of a token [N] with all but the largest 0. */
+const topOne = (p: readonly number[]): number[] => only(p, largest(p, 1));
+
+/** What each expert keeps of its column of the gates: the `count` largest, if above 0. */
+const keptBy = (gates: Table, count: number, key: (gate: number) => number): Table => {
+  const kept = gates[0]!.map((_, n) => largest(column(gates, n).map(key), count));
+  return gates.map((row, t) => row.map((w, n) => (kept[n]!.includes(t) ? w : 0)));
+};
+
+/** The router that a title is about: titles of further cases have a comma. */
+export const nameIn = (title: string): string => title.split(",")[0]!;
+
 export const formulas: Readonly<Record<string, Formula>> = {
   TopK: { gates: topK },
   NoisyTopK: { gates: topK },
   Soft: { gates: (z) => z.map(softmax) },
-  Switch: { gates: (z) => z.map(softmax).map((p) => only(p, largest(p, 1))) },
+  Switch: { gates: (z) => z.map(softmax).map(topOne) },
+  SampleTop1: { own: { tau: 0.5 }, gates: (z) => z.map((row) => only([1, 1, 1, 1, 1, 1], largest(row, 1))) },
+  "SampleTop1, training": {
+    own: { tau: 0.5 },
+    purpose: "train",
+    gates: (z) => z.map((row) => topOne(softmax(row.map((v) => v / 0.5)))),
+  },
   SoftmaxTopK: {
     own: { renormalize: true },
     gates: (z) => z.map(softmax).map((p) => only(p, largest(p, K)).map((x, _, all) => x / sum(all))),
+  },
+  "SoftmaxTopK, order 2": {
+    own: { renormalize: true, order: 2.5 },
+    gates: (z) =>
+      z
+        .map(softmax)
+        .map((p) => only(p, largest(p, K)))
+        .map((w) => w.map((v) => v / sum(w.map((u) => u ** 2.5)) ** 0.4)),
+  },
+  ScaledTopK: {
+    logits: (x, param) =>
+      multiply(
+        x.map((row) => row.map((v, d) => (v * param("gain")[0]![d]!) / Math.sqrt(sum(row.map((u) => u * u))))),
+        param("score.w"),
+      ),
+    gates: (z, param) => topK(z).map((row) => row.map((w, n) => w * param("scale")[0]![n]!)),
+  },
+  "SigmoidTopK, square roots": {
+    own: { gate: "sqrt_softplus", biased: false, groups: 2, kept: 1, best: 1 },
+    gates: (z) =>
+      z.map((row) => {
+        const s = row.map((v) => Math.sqrt(Math.log(1 + Math.exp(v))));
+        const open = shutGroups(s, 2, 1, (m) => Math.max(...m), -Infinity);
+        const w = only(s, largest(open, K));
+        return w.map((v) => v / sum(w));
+      }),
   },
   SigmoidTopK: {
     own: { groups: 3, kept: 2, scale: 2.5 },
@@ -153,7 +202,9 @@ export const formulas: Readonly<Record<string, Formula>> = {
       return p.map((row, t) => row.map((x, n) => (taken[n]!.includes(t) ? x : 0)));
     },
   },
-  Sinkhorn: {
+  Sinkhorn: { gates: (z) => z.map((row) => only(softmax(row), largest(row, K))) },
+  "Sinkhorn, training": {
+    purpose: "train",
     gates: (z) => {
       const c = z.map((row) => row.map(Math.exp));
       let d1 = c[0]!.map(() => 1);
@@ -173,7 +224,39 @@ export const formulas: Readonly<Record<string, Formula>> = {
       );
     },
   },
+  Jittered: { within: "pick.", gates: topK },
+  Balanced: { within: "pick.", gates: topK },
+  BalancedByGate: { within: "pick.", gates: topK },
+  WithIdle: { within: "pick.", gates: (z) => topK(z).map((row) => row.slice(0, -2)) },
+  InTurn: {
+    within: "pick.",
+    gates: (z) =>
+      topK(z).map((row, t) => {
+        const [first, second] = row.filter((w) => w > 0).sort((a, b) => b - a);
+        const turn = row.map(() => 0);
+        turn[(2 * t) % turn.length] = first!;
+        turn[(2 * t + 1) % turn.length] = second!;
+        return turn;
+      }),
+  },
+  MostProbable: { within: "pick.", gates: (z) => keptBy(topK(z), 2, (w) => w) },
+  Padded: { within: "pick.", gates: (z) => keptBy(topK(z), 2, (w) => w) },
+  "Padded, by position": {
+    within: "pick.",
+    own: { by: "position" },
+    gates: (z) => keptBy(topK(z), 2, (w) => (w > 0 ? 1 : 0)),
+  },
+  LimitedShare: {
+    within: "pick.",
+    own: { factor: 0.7 },
+    gates: (z) => {
+      const queue = z[0]!.map(() => 0);
+      const places = Math.ceil((0.7 * z.length * K) / z[0]!.length);
+      return topK(z).map((row) => row.map((w, n) => (w > 0 && ++queue[n]! <= places ? w : 0)));
+    },
+  },
   Limited: {
+    within: "pick.",
     gates: (z) => {
       const queue = z[0]!.map(() => 0);
       return topK(z).map((row) => row.map((w, n) => (w > 0 && ++queue[n]! <= 2 ? w : 0)));

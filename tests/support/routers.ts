@@ -1,32 +1,19 @@
 /** The standard library's routers, found by walking it; each as a program, and what it does as one table of gates. */
-import { instantiate } from "../../compiler/interpret/instance.ts";
-import type { ConstructorValue, Value as Given } from "../../compiler/interpret/value.ts";
-import { Dim } from "../../compiler/graph/dim.ts";
 import type { Program } from "../../compiler/graph/node.ts";
-import { outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
+import { printProgram } from "../../compiler/graph/print.ts";
+import { allFunctions, outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
+import type { Purpose } from "../../compiler/interpret/context.ts";
 import { findPeeks, type Peek } from "../../compiler/incrementalise/incrementalise.ts";
 import { timeRule } from "../../compiler/ops/time.ts";
-import { buildProgram, newContext } from "../../compiler/index.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
-import { openWorkspace } from "../../runtime/modules.ts";
 import { randomParams } from "./compare-plan.ts";
-
-/** Values for the sizes that routers are made with, by the names of their parameters. */
-export const usual: Readonly<Record<string, number>> = {
-  D: 5,
-  N: 6,
-  K: 2,
-  Z: 2,
-  E: 3,
-  H: 4,
-  groups: 3,
-  kept: 2,
-  capacity: 2,
-};
+import { makeProgram, namesOf, type Own } from "./library.ts";
 
 export interface TestRouter {
   readonly name: string;
+  /** Whether a token's route depends on where it stands. */
+  readonly readsPosition: boolean;
   /** Results only: losses and metrics look at all tokens and are no part of the routing. */
   readonly program: Program;
   readonly params: (path: string) => Value;
@@ -36,49 +23,24 @@ export interface TestRouter {
   readonly mixes: boolean;
 }
 
-const workspace = openWorkspace();
-const found = workspace.standardScopes.flatMap((scope) =>
-  scope.module.items.flatMap((item): ConstructorValue[] =>
-    item.kind === "layer" && item.keyword === "router"
-      ? [{ kind: "constructor", decl: item, scope, bound: new Map() }]
-      : [],
-  ),
-);
-
-export const routerNames = found.map((r) => r.decl.name.text).sort();
+export const routerNames = namesOf("router");
 
 /** A router with the usual sizes for whatever has no default; `own` gives others. A router that wraps another gets the plain top-k. */
-export function makeRouter(name: string, own: Readonly<Record<string, number | boolean>> = {}): TestRouter {
-  const made = constructorOf(name, own);
-  const ctx = newContext();
-  const instance = instantiate(ctx, made, "", [], made.decl.span);
-  if (instance === null) throw new Error(`${name}: ${ctx.bag.list.map((d) => d.message).join("; ")}`);
-  const whole = buildProgram(instance, ctx);
+export function makeRouter(name: string, own: Own = {}, purpose: Purpose = "evaluate"): TestRouter {
+  const whole = makeProgram(name, own, purpose);
   const outputs = whole.main.outputs.filter((o) => o.role === "result");
   const program = { ...whole, main: { ...whole.main, outputs } };
-  return { name, program, params: randomParams(program), peeks: findPeeks(program), mixes: mixesTokens(program) };
+  const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
+  const readsPosition = nodes.some((node) => node.op === "position");
+  const mixes = nodes.some((node) => timeRule(node) !== "pointwise");
+  return { name, readsPosition, mixes, program, params: randomParams(program), peeks: findPeeks(program) };
 }
 
-function mixesTokens(program: Program): boolean {
-  return topologicalOrder(outputNodes(program.main)).some((node) => timeRule(node) !== "pointwise");
-}
-
-function constructorOf(name: string, own: Readonly<Record<string, number | boolean>>): ConstructorValue {
-  const plain = found.find((r) => r.decl.name.text === name);
-  if (plain === undefined) throw new Error(`there is no router ${name}`);
-  const bound = new Map<string, Given>();
-  for (const { name: parameter, type, default: fallback } of plain.decl.params) {
-    const key = parameter.text;
-    const value = own[key] ?? (fallback === null ? usual[key] : undefined);
-    if (type?.text === "router") {
-      const inner = constructorOf("TopK", own);
-      bound.set(key, { ...inner, bound: new Map([...inner.bound].filter(([k]) => k !== "D" && k !== "N")) });
-    } else if (typeof value === "boolean") bound.set(key, { kind: "bool", value });
-    else if (value !== undefined && !Number.isInteger(value)) bound.set(key, { kind: "number", value, float: true });
-    else if (value !== undefined) bound.set(key, { kind: "axis", label: null, size: Dim.of(value), origin: null });
-  }
-  return { ...plain, bound };
-}
+/** Routers that follow another rule while they are trained. */
+export const trainedOtherwise = routerNames.filter((name) => {
+  const [plain, trained] = (["evaluate", "train"] as const).map((p) => printProgram(makeRouter(name, {}, p).program));
+  return plain !== trained;
+});
 
 /** The tokens as the router's one input: rows of x, or ids made from their first elements. */
 export function inputOf(router: TestRouter, x: readonly (readonly number[])[]): Record<string, Value> {

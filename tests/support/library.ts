@@ -1,0 +1,99 @@
+/** The standard library's routers and layers, found by walking it, made with sizes by the names of their parameters. */
+import { Dim } from "../../compiler/graph/dim.ts";
+import type { Program } from "../../compiler/graph/node.ts";
+import { buildProgram, newContext } from "../../compiler/index.ts";
+import type { Purpose } from "../../compiler/interpret/context.ts";
+import { instantiate } from "../../compiler/interpret/instance.ts";
+import type { ConstructorValue, Value as Given } from "../../compiler/interpret/value.ts";
+import { openWorkspace } from "../../runtime/modules.ts";
+
+/** Values for parameters without a default. */
+export const usual: Readonly<Record<string, number>> = {
+  D: 5,
+  N: 6,
+  K: 2,
+  Z: 2,
+  E: 3,
+  H: 4,
+  groups: 3,
+  kept: 2,
+  capacity: 2,
+  idle: 2,
+  F: 7,
+  G: 2,
+  R: 2,
+  C: 6,
+  V: 11,
+  S: 3,
+  P: 3,
+  I: 12,
+  O: 9,
+  rank: 3,
+};
+
+/** Values for parameters; a string that names a function of the library is that function. */
+export type Own = Readonly<Record<string, number | boolean | string>>;
+
+const workspace = openWorkspace();
+const found = workspace.standardScopes.flatMap((scope) =>
+  scope.module.items.flatMap((item): ConstructorValue[] =>
+    item.kind === "layer" && item.keyword !== "model"
+      ? [{ kind: "constructor", decl: item, scope, bound: new Map() }]
+      : [],
+  ),
+);
+
+/** Of the whole library, or of the files whose path matches. */
+export function namesOf(keyword: "router" | "layer", path = /./): readonly string[] {
+  const own = found.filter(({ decl, scope }) => decl.keyword === keyword && path.test(scope.file.path));
+  return own.map(({ decl }) => decl.name.text).sort();
+}
+
+/** The parameters of a router or layer that are true or false, with what they are without being given. */
+export function flagsOf(name: string): Readonly<Record<string, boolean>> {
+  const params = found.find((c) => c.decl.name.text === name)?.decl.params ?? [];
+  return Object.fromEntries(
+    params.flatMap((p) => (p.default?.kind === "bool" ? [[p.name.text, p.default.value]] : [])),
+  );
+}
+
+/** A router or layer with the usual sizes for whatever has no default; `own` gives others. */
+export function makeProgram(name: string, own: Own = {}, purpose: Purpose = "evaluate"): Program {
+  const made = constructorOf(name, own);
+  const ctx = newContext("build", undefined, purpose);
+  const instance = instantiate(ctx, made, "", [], made.decl.span);
+  if (instance === null) throw new Error(`${name}: ${ctx.bag.list.map((d) => d.message).join("; ")}`);
+  return buildProgram(instance, ctx);
+}
+
+/** A parameter that is a router gets the plain top-k, one that is a layer the usual feed-forward. */
+function constructorOf(name: string, own: Own): ConstructorValue {
+  const plain = found.find((r) => r.decl.name.text === name);
+  if (plain === undefined) throw new Error(`the library has no ${name}`);
+  const bound = new Map<string, Given>();
+  for (const { name: parameter, type, default: fallback } of plain.decl.params) {
+    const key = parameter.text;
+    const value = own[key] ?? (fallback === null ? usual[key] : undefined);
+    if (type?.text === "router") {
+      bound.set(key, without(constructorOf("TopK", own), ["D", "N"]));
+    } else if (type?.text === "layer" && fallback === null) {
+      bound.set(key, without(constructorOf("SwiGLU", own), ["D"]));
+    } else if (typeof value === "boolean") bound.set(key, { kind: "bool", value });
+    else if (typeof value === "string") bound.set(key, functionNamed(value) ?? { kind: "string", value });
+    else if (value !== undefined && !Number.isInteger(value)) bound.set(key, { kind: "number", value, float: true });
+    else if (value !== undefined) bound.set(key, { kind: "axis", label: null, size: Dim.of(value), origin: null });
+  }
+  return { ...plain, bound };
+}
+
+/** A constructor that waits for these parameters again. */
+function without(made: ConstructorValue, names: readonly string[]): ConstructorValue {
+  return { ...made, bound: new Map([...made.bound].filter(([name]) => !names.includes(name))) };
+}
+
+function functionNamed(name: string): Given | null {
+  for (const scope of workspace.standardScopes)
+    for (const item of scope.module.items)
+      if (item.kind === "fn" && item.name.text === name) return { kind: "fn", decl: item, scope };
+  return null;
+}
