@@ -28,6 +28,8 @@ const mixers: Readonly<Record<string, string>> = {
   "bilinear state space, kept stable": "StateSpace(D, 9, bilinear: true, stable: true)",
   "queues of experts": "MoE(D, 6, 4, Limited(R: TopK(K: 2), capacity: 7))",
   "sliding window": "Attention(D, 2, 2, 4, window: 5)",
+  "latents for all heads": "LatentAttention(D, 3, 8, 4, 4, 5)",
+  "latents of an odd width, queries too": "LatentAttention(D, 2, 7, 3, 2, 6, Q: 5)",
   "chunks of the sequence": "Attention(D, 2, 1, 4, chunk: 6)",
 };
 
@@ -46,7 +48,7 @@ const variants: readonly Variant[] = [
 ];
 
 const sourceOf = (mixer: string): string => `
-import { Attention, DeltaNet, Embedding, Limited, Linear, MixtureOfDepths, MoE, ExpertChoice, RMSNorm, Sequential, ShortConv, SoftMoE, StateSpace, SwiGLU, TopK } from "std"
+import { Attention, DeltaNet, Embedding, LatentAttention, Limited, Linear, MixtureOfDepths, MoE, ExpertChoice, RMSNorm, Sequential, ShortConv, SoftMoE, StateSpace, SwiGLU, TopK } from "std"
 layer Block(D) {
   norm = RMSNorm(D)
   mix  = ${mixer}
@@ -108,6 +110,14 @@ test("a window keeps its width and a step, whatever the context", async () => {
     const { states } = session.memory;
     // Keys and values of two heads of four channels, three sequences.
     expect(states).toBe(2 * 3 * (5 + stepTokens) * 8 * 4);
+  });
+});
+
+test("latents are kept once, as keys and values of all heads", async () => {
+  await withMixer(mixers["latents for all heads"]!, variants[0]!, async (session, _weights, ids) => {
+    await session.prefill(0, ids(20));
+    const bytes = 4 * (8 + 4);
+    expect(session.memory.states).toBe(3 * 256 * bytes);
   });
 });
 

@@ -89,7 +89,9 @@ function nameStates(fn: GraphFunction, prefix: string, b: Builder): GraphFunctio
       return b.transpose(b.broadcast(x, missing), [TIME, ...heads.map((h) => h.name), channel]);
     };
     const attrs = { ...node.attrs, state: nameOf("attend") };
-    return b.must("attend", [q, arrange(k, key.name), arrange(v, value.name), ...sink], attrs, node.origin);
+    const keys = arrange(k, key.name);
+    const values = isOp(v, "slice") && v.inputs[0] === k ? b.must("slice", [keys], v.attrs) : arrange(v, value.name);
+    return b.must("attend", [q, keys, values, ...sink], attrs, node.origin);
   });
 }
 

@@ -120,7 +120,7 @@ if (i < ${outputs * splits}u) {
   var sum = out${t} * fades[row];
   var total = total${t} * fades[row];
   for (var j = from_j; j < to_j; j++) {
-    let at = (slot_row + (base + j) % ring) * ${spec.kvHeads * value.units}u + kv_head * ${value.units}u;
+    let at = (slot_row + (base + j) % ring) * ${spec.valueRow / value.width}u + kv_head * ${value.units}u;
     let weight = weights[row * ${positions}u + j];
     total += weight;
     sum = fma(${value.type}(weight), ${values}[at + unit], sum);

@@ -65,7 +65,7 @@ function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): C
     .join(" ")}`;
   const accumulate = `
 for (var j = 0u; j < ${lanes}u * once; j++) {
-  let value_at = (slot_row + min(base + j, last) % ring) * ${spec.kvHeads * value.units}u + kv_head * ${value.units}u;
+  let value_at = (slot_row + min(base + j, last) % ring) * ${spec.valueRow / value.width}u + kv_head * ${value.units}u;
   ${range(owned)
     .map((u) => `let v${u} = ${values}[value_at + ${unit(u)}];`)
     .join("\n  ")}

@@ -28,6 +28,8 @@ export interface AttendSpec {
   /** Caches f32: element (slot, position, kv head, channel) at ((slot * ring + position % ring) * kvHeads + head) * channels + c. */
   readonly keys: Binding;
   readonly values: Binding;
+  /** Elements from one position's values to the next's: kvHeads * valueChannels, or more where they are the first channels of the keys. */
+  readonly valueRow: number;
   /** Positions that a cache holds before it wraps. */
   readonly ring: (w: KernelWriter) => string;
   /** u32 [T] each. */

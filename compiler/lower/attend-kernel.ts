@@ -4,7 +4,7 @@ import { TIME, findAxis } from "../graph/type.ts";
 import type { AttendSpec } from "../kernel/attend.ts";
 import { chooseAttend } from "../kernel/select.ts";
 import type { AttendKernel } from "../schedule/kernel.ts";
-import { cacheAxes } from "../graph/cache.ts";
+import { cacheAxes, valuesInKeys } from "../graph/cache.ts";
 import { stateOf } from "../ops/states.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
@@ -51,7 +51,8 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
       ]);
     },
     keys: { kind: "state", id: keys.id },
-    values: { kind: "state", id: stateOf(attend, "v").id },
+    values: { kind: "state", id: valuesInKeys(attend) ? keys.id : stateOf(attend, "v").id },
+    valueRow: valuesInKeys(attend) ? count([width]) : count(kvHeads) * count([value]),
     ring: (w) => rowsText(w, keys.rows, context.stepTokens),
     position: memory.builtin("position"),
     slot: memory.builtin("slot"),

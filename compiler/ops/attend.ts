@@ -4,7 +4,7 @@
  */
 import { Dim } from "../graph/dim.ts";
 import type { Attrs } from "../graph/attrs.ts";
-import { cacheAxes } from "../graph/cache.ts";
+import { cacheAxes, valuesInKeys } from "../graph/cache.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
@@ -45,10 +45,9 @@ export const attention = {
       const { heads, key, value } = cacheAxes(node);
       const { window, chunk = null } = node.attrs;
       const reach = window === null ? chunk : Math.min(window, chunk ?? window);
-      return [
-        { part: "k", row: [...heads, key], rows: { kind: "positions", reach } },
-        { part: "v", row: [...heads, value], rows: { kind: "positions", reach } },
-      ];
+      const keys = { part: "k", row: [...heads, key], rows: { kind: "positions", reach } } as const;
+      if (valuesInKeys(node)) return [keys];
+      return [keys, { part: "v", row: [...heads, value], rows: { kind: "positions", reach } }];
     },
     flops: (inputs, { channel }) => {
       const [q, , v] = three(inputs.slice(0, 3));

@@ -7,7 +7,7 @@ import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { topologicalOrder, usersOf } from "../graph/traverse.ts";
 import { TIME, findAxis } from "../graph/type.ts";
-import { stateOf } from "../ops/states.ts";
+import { stateOf, statesOf } from "../ops/states.ts";
 import { ops } from "../ops/table.ts";
 import type { DeviceFacts } from "../plan/plan.ts";
 import { baseOf } from "./bytes.ts";
@@ -176,11 +176,10 @@ function viewed(node: Node): Node {
 
 /** This step's keys and values go into the caches before attention reads them. */
 function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
-  for (const [part, node] of [
-    ["k", attend.inputs[1]!],
-    ["v", attend.inputs[2]!],
-  ] as const) {
-    const store = { node, state: stateOf(attend, part) };
+  const [, keys, values] = attend.inputs as readonly [Node, Node, Node];
+  for (const state of statesOf(attend)) {
+    const node = state.part === "k" ? keys : values;
+    const store = { node, state };
     const owner = s.clusters.ownerOf(node);
     if (owner?.kind === "contract") owner.stores.push(store);
     s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store));

@@ -66,6 +66,7 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
       `${w.bind(buffer("q"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "read")}[((${token} * ${heads}u + ${head}) * ${channels}u + ${channel}) / ${width}u]`,
     keys: buffer("keys"),
     values: buffer("values"),
+    valueRow: kvHeads * valueChannels,
     ring: () => `${ring}u`,
     position: buffer("position"),
     slot: buffer("slot"),
