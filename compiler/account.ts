@@ -4,10 +4,11 @@
  * parameter that is only read through a selection of K slots out of N is used to K / N, and a contraction with it counts
  * K times. No name is looked at.
  */
+import { absorbProgram } from "./absorb/absorb.ts";
 import { Builder } from "./ops/builder.ts";
 import type { OpDef } from "./ops/define.ts";
+import { rowWidth, shapesOf } from "./ops/states.ts";
 import { ops } from "./ops/table.ts";
-import { cacheAxes } from "./graph/cache.ts";
 import { Graph, isOp } from "./graph/node.ts";
 import type { GraphFunction, Node } from "./graph/node.ts";
 import { fillPath } from "./graph/path.ts";
@@ -129,7 +130,8 @@ function addWork(
   const b = new Builder(new Graph());
   const built = buildProgram(model.instance);
   const results = built.main.outputs.filter((o) => o.role === "result").map((o) => o.name);
-  const program = sparsifyProgram(simplifyProgram(pruneProgram(inlineCalls(built, b), results, b), b), b);
+  const simple = simplifyProgram(pruneProgram(inlineCalls(built, b), results, b), b);
+  const program = sparsifyProgram(absorbProgram(simple, b), b);
   const shares = new Map<string, number>();
   const calls = callsByFunction(program.main, templates);
   for (const fn of [program.main, ...program.functions.values()]) {
@@ -146,8 +148,7 @@ function addWork(
         const template = toTemplate(node.attrs.path, templates);
         shares.set(template, Math.max(shares.get(template) ?? 0, Math.min(1, share)));
       } else if (isOp(node, "attend")) {
-        const { heads, key, value } = cacheAxes(node);
-        const row = heads.reduce((n, a) => n * (a.size.value ?? 1), (key.size.value ?? 0) + (value.size.value ?? 0));
+        const row = shapesOf(node).reduce((n, shape) => n + rowWidth(shape.row), 0);
         const seen = Math.min(context, node.attrs.window ?? context);
         const each = flopsPerToken(node) * times;
         // The number of positions in view grows with the token's own up to `seen`, and stays.

@@ -15,6 +15,7 @@ import { findPeeks, incrementaliseProgram } from "./incrementalise/incrementalis
 import type { LowerContext } from "./lower/context.ts";
 import type { DeviceFacts, EntryRegime, Plan, StorageType, Table } from "./plan/plan.ts";
 import { absorbProgram } from "./absorb/absorb.ts";
+import { conditionProgram } from "./condition/condition.ts";
 import { orderProgram } from "./order/order.ts";
 import { inlineCalls } from "./simplify/inline.ts";
 import { pruneProgram } from "./simplify/prune.ts";
@@ -71,6 +72,7 @@ export const passes: readonly Pass[] = [
   { name: "inline", doc: "expand layers inside of layers", run: (p, c) => inlineCalls(p, c.b) },
   { name: "prune", doc: "keep the wanted outputs and what they need", run: (p, c) => pruneProgram(p, c.outputs, c.b) },
   { name: "simplify", doc: "algebra, constants, chains of views", run: (p, c) => simplifyProgram(p, c.b) },
+  { name: "condition", doc: "what a sequence has once lies by sequence", run: (p, c) => conditionProgram(p, c.b) },
   { name: "absorb", doc: "attention over latents keeps the latents", run: (p, c) => absorbProgram(p, c.b) },
   { name: "sparsify", doc: "compute only the experts that were chosen", run: (p, c) => sparsifyProgram(p, c.b) },
   { name: "order", doc: "selections along time become sums over pairs", run: (p, c) => orderProgram(p, c.b) },

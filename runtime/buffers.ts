@@ -128,6 +128,12 @@ export class Buffers {
     this.#device.gpu.queue.writeBuffer(this.find({ kind: "buffer", id }).buffer, 0, values);
   }
 
+  /** Writes what one sequence has once: a condition's part for a slot. */
+  writeCondition(id: string, slot: number, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): void {
+    const { buffer } = this.find({ kind: "buffer", id });
+    this.#device.gpu.queue.writeBuffer(buffer, slot * values.byteLength, values);
+  }
+
   /** Zeroes what the states hold of one sequence. */
   clearSequence(slot: number): void {
     const encoder = this.#device.gpu.createCommandEncoder();

@@ -50,6 +50,8 @@ async function runPlan(plan: Plan, test: TestCase, device: Device): Promise<Floa
   const staging = new StagingPool(device);
   try {
     const entry = plan.entries[0]!;
+    for (const { id, name, type } of plan.buffers.filter((b) => b.role === "condition"))
+      buffers.writeCondition(id, 0, wordsOf(inputOf(test, name), type));
     for (const id of entry.inputs) {
       const declared = plan.buffers.find((b) => b.id === id)!;
       buffers.writeInput(id, wordsOf(inputOf(test, declared.name), declared.type));

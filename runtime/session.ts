@@ -105,16 +105,50 @@ export class Session {
 
   /**
    * Logits of every token of each sequence, f32 [tokens, vocab], as if each stood alone, by the rule that the model was trained with.
-   * Takes over all slots: what they held is gone, and they are empty afterwards.
+   * Takes over all slots: what they held is gone, and they are empty afterwards. `conditions` are what each sequence has once (`condition`).
    */
-  async forward(batch: readonly ArrayLike<number>[]): Promise<Float32Array[]> {
+  async forward(
+    batch: readonly ArrayLike<number>[],
+    conditions: readonly Readonly<Record<string, ArrayLike<number>>>[] = [],
+  ): Promise<Float32Array[]> {
     const results = batch.map((ids) => new Float32Array(ids.length * this.vocab));
-    await this.runFresh(batch, "logits", (values, rows) =>
-      rows.forEach(({ sequence, token }, i) =>
-        results[sequence]!.set(values.subarray(i * this.vocab, (i + 1) * this.vocab), token * this.vocab),
-      ),
+    const begin = (sequence: number, slot: number): void =>
+      Object.entries(conditions[sequence] ?? {}).forEach(([name, values]) => this.condition(slot, name, values));
+    await this.runFresh(
+      batch,
+      "logits",
+      (values, rows) =>
+        rows.forEach(({ sequence, token }, i) =>
+          results[sequence]!.set(values.subarray(i * this.vocab, (i + 1) * this.vocab), token * this.vocab),
+        ),
+      null,
+      begin,
     );
     return results;
+  }
+
+  /**
+   * Says what the sequence of a slot has once, by the name of the model's input: its elements in row-major order, f32 or u32. It stays
+   * until it is said again, whatever the slot then holds; before that it is zero.
+   */
+  condition(slot: number, name: string, values: ArrayLike<number>): void {
+    this.#check(slot);
+    const { plan, buffers } = this.executor;
+    const declared = plan.buffers.find((b) => b.role === "condition" && b.name === name);
+    const count = declared === undefined ? 0 : evaluateSize(declared.elements, { T: 1, Q: 1, S: 1, P: 1 });
+    if (declared === undefined || values.length !== count)
+      throw failure(
+        "session/condition",
+        declared === undefined
+          ? `${plan.model} has no input \`${name}\` that a sequence has once`
+          : `\`${name}\` has ${count} elements for a sequence, and is given ${values.length}`,
+        { help: "give the elements of the model's input, row by row" },
+      );
+    buffers.writeCondition(
+      declared.id,
+      slot,
+      declared.type === "f32" ? Float32Array.from(values) : Uint32Array.from(values),
+    );
   }
 
   /** Appends tokens to the sequence of a slot; `logits` then gives what follows the last. */
@@ -180,20 +214,23 @@ export class Session {
 
   /**
    * Runs whole sequences from empty slots, as many at a time as there are slots. Every row of the output f32 [rows, ...]
-   * goes to `take` with the sequence and token that it belongs to. `target` gives each token's target, where there is one.
+   * goes to `take` with the sequence and token that it belongs to. `target` gives each token's target, where there is one; `begin` hears of
+   * every sequence before its first token.
    */
   async runFresh(
     batch: readonly ArrayLike<number>[],
     output: string,
     take: (values: Float32Array, rows: readonly { readonly sequence: number; readonly token: number }[]) => void,
     target: ((sequence: number, token: number) => number) | null = null,
+    begin: (sequence: number, slot: number) => void = () => {},
   ): Promise<void> {
-    if (this.isWhole(output)) return this.#runWhole(batch, output, take, target);
+    if (this.isWhole(output)) return this.#runWhole(batch, output, take, target, begin);
     const most = this.mostTokens((T) => T);
     for (let first = 0; first < batch.length; first += this.sequences) {
       const group = batch.slice(first, first + this.sequences);
       const stretches = group.map((ids, slot): Stretch => ({ slot, start: 0, ids }));
       for (let slot = 0; slot < this.sequences; slot++) this.reset(slot);
+      group.forEach((_, slot) => begin(first + slot, slot));
       await this.admit(stretches);
       for (const input of packSteps(stretches, most, "all")) {
         const rows = input.rows.map(({ stretch, token }) => ({ sequence: first + stretch, token }));
@@ -215,9 +252,11 @@ export class Session {
     output: string,
     take: Parameters<Session["runFresh"]>[2],
     target: ((sequence: number, token: number) => number) | null,
+    begin: (sequence: number, slot: number) => void,
   ): Promise<void> {
     for (const [sequence, ids] of batch.entries()) {
       this.reset(0);
+      begin(sequence, 0);
       await this.admit([{ slot: 0, start: 0, ids }]);
       const { buffers, plan, device } = this.executor;
       if (fitTokens(plan, device, ids.length, (T) => ({ ...buffers.sizes, T, Q: T })) < ids.length)

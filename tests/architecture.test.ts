@@ -13,7 +13,7 @@ const stages = [
   ["graph", "ops", "verify", "reference"],
   ["resolve", "interpret", "model", "map", "upcycle", "testing", "check"],
   ["batch", "objective", "autodiff"],
-  ["plan", "simplify", "absorb", "sparsify", "order", "tabulate", "incrementalise"],
+  ["plan", "simplify", "condition", "absorb", "sparsify", "order", "tabulate", "incrementalise"],
   ["wgsl", "kernel", "schedule", "lower", "assemble"],
 ].flat();
 

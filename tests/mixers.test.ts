@@ -9,7 +9,7 @@ import { type Device, openDevice } from "../runtime/device.ts";
 import { openSession, type Session } from "../runtime/session.ts";
 import { modelOf } from "./support/programs.ts";
 import { Draw, drawWeights, type RandomWeights } from "./support/random-models.ts";
-import { checkDecode, checkForward } from "./support/session-checks.ts";
+import { checkDecode, checkForward, expectClose } from "./support/session-checks.ts";
 
 const ranges = { lambda: [-0.6, 0.5], step: [-1, 0.5] } as const;
 const stepTokens = 16;
@@ -140,4 +140,48 @@ test("a mixture of depths evaluates as it was trained and generates by its guess
     await checkForward(session, weights.runOracle, [ids(21), ids(1), ids(40)], mixer);
     await checkDecode(session, (x) => weights.runOracle(x, "generate"), ids(40), ids(12), mixer);
   });
+});
+
+test("neighbours of chunks are each sequence's own, in batches, pieces and single tokens", async () => {
+  const model = modelOf(`
+import { ChunkedCrossAttention, Embedding, Linear } from "std"
+layer Block(D, E, M, U, J) {
+  mix = ChunkedCrossAttention(D, 2, 1, 4, E, M, U, J)
+  forward(x: [T, D], near: [U, J, E]) -> [T, D] = x + mix(x, near)
+}
+model Retrieving(V, L, D, E, M, U, J) {
+  embed  = Embedding(V -> D)
+  blocks = L of Block(D, E, M, U, J)
+  head   = Linear(D -> V)
+  forward(ids: u32[T], near: [U, J, E]) -> f32[T, V] {
+    x = embed(ids)
+    for b in blocks { x = b(x, near) }
+    return f32(head(x))
+  }
+}
+config tiny: Retrieving { V: 31  L: 1  D: 10  E: 6  M: 4  U: 5  J: 3 }`);
+  const draw = new Draw(7);
+  const weights = drawWeights(model, "f32", draw);
+  const plan = compileModel(model, { device: device.facts, storage: () => "f32", stepTokens, verify: true });
+  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity: 64 });
+  try {
+    const ids = (n: number): number[] => Array.from({ length: n }, () => draw.below(31));
+    const near = [0, 1].map(() => Float32Array.from({ length: 5 * 3 * 6 }, () => draw.next() - 0.5));
+    const axes = Object.entries({ U: 5, J: 3, E: 6 }).map(([name, size]) => ({ name, size }));
+    const oracle = (i: number) => (x: readonly number[]) =>
+      weights.runOracle(x, "evaluate", { near: { axes, data: Float64Array.from(near[i]!) } });
+    const batch = [ids(19), ids(22)];
+    const found = await session.forward(
+      batch,
+      near.map((n) => ({ near: n })),
+    );
+    batch.forEach((x, i) => expectClose(found[i]!, oracle(i)(x), "near"));
+    session.condition(2, "near", near[1]!);
+    session.condition(0, "near", near[0]!);
+    await checkDecode(session, oracle(1), ids(20), ids(12), "near", oracle(0));
+    expect(() => session.condition(0, "near", [1])).toThrow("90 elements");
+    expect(() => session.condition(0, "far", [1])).toThrow("no input `far`");
+  } finally {
+    session.close();
+  }
 });

@@ -13,6 +13,8 @@ export interface Attrs {
   iota: { readonly axis: Axis };
   /** Position of each token in its own sequence, u32 [T]. */
   position: { readonly axis: Axis };
+  /** Which of the step's sequences each token is of, u32 [T]. */
+  sequence: { readonly axis: Axis };
 
   // Map: one output element from the elements at the same named index.
   neg: None;

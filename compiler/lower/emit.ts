@@ -167,6 +167,8 @@ export class Emitter {
     }
     if (isOp(node, "position"))
       return loadBuffer(this.w, this.#memory.builtin("position"), node, index, run) ?? this.#lanes(node, index, run);
+    if (isOp(node, "sequence"))
+      return loadBuffer(this.w, this.#memory.builtin("slot"), node, index, run) ?? this.#lanes(node, index, run);
     if (isOp(node, "param")) {
       const place = this.#memory.parameterOf(node);
       const text =

@@ -51,7 +51,20 @@ export const source = {
     lowering: { kind: "source" },
     samples: [{ attrs: { axis: { name: TIME, size: Dim.of(2), origin: null } }, inputs: [], output: [0, 1] }],
   },
-} satisfies Rows<"input" | "param" | "constant" | "iota" | "position">;
+  sequence: {
+    infer: (_inputs, { axis }) => ({ dtype: "u32", axes: [axis] }),
+    // The oracle runs one sequence.
+    evaluate: (_inputs, { axis }, _type, sizes) => ({
+      axes: [{ name: axis.name, size: sizes(axis.size) }],
+      data: new Float64Array(sizes(axis.size)),
+    }),
+    vjp: () => [],
+    time: () => "pointwise",
+    flops: () => Dim.of(0),
+    lowering: { kind: "source" },
+    samples: [{ attrs: { axis: { name: TIME, size: Dim.of(2), origin: null } }, inputs: [], output: [0, 0] }],
+  },
+} satisfies Rows<"input" | "param" | "constant" | "iota" | "position" | "sequence">;
 
 function bound<O extends "input" | "param">(what: O): OpDef<O> {
   return {

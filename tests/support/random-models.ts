@@ -107,7 +107,7 @@ export function modelOfConfig(config: Config): Model {
 export interface RandomWeights {
   readonly source: ParameterSource;
   /** Logits [T, V] by the oracle, from the values as they are stored. */
-  runOracle(ids: readonly number[], purpose?: Purpose): Float64Array;
+  runOracle(ids: readonly number[], purpose?: Purpose, more?: Readonly<Record<string, Value>>): Float64Array;
 }
 
 /** `ranges` gives other centres and spreads by the end of a path. */
@@ -142,9 +142,9 @@ export function drawWeights(
       storage: () => storage,
       read: async (path, start, length) => stored.get(path)!.slice(start * width, (start + length) * width),
     },
-    runOracle: (ids, purpose = "evaluate") =>
+    runOracle: (ids, purpose = "evaluate", more = {}) =>
       evaluateProgram(programOf(purpose), {
-        inputs: { ids: { axes: [{ name: "T", size: ids.length }], data: Float64Array.from(ids) } },
+        inputs: { ...more, ids: { axes: [{ name: "T", size: ids.length }], data: Float64Array.from(ids) } },
         params: (path) => values.get(path)!,
         sizes: { T: ids.length },
       })["logits"]!.data,

@@ -1,0 +1,68 @@
+/**
+ * What a sequence has once, and not per token: inputs without the time axis, such as encoded neighbours. A step holds tokens of several
+ * sequences, so these inputs get the axis of sequences in front, and so does all that is made of them alone; where it meets tokens, each
+ * takes its own sequence's.
+ */
+import { Dim } from "../graph/dim.ts";
+import type { GraphFunction, Node, Program } from "../graph/node.ts";
+import { isOp } from "../graph/node.ts";
+import { outputNodes, rewriteNodes } from "../graph/traverse.ts";
+import type { Axis, TensorType } from "../graph/type.ts";
+import { TIME, hasAxis } from "../graph/type.ts";
+import type { Builder } from "../ops/builder.ts";
+
+const SEQUENCE: Axis = { name: "sequence", size: Dim.of("S"), origin: null };
+const time: Axis = { name: TIME, size: Dim.of(TIME), origin: null };
+
+export function conditionProgram(program: Program, b: Builder): Program {
+  if (!program.main.inputs.some(isCondition)) return program;
+  const functions = new Map([...program.functions].map(([name, fn]) => [name, conditionFunction(fn, new Map(), b)]));
+  return { main: conditionFunction(program.main, functions, b), functions };
+}
+
+/** An input that is the same for all tokens of a sequence. */
+function isCondition(input: Node<"input">): boolean {
+  return !hasAxis(input.attrs.type, TIME);
+}
+
+function conditionFunction(
+  fn: GraphFunction,
+  functions: ReadonlyMap<string, GraphFunction>,
+  b: Builder,
+): GraphFunction {
+  const images = rewriteNodes([...fn.inputs, ...outputNodes(fn)], (node, inputs) =>
+    conditionNode(node, inputs, functions, b),
+  );
+  const outputs = fn.outputs.map((o, i) => ({ ...o, node: images[fn.inputs.length + i]! }));
+  return { name: fn.name, inputs: images.slice(0, fn.inputs.length) as Node<"input">[], outputs };
+}
+
+function conditionNode(
+  node: Node,
+  inputs: readonly Node[],
+  functions: ReadonlyMap<string, GraphFunction>,
+  b: Builder,
+): Node {
+  const rebuild = (operands: readonly Node[], attrs: object = node.attrs): Node =>
+    b.must(node.op, operands, attrs as typeof node.attrs, node.origin);
+  if (isOp(node, "input"))
+    return isCondition(node) ? rebuild([], { ...node.attrs, type: bySequence(node.attrs.type) }) : rebuild([]);
+  if (isOp(node, "call")) {
+    const fn = functions.get(node.attrs.fn)!;
+    const args = inputs.map((x, i) =>
+      isCondition(fn.inputs[i]!) && !hasAxis(x.type, SEQUENCE.name) ? b.broadcast(x, [SEQUENCE]) : x,
+    );
+    return rebuild(args, { ...node.attrs, type: fn.outputs[node.attrs.part]!.node.type });
+  }
+  if (!inputs.some((x) => hasAxis(x.type, SEQUENCE.name))) return rebuild(inputs);
+  if (inputs.some((x) => hasAxis(x.type, TIME)) || hasAxis(node.type, TIME)) {
+    const own = b.must("sequence", [], { axis: time });
+    return rebuild(inputs.map((x) => (hasAxis(x.type, SEQUENCE.name) ? b.take(x, own, SEQUENCE.name) : x)));
+  }
+  if (isOp(node, "transpose")) return rebuild(inputs, { order: [SEQUENCE.name, ...node.attrs.order] });
+  return rebuild(inputs);
+}
+
+function bySequence(type: TensorType): TensorType {
+  return { ...type, axes: [SEQUENCE, ...type.axes] };
+}
