@@ -61,7 +61,7 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
   const ctx = newContext();
   const env = staticEnv(ctx, map.scope, bound);
   for (const rule of map.item.config) {
-    const { value, span } = readRule(rule, config, map.scope);
+    const { value, span } = readRule(rule, config, map.scope, bound);
     bindLeft(rule, value, span, bound, env, (name) => {
       const param = decl.params.find((p) => p.name.text === name);
       return param?.default?.kind === "number" && param.default.float;
@@ -92,7 +92,7 @@ interface Read {
   readonly span: Span;
 }
 
-function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
+function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope, bound: ReadonlyMap<string, Value>): Read {
   for (const key of rule.keys) {
     const path = key.map((k) => k.text);
     const json = at(config.json, path);
@@ -118,8 +118,8 @@ function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
           : `did you mean \`${near}\`? otherwise give the map a default with \`= value\``,
     });
   }
-  // Names in a default are keys of the same config.
-  const locals = new Map<string, Value>();
+  // Names in a default are keys of the same config, or parameters that earlier rules gave.
+  const locals = new Map<string, Value>(bound);
   for (const [key, json] of Object.entries(config.json))
     if (json !== null) locals.set(key, fromJson(json, key, config, keySpan(config, [key])));
   const ctx = newContext();
