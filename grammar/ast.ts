@@ -290,10 +290,12 @@ export interface MapDecl extends ItemBase {
  * `G * R <-> num_attention_heads`, `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`, `"silu" <-> hidden_act`.
  * `left` is an expression in the model's parameters, solvable for the one that is not yet known; `keys` are alternatives,
  * read in order and all written; `default` (over config keys, by their names) stands in for a missing or null key.
+ * `rotary <-> map rope_scaling` has a map instead of keys: its rules give the parameters of the layer that `left` is.
  */
 export interface ConfigRule {
   readonly left: Expr;
   readonly keys: readonly (readonly Name[])[];
+  readonly map: Name | null;
   readonly default: Expr | null;
   readonly span: Span;
 }

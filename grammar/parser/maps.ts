@@ -4,6 +4,7 @@ import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { LayerRules } from "./layers.ts";
 
+type ConfigSide = Pick<ConfigRule, "keys" | "map" | "default">;
 type Entry = { readonly config: readonly ConfigRule[] } | { readonly rule: MapRule };
 
 export abstract class MapRules extends LayerRules {
@@ -34,16 +35,37 @@ export abstract class MapRules extends LayerRules {
     return this.block(this.configRule, "a rule such as `D <-> hidden_size`");
   });
 
-  /** `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`. */
+  /** `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`, `rotary <-> map rope_scaling`. */
   readonly configRule: Rule<ConfigRule> = this.rule("configRule", () => {
     const start = this.LA(1);
-    const keys: (readonly Name[])[] = [];
     const left = this.SUBRULE(this.expression);
     this.CONSUME(t.Both);
+    const right = this.OR({
+      ERR_MSG: "a key",
+      DEF: [
+        { GATE: () => this.atMapName(), ALT: () => this.SUBRULE(this.configMap) },
+        { ALT: () => this.SUBRULE(this.configKeys) },
+      ],
+    });
+    return { ...right, left, span: this.since(start) };
+  });
+
+  readonly configMap: Rule<ConfigSide> = this.rule("configMap", () => {
+    this.CONSUME(t.MapKeyword);
+    return { keys: [], map: this.SUBRULE(this.name), default: null };
+  });
+
+  readonly configKeys: Rule<ConfigSide> = this.rule("configKeys", () => {
+    const keys: (readonly Name[])[] = [];
     this.AT_LEAST_ONE_SEP({ SEP: t.Bar, DEF: () => keys.push(this.SUBRULE(this.configKey)), ERR_MSG: "a key" });
     const value = this.OPTION(() => this.SUBRULE(this.initial));
-    return { left, keys, default: value ?? null, span: this.since(start) };
+    return { keys, map: null, default: value ?? null };
   });
+
+  /** `map` may be a key itself; a name on its line makes it the keyword. */
+  private atMapName(): boolean {
+    return this.at(t.MapKeyword) && this.at(t.Name, 2) && this.LA(1).endLine === this.LA(2).startLine;
+  }
 
   readonly configKey: Rule<readonly Name[]> = this.rule("configKey", () => {
     const parts: Name[] = [];
