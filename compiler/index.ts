@@ -8,6 +8,7 @@ export type { MapBinding } from "./map/config.ts";
 export type { ConfigFile, Json } from "./map/config-value.ts";
 export { toJson } from "./map/config-value.ts";
 export { findFloats, findMap, modelType, readConfig, writeConfig } from "./map/config.ts";
+export { encodings, type EncodingName, FP8_BLOCK, MX_BLOCK } from "./map/encoding.ts";
 export type { Piece, TensorEntry, TensorMap } from "./map/tensors.ts";
 export { expandMap } from "./map/tensors.ts";
 export { checkTotal } from "./map/total.ts";

@@ -314,7 +314,9 @@ export type MapRule =
   /** `either { ... } or { ... }`: the first alternative whose tensors are present is read; the first is written. */
   | { readonly kind: "either"; readonly alternatives: readonly (readonly MapRule[])[]; readonly span: Span }
   /** `ignore "rotary_emb.inv_freq"`: a source tensor that is allowed and not read. */
-  | { readonly kind: "ignore"; readonly pattern: StringExpr; readonly span: Span };
+  | { readonly kind: "ignore"; readonly pattern: StringExpr; readonly span: Span }
+  /** `stored fp8("*", "*_scale_inv")`: the tensors of the rules beside it may be stored in this encoding, in parts of these names. */
+  | { readonly kind: "stored"; readonly encoding: Name; readonly patterns: readonly StringExpr[]; readonly span: Span };
 
 /** `upcycle btx(src: Llama[M], K = 2) -> Mixtral(N: M, K: K) where M > 1 { rules  ensures ... }`. */
 export interface UpcycleDecl extends ItemBase {

@@ -13,7 +13,12 @@ export abstract class MapRules extends LayerRules {
     const name = this.SUBRULE1(this.name);
     this.CONSUME(t.Colon);
     const model = this.SUBRULE2(this.name);
-    const entries = this.block(this.mapEntry, 'a rule such as `embed.w <-> "..."`', ["config", "either", "ignore"]);
+    const entries = this.block(this.mapEntry, 'a rule such as `embed.w <-> "..."`', [
+      "config",
+      "either",
+      "ignore",
+      "stored",
+    ]);
     const config = entries.flatMap((entry) => ("config" in entry ? entry.config : []));
     const rules = entries.flatMap((entry) => ("rule" in entry ? [entry.rule] : []));
     return { kind: "map", name, model, config, rules, doc: this.docOf(start), span: this.since(start) };
@@ -62,9 +67,9 @@ export abstract class MapRules extends LayerRules {
     return { keys, map: null, default: value ?? null };
   });
 
-  /** `map` may be a key itself; a name on its line makes it the keyword. */
+  /** `map` may be a key itself: then a name that follows begins the next rule, and an operator or `<->` follows that. */
   private atMapName(): boolean {
-    return this.at(t.MapKeyword) && this.at(t.Name, 2) && this.LA(1).endLine === this.LA(2).startLine;
+    return this.at(t.MapKeyword) && this.at(t.Name, 2) && !this.at(t.Both, 3) && !this.at(t.Operator, 3);
   }
 
   readonly configKey: Rule<readonly Name[]> = this.rule("configKey", () => {
@@ -74,7 +79,7 @@ export abstract class MapRules extends LayerRules {
   });
 
   readonly mapRules: Rule<readonly MapRule[]> = this.rule("mapRules", () =>
-    this.block(this.mapRule, 'a rule such as `w <-> "weight"`', ["either", "ignore"]),
+    this.block(this.mapRule, 'a rule such as `w <-> "weight"`', ["either", "ignore", "stored"]),
   );
 
   readonly mapRule: Rule<MapRule> = this.rule("mapRule", () =>
@@ -83,6 +88,7 @@ export abstract class MapRules extends LayerRules {
       DEF: [
         { GATE: () => this.at(t.LCurly, 2), ALT: (): MapRule => this.SUBRULE(this.either) },
         { GATE: () => this.at(t.StringLiteral, 2), ALT: (): MapRule => this.SUBRULE(this.ignore) },
+        { GATE: () => this.at(t.Name, 2), ALT: (): MapRule => this.SUBRULE(this.stored) },
         { ALT: (): MapRule => this.SUBRULE(this.pair) },
       ],
     }),
@@ -106,6 +112,16 @@ export abstract class MapRules extends LayerRules {
     const start = this.CONSUME(t.Ignore);
     const pattern = this.SUBRULE(this.string);
     return { kind: "ignore", pattern, span: this.since(start) };
+  });
+
+  /** `stored mxfp4("*_blocks", "*_scales")`. */
+  readonly stored: Rule<MapRule> = this.rule("stored", () => {
+    const start = this.CONSUME(t.Stored);
+    const encoding = this.SUBRULE(this.name);
+    this.CONSUME(t.LParen);
+    const patterns = this.commaList(this.string);
+    this.CONSUME(t.RParen, { ERR_MSG: "`,` or `)`" });
+    return { kind: "stored", encoding, patterns, span: this.since(start) };
   });
 
   /** `attn.q.w <-> "self_attn.q_proj.weight" as [G*R*C, D] if bias { ... }`. */
