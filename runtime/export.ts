@@ -1,13 +1,15 @@
 /**
  * A loaded model written back: an upcycling of one source with copies only. Tensors keep names, layout and type, so that
- * import and export together change nothing.
+ * import and export together change nothing; what was stored in an encoding is written as the numbers that it means, under the
+ * names that the map writes.
  */
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { contiguousView } from "../compiler/index.ts";
+import { type ConfigFile, contiguousView, expandMap } from "../compiler/index.ts";
+import { DiagnosticBag } from "../grammar/diagnostic.ts";
 import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
-import { type LoadedModel, STORAGE } from "./model.ts";
+import { commonType, type LoadedModel, STORAGE } from "./model.ts";
 
 /** Makes the folder `target`. A tensor in another type than f32, f16 and bf16 becomes f32. Throws what `executeTransfer` throws. */
 export async function exportModel(loaded: LoadedModel, target: string, options: ExecuteOptions = {}): Promise<void> {
@@ -24,19 +26,30 @@ export function planExport(
     const terms = [{ kind: "source" as const, weight: 1, source: 0, path, view: contiguousView(0, [length]) }];
     return { path, start: 0, length, offset: 0, terms, rule: span };
   });
-  const tensors = planTensors(entries, copies, {
+  const isEncoded = entries.some((entry) => entry.stored !== null);
+  const written = isEncoded ? expandMap(map, model, null, new DiagnosticBag()).entries : entries;
+  const tensors = planTensors(written, copies, {
     sources: [source],
     budget,
-    dtype: ({ tensor }) => STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32",
+    dtype: ({ tensor, pieces }) =>
+      isEncoded
+        ? commonType(pieces.map((piece) => source.storage(piece.path)))
+        : (STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32"),
   });
   return {
     tensors,
     sources: [source],
     // Settings that no map knows stay with the model.
-    config: makeConfig(map, model, mostCommon(tensors), config),
+    config: makeConfig(map, model, mostCommon(tensors), isEncoded ? withoutEncoding(config) : config),
     folder: checkpoint.path,
     ...sumTransfer(tensors),
   };
+}
+
+/** Other tools would look for encoded tensors. */
+function withoutEncoding(config: ConfigFile): ConfigFile {
+  const { quantization_config: _, ...json } = config.json;
+  return { ...config, json };
 }
 
 /** The type of most bytes. */

@@ -4,12 +4,13 @@
  */
 import { statSync } from "node:fs";
 import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
-import { checkTotal, expandMap, findMap, makeModel, readConfig } from "../compiler/index.ts";
+import { checkTotal, encodings, expandMap, findMap, makeModel, readConfig } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
-import { dataTypes, openCheckpoint, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoint/index.ts";
+import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
+import { type Elements, elementsOf } from "./elements.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
 import { blockLength, gather, isContiguous, offsetOf, windowOf } from "./strided.ts";
@@ -62,17 +63,24 @@ function checkTensors(
   ignored: (name: string) => boolean,
   map: MapBinding,
 ): void {
-  const missing = entries.filter((e) => !checkpoint.tensors.has(e.tensor));
+  const parts = entries.flatMap(partsOf);
+  const missing = parts.filter((part) => !checkpoint.tensors.has(part.name));
   const [first] = missing;
-  const used = new Set(entries.map((e) => e.tensor));
+  const used = new Set(parts.map((part) => part.name));
   const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !ignored(name));
   if (first !== undefined) {
-    const near = suggest(first.tensor, unused.slice(0, 2000));
+    const near = suggest(first.name, unused.slice(0, 2000));
+    const { pieces, stored, span } = first.entry;
     throw failure(
       "checkpoint/missing-tensor",
-      `${checkpoint.path} has no tensor \`${first.tensor}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`,
+      `${checkpoint.path} has no tensor \`${first.name}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`,
       {
-        labels: [{ span: first.span, text: `needed for \`${first.pieces[0]?.path}\`` }],
+        labels: [
+          {
+            span,
+            text: `needed for \`${pieces[0]?.path}\`${stored === null ? "" : `, which is stored as ${stored.encoding}`}`,
+          },
+        ],
         notes:
           unused.length > 0
             ? [
@@ -86,19 +94,7 @@ function checkTensors(
       },
     );
   }
-  for (const entry of entries) {
-    const stored = checkpoint.tensors.get(entry.tensor)!;
-    if (String(stored.shape) === String(entry.shape)) continue;
-    throw failure(
-      "checkpoint/shape",
-      `tensor \`${entry.tensor}\` is [${stored.shape.join(", ")}], and the config asks for [${entry.shape.join(", ")}]`,
-      {
-        labels: [{ span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` }],
-        notes: [`in ${stored.file}`],
-        help: "config.json and the weights must be of one model",
-      },
-    );
-  }
+  for (const part of parts) checkPart(checkpoint, part);
   if (unused.length > 0) {
     throw failure(
       "checkpoint/unused-tensor",
@@ -111,24 +107,90 @@ function checkTensors(
   }
 }
 
+/** A tensor of the checkpoint that an entry needs. */
+interface TensorPart {
+  readonly name: string;
+  readonly entry: TensorEntry;
+  readonly shape: readonly number[];
+  /** Types that it may have; null for any with values. */
+  readonly dtypes: readonly string[] | null;
+}
+
+function partsOf(entry: TensorEntry): readonly TensorPart[] {
+  const { tensor, shape, stored } = entry;
+  if (stored === null) return [{ name: tensor, entry, shape, dtypes: null }];
+  return encodings[stored.encoding].parts.map((part, i) => ({
+    name: stored.parts[i]!,
+    entry,
+    shape: part.shape(shape),
+    dtypes: part.dtypes,
+  }));
+}
+
+/** Throws `checkpoint/shape` and `checkpoint/encoding`. */
+function checkPart(checkpoint: Checkpoint, { name, entry, shape, dtypes }: TensorPart): void {
+  const { stored } = entry;
+  const label = { span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` };
+  const found = checkpoint.tensors.get(name)!;
+  const notes = [`in ${found.file}`];
+  const refusal = stored === null ? null : encodings[stored.encoding].refuses(entry.shape);
+  if (refusal !== null)
+    throw failure("checkpoint/encoding", `\`${entry.tensor}\` cannot be stored as ${stored!.encoding}: ${refusal}`, {
+      labels: [label],
+      notes: [`the config makes it [${entry.shape.join(", ")}]`, ...notes],
+      help: "config.json and the weights must be of one model",
+    });
+  if (String(found.shape) !== String(shape))
+    throw failure(
+      "checkpoint/shape",
+      `tensor \`${name}\` is [${found.shape.join(", ")}], and the config asks for [${shape.join(", ")}]`,
+      {
+        labels: [label],
+        notes: stored === null ? notes : [`part of [${entry.shape.join(", ")}] in ${stored.encoding}`, ...notes],
+        help: "config.json and the weights must be of one model",
+      },
+    );
+  const fits = dtypes?.includes(found.dtype) ?? dataTypes[found.dtype].widen !== null;
+  if (!fits)
+    throw failure(
+      "checkpoint/encoding",
+      dtypes === null
+        ? `tensor \`${name}\` is ${found.dtype}, whose values mean nothing without scales, and the map finds none`
+        : `tensor \`${name}\` is ${found.dtype}, and this part of ${stored!.encoding} is ${dtypes.join(" or ")}`,
+      {
+        labels: [label],
+        notes,
+        help:
+          dtypes === null
+            ? "is the download complete? where scales have other names, the map needs a line `stored`"
+            : "convert the checkpoint, or correct the map's line `stored`",
+      },
+    );
+}
+
 export const STORAGE: Readonly<Record<string, StorageType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f16: 2, bf16: 2 };
 
+/** The one type among them; f32, which holds all, where they differ. */
+export function commonType(types: Iterable<StorageType>): StorageType {
+  const all = new Set(types);
+  return all.size === 1 ? [...all][0]! : "f32";
+}
+
 /** Parameters by path out of the tensors that hold them. */
 export function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]): ParameterSource {
-  const byPath = new Map<string, { readonly tensor: StoredTensor; readonly piece: Piece }[]>();
+  const byPath = new Map<string, { readonly tensor: Elements; readonly piece: Piece }[]>();
   for (const entry of entries) {
+    const tensor = elementsOf(checkpoint, entry);
     for (const piece of entry.pieces) {
       const list = byPath.get(piece.path) ?? [];
-      list.push({ tensor: checkpoint.tensors.get(entry.tensor)!, piece });
+      list.push({ tensor, piece });
       byPath.set(piece.path, list);
     }
   }
   // The stored type, or f32 for anything that a GPU does not read.
-  const storage = (path: string): StorageType => {
-    const types = new Set(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
-    return types.size === 1 ? [...types][0]! : "f32";
-  };
+  const storage = (path: string): StorageType =>
+    commonType(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
   const read = async (path: string, start: number, length: number): Promise<Uint8Array> => {
     const type = storage(path);
     const width = STORAGE_BYTES[type];
@@ -138,7 +200,7 @@ export function parameterSource(checkpoint: Checkpoint, entries: readonly Tensor
       const from = Math.max(start, piece.target);
       const to = Math.min(start + length, piece.target + count);
       if (from < to)
-        out.set(await readRun(checkpoint, tensor, piece, from - piece.target, to - from, type), (from - start) * width);
+        out.set(await readRun(tensor, piece, from - piece.target, to - from, type), (from - start) * width);
     }
     return out;
   };
@@ -152,8 +214,7 @@ const BLOCK_BYTES = 1 << 16;
 
 /** Elements `start ..< start + length` of a piece, in the type asked for. */
 async function readRun(
-  checkpoint: Checkpoint,
-  tensor: StoredTensor,
+  tensor: Elements,
   piece: Piece,
   start: number,
   length: number,
@@ -167,7 +228,7 @@ async function readRun(
     for (let at = start; at < start + length;) {
       const count = Math.min(block - (at % block), start + length - at);
       const into = out.subarray((at - start) * width);
-      await checkpoint.readSlice(tensor.name, offsetOf(piece, at) * width, count * width, into);
+      await tensor.read(offsetOf(piece, at), count, into);
       at += count;
     }
   } else {
@@ -175,7 +236,7 @@ async function readRun(
     const band = Math.floor(BAND_BYTES / width);
     for (let at = all.start; at < all.start + all.length; at += band) {
       const window = { start: at, length: Math.min(band, all.start + all.length - at) };
-      const bytes = await checkpoint.readSlice(tensor.name, at * width, window.length * width);
+      const bytes = await tensor.read(at, window.length);
       gather(bytes, width, piece, run, window, out);
     }
   }

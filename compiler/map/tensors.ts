@@ -12,12 +12,15 @@ import type { Instance, ParameterInfo, Value } from "../interpret/value.ts";
 import type { Model } from "../model/model.ts";
 import { newContext } from "../model/model.ts";
 import type { MapBinding } from "./config.ts";
+import { checkStored, storedAs, type StoredAs, type StoredRule } from "./encoding.ts";
 import { resolvePath } from "./path.ts";
 
 /** One tensor of a checkpoint and the parameters in it. */
 export interface TensorEntry {
   readonly tensor: string;
   readonly shape: readonly number[];
+  /** Its parts, where it is stored in an encoding; the shape is that of the values. */
+  readonly stored: StoredAs | null;
   readonly pieces: readonly Piece[];
   readonly span: Span;
 }
@@ -57,6 +60,7 @@ export function expandMap(
     banks: new Map(),
     present,
     ignored,
+    stored: [],
     layers: new Map(),
   });
   return { entries, ignored: (name) => ignored.some((r) => r.test(name)) };
@@ -74,10 +78,16 @@ interface Place {
   readonly layers: ReadonlyMap<string, number>;
   readonly present: ReadonlySet<string> | null;
   readonly ignored: RegExp[];
+  /** Encodings that tensors may be stored in here, the nearest first. */
+  readonly stored: readonly StoredRule[];
 }
 
 function expandRules(rules: readonly MapRule[], place: Place): TensorEntry[] {
-  return rules.flatMap((rule) => expandRule(rule, place));
+  const own = rules.filter(
+    (rule): rule is StoredRule => rule.kind === "stored" && checkStored(rule, place.env.ctx.bag),
+  );
+  const inside = { ...place, stored: [...own, ...place.stored] };
+  return rules.flatMap((rule) => expandRule(rule, inside));
 }
 
 function expandRule(rule: MapRule, place: Place): TensorEntry[] {
@@ -102,11 +112,14 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
       );
       return [];
     }
+    case "stored":
+      return [];
     case "either": {
       const all = rule.alternatives.map((rules) => expandRules(rules, place));
       if (place.present === null) return all[0] ?? [];
       const share = all.map(
-        (entries) => entries.filter((e) => place.present!.has(e.tensor)).length / Math.max(1, entries.length),
+        (entries) =>
+          entries.filter((e) => e.stored !== null || place.present!.has(e.tensor)).length / Math.max(1, entries.length),
       );
       return all[share.indexOf(Math.max(...share))] ?? [];
     }
@@ -189,7 +202,8 @@ function expandPair(rule: Pair, place: Place): TensorEntry[] {
     }
     const indices = new Map([...place.indices, ...first[i]!.indices]);
     const tensor = join(place.pattern, substitute(rule.pattern.value, indices));
-    return tensorEntry(rule, tensor, parameters, place.env) ?? [];
+    const stored = place.present === null ? null : storedAs(tensor, place.stored, place.present);
+    return tensorEntry(rule, tensor, stored, parameters, place.env) ?? [];
   });
 }
 
@@ -206,6 +220,7 @@ const product = (items: readonly { readonly size: number }[]): number => items.r
 function tensorEntry(
   rule: Pair,
   tensor: string,
+  stored: StoredAs | null,
   parameters: readonly { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[],
   env: Env,
 ): TensorEntry[] | null {
@@ -286,7 +301,7 @@ function tensorEntry(
       strides: steps,
     });
   }
-  return [{ tensor, shape, pieces, span: rule.span }];
+  return [{ tensor, shape, stored, pieces, span: rule.span }];
 }
 
 /** The factors of one part of a layout, with the steps between their elements, and where the part begins. */

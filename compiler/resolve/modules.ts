@@ -225,6 +225,8 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "within",
   "iota",
   "position",
+  "length",
+  "values",
   "split",
   "merge",
   "slice",

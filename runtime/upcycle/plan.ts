@@ -16,7 +16,7 @@ import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
-import { type LoadedModel, STORAGE_BYTES } from "../model.ts";
+import { commonType, type LoadedModel, STORAGE_BYTES } from "../model.ts";
 import { countElements } from "../strided.ts";
 import { openOverrides } from "./overrides.ts";
 import { checkTokenizers, findTargetMap, makeConfig } from "./target.ts";
@@ -122,12 +122,6 @@ function expandWhole(map: MapBinding, model: Model): readonly TensorEntry[] {
   if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
   if (bag.hasErrors) throw new MoeError(bag.list);
   return entries;
-}
-
-/** The one type among them; f32, which holds all, where they differ. */
-function commonType(types: Iterable<StorageType>): StorageType {
-  const all = new Set(types);
-  return all.size === 1 ? [...all][0]! : "f32";
 }
 
 /** The type of the models' parameters that a tensor is made from; null for one that is fresh or given on the side. */
