@@ -35,12 +35,12 @@ config tiny: Mix { V: 16  L: 2  D: 8  F: 8  N: 4 }`);
 }
 
 test.each([
-  ["MoE(D, F, N, ExpertChoice(Z: 2))", "time/future", "topk[T -> Z](softmax[N](f32(score(x))))", "ExpertChoice"],
+  ["MoE(D, F, N, ExpertChoice(Z: 2))", "time/future", "topk[T -> slots](p)", "ExpertChoice"],
   ["SoftMoE(D, F, N, 2)", "time/future", "softmax[T](z)", "SoftMoE"],
   [
     "MoE(D, F, N, MostProbable(R: TopK(K: 2), Z: 2))",
     "time/future",
-    "topk[T -> Z](spread[N](r.index, r.weight))",
+    "ranks[T](spread[N](r.index, r.weight))",
     "MostProbable",
   ],
 ])("%s is refused once, at its %s", (feed, code, op, layer) => {

@@ -57,6 +57,12 @@ export function flagsOf(name: string): Readonly<Record<string, boolean>> {
   );
 }
 
+/** Whether a router or layer has a parameter that must be given. */
+export function requires(name: string, parameter: string): boolean {
+  const params = found.find((c) => c.decl.name.text === name)?.decl.params ?? [];
+  return params.some((p) => p.name.text === parameter && p.default === null);
+}
+
 /** A router or layer with the usual sizes for whatever has no default; `own` gives others. */
 export function makeProgram(name: string, own: Own = {}, purpose: Purpose = "evaluate"): Program {
   const made = constructorOf(name, own);
