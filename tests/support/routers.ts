@@ -8,7 +8,7 @@ import { timeRule } from "../../compiler/ops/time.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
 import { randomParams } from "./compare-plan.ts";
-import { makeProgram, namesOf, requires, usual, type Own } from "./library.ts";
+import { makeLayer, namesOf, requires, usual, type Own } from "./library.ts";
 
 export interface TestRouter {
   readonly name: string;
@@ -29,7 +29,7 @@ export const routerNames = namesOf("router");
 
 /** A router with the usual sizes for whatever has no default; `own` gives others. A router that wraps another gets the plain top-k. */
 export function makeRouter(name: string, own: Own = {}, purpose: Purpose = "evaluate"): TestRouter {
-  const whole = makeProgram(name, own, purpose);
+  const whole = makeLayer(name, own, purpose).program;
   const outputs = whole.main.outputs.filter((o) => o.role === "result");
   const program = { ...whole, main: { ...whole.main, outputs } };
   const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
