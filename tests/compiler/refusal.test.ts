@@ -9,7 +9,7 @@ import { modelOf } from "../support/programs.ts";
 
 function refuse(feed: string): readonly Diagnostic[] {
   const model = modelOf(`
-import { Embedding, ExpertChoice, Linear, MoE, MostProbable, Sinkhorn, SoftMoE, Switch, TopK } from "std"
+import { Embedding, ExpertChoice, LimitedShare, Linear, MoE, MostProbable, Sinkhorn, SoftMoE, Switch, TopK } from "std"
 layer Block(D, F, N) {
   feed = ${feed}
   forward(x: [T, D]) -> [T, D] = x + feed(x)
@@ -42,6 +42,12 @@ test.each([
     "time/future",
     "ranks[T](spread[N](r.index, r.weight))",
     "MostProbable",
+  ],
+  [
+    "MoE(D, F, N, LimitedShare(R: TopK(K: 2)))",
+    "time/future",
+    "within_share[N](r.index, r.weight, factor)",
+    "LimitedShare",
   ],
 ])("%s is refused once, at its %s", (feed, code, op, layer) => {
   const told = refuse(feed);
