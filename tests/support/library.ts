@@ -10,7 +10,7 @@ import type { Builder } from "../../compiler/ops/builder.ts";
 import type { LayerDecl } from "../../grammar/index.ts";
 import { openWorkspace } from "../../runtime/modules.ts";
 
-/** Values for parameters without a default. */
+/** Values for sizes without a default; others are 4. */
 export const usual: Readonly<Record<string, number>> = {
   D: 5,
   N: 6,
@@ -108,7 +108,7 @@ function constructorOf(name: string, own: Own): ConstructorValue {
   const bound = new Map<string, Given>();
   for (const { name: parameter, type, default: fallback } of plain.decl.params) {
     const key = parameter.text;
-    const value = own[key] ?? (fallback === null ? usual[key] : undefined);
+    const value = own[key] ?? (fallback === null ? (usual[key] ?? 4) : undefined);
     if (type?.text === "router") {
       bound.set(key, without(constructorOf("TopK", own), ["D", "N"]));
     } else if (type?.text === "layer" && fallback === null) {
