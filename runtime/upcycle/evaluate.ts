@@ -2,8 +2,8 @@
  * Elements of the result: copies byte for byte, everything else summed in float32 and rounded once to the type it is stored
  * in. Fresh values depend on seed and path alone, so neither the order of work nor the cut into units shows.
  */
-import type { Assignment, Like, Moments, SourceTerm, Term, View } from "../../compiler/index.ts";
-import { addFresh, addMoments, eachLine, isWhole } from "../../compiler/index.ts";
+import type { Assignment, Pass, SourceTerm, Statistic, Term, View } from "../../compiler/index.ts";
+import { addFresh, eachLine, FORMULAS, isWhole, MEASURES, orderTerms } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { type DataType, fromFloat32, toFloat32 } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
@@ -56,7 +56,11 @@ async function sumTerms(
   const sum = new Float32Array(length);
   for (const term of terms) {
     if (term.kind === "fresh") {
-      addFresh(term, offset, sum, term.like === null ? null : await momentsOf(term.like, sources));
+      addFresh(term, offset, sum);
+      continue;
+    }
+    if (term.kind !== "source") {
+      await addDerived(term, offset, sum, sources);
       continue;
     }
     const source = sources[term.source]!;
@@ -71,24 +75,68 @@ function addScaled(sum: Float32Array, values: Float32Array, weight: number): voi
   for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + weight * values[i]!;
 }
 
-/** Elements that are summed at a time for a mean. */
+/** Elements of a formula, or of a sum in another order, that are made at a time. */
 const PART = 1 << 18;
 
-/** Parts of one term share what its values are like. */
-const known = new WeakMap<Like, Promise<Moments>>();
+type Derived = Exclude<Term, { kind: "source" | "fresh" }>;
 
-function momentsOf(like: Like, sources: readonly ParameterSource[]): Promise<Moments> {
-  const found = known.get(like) ?? sumMoments(like, sources);
-  known.set(like, found);
+/** Adds what a term makes of others: whole bands of it, of which the view has some. */
+async function addDerived(
+  term: Derived,
+  offset: number,
+  sum: Float32Array,
+  sources: readonly ParameterSource[],
+): Promise<void> {
+  for (let at = 0; at < sum.length; at += PART) {
+    const length = Math.min(PART, sum.length - at);
+    for (const { first, end, lines } of bandsOf(term.view, offset + at, length, 4, 4 * length)) {
+      const values = await deriveRange(term, first, end - first, sources);
+      for (const { at: to, start, count } of lines)
+        addScaled(sum.subarray(at + to, at + to + count), values.subarray(start - first), term.weight);
+    }
+  }
+}
+
+async function deriveRange(
+  term: Derived,
+  start: number,
+  length: number,
+  sources: readonly ParameterSource[],
+): Promise<Float32Array> {
+  if (term.kind === "ordered")
+    return sumTerms(orderTerms(term, await measure(term.order, sources)), start, length, sources);
+  const numbers = [...term.constants];
+  for (const statistic of term.statistics) numbers.push(...(await measure(statistic, sources)));
+  const inputs: Float32Array[] = [];
+  for (const input of term.inputs) inputs.push(await sumTerms(input, start, length, sources));
+  const out = new Float32Array(length);
+  FORMULAS[term.formula](numbers, inputs, start, out);
+  return out;
+}
+
+/** Parts of one term share what whole tensors say, and so do terms that share a statistic. */
+const known = new WeakMap<Statistic, Promise<readonly number[]>>();
+
+function measure(statistic: Statistic, sources: readonly ParameterSource[]): Promise<readonly number[]> {
+  const found = known.get(statistic) ?? runPasses(statistic, sources);
+  known.set(statistic, found);
   return found;
 }
 
-async function sumMoments({ terms, view, length }: Like, sources: readonly ParameterSource[]): Promise<Moments> {
-  const moments = { count: 0, sum: 0, squares: 0 };
-  for (let at = 0; at < length; at += PART) {
-    addMoments(moments, view, at, await sumTerms(terms, at, Math.min(PART, length - at), sources));
+async function runPasses(
+  { measure: name, constants, inputs, length }: Statistic,
+  sources: readonly ParameterSource[],
+): Promise<readonly number[]> {
+  let state: Pass | readonly number[] = MEASURES[name].start(constants, length);
+  while ("add" in state) {
+    for (let at = 0; at < length; at += PART) {
+      const parts: Float32Array[] = [];
+      for (const input of inputs) parts.push(await sumTerms(input, at, Math.min(PART, length - at), sources));
+      state.add(at, parts);
+    }
+    state = state.end();
   }
-  return moments;
+  return state;
 }
 
 /** Lines closer than this are read together with what lies between them. */
@@ -126,7 +174,7 @@ interface Band {
 }
 
 /** Lines in order, joined while little is read that none of them wants. */
-function bandsOf(view: View, offset: number, length: number, width: number): readonly Band[] {
+function bandsOf(view: View, offset: number, length: number, width: number, most = BAND_BYTES): readonly Band[] {
   const bands: { first: number; end: number; lines: Band["lines"][number][] }[] = [];
   eachLine(view, offset, length, (at, start, count) => {
     const line = { at, start, count };
@@ -134,7 +182,7 @@ function bandsOf(view: View, offset: number, length: number, width: number): rea
     const first = Math.min(start, band?.first ?? start);
     const end = Math.max(start + count, band?.end ?? 0);
     const further = band === undefined ? 0 : (end - first - (band.end - band.first)) * width;
-    if (band === undefined || further > GAP_BYTES + count * width || (end - first) * width > BAND_BYTES)
+    if (band === undefined || further > GAP_BYTES + count * width || (end - first) * width > most)
       bands.push({ first: start, end: start + count, lines: [line] });
     else {
       band.first = first;

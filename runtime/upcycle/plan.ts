@@ -2,7 +2,16 @@
  * An upcycling planned over real checkpoints: contracts proved on a small instance, rules expanded, every tensor to write
  * matched to what it is made from. Only headers and configs are read; `executeTransfer` does what is planned.
  */
-import type { Assignment, MapBinding, Model, Scope, TensorEntry, Value, Workspace } from "../../compiler/index.ts";
+import type {
+  Assignment,
+  MapBinding,
+  Model,
+  Scope,
+  TensorEntry,
+  Upcycling,
+  Value,
+  Workspace,
+} from "../../compiler/index.ts";
 import {
   applyOverrides,
   checkTotal,
@@ -11,6 +20,7 @@ import {
   findLostSettings,
   reportContracts,
   runContracts,
+  sourcesOf,
 } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
@@ -29,6 +39,8 @@ export interface UpcycleRequest {
   readonly sources: readonly LoadedModel[];
   /** The declaration's compile-time parameters by name. */
   readonly options?: ReadonlyMap<string, Value>;
+  /** Name of a model to make instead of the declared or chosen one. */
+  readonly to?: string | undefined;
   /** `PATH=FILE#TENSOR`, in place of what rules give. */
   readonly overrides?: readonly string[];
   /** How parameters are stored; unless given, as in the sources. */
@@ -67,8 +79,9 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     scope,
     sources.map((s) => s.model),
     options,
+    request.to ?? null,
   );
-  checkContracts(item, scope, sources.length, options);
+  checkContracts(upcycling, options, request.to ?? null);
   await checkTokenizers(sources.map((s) => s.checkpoint.path));
   const { target } = upcycling;
   const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
@@ -105,9 +118,14 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
   }
 }
 
-function checkContracts(decl: UpcycleDecl, scope: Scope, count: number, options: ReadonlyMap<string, Value>): void {
+function checkContracts(
+  { decl, scope, sources }: Upcycling,
+  options: ReadonlyMap<string, Value>,
+  to: string | null,
+): void {
   const bag = new DiagnosticBag();
-  reportContracts(bag, decl, runContracts(decl, scope, count, options));
+  const families = sources.map(({ instance, args }) => ({ decl: instance.decl, scope: instance.scope, args }));
+  reportContracts(bag, decl, runContracts(decl, scope, families, options, to));
   if (bag.hasErrors) throw new MoeError(bag.list);
 }
 
@@ -135,8 +153,7 @@ function typeOf(
     const given = (byPath.get(piece.path) ?? []).filter(
       (a) => a.start < window.end && a.start + a.length > window.start,
     );
-    const terms = given.flatMap((a) => a.terms.filter((t) => t.kind === "source"));
-    return terms.flatMap((t) => sources[t.source]?.source.storage(t.path) ?? []);
+    return given.flatMap((a) => sourcesOf(a.terms)).flatMap((t) => sources[t.source]?.source.storage(t.path) ?? []);
   });
   return types.length === 0 ? null : commonType(types);
 }

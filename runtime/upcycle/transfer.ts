@@ -2,8 +2,8 @@
  * A checkpoint to write, planned before anything is read: every tensor in units that fit a budget of memory, every unit as
  * runs of parameters with the assignment that gives them. An upcycling and an export differ only in their assignments.
  */
-import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
-import { sliceAssignment } from "../../compiler/index.ts";
+import type { Assignment, Piece, SourceTerm, TensorEntry, Term } from "../../compiler/index.ts";
+import { MEASURES, sliceAssignment, sourcesOf, type Statistic, statisticsOf } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
@@ -69,7 +69,8 @@ export function planTensors(
   options: TransferOptions,
 ): readonly TransferTensor[] {
   const byPath = Map.groupBy(assignments, (a) => a.path);
-  return entries.map((entry) => planTensor(entry, byPath, options));
+  const counted = new Set<Statistic>();
+  return entries.map((entry) => planTensor(entry, byPath, counted, options));
 }
 
 /** Totals of planned tensors. */
@@ -89,6 +90,7 @@ export function sumTransfer(
 function planTensor(
   entry: TensorEntry,
   byPath: ReadonlyMap<string, readonly Assignment[]>,
+  counted: Set<Statistic>,
   options: TransferOptions,
 ): TransferTensor {
   const { sources, budget = BUDGET_BYTES } = options;
@@ -97,12 +99,11 @@ function planTensor(
   const count = countElements(entry.shape);
   // Half of the budget for the result, half for what it is made from.
   const step = Math.max(1, Math.floor(budget / 2 / width));
-  const longest = Math.max(1, Math.floor(budget / 2 / BYTES_PER_ELEMENT));
   const units: Unit[] = [];
   for (let start = 0; start < count; start += step) {
     const window = { start, length: Math.min(step, count - start) };
     const runs = entry.pieces.flatMap((piece) =>
-      planRuns(piece, runWithin(piece, window), byPath.get(piece.path) ?? [], longest, sources),
+      planRuns(piece, runWithin(piece, window), byPath.get(piece.path) ?? [], budget / 2, sources, counted),
     );
     const working = Math.max(0, ...runs.map((run) => workingBytes(run, sources, dtype)));
     units.push({ window, runs, memory: window.length * width + working });
@@ -115,17 +116,21 @@ function planRuns(
   piece: Piece,
   range: Range,
   assignments: readonly Assignment[],
-  longest: number,
+  budget: number,
   sources: readonly ParameterSource[],
+  counted: Set<Statistic>,
 ): readonly Run[] {
   const [from, to] = [piece.target + range.start, piece.target + range.start + range.length];
   const runs: Run[] = [];
   for (const assignment of assignments) {
     const end = Math.min(to, assignment.start + assignment.length);
+    const width = Math.max(BYTES_PER_ELEMENT, 8 + bytesPerElement(assignment.terms, sources));
+    const longest = Math.max(1, Math.floor(budget / width));
     for (let start = Math.max(from, assignment.start); start < end; start += longest) {
       const length = Math.min(longest, end - start);
       const cut = sliceAssignment(assignment, start - assignment.start, length);
-      const bytesRead = readBytes(cut.terms, length, sources) + (cut.offset === 0 ? likeBytes(cut, sources) : 0);
+      const bytesRead =
+        readBytes(cut.terms, length, sources) + (cut.offset === 0 ? statisticBytes(cut.terms, sources, counted) : 0);
       runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
     }
   }
@@ -134,27 +139,46 @@ function planRuns(
 
 /** Bytes of the sources that these terms need; absent elements count, which is more than is read. */
 function readBytes(terms: readonly Term[], length: number, sources: readonly ParameterSource[]): number {
-  return terms.reduce(
-    (n, t) => n + (t.kind === "source" ? length * STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 0),
-    0,
-  );
+  return terms.reduce((n, t) => {
+    if (t.kind === "source") return n + length * STORAGE_BYTES[sources[t.source]!.storage(t.path)];
+    const within = t.kind === "formula" ? t.inputs : t.kind === "ordered" ? [t.terms] : [];
+    return n + within.reduce((m, input) => m + readBytes(input, length, sources), 0);
+  }, 0);
 }
 
-/** What the mean and deviation of replaced values take to read: once, before the first part. */
-function likeBytes({ terms }: Assignment, sources: readonly ParameterSource[]): number {
-  return terms.reduce(
-    (n, t) => n + (t.kind === "fresh" && t.like !== null ? readBytes(t.like.terms, t.like.length, sources) : 0),
-    0,
-  );
+/** What statistics take to read that are not counted yet: all of their passes, before the first part. */
+function statisticBytes(terms: readonly Term[], sources: readonly ParameterSource[], counted: Set<Statistic>): number {
+  return terms.reduce((n, term) => {
+    const fresh = statisticsOf(term).filter((s) => !counted.has(s));
+    const within = [...(term.kind === "formula" ? term.inputs : term.kind === "ordered" ? [term.terms] : [])];
+    const read = fresh.map((s) => {
+      counted.add(s);
+      within.push(...s.inputs);
+      const once = s.inputs.reduce((m, input) => m + readBytes(input, s.length, sources), 0);
+      return once * MEASURES[s.measure].passes(s.constants);
+    });
+    return [...read, ...within.map((input) => statisticBytes(input, sources, counted))].reduce((a, b) => a + b, n);
+  }, 0);
 }
 
 function workingBytes({ assignment }: Run, sources: readonly ParameterSource[], dtype: StorageType): number {
   const { terms, length } = assignment;
-  const widths = terms.flatMap((t) => (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : []));
-  const widest = Math.max(0, ...widths);
-  const fresh = terms.some((t) => t.kind === "fresh") ? 8 : 0;
-  if (isCopy(assignment, sources, dtype)) return length * widest;
-  return length * (4 + Math.max(fresh, widest === 0 ? 0 : widest + 4) + STORAGE_BYTES[dtype]);
+  if (isCopy(assignment, sources, dtype)) {
+    const [{ source, path }] = sourcesOf(terms) as readonly [SourceTerm];
+    return length * STORAGE_BYTES[sources[source]!.storage(path)];
+  }
+  return length * (4 + bytesPerElement(terms, sources) + STORAGE_BYTES[dtype]);
+}
+
+/** Bytes held per element beside the sum itself, while the widest of these terms is added. */
+function bytesPerElement(terms: readonly Term[], sources: readonly ParameterSource[]): number {
+  const widths = terms.map((t) => {
+    if (t.kind === "fresh") return 8;
+    if (t.kind === "source") return STORAGE_BYTES[sources[t.source]!.storage(t.path)] + 4;
+    const inputs = t.kind === "formula" ? t.inputs : [t.terms];
+    return 4 * (inputs.length + 1) + Math.max(...inputs.map((input) => bytesPerElement(input, sources)));
+  });
+  return Math.max(0, ...widths);
 }
 
 /** Whether the bytes of the one source are the result. */
