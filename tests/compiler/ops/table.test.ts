@@ -83,7 +83,7 @@ test("ops that mix positions say so", () => {
     "slice 2",
     "roll 3",
     "concat 2",
-    "topk 3",
+    "topk 4",
     "cumsum 2",
     "delay 1",
     "delay 2",
