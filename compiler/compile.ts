@@ -26,7 +26,7 @@ export function splitMetric(name: string): { readonly part: string; readonly met
 /**
  * Unless `entries` says otherwise: `logits` in both regimes, for generation, and `nll`, what each token's `target` costs in nats, so that
  * scoring reads one number back per token and not one per word of the vocabulary. Where evaluating looks at later tokens, or follows
- * another rule than generating, whole sequences have entries of their own. Throws `time/future` at the ops that look ahead when a model that
+ * another rule than generating, whole sequences have entries of their own; so do metrics that look ahead. Throws `time/future` at the ops that look ahead when a model that
  * is to generate has no rule that does not. A plan without the metrics asked for has no entry for them.
  */
 export function compileModel(model: Model, options: CompileModelOptions): Plan {
@@ -44,7 +44,7 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
     .map((o) => o.name);
   const evaluated = (output: string, more: Partial<EntryOptions> = {}): EntryOptions => ({
     output,
-    regimes: [whole ? "whole" : "many"],
+    regimes: [whole || !(more.computes ?? []).every((name) => isCausal(evaluating.program, name)) ? "whole" : "many"],
     program: evaluating.program,
     ...more,
   });
