@@ -55,7 +55,7 @@ export function registerUpcycle(program: Command): void {
       new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(["f32", "bf16", "f16"]),
     )
     .option("--max-shard-size <size>", "begin a new file after this many bytes, such as 5GB (default)", parseSize)
-    .option("--memory <size>", "bytes of weights to hold at a time, such as 512MB (default: 96MiB)", parseSize)
+    .option("--memory <size>", "bytes of weights to hold at a time, such as 512MB (default: 64MiB)", parseSize)
     .option("--plan", "only show what would be done")
     .option("--overwrite", "replace a checkpoint that is there already")
     .option("--json", "print the plan as JSON")
@@ -109,8 +109,7 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       options: options.param ?? new Map(),
       overrides: options.set ?? [],
       dtype: options.dtype,
-      // A unit is made while the one before it, at most half as large, is written.
-      ...(options.memory === undefined ? {} : { budget: Math.floor(options.memory / 1.5) }),
+      ...(options.memory === undefined ? {} : { budget: options.memory }),
     });
     try {
       await carryOut(plan, options);

@@ -3,7 +3,8 @@
  * import and export together change nothing.
  */
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { contiguousView } from "../compiler/index.ts";
+import { contiguousView, type TensorEntry } from "../compiler/index.ts";
+import { fingerprintOf } from "./upcycle/fingerprint.ts";
 import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
@@ -14,26 +15,30 @@ export async function exportModel(loaded: LoadedModel, target: string, options: 
   await executeTransfer(planExport(loaded), target, options);
 }
 
-/** `budget` bounds the bytes that one unit of work holds. */
+/** `budget` bounds the bytes held at a time. */
 export function planExport(
-  { model, map, config, checkpoint, entries, source }: LoadedModel,
+  { model, map, config: read, checkpoint, entries, source }: LoadedModel,
   budget = BUDGET_BYTES,
 ): Transfer {
-  const copies = model.parameters.map(({ path, axes, span }) => {
+  const assignments = model.parameters.map(({ path, axes, span }) => {
     const length = axes.reduce((n, axis) => n * axis.size, 1);
     const terms = [{ kind: "source" as const, weight: 1, source: 0, path, view: contiguousView(0, [length]) }];
     return { path, start: 0, length, offset: 0, terms, rule: span };
   });
-  const tensors = planTensors(entries, copies, {
-    sources: [source],
-    budget,
-    dtype: ({ tensor }) => STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32",
-  });
+  const checkpoints = [checkpoint];
+  const dtype = ({ tensor }: TensorEntry): StorageType => STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32";
+  const tensors = planTensors(entries, assignments, { sources: [source], budget, dtype });
+  // Settings that no map knows stay with the model.
+  const config = makeConfig(map, model, mostCommon(tensors), read);
+  const metadata = {};
   return {
     tensors,
     sources: [source],
-    // Settings that no map knows stay with the model.
-    config: makeConfig(map, model, mostCommon(tensors), config),
+    checkpoints,
+    config,
+    metadata,
+    fingerprint: fingerprintOf({ entries, dtype, assignments, checkpoints, config, metadata }),
+    provenance: { upcycling: null, sources: [{ name: "source", model: model.name }], options: {} },
     folder: checkpoint.path,
     ...sumTransfer(tensors),
   };

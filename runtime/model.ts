@@ -12,7 +12,7 @@ import { dataTypes, openCheckpoint, toFloat32, type Checkpoint, type StoredTenso
 import { readConfigFile } from "./config-file.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
-import { blockLength, gather, isContiguous, offsetOf, windowOf } from "./strided.ts";
+import { blockLength, countElements, gather, isContiguous, offsetOf, type Range, windowOf } from "./strided.ts";
 
 export interface LoadedModel {
   readonly model: Model;
@@ -116,7 +116,7 @@ export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f1
 
 /** Parameters by path out of the tensors that hold them. */
 export function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]): ParameterSource {
-  const byPath = new Map<string, { readonly tensor: StoredTensor; readonly piece: Piece }[]>();
+  const byPath = new Map<string, Part[]>();
   for (const entry of entries) {
     for (const piece of entry.pieces) {
       const list = byPath.get(piece.path) ?? [];
@@ -129,20 +129,48 @@ export function parameterSource(checkpoint: Checkpoint, entries: readonly Tensor
     const types = new Set(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
     return types.size === 1 ? [...types][0]! : "f32";
   };
-  const read = async (path: string, start: number, length: number): Promise<Uint8Array> => {
+  const read: ParameterSource["read"] = async (path, start, length, into) => {
     const type = storage(path);
     const width = STORAGE_BYTES[type];
-    const out = new Uint8Array(length * width);
-    for (const { tensor, piece } of byPath.get(path)!) {
-      const count = piece.sizes.reduce((a, b) => a * b, 1);
-      const from = Math.max(start, piece.target);
-      const to = Math.min(start + length, piece.target + count);
-      if (from < to)
-        out.set(await readRun(checkpoint, tensor, piece, from - piece.target, to - from, type), (from - start) * width);
+    const out = (into ?? new Uint8Array(length * width)).subarray(0, length * width);
+    for (const { tensor, piece, from, to } of partsOf(byPath.get(path)!, start, length)) {
+      const place = out.subarray((from - start) * width, (to - start) * width);
+      await readRun(checkpoint, tensor, piece, from - piece.target, type, place);
     }
     return out;
   };
-  return { storage, read };
+  const places: ParameterSource["places"] = (path, start, length) =>
+    partsOf(byPath.get(path)!, start, length).map(({ tensor, piece, from, to }) => {
+      const { width } = dataTypes[tensor.dtype];
+      const window = windowOf(piece, { start: from - piece.target, length: to - from });
+      const first = tensor.offset + window.start * width;
+      return {
+        tensor: tensor.name,
+        file: tensor.file,
+        start: first,
+        end: first + window.length * width,
+        whole: window.length === to - from,
+      };
+    });
+  return { storage, read, places };
+}
+
+interface Part {
+  readonly tensor: StoredTensor;
+  readonly piece: Piece;
+}
+
+/** The parts that hold some of these elements, with what they hold of them. */
+function partsOf(
+  parts: readonly Part[],
+  start: number,
+  length: number,
+): readonly (Part & { from: number; to: number })[] {
+  return parts.flatMap(({ tensor, piece }) => {
+    const from = Math.max(start, piece.target);
+    const to = Math.min(start + length, piece.target + countElements(piece.sizes));
+    return from < to ? [{ tensor, piece, from, to }] : [];
+  });
 }
 
 /** What a strided read may hold of a tensor at once. */
@@ -150,36 +178,49 @@ const BAND_BYTES = 8 << 20;
 /** Blocks of this many bytes are read one by one, shorter ones together with what lies between them. */
 const BLOCK_BYTES = 1 << 16;
 
-/** Elements `start ..< start + length` of a piece, in the type asked for. */
+/** Elements of a piece from `start` on, as many as fill `out`, in the type asked for. */
 async function readRun(
   checkpoint: Checkpoint,
   tensor: StoredTensor,
   piece: Piece,
   start: number,
-  length: number,
   type: StorageType,
-): Promise<Uint8Array> {
+  out: Uint8Array,
+): Promise<void> {
   const { width } = dataTypes[tensor.dtype];
-  const out = new Uint8Array(length * width);
-  const run = { start, length };
+  const length = out.byteLength / STORAGE_BYTES[type];
+  if (STORAGE[tensor.dtype] === type) return readStored(checkpoint, tensor, piece, { start, length }, out);
+  const stored = new Uint8Array(length * width);
+  await readStored(checkpoint, tensor, piece, { start, length }, stored);
+  const values = toFloat32(tensor.dtype, stored);
+  out.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+}
+
+/** The same in the type of the tensor. */
+async function readStored(
+  checkpoint: Checkpoint,
+  tensor: StoredTensor,
+  piece: Piece,
+  run: Range,
+  out: Uint8Array,
+): Promise<void> {
+  const { width } = dataTypes[tensor.dtype];
   const block = blockLength(piece);
+  const end = run.start + run.length;
   if (isContiguous(piece) || block * width >= BLOCK_BYTES) {
-    for (let at = start; at < start + length;) {
-      const count = Math.min(block - (at % block), start + length - at);
-      const into = out.subarray((at - start) * width);
+    for (let at = run.start; at < end;) {
+      const count = Math.min(block - (at % block), end - at);
+      const into = out.subarray((at - run.start) * width);
       await checkpoint.readSlice(tensor.name, offsetOf(piece, at) * width, count * width, into);
       at += count;
     }
-  } else {
-    const all = windowOf(piece, run);
-    const band = Math.floor(BAND_BYTES / width);
-    for (let at = all.start; at < all.start + all.length; at += band) {
-      const window = { start: at, length: Math.min(band, all.start + all.length - at) };
-      const bytes = await checkpoint.readSlice(tensor.name, at * width, window.length * width);
-      gather(bytes, width, piece, run, window, out);
-    }
+    return;
   }
-  if (STORAGE[tensor.dtype] === type) return out;
-  const values = toFloat32(tensor.dtype, out);
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const all = windowOf(piece, run);
+  const band = Math.floor(BAND_BYTES / width);
+  for (let at = all.start; at < all.start + all.length; at += band) {
+    const window = { start: at, length: Math.min(band, all.start + all.length - at) };
+    const bytes = await checkpoint.readSlice(tensor.name, at * width, window.length * width);
+    gather(bytes, width, piece, run, window, out);
+  }
 }

@@ -1,7 +1,7 @@
 /** Checkpoints, number formats, tokenizers and texts: everything that the runtime reads from and writes to disk. */
 export { type DataType, dataTypes, fromFloat32, isDataType, toFloat32 } from "./data-type.ts";
 export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./half.ts";
-export { openSafetensors, type ReadOptions, type SafetensorsFile } from "./safetensors.ts";
+export { type FileFacts, openSafetensors, type ReadOptions, type SafetensorsFile } from "./safetensors.ts";
 export { byteSize, encodeHeader, type TensorSpec } from "./safetensors-header.ts";
 export { type Checkpoint, openCheckpoint, type StoredTensor } from "./store.ts";
 export { DOCUMENT_SEPARATOR, encodeDocuments, loadTokens, type LoadTokensOptions, type TokenFormat } from "./text.ts";

@@ -5,31 +5,39 @@
 import type { Assignment, Like, Moments, SourceTerm, Term, View } from "../../compiler/index.ts";
 import { addFresh, addMoments, eachLine, isWhole } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
-import { type DataType, fromFloat32, toFloat32 } from "../checkpoint/index.ts";
+import type { DataType } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
 import { isContiguous, scatter } from "../strided.ts";
+import { Arena } from "./arena.ts";
+import { addBlock, BLOCK, storeBlock } from "./blocks.ts";
 import { isCopy, type Unit } from "./transfer.ts";
 
 /** Names of the storage types in a safetensors file. */
 export const DATA_TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Record<StorageType, DataType>;
 
-/** The bytes of a unit, as they go to the file. */
+/** The bytes of a unit, as they go to the file; they stay in `arena` until it is released. */
 export async function evaluateUnit(
   unit: Unit,
   sources: readonly ParameterSource[],
   dtype: StorageType,
+  arena: Arena,
 ): Promise<Uint8Array> {
   const { window, runs } = unit;
-  const [only] = runs;
-  // A run that is the whole window needs no place of its own.
-  if (runs.length === 1 && only!.range.length === window.length && isContiguous(only!.piece)) {
-    return evaluateAssignment(only!.assignment, sources, dtype);
-  }
-  const out = new Uint8Array(window.length * STORAGE_BYTES[dtype]);
+  const width = STORAGE_BYTES[dtype];
+  const out = arena.take(window.length * width);
+  if (runs.reduce((n, run) => n + run.range.length, 0) < window.length) out.fill(0);
   for (const { piece, range, assignment } of runs) {
-    const bytes = await evaluateAssignment(assignment, sources, dtype);
-    scatter(bytes, STORAGE_BYTES[dtype], piece, range, window, out);
+    const mark = arena.mark;
+    if (isContiguous(piece)) {
+      const at = (piece.source + range.start - window.start) * width;
+      await evaluateAssignment(assignment, sources, dtype, out.subarray(at, at + range.length * width), arena);
+    } else {
+      const bytes = arena.take(range.length * width);
+      await evaluateAssignment(assignment, sources, dtype, bytes, arena);
+      scatter(bytes, width, piece, range, window, out);
+    }
+    arena.release(mark);
   }
   return out;
 }
@@ -38,37 +46,52 @@ async function evaluateAssignment(
   assignment: Assignment,
   sources: readonly ParameterSource[],
   dtype: StorageType,
-): Promise<Uint8Array> {
+  out: Uint8Array,
+  arena: Arena,
+): Promise<void> {
   const { offset, length, terms } = assignment;
   if (isCopy(assignment, sources, dtype)) {
     const [term] = terms as readonly [SourceTerm];
-    return readView(sources[term.source]!, term, offset, length);
+    await readView(sources[term.source]!, term, offset, length, out);
+    return;
   }
-  return fromFloat32(DATA_TYPES[dtype], await sumTerms(terms, offset, length, sources));
+  // All that the sum needs is asked for at once.
+  const adders = await Promise.all(terms.map((term) => openTerm(term, offset, length, sources, arena)));
+  for (let at = 0; at < length; at += BLOCK) {
+    const block = sumBlock(adders, at, Math.min(BLOCK, length - at));
+    storeBlock(dtype, block, out, at);
+  }
 }
 
-async function sumTerms(
-  terms: readonly Term[],
+/** Adds elements of a term, from element `at` of its run on. */
+type Adder = (at: number, sum: Float32Array) => void;
+
+const sums = new Float32Array(BLOCK);
+
+/** The sum of one block; the next takes its place. */
+function sumBlock(adders: readonly Adder[], at: number, length: number): Float32Array {
+  const block = sums.subarray(0, length);
+  block.fill(0);
+  for (const add of adders) add(at, block);
+  return block;
+}
+
+async function openTerm(
+  term: Term,
   offset: number,
   length: number,
   sources: readonly ParameterSource[],
-): Promise<Float32Array> {
-  const sum = new Float32Array(length);
-  for (const term of terms) {
-    if (term.kind === "fresh") {
-      addFresh(term, offset, sum, term.like === null ? null : await momentsOf(term.like, sources));
-      continue;
-    }
-    const source = sources[term.source]!;
-    const bytes = await readView(source, term, offset, length);
-    addScaled(sum, toFloat32(DATA_TYPES[source.storage(term.path)], bytes), term.weight);
+  arena: Arena,
+): Promise<Adder> {
+  if (term.kind === "fresh") {
+    const moments = term.like === null ? null : await momentsOf(term.like, sources);
+    return (at, sum) => addFresh(term, offset + at, sum, moments);
   }
-  return sum;
-}
-
-/** A function of its own, since loops over arrays compile better there than inside an async one. */
-function addScaled(sum: Float32Array, values: Float32Array, weight: number): void {
-  for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + weight * values[i]!;
+  const source = sources[term.source]!;
+  const storage = source.storage(term.path);
+  const bytes = arena.take(length * STORAGE_BYTES[storage]);
+  await readView(source, term, offset, length, bytes);
+  return (at, sum) => addBlock(storage, bytes, at, term.weight, sum);
 }
 
 /** Elements that are summed at a time for a mean. */
@@ -85,8 +108,12 @@ function momentsOf(like: Like, sources: readonly ParameterSource[]): Promise<Mom
 
 async function sumMoments({ terms, view, length }: Like, sources: readonly ParameterSource[]): Promise<Moments> {
   const moments = { count: 0, sum: 0, squares: 0 };
-  for (let at = 0; at < length; at += PART) {
-    addMoments(moments, view, at, await sumTerms(terms, at, Math.min(PART, length - at), sources));
+  const arena = new Arena(0);
+  for (let start = 0; start < length; start += PART) {
+    const count = Math.min(PART, length - start);
+    const adders = await Promise.all(terms.map((term) => openTerm(term, start, count, sources, arena)));
+    for (let at = 0; at < count; at += BLOCK)
+      addMoments(moments, view, start + at, sumBlock(adders, at, Math.min(BLOCK, count - at)));
   }
   return moments;
 }
@@ -103,10 +130,15 @@ async function readView(
   { path, view }: SourceTerm,
   offset: number,
   length: number,
-): Promise<Uint8Array> {
-  if (isWhole(view)) return source.read(path, view.start + offset, length);
+  out: Uint8Array,
+): Promise<void> {
+  if (isWhole(view)) {
+    const bytes = await source.read(path, view.start + offset, length, out);
+    if (bytes.buffer !== out.buffer) out.set(bytes);
+    return;
+  }
   const width = STORAGE_BYTES[source.storage(path)];
-  const out = new Uint8Array(length * width);
+  out.fill(0);
   for (let at = 0; at < length; at += LISTED) {
     for (const { first, end, lines } of bandsOf(view, offset + at, Math.min(LISTED, length - at), width)) {
       const bytes = await source.read(path, first, end - first);
@@ -116,7 +148,6 @@ async function readView(
       }
     }
   }
-  return out;
 }
 
 interface Band {

@@ -11,6 +11,8 @@ export interface OpenedOverrides {
   readonly overrides: readonly Override[];
   /** One per override; its tensor is its only parameter. */
   readonly sources: readonly ParameterSource[];
+  /** Their files, likewise. */
+  readonly checkpoints: readonly Checkpoint[];
   close(): Promise<void>;
 }
 
@@ -33,7 +35,7 @@ export async function openOverrides(texts: readonly string[], first: number): Pr
       overrides.push({ path, source: first + i, tensor: tensor.text, shape });
       sources.push(parameterSource(opened, [{ tensor: tensor.text, shape, pieces: [piece], span: path }]));
     }
-    return { overrides, sources, close };
+    return { overrides, sources, checkpoints: files, close };
   } catch (error) {
     await close();
     throw error;

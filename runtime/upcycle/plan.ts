@@ -2,7 +2,16 @@
  * An upcycling planned over real checkpoints: contracts proved on a small instance, rules expanded, every tensor to write
  * matched to what it is made from. Only headers and configs are read; `executeTransfer` does what is planned.
  */
-import type { Assignment, MapBinding, Model, Scope, TensorEntry, Value, Workspace } from "../../compiler/index.ts";
+import type {
+  Assignment,
+  MapBinding,
+  Model,
+  Scope,
+  TensorEntry,
+  Upcycling,
+  Value,
+  Workspace,
+} from "../../compiler/index.ts";
 import {
   applyOverrides,
   checkTotal,
@@ -11,14 +20,17 @@ import {
   findLostSettings,
   reportContracts,
   runContracts,
+  toJson,
 } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
-import type { Span } from "../../grammar/span.ts";
+import { type Span, textOf } from "../../grammar/span.ts";
 import { type LoadedModel, STORAGE_BYTES } from "../model.ts";
 import { countElements } from "../strided.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
+import type { ProvenanceHead } from "./provenance.ts";
 import { checkTokenizers, findTargetMap, makeConfig } from "./target.ts";
 import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./transfer.ts";
 
@@ -35,7 +47,7 @@ export interface UpcycleRequest {
   readonly dtype?: StorageType | undefined;
   /** Maps that are tried before those of the standard library. */
   readonly maps?: readonly MapBinding[];
-  /** Bytes that one unit of work may hold. */
+  /** Bytes of weights to hold at a time. */
   readonly budget?: number;
 }
 
@@ -78,12 +90,16 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     const assignments = applyOverrides(upcycling, opened.overrides);
     const byPath = Map.groupBy(assignments, (a) => a.path);
     const readers = [...sources.map((s) => s.source), ...opened.sources];
+    const checkpoints = [...sources.map((s) => s.checkpoint), ...opened.checkpoints];
     const common =
       request.dtype ?? commonType(sources.flatMap((s) => s.model.parameters.map((p) => s.source.storage(p.path))));
     const dtypes = new Map(entries.map((e) => [e, request.dtype ?? typeOf(e, byPath, sources) ?? common]));
+    const dtype = (entry: TensorEntry): StorageType => dtypes.get(entry)!;
+    const config = makeConfig(map, target, common);
+    const metadata = {};
     const tensors = planTensors(entries, assignments, {
       sources: readers,
-      dtype: (entry) => dtypes.get(entry)!,
+      dtype,
       ...(request.budget === undefined ? {} : { budget: request.budget }),
     });
     return {
@@ -92,7 +108,15 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
       dtype: common,
       tensors,
       sources: readers,
-      config: makeConfig(map, target, common),
+      checkpoints,
+      config,
+      metadata,
+      fingerprint: fingerprintOf({ entries, dtype, assignments, checkpoints, config, metadata }),
+      provenance: {
+        upcycling: describeUpcycling(item, options),
+        sources: [...nameSources(upcycling), ...overrides.map(() => ({ name: "--set", model: "" }))],
+        options: { ...(request.dtype === undefined ? {} : { dtype: request.dtype }), set: overrides },
+      },
       folder: sources[0]!.checkpoint.path,
       rules: sumRules(tensors),
       warnings: findLostSettings(upcycling),
@@ -103,6 +127,24 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     await opened.close();
     throw error;
   }
+}
+
+function describeUpcycling(
+  { name, span }: UpcycleDecl,
+  options: ReadonlyMap<string, Value>,
+): ProvenanceHead["upcycling"] {
+  const parameters = Object.fromEntries([...options].map(([key, value]) => [key, toJson(value)]));
+  return { name: name.text, file: span.file.path, text: textOf(span), parameters };
+}
+
+/** As rules write them: `src[0]`, or `base` where it is one model. */
+function nameSources({ decl, sources, sourceIndex }: Upcycling): ProvenanceHead["sources"] {
+  const names = new Map<number, string>();
+  for (const [name, numbers] of sourceIndex) {
+    const isList = decl.params.some((p) => p.name.text === name && p.source?.count != null);
+    for (const [i, number] of numbers.entries()) names.set(number, isList ? `${name}[${i}]` : name);
+  }
+  return sources.map((model, i) => ({ name: names.get(i)!, model: model.name }));
 }
 
 function checkContracts(decl: UpcycleDecl, scope: Scope, count: number, options: ReadonlyMap<string, Value>): void {

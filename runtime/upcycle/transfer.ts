@@ -5,22 +5,32 @@
 import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
 import { sliceAssignment } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { Checkpoint } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
-import { countElements, type Range, runWithin } from "../strided.ts";
+import type { ProvenanceHead } from "./provenance.ts";
+import { countElements, isContiguous, type Range, runWithin } from "../strided.ts";
 
 export interface Transfer {
   /** In the order of writing. */
   readonly tensors: readonly TransferTensor[];
   /** By number, as terms of assignments name them. */
   readonly sources: readonly ParameterSource[];
+  /** Closed by whoever opened them. Their files must not change while they are read. */
+  readonly checkpoints: readonly Checkpoint[];
+  /** What all written bytes follow from: the same for another plan of the same, whatever its budget. */
+  readonly fingerprint: string;
+  /** Of `moec.provenance.json`, but for what is only known when all is written. */
+  readonly provenance: ProvenanceHead;
+  /** Strings for the header of every file. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** The text of config.json. */
   readonly config: string;
   /** The checkpoint whose tokenizer and settings for generation go along. */
   readonly folder: string;
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** The most bytes held at a time: one unit being made while another is written. The program, and 8 MiB for a strided read, come on top. */
+  /** The most bytes of weights held at a time, by all lanes. The program, and 8 MiB for a strided read, come on top. */
   readonly peakBytes: number;
 }
 
@@ -30,7 +40,15 @@ export interface TransferTensor {
   readonly shape: readonly number[];
   readonly bytes: number;
   readonly bytesRead: number;
+  /** What it is made from, before it is cut into units. */
+  readonly parts: readonly Part[];
   readonly units: readonly Unit[];
+}
+
+/** The elements of a piece that one assignment gives; `assignment` is cut to the piece. */
+export interface Part {
+  readonly piece: Piece;
+  readonly assignment: Assignment;
 }
 
 /** A contiguous range of a tensor's elements, made in memory and written at once. */
@@ -41,27 +59,25 @@ export interface Unit {
   readonly memory: number;
 }
 
-/** Part of a piece; `assignment` is cut to it. */
-export interface Run {
-  readonly piece: Piece;
+/** The elements of a part that a unit needs. */
+export interface Run extends Part {
   /** In elements of the piece. */
   readonly range: Range;
-  readonly assignment: Assignment;
   readonly bytesRead: number;
 }
 
 export interface TransferOptions {
   readonly sources: readonly ParameterSource[];
   readonly dtype: (entry: TensorEntry) => StorageType;
-  /** Bytes that one unit may hold while it is made. */
+  /** Bytes held at a time, over all lanes. */
   readonly budget?: number;
 }
 
-/** Small: what the units leave behind waits for the garbage collector, several of them at a time. Larger ones are no faster. */
-export const BUDGET_BYTES = 16 << 20;
+/** Units in the making or on their way to the disk at one time: some are read and some written while one is computed. */
+export const LANES = 4;
 
-/** Bytes per element of an average at most: the sum, a source as stored and widened, the result. */
-const BYTES_PER_ELEMENT = 16;
+/** What is held unless a budget is given, and the most that is used of a larger one: larger units are no faster. */
+export const BUDGET_BYTES = 64 << 20;
 
 export function planTensors(
   entries: readonly TensorEntry[],
@@ -76,13 +92,12 @@ export function planTensors(
 export function sumTransfer(
   tensors: readonly TransferTensor[],
 ): Pick<Transfer, "bytesRead" | "bytesWritten" | "peakBytes"> {
-  const units = tensors.flatMap((t) =>
-    t.units.map((u) => ({ memory: u.memory, bytes: u.window.length * STORAGE_BYTES[t.dtype] })),
-  );
+  const largest = tensors.flatMap((t) => t.units.map((u) => u.memory)).sort((a, b) => b - a);
   return {
     bytesRead: tensors.reduce((n, t) => n + t.bytesRead, 0),
     bytesWritten: tensors.reduce((n, t) => n + t.bytes, 0),
-    peakBytes: units.reduce((most, u, i) => Math.max(most, u.memory + (units[i - 1]?.bytes ?? 0)), 0),
+    // Every lane has room for the largest unit.
+    peakBytes: (largest[0] ?? 0) * Math.min(LANES, largest.length),
   };
 }
 
@@ -95,39 +110,50 @@ function planTensor(
   const dtype = options.dtype(entry);
   const width = STORAGE_BYTES[dtype];
   const count = countElements(entry.shape);
-  // Half of the budget for the result, half for what it is made from.
-  const step = Math.max(1, Math.floor(budget / 2 / width));
-  const longest = Math.max(1, Math.floor(budget / 2 / BYTES_PER_ELEMENT));
+  const parts = entry.pieces.flatMap((piece) => partsOf(piece, byPath.get(piece.path) ?? []));
+  const widest = Math.max(0, ...parts.map((part) => workingWidth(part, sources, dtype)));
+  const step = Math.max(1, Math.floor(Math.min(budget, BUDGET_BYTES) / LANES / (width + widest)));
   const units: Unit[] = [];
   for (let start = 0; start < count; start += step) {
     const window = { start, length: Math.min(step, count - start) };
-    const runs = entry.pieces.flatMap((piece) =>
-      planRuns(piece, runWithin(piece, window), byPath.get(piece.path) ?? [], longest, sources),
-    );
-    const working = Math.max(0, ...runs.map((run) => workingBytes(run, sources, dtype)));
-    units.push({ window, runs, memory: window.length * width + working });
+    const runs = parts.flatMap((part) => planRuns(part, runWithin(part.piece, window), step, sources));
+    const working = runs.map((run) => run.range.length * workingWidth(run, sources, dtype));
+    units.push({ window, runs, memory: window.length * width + Math.max(0, ...working) });
   }
   const bytesRead = units.reduce((n, unit) => n + unit.runs.reduce((m, run) => m + run.bytesRead, 0), 0);
-  return { name: entry.tensor, dtype, shape: entry.shape, bytes: count * width, bytesRead, units };
+  return { name: entry.tensor, dtype, shape: entry.shape, bytes: count * width, bytesRead, parts, units };
 }
 
+function partsOf(piece: Piece, assignments: readonly Assignment[]): readonly Part[] {
+  return assignments.flatMap((assignment) => {
+    const start = Math.max(piece.target, assignment.start);
+    const end = Math.min(piece.target + countElements(piece.sizes), assignment.start + assignment.length);
+    return start < end
+      ? [{ piece, assignment: sliceAssignment(assignment, start - assignment.start, end - start) }]
+      : [];
+  });
+}
+
+/** Bytes per element that are held beside the result: the sources of a sum, and what does not lie as the tensor has it. */
+function workingWidth({ piece, assignment }: Part, sources: readonly ParameterSource[], dtype: StorageType): number {
+  const scattered = isContiguous(piece) ? 0 : STORAGE_BYTES[dtype];
+  return scattered + (isCopy(assignment, sources, dtype) ? 0 : readBytes(assignment.terms, 1, sources));
+}
+
+/** The elements of a part that lie in a range of its piece, at most `longest` at a time. */
 function planRuns(
-  piece: Piece,
+  { piece, assignment }: Part,
   range: Range,
-  assignments: readonly Assignment[],
   longest: number,
   sources: readonly ParameterSource[],
 ): readonly Run[] {
-  const [from, to] = [piece.target + range.start, piece.target + range.start + range.length];
   const runs: Run[] = [];
-  for (const assignment of assignments) {
-    const end = Math.min(to, assignment.start + assignment.length);
-    for (let start = Math.max(from, assignment.start); start < end; start += longest) {
-      const length = Math.min(longest, end - start);
-      const cut = sliceAssignment(assignment, start - assignment.start, length);
-      const bytesRead = readBytes(cut.terms, length, sources) + (cut.offset === 0 ? likeBytes(cut, sources) : 0);
-      runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
-    }
+  const end = Math.min(piece.target + range.start + range.length, assignment.start + assignment.length);
+  for (let start = Math.max(piece.target + range.start, assignment.start); start < end; start += longest) {
+    const length = Math.min(longest, end - start);
+    const cut = sliceAssignment(assignment, start - assignment.start, length);
+    const bytesRead = readBytes(cut.terms, length, sources) + (cut.offset === 0 ? likeBytes(cut, sources) : 0);
+    runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
   }
   return runs;
 }
@@ -146,15 +172,6 @@ function likeBytes({ terms }: Assignment, sources: readonly ParameterSource[]): 
     (n, t) => n + (t.kind === "fresh" && t.like !== null ? readBytes(t.like.terms, t.like.length, sources) : 0),
     0,
   );
-}
-
-function workingBytes({ assignment }: Run, sources: readonly ParameterSource[], dtype: StorageType): number {
-  const { terms, length } = assignment;
-  const widths = terms.flatMap((t) => (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : []));
-  const widest = Math.max(0, ...widths);
-  const fresh = terms.some((t) => t.kind === "fresh") ? 8 : 0;
-  if (isCopy(assignment, sources, dtype)) return length * widest;
-  return length * (4 + Math.max(fresh, widest === 0 ? 0 : widest + 4) + STORAGE_BYTES[dtype]);
 }
 
 /** Whether the bytes of the one source are the result. */
