@@ -9,35 +9,34 @@ import type { DataType } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
 import { isContiguous, scatter } from "../strided.ts";
-import { Arena } from "./arena.ts";
-import { addBlock, BLOCK, storeBlock } from "./blocks.ts";
+import { type Adder, BLOCK, Lane } from "./lane.ts";
 import { isCopy, type Unit } from "./transfer.ts";
 
 /** Names of the storage types in a safetensors file. */
 export const DATA_TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Record<StorageType, DataType>;
 
-/** The bytes of a unit, as they go to the file; they stay in `arena` until it is released. */
+/** The bytes of a unit, as they go to the file; they stay in `lane` until it is released. */
 export async function evaluateUnit(
   unit: Unit,
   sources: readonly ParameterSource[],
   dtype: StorageType,
-  arena: Arena,
+  lane: Lane,
 ): Promise<Uint8Array> {
   const { window, runs } = unit;
   const width = STORAGE_BYTES[dtype];
-  const out = arena.take(window.length * width);
+  const out = lane.take(window.length * width);
   if (runs.reduce((n, run) => n + run.range.length, 0) < window.length) out.fill(0);
   for (const { piece, range, assignment } of runs) {
-    const mark = arena.mark;
+    const mark = lane.mark;
     if (isContiguous(piece)) {
       const at = (piece.source + range.start - window.start) * width;
-      await evaluateAssignment(assignment, sources, dtype, out.subarray(at, at + range.length * width), arena);
+      await evaluateAssignment(assignment, sources, dtype, out.subarray(at, at + range.length * width), lane);
     } else {
-      const bytes = arena.take(range.length * width);
-      await evaluateAssignment(assignment, sources, dtype, bytes, arena);
+      const bytes = lane.take(range.length * width);
+      await evaluateAssignment(assignment, sources, dtype, bytes, lane);
       scatter(bytes, width, piece, range, window, out);
     }
-    arena.release(mark);
+    lane.release(mark);
   }
   return out;
 }
@@ -47,7 +46,7 @@ async function evaluateAssignment(
   sources: readonly ParameterSource[],
   dtype: StorageType,
   out: Uint8Array,
-  arena: Arena,
+  lane: Lane,
 ): Promise<void> {
   const { offset, length, terms } = assignment;
   if (isCopy(assignment, sources, dtype)) {
@@ -56,24 +55,10 @@ async function evaluateAssignment(
     return;
   }
   // All that the sum needs is asked for at once.
-  const adders = await Promise.all(terms.map((term) => openTerm(term, offset, length, sources, arena)));
+  const adders = await Promise.all(terms.map((term) => openTerm(term, offset, length, sources, lane)));
   for (let at = 0; at < length; at += BLOCK) {
-    const block = sumBlock(adders, at, Math.min(BLOCK, length - at));
-    storeBlock(dtype, block, out, at);
+    lane.store(dtype, lane.sum(adders, at, Math.min(BLOCK, length - at)), out, at);
   }
-}
-
-/** Adds elements of a term, from element `at` of its run on. */
-type Adder = (at: number, sum: Float32Array) => void;
-
-const sums = new Float32Array(BLOCK);
-
-/** The sum of one block; the next takes its place. */
-function sumBlock(adders: readonly Adder[], at: number, length: number): Float32Array {
-  const block = sums.subarray(0, length);
-  block.fill(0);
-  for (const add of adders) add(at, block);
-  return block;
 }
 
 async function openTerm(
@@ -81,7 +66,7 @@ async function openTerm(
   offset: number,
   length: number,
   sources: readonly ParameterSource[],
-  arena: Arena,
+  lane: Lane,
 ): Promise<Adder> {
   if (term.kind === "fresh") {
     const moments = term.like === null ? null : await momentsOf(term.like, sources);
@@ -89,9 +74,9 @@ async function openTerm(
   }
   const source = sources[term.source]!;
   const storage = source.storage(term.path);
-  const bytes = arena.take(length * STORAGE_BYTES[storage]);
+  const bytes = lane.take(length * STORAGE_BYTES[storage]);
   await readView(source, term, offset, length, bytes);
-  return (at, sum) => addBlock(storage, bytes, at, term.weight, sum);
+  return (at, sum) => lane.add(storage, bytes, at, term.weight, sum);
 }
 
 /** Elements that are summed at a time for a mean. */
@@ -108,12 +93,15 @@ function momentsOf(like: Like, sources: readonly ParameterSource[]): Promise<Mom
 
 async function sumMoments({ terms, view, length }: Like, sources: readonly ParameterSource[]): Promise<Moments> {
   const moments = { count: 0, sum: 0, squares: 0 };
-  const arena = new Arena(0);
+  const widths = terms.map((t) => (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 0));
+  const lane = new Lane(PART * widths.reduce((a, b) => a + b, 0));
   for (let start = 0; start < length; start += PART) {
     const count = Math.min(PART, length - start);
-    const adders = await Promise.all(terms.map((term) => openTerm(term, start, count, sources, arena)));
+    const mark = lane.mark;
+    const adders = await Promise.all(terms.map((term) => openTerm(term, start, count, sources, lane)));
     for (let at = 0; at < count; at += BLOCK)
-      addMoments(moments, view, start + at, sumBlock(adders, at, Math.min(BLOCK, count - at)));
+      addMoments(moments, view, start + at, lane.sum(adders, at, Math.min(BLOCK, count - at)));
+    lane.release(mark);
   }
   return moments;
 }

@@ -10,8 +10,8 @@ import { failure, MoeError } from "../../grammar/diagnostic.ts";
 import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
 import { findNotFinite } from "../finite.ts";
 import { STORAGE_BYTES } from "../model.ts";
-import { Arena } from "./arena.ts";
 import { DATA_TYPES, evaluateUnit } from "./evaluate.ts";
+import { Lane } from "./lane.ts";
 import { formatProvenance, placesOf, PROVENANCE_NAME } from "./provenance.ts";
 import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer.ts";
 
@@ -69,14 +69,14 @@ async function writeTensors(
   const work = listWork(tensors);
   const largest = tensors.reduce((most, t) => t.units.reduce((m, u) => Math.max(m, u.memory), most), 0);
   let [done, failed] = [0, false];
-  const make = async ({ current, unit, before, release }: Work, arena: Arena): Promise<void> => {
+  const make = async ({ current, unit, before, release }: Work, lane: Lane): Promise<void> => {
     const { tensor, hash } = current;
+    const mark = lane.mark;
     try {
-      const bytes = await evaluateUnit(unit, transfer.sources, tensor.dtype, arena);
+      const bytes = await evaluateUnit(unit, transfer.sources, tensor.dtype, lane);
       checkFinite(tensor, unit, bytes, transfer);
       const hashed = before.then(() => hash.update(bytes)).then(release);
       await Promise.all([writer.write(tensor.name, bytes, unit.window.start * STORAGE_BYTES[tensor.dtype]), hashed]);
-      arena.release(0);
       done += bytes.byteLength;
       onProgress(done);
       if (--current.left > 0) return;
@@ -86,14 +86,14 @@ async function writeTensors(
       failed = true;
       throw error;
     } finally {
+      lane.release(mark);
       // Whoever waits for this unit's turn must not wait for ever.
       release();
     }
   };
   const runLane = async (): Promise<void> => {
-    // Some bytes more, for the alignment of what is taken.
-    const arena = new Arena(largest + 256);
-    for (let next = work.next(); next.done !== true && !failed; next = work.next()) await make(next.value, arena);
+    const lane = new Lane(largest);
+    for (let next = work.next(); next.done !== true && !failed; next = work.next()) await make(next.value, lane);
   };
   // All lanes end before files are closed: a read must not be under way then.
   const ends = await Promise.allSettled(Array.from({ length: LANES }, runLane));

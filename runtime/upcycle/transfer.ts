@@ -79,6 +79,9 @@ export const LANES = 4;
 /** What is held unless a budget is given, and the most that is used of a larger one: larger units are no faster. */
 export const BUDGET_BYTES = 64 << 20;
 
+/** Units begin at multiples of this where they can, so that what follows them is aligned. */
+const WHOLE = 4096;
+
 export function planTensors(
   entries: readonly TensorEntry[],
   assignments: readonly Assignment[],
@@ -112,7 +115,8 @@ function planTensor(
   const count = countElements(entry.shape);
   const parts = entry.pieces.flatMap((piece) => partsOf(piece, byPath.get(piece.path) ?? []));
   const widest = Math.max(0, ...parts.map((part) => workingWidth(part, sources, dtype)));
-  const step = Math.max(1, Math.floor(Math.min(budget, BUDGET_BYTES) / LANES / (width + widest)));
+  const most = Math.max(1, Math.floor(Math.min(budget, BUDGET_BYTES) / LANES / (width + widest)));
+  const step = most < WHOLE ? most : most - (most % WHOLE);
   const units: Unit[] = [];
   for (let start = 0; start < count; start += step) {
     const window = { start, length: Math.min(step, count - start) };
