@@ -3,7 +3,7 @@
  * writes, each in memory of its own that it uses again. Nothing appears under the final name unless all of it is there, and
  * a run that was killed is continued by the next.
  */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
@@ -11,6 +11,7 @@ import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../
 import { findNotFinite } from "../finite.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import { DATA_TYPES, evaluateUnit } from "./evaluate.ts";
+import { openHasher } from "./hasher.ts";
 import { Lane } from "./lane.ts";
 import { formatProvenance, placesOf, PROVENANCE_NAME } from "./provenance.ts";
 import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer.ts";
@@ -67,21 +68,23 @@ async function writeTensors(
 ): Promise<ReadonlyMap<string, string>> {
   const hashes = new Map<string, string>();
   const work = listWork(tensors);
+  const hasher = openHasher(tensors.reduce((n, t) => n + t.bytes, 0));
   const largest = tensors.reduce((most, t) => t.units.reduce((m, u) => Math.max(m, u.memory), most), 0);
   let [done, failed] = [0, false];
   const make = async ({ current, unit, before, release }: Work, lane: Lane): Promise<void> => {
-    const { tensor, hash } = current;
+    const { tensor } = current;
     const mark = lane.mark;
     try {
       const bytes = await evaluateUnit(unit, transfer.sources, tensor.dtype, lane);
-      checkFinite(tensor, unit, bytes, transfer);
-      const hashed = before.then(() => hash.update(bytes)).then(release);
+      if (!lane.isFinite(tensor.dtype, bytes)) throw notFinite(tensor, unit, bytes, transfer);
+      const hashed = before.then(() => hasher.add(tensor.name, bytes, release));
       await Promise.all([writer.write(tensor.name, bytes, unit.window.start * STORAGE_BYTES[tensor.dtype]), hashed]);
       done += bytes.byteLength;
       onProgress(done);
       if (--current.left > 0) return;
-      hashes.set(tensor.name, hash.digest("hex"));
-      writer.finish(tensor.name, hashes.get(tensor.name)!);
+      const sha256 = await hasher.end(tensor.name);
+      hashes.set(tensor.name, sha256);
+      writer.finish(tensor.name, sha256);
     } catch (error) {
       failed = true;
       throw error;
@@ -97,6 +100,7 @@ async function writeTensors(
   };
   // All lanes end before files are closed: a read must not be under way then.
   const ends = await Promise.allSettled(Array.from({ length: LANES }, runLane));
+  await hasher.close();
   for (const end of ends) if (end.status === "rejected") throw end.reason;
   for (const { name, bytes } of tensors) if (bytes === 0) hashes.set(name, createHash("sha256").digest("hex"));
   return hashes;
@@ -105,7 +109,6 @@ async function writeTensors(
 /** A tensor on its way. */
 interface Current {
   readonly tensor: TransferTensor;
-  readonly hash: Hash;
   /** Units that are not written yet. */
   left: number;
 }
@@ -121,7 +124,7 @@ interface Work {
 
 function* listWork(tensors: readonly TransferTensor[]): Generator<Work, undefined> {
   for (const tensor of tensors) {
-    const current: Current = { tensor, hash: createHash("sha256"), left: tensor.units.length };
+    const current: Current = { tensor, left: tensor.units.length };
     let before = Promise.resolve();
     for (const unit of tensor.units) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -132,9 +135,8 @@ function* listWork(tensors: readonly TransferTensor[]): Generator<Work, undefine
 }
 
 /** Values that are no numbers mean damaged sources: copies are looked at like sums. */
-function checkFinite(tensor: TransferTensor, unit: Unit, bytes: Uint8Array, { sources }: Transfer): void {
-  const at = findNotFinite(tensor.dtype, bytes);
-  if (at === null) return;
+function notFinite(tensor: TransferTensor, unit: Unit, bytes: Uint8Array, { sources }: Transfer): Error {
+  const at = findNotFinite(tensor.dtype, bytes) ?? 0;
   const element = unit.window.start + at;
   const files = unit.runs.flatMap(({ assignment: { terms, offset, length } }) =>
     terms.flatMap((term) => (term.kind === "source" ? placesOf(term, offset, length, sources[term.source]!) : [])),

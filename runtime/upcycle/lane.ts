@@ -56,6 +56,10 @@ export class Lane {
     this.#sums.add(dtype, bytes, at, weight, sum);
   }
 
+  isFinite(dtype: StorageType, bytes: Uint8Array): boolean {
+    return this.#sums.isFinite(dtype, bytes);
+  }
+
   /** Puts sums at element `at` of `out`, rounded to nearest even. */
   store(dtype: StorageType, sum: Float32Array, out: Uint8Array, at: number): void {
     this.#sums.store(dtype, sum, out, at);

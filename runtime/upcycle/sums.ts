@@ -6,6 +6,7 @@
  */
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/index.ts";
+import { EXPONENTS, findNotFinite } from "../finite.ts";
 import { compile, type FunctionSpec, instantiate, type Memory, type Module, op } from "./wasm.ts";
 
 export interface Sums {
@@ -13,19 +14,22 @@ export interface Sums {
   add(dtype: StorageType, bytes: Uint8Array, at: number, weight: number, sum: Float32Array): void;
   /** Puts sums at element `at` of `out`, rounded to nearest even. */
   store(dtype: StorageType, sum: Float32Array, out: Uint8Array, at: number): void;
+  /** Whether no element is NaN or infinite. */
+  isFinite(dtype: StorageType, bytes: Uint8Array): boolean;
 }
 
 interface Exports {
   readonly addBf16: (sum: number, source: number, end: number, weight: number) => void;
   readonly addF32: (sum: number, source: number, end: number, weight: number) => void;
   readonly storeBf16: (sum: number, out: number, end: number) => void;
+  readonly carry: (words: number, exponents: number, end: number, one: number) => number;
 }
 
 /** Elements that one turn of a loop takes. */
 const STEP = 8;
 
 export function openSums(memory: Memory): Sums {
-  module ??= compile([addBf16, addF32, storeBf16]);
+  module ??= compile([addBf16, addF32, storeBf16, carry]);
   const vectors = instantiate(module, memory) as Exports;
   return {
     add(dtype, bytes, at, weight, sum) {
@@ -47,6 +51,13 @@ export function openSums(memory: Memory): Sums {
       if (count > 0) vectors.storeBf16(sum.byteOffset, first, first + 2 * count);
       const out = new Uint16Array(buffer, first + 2 * count, sum.length - count);
       (dtype === "bf16" ? narrowBf16 : narrowF16)(sum.subarray(count), out);
+    },
+    isFinite(dtype, bytes) {
+      const { mask, one, signs } = EXPONENTS[dtype];
+      const whole = bytes.byteLength - (bytes.byteLength % 16);
+      const end = bytes.byteOffset + whole;
+      const found = whole === 0 ? 0 : vectors.carry(bytes.byteOffset, mask, end, one);
+      return (found & signs) === 0 && findNotFinite(dtype, bytes.subarray(whole)) === null;
     },
   };
 }
@@ -160,5 +171,33 @@ const storeBf16: FunctionSpec = {
     op.get(END),
     op.less,
     op.again,
+  ],
+};
+
+/** The same test for numbers that are not finite as `findNotFinite`, of four words at a time. */
+const carry: FunctionSpec = {
+  name: "carry",
+  parameters: ["i32", "i32", "i32", "i32"],
+  result: "i32",
+  locals: ["v128"],
+  body: [
+    op.loop,
+    op.get(FACTOR),
+    op.get(SUM),
+    op.load(0),
+    op.get(OTHER),
+    op.splatI32,
+    op.and,
+    op.get(WEIGHT),
+    op.splatI32,
+    op.addI32,
+    op.orVector,
+    op.set(FACTOR),
+    ...advance(SUM, 16),
+    op.tee(SUM),
+    op.get(END),
+    op.less,
+    op.again,
+    ...[0, 1, 2, 3].flatMap((lane) => [op.get(FACTOR), op.lane(lane), ...(lane === 0 ? [] : [op.or])]),
   ],
 };

@@ -5,7 +5,11 @@
 
 /** What is used of the engine's own interface, which belongs to no standard library of TypeScript's but the browser's. */
 interface Engine {
-  readonly Memory: new (limits: { readonly initial: number }) => Memory;
+  readonly Memory: new (limits: {
+    readonly initial: number;
+    readonly maximum: number;
+    readonly shared: true;
+  }) => Memory;
   readonly Module: new (bytes: Uint8Array) => Module;
   readonly Instance: new (
     module: Module,
@@ -14,7 +18,7 @@ interface Engine {
 }
 
 export interface Memory {
-  readonly buffer: ArrayBuffer;
+  readonly buffer: SharedArrayBuffer;
 }
 
 declare const compiled: unique symbol;
@@ -24,8 +28,9 @@ export interface Module {
 
 const engine = (globalThis as unknown as { readonly WebAssembly: Engine }).WebAssembly;
 
-/** Zeros, in pages of 64 KiB. */
-export const createMemory = (pages: number): Memory => new engine.Memory({ initial: pages });
+/** Zeros, in pages of 64 KiB, which other threads may see. */
+export const createMemory = (pages: number): Memory =>
+  new engine.Memory({ initial: pages, maximum: pages, shared: true });
 
 export const compile = (functions: readonly FunctionSpec[]): Module => new engine.Module(encodeModule(functions));
 
@@ -64,7 +69,7 @@ function encodeModule(functions: readonly FunctionSpec[]): Uint8Array<ArrayBuffe
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
     ...section(1, functions.map(type)),
-    ...section(2, [[...text("env"), ...text("memory"), 0x02, 0x00, 0x01]]),
+    ...section(2, [[...text("env"), ...text("memory"), 0x02, 0x03, 0x01, ...unsigned(0x10000)]]),
     ...section(
       3,
       functions.map((_, i) => unsigned(i)),
