@@ -1,10 +1,12 @@
 /**
  * Output that outlives a kill. It is built in one hidden folder beside its final place, whose name follows from the target's:
  * `files/` is what will be renamed, `journal` says what it is going to be (a fingerprint of all that decides the bytes) and
- * which parts are on the disk, `lock` who works on it. The next run with the same fingerprint goes on; another starts over.
+ * which parts are written, `lock` who works on it. The next run with the same fingerprint goes on; another starts over. What a
+ * process wrote outlives it, but not a crash of the whole machine: after that, only what was flushed before a `flushed` line counts.
  */
+import { readFileSync } from "node:fs";
 import { type FileHandle, mkdir, open, readFile, rm } from "node:fs/promises";
-import { hostname } from "node:os";
+import { hostname, uptime } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
 
@@ -19,8 +21,10 @@ export interface Journal {
   readonly done: ReadonlyMap<string, string>;
   /** Notes the fingerprint. Until then nothing can be resumed, since files may be missing. */
   begin(): Promise<void>;
-  /** Notes parts whose bytes are on the disk already. */
-  record(parts: readonly (readonly [string, string])[]): Promise<void>;
+  /** Notes a part that is written. */
+  record(name: string, note: string): Promise<void>;
+  /** Flushes what is written, and says so of the parts that were noted before. */
+  flush(flushData: () => Promise<void>): Promise<void>;
   /** Stops, and leaves all there is to a later run. */
   leave(): Promise<void>;
   /** Removes everything. */
@@ -52,10 +56,11 @@ export async function openJournal(target: string, fingerprint: string): Promise<
   }
   await mkdir(directory, { recursive: true });
   let file: FileHandle | null = origin === "resumed" ? await open(path, "a") : null;
-  const append = async (line: unknown): Promise<void> => {
+  let lines = found?.done.size ?? 0;
+  const append = async (line: Line): Promise<void> => {
     file ??= await open(path, "a");
+    if ("name" in line) lines++;
     await file.appendFile(`${JSON.stringify(line)}\n`);
-    await file.datasync();
   };
   const close = async (): Promise<void> => {
     await file?.close();
@@ -66,8 +71,14 @@ export async function openJournal(target: string, fingerprint: string): Promise<
     directory,
     origin,
     done: origin === "resumed" ? found!.done : new Map(),
-    begin: () => (origin === "resumed" ? Promise.resolve() : append({ fingerprint })),
-    record: (parts) => append({ done: parts }),
+    begin: () => append({ fingerprint, boot: readBoot() }),
+    record: (name, note) => append({ name, note }),
+    flush: async (flushData) => {
+      const noted = lines;
+      await flushData();
+      await append({ flushed: noted });
+      await file!.datasync();
+    },
     leave: async () => {
       await close();
       await rm(lock, { force: true });
@@ -79,6 +90,21 @@ export async function openJournal(target: string, fingerprint: string): Promise<
   };
 }
 
+/** A start of a run; a part; how many parts are on the disk. */
+type Line =
+  | { readonly fingerprint: string; readonly boot: string }
+  | { readonly name: string; readonly note: string }
+  | { readonly flushed: number };
+
+/** Changes when the machine starts. */
+function readBoot(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return String(Math.round((Date.now() / 1000 - uptime()) / 60));
+  }
+}
+
 interface Found {
   readonly fingerprint: string;
   readonly done: ReadonlyMap<string, string>;
@@ -87,19 +113,25 @@ interface Found {
 /** A line that a kill cut short, and what follows it, was never written. */
 async function readJournal(path: string): Promise<Found | null> {
   const text = await readFile(path, "utf8").catch(() => "");
-  let fingerprint: string | null = null;
-  const done = new Map<string, string>();
+  let [fingerprint, boot, flushed] = ["", "", 0];
+  const parts: [string, string][] = [];
   for (const line of text.slice(0, text.lastIndexOf("\n") + 1).split("\n")) {
     if (line === "") continue;
+    let entry: Line;
     try {
-      const entry = JSON.parse(line) as { fingerprint?: string; done?: readonly [string, string][] };
-      fingerprint ??= entry.fingerprint ?? null;
-      for (const [name, note] of entry.done ?? []) done.set(name, note);
+      entry = JSON.parse(line) as Line;
     } catch {
       break;
     }
+    if ("fingerprint" in entry) {
+      // What an earlier start of the machine did not flush is not known to be there.
+      if (boot !== "" && entry.boot !== boot) parts.length = flushed;
+      ({ fingerprint, boot } = entry);
+    } else if ("name" in entry) parts.push([entry.name, entry.note]);
+    else ({ flushed } = entry);
   }
-  return fingerprint === null ? null : { fingerprint, done };
+  if (boot !== readBoot()) parts.length = flushed;
+  return fingerprint === "" ? null : { fingerprint, done: new Map(parts) };
 }
 
 async function takeLock(folder: string, target: string): Promise<void> {

@@ -21,8 +21,6 @@ export interface WriterOptions {
   readonly overwrite?: boolean;
   /** Says what the bytes follow from. With it, a run that was killed is continued by the next with the same. */
   readonly fingerprint?: string;
-  /** Bytes after which what is finished is flushed and noted, so that a kill costs no more: 256 MiB unless given. */
-  readonly noteBytes?: number;
 }
 
 export interface CheckpointWriter {
@@ -49,9 +47,8 @@ export interface CheckpointWriter {
   leave(): Promise<void>;
 }
 
-const NOTE_BYTES = 256 << 20;
-/** A slow disk is noted by the clock. */
-const NOTE_MILLISECONDS = 5000;
+/** How much work a crash of the machine may cost. A flush slows down what is written meanwhile. */
+const FLUSH_MILLISECONDS = 30_000;
 
 /**
  * `target` is the directory to make. Throws a `MoeError` before anything is written: `checkpoint/target-exists`,
@@ -62,7 +59,7 @@ export async function createCheckpoint(
   tensors: readonly TensorSpec[],
   options: WriterOptions = {},
 ): Promise<CheckpointWriter> {
-  const { maxShardBytes = 5e9, metadata = {}, overwrite = false, noteBytes = NOTE_BYTES } = options;
+  const { maxShardBytes = 5e9, metadata = {}, overwrite = false } = options;
   const final = resolve(target);
   const progress = new Map(tensors.map((tensor) => [tensor.name, { given: 0, written: 0, bytes: byteSize(tensor) }]));
   if (progress.size !== tensors.length) throw new Error("two tensors of one checkpoint have the same name");
@@ -72,7 +69,7 @@ export async function createCheckpoint(
     options.fingerprint === undefined ? temporaryJournal(final) : openJournal(final, options.fingerprint),
   );
   const { directory, origin } = journal;
-  const owners = new Map<string, { readonly handle: FileHandle; readonly shard: Shard }>();
+  const owners = new Map<string, { readonly file: OpenFile; readonly shard: Shard }>();
   const handles: FileHandle[] = [];
   const totalBytes = tensors.reduce((sum, tensor) => sum + byteSize(tensor), 0);
   try {
@@ -83,7 +80,8 @@ export async function createCheckpoint(
         const handle = await open(join(directory, shard.name), origin === "resumed" ? "r+" : "wx");
         handles.push(handle);
         await writeAt(handle, shard.header, 0);
-        for (const name of shard.positions.keys()) owners.set(name, { handle, shard });
+        const file: OpenFile = { handle, last: Promise.resolve() };
+        for (const name of shard.positions.keys()) owners.set(name, { file, shard });
       }
       if (shards.length > 1) await writeFlushed(join(directory, INDEX_NAME), formatIndex(shards, totalBytes));
       await flushDirectory(directory);
@@ -96,9 +94,9 @@ export async function createCheckpoint(
   }
   for (const name of journal.done.keys()) progress.get(name)!.written = progress.get(name)!.bytes;
 
-  const notes = openNotes(journal, handles, noteBytes);
+  const notes = openNotes(journal, handles);
   const end = async (how: "leave" | "discard"): Promise<void> => {
-    await notes.stop();
+    await notes.end().catch(() => undefined);
     await Promise.all(handles.splice(0).map((handle) => handle.close()));
     await journal[how]();
   };
@@ -120,10 +118,15 @@ export async function createCheckpoint(
       state.given += bytes.byteLength;
       if (Math.max(state.given, from + bytes.byteLength) > state.bytes)
         throw new Error(`\`${name}\` has ${state.bytes} bytes, was given ${state.given}`);
-      await attempt(final, () => writeAt(owner.handle, bytes, owner.shard.positions.get(name)! + from));
+      // One at a time: the system takes turns on a file anyway, and threads that wait for theirs burn the processor.
+      const written = owner.file.last.then(() =>
+        writeAt(owner.file.handle, bytes, owner.shard.positions.get(name)! + from),
+      );
+      owner.file.last = written.catch(() => undefined);
+      await attempt(final, () => written);
       state.written += bytes.byteLength;
     },
-    finish: (name, note) => notes.add(name, note, progress.get(name)!.bytes),
+    finish: (name, note) => notes.add(name, note),
     addFile: (name, content) => attempt(final, () => writeFlushed(join(directory, plainName(name)), content)),
     copyTokenizer: (source) => attempt(final, () => copyTokenizer(source, directory)),
     commit: async () => {
@@ -131,7 +134,7 @@ export async function createCheckpoint(
         if (written !== bytes) throw new Error(`\`${name}\` has ${bytes} bytes, ${written} of them are written`);
       }
       await attempt(final, async () => {
-        await notes.flush();
+        await notes.end();
         await Promise.all(handles.map((handle) => handle.sync()));
         await Promise.all(handles.splice(0).map((handle) => handle.close()));
         await flushDirectory(directory);
@@ -144,47 +147,38 @@ export async function createCheckpoint(
   };
 }
 
-interface Notes {
-  add(name: string, note: string, bytes: number): void;
-  /** Throws what went wrong on the way. */
-  flush(): Promise<void>;
-  stop(): Promise<void>;
+interface OpenFile {
+  readonly handle: FileHandle;
+  /** Ends with the write that was asked for last. */
+  last: Promise<void>;
 }
 
-/** Notes follow the data to the disk, while the writing goes on. */
-function openNotes(journal: Journal, handles: readonly FileHandle[], noteBytes: number): Notes {
-  let waiting: (readonly [string, string])[] = [];
-  let [bytes, since] = [0, performance.now()];
-  let running: Promise<void> | null = null;
-  let failed: { readonly cause: unknown } | null = null;
-  const run = async (): Promise<void> => {
-    const noted = waiting;
-    [waiting, bytes, since] = [[], 0, performance.now()];
-    await Promise.all(handles.map((handle) => handle.datasync()));
-    if (noted.length > 0) await journal.record(noted);
+interface Notes {
+  add(name: string, note: string): void;
+  /** Ends when all is noted. Throws what went wrong on the way. */
+  end(): Promise<void>;
+}
+
+/** Notes follow the data, while the writing goes on. */
+function openNotes(journal: Journal, handles: readonly FileHandle[]): Notes {
+  let since = performance.now();
+  let all: Promise<void> = Promise.resolve();
+  const then = (next: () => Promise<void>): void => {
+    all = all.then(next);
+    // Whoever ends it hears of it.
+    all.catch(() => undefined);
   };
-  const start = (): void => {
-    running = run()
-      .catch((cause: unknown) => {
-        failed ??= { cause };
-      })
-      .finally(() => {
-        running = null;
-      });
+  const flushData = async (): Promise<void> => {
+    await Promise.all(handles.map((handle) => handle.datasync()));
   };
   return {
-    add(name, note, size) {
-      waiting.push([name, note]);
-      bytes += size;
-      if (running === null && (bytes >= noteBytes || performance.now() - since > NOTE_MILLISECONDS)) start();
+    add(name, note) {
+      then(() => journal.record(name, note));
+      if (performance.now() - since < FLUSH_MILLISECONDS) return;
+      since = performance.now();
+      then(() => journal.flush(flushData));
     },
-    async flush() {
-      await running;
-      if (failed !== null) throw failed.cause;
-    },
-    async stop() {
-      await running;
-    },
+    end: () => all,
   };
 }
 
@@ -193,7 +187,16 @@ async function temporaryJournal(target: string): Promise<Journal> {
   const directory = await createSibling(target);
   const nothing = async (): Promise<void> => undefined;
   const remove = (): Promise<void> => discard(directory);
-  return { directory, origin: "new", done: new Map(), begin: nothing, record: nothing, leave: remove, discard: remove };
+  return {
+    directory,
+    origin: "new",
+    done: new Map(),
+    begin: nothing,
+    record: nothing,
+    flush: nothing,
+    leave: remove,
+    discard: remove,
+  };
 }
 
 /** What an earlier run has taken of the disk already. */

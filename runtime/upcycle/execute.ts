@@ -16,7 +16,7 @@ import { Lane } from "./lane.ts";
 import { formatProvenance, placesOf, PROVENANCE_NAME } from "./provenance.ts";
 import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer.ts";
 
-export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "overwrite" | "noteBytes"> {
+export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "overwrite"> {
   /** Hears the bytes written so far, those of an earlier run among them. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Hears that an earlier run left `bytes` finished; or 0 when what it left was for other sources, rules or options. */
