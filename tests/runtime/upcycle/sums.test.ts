@@ -38,7 +38,11 @@ describe.each(dtypes)("%s", (dtype) => {
     });
     const weights = [0.25, -1.5, 1 / 3];
     const sum = lane.sum(
-      sources.map(({ bytes }, i) => (at, block) => lane.add(dtype, bytes, at + 3, weights[i]!, block)),
+      sources.map(
+        ({ bytes }, i) =>
+          (at, block) =>
+            lane.add(dtype, bytes, at + 3, weights[i]!, block),
+      ),
       0,
       count,
     );
