@@ -19,8 +19,8 @@ import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer
 export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "overwrite"> {
   /** Hears the bytes written so far, those of an earlier run among them. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Hears that an earlier run left `bytes` finished; or 0 when what it left was for other sources, rules or options. */
-  readonly onEarlierRun?: (bytes: number) => void;
+  /** Hears of an unfinished run: that it left `bytes` to go on from, or that it was for other sources, rules or options. */
+  readonly onEarlierRun?: (bytes: number, isSame: boolean) => void;
 }
 
 /**
@@ -36,7 +36,7 @@ export async function executeTransfer(transfer: Transfer, target: string, option
   try {
     const left = transfer.tensors.filter((t) => !writer.done.has(t.name));
     const before = transfer.bytesWritten - left.reduce((n, t) => n + t.bytes, 0);
-    if (writer.origin !== "new") onEarlierRun(before);
+    if (writer.origin !== "new") onEarlierRun(before, writer.origin === "resumed");
     const hashes = await writeTensors(left, transfer, writer, (done) => onProgress(before + done, writer.totalBytes));
     await Promise.all(transfer.checkpoints.map((checkpoint) => checkpoint.checkUnchanged()));
     const written = new Map(

@@ -68,14 +68,14 @@ test("other sources, rules or options start over, and say so", async () => {
     const [out, plain] = [join(scratch, "out"), join(scratch, "plain")];
     const sources = copySources(scratch);
     const kill = (): Promise<End> => runChild([out, "20", "4000000", sources.join(",")]);
-    const earlier: number[] = [];
+    const earlier: (readonly [number, boolean])[] = [];
     const run = (request: { readonly dtype: "f32" | "bf16" }): Promise<void> =>
       withPlan("btx", sources, request, (plan) =>
-        executeTransfer(plan, out, { overwrite: true, onEarlierRun: (bytes) => earlier.push(bytes) }),
+        executeTransfer(plan, out, { overwrite: true, onEarlierRun: (...all) => earlier.push(all) }),
       );
     expect((await kill()).signal).toBe("SIGKILL");
     await run({ dtype: "bf16" });
-    expect(earlier).toEqual([0]);
+    expect(earlier).toEqual([[0, false]]);
     await withPlan("btx", sources, { dtype: "bf16" }, (plan) => executeTransfer(plan, plain));
     expect(readFolder(out)).toEqual(readFolder(plain));
   });
