@@ -19,6 +19,8 @@ export { expandUpcycle } from "./upcycle/expand.ts";
 export { findLostSettings } from "./upcycle/lost.ts";
 export type { Override } from "./upcycle/override.ts";
 export { applyOverrides, sliceAssignment } from "./upcycle/override.ts";
+export { locateParameters } from "./upcycle/locate.ts";
+export type { Run } from "./upcycle/runs.ts";
 export { applyAssignments, reportContracts, runContracts } from "./upcycle/ensure.ts";
 export type { TestCase } from "./testing/test-case.ts";
 export { prepareTest } from "./testing/test-case.ts";
