@@ -9,6 +9,7 @@ import { type LoadedModel, loadModel, STORAGE_BYTES } from "../runtime/model.ts"
 import { openChecked, openWorkspace, readMaps } from "../runtime/modules.ts";
 import { planUpcycle, type UpcyclePlan } from "../runtime/upcycle/plan.ts";
 import { addTransferOptions, describeOutlook, lookAhead, runTransfer, type TransferFlags } from "./transfer.ts";
+import { describeVerification, type VerifyOptions, verifyResult } from "./verify.ts";
 import {
   diagnosticJson,
   humanBytes,
@@ -29,6 +30,8 @@ interface Options extends TransferFlags {
   readonly map?: string;
   readonly dtype?: StorageType;
   readonly plan?: true;
+  readonly verify?: string;
+  readonly adapter?: string;
   readonly json?: true;
 }
 
@@ -49,7 +52,12 @@ export function registerUpcycle(program: Command): void {
       new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(["f32", "bf16", "f16"]),
     )
     .option("--plan", "only show what would be done: bytes, memory, time, and room on the disk")
-    .option("--json", "print the plan as JSON")
+    .option(
+      "--verify <text>",
+      "afterwards, run the result and its sources on this text (or .bin of token ids) on the GPU",
+    )
+    .option("--adapter <name>", "the adapter for --verify (`moec devices` lists them)")
+    .option("--json", "print the plan, and what --verify found, as JSON")
     .addHelpText(
       "after",
       "\nExample:\n  moec upcycle sparse --from examples/checkpoints/seed --out mixture --param N=4",
@@ -93,7 +101,7 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       ...(options.memory === undefined ? {} : { budget: options.memory }),
     });
     try {
-      await carryOut(plan, options);
+      await carryOut(plan, options, sources, { workspace, maps, adapter: options.adapter });
     } finally {
       await plan.close();
     }
@@ -102,7 +110,12 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
   }
 }
 
-async function carryOut(plan: UpcyclePlan, options: Options): Promise<void> {
+async function carryOut(
+  plan: UpcyclePlan,
+  options: Options,
+  sources: readonly LoadedModel[],
+  verifying: VerifyOptions,
+): Promise<void> {
   const { out, json } = options;
   if (!json) print(describePlan(plan));
   if (plan.warnings.length > 0) showDiagnostics(plan.warnings);
@@ -114,7 +127,9 @@ async function carryOut(plan: UpcyclePlan, options: Options): Promise<void> {
     return;
   }
   await runTransfer(plan, out, options);
-  if (json) printJson({ ...planJson(plan), out });
+  const verified = options.verify === undefined ? null : await verifyResult(out, options.verify, sources, verifying);
+  if (json) printJson({ ...planJson(plan), out, ...(verified === null ? {} : { verified }) });
+  else if (verified !== null) print(`\n${describeVerification(verified)}`);
 }
 
 interface Found {
