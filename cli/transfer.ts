@@ -1,5 +1,7 @@
 /** Options and steps of the commands that write checkpoints: what to expect beforehand, progress, what an earlier run left. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import type { Layout } from "../compiler/index.ts";
+import type { StorageType } from "../compiler/plan/plan.ts";
 import { freeBytes, partialFolder } from "../runtime/checkpoint/index.ts";
 import { type Estimate, estimateTransfer } from "../runtime/upcycle/estimate.ts";
 import { executeTransfer } from "../runtime/upcycle/execute.ts";
@@ -8,6 +10,8 @@ import { parseSize } from "./options.ts";
 import { humanBytes, humanTime, say, startProgress } from "./output.ts";
 
 export interface TransferFlags {
+  readonly dtype?: StorageType;
+  readonly layout?: Layout;
   readonly maxShardSize?: number;
   readonly memory?: number;
   readonly overwrite?: true;
@@ -15,6 +19,14 @@ export interface TransferFlags {
 
 export function addTransferOptions(command: Command): Command {
   return command
+    .addOption(
+      new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(["f32", "bf16", "f16"]),
+    )
+    .addOption(
+      new Option("--layout <kind>", "experts stacked in few tensors, or one by one, where the family has both").choices(
+        ["fused", "per-expert"],
+      ),
+    )
     .option("--max-shard-size <size>", "begin a new file after this many bytes, such as 5GB (default)", parseSize)
     .option("--memory <size>", "bytes of weights to hold at a time, such as 512MB (default: 64MiB)", parseSize)
     .option("--overwrite", "replace a checkpoint that is there already");

@@ -1,9 +1,8 @@
 /** `moec upcycle`: a new checkpoint out of others, by the rules of an `upcycle` declaration; the plan first. */
 import { checkSpace } from "../runtime/checkpoint/index.ts";
-import { InvalidArgumentError, Option, type Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import type { MapBinding, Scope, Value, Workspace } from "../compiler/index.ts";
 import { accountModel } from "../compiler/index.ts";
-import type { StorageType } from "../compiler/plan/plan.ts";
 import { failure, suggest, textOf, type UpcycleDecl } from "../grammar/index.ts";
 import { type LoadedModel, loadModel, STORAGE_BYTES } from "../runtime/model.ts";
 import { openChecked, openWorkspace, readMaps } from "../runtime/modules.ts";
@@ -28,7 +27,6 @@ interface Options extends TransferFlags {
   readonly param?: ReadonlyMap<string, Value>;
   readonly set?: readonly string[];
   readonly map?: string;
-  readonly dtype?: StorageType;
   readonly plan?: true;
   readonly verify?: string;
   readonly adapter?: string;
@@ -48,9 +46,6 @@ export function registerUpcycle(program: Command): void {
       (text: string, before: readonly string[] = []) => [...before, text],
     )
     .option("--map <file>", "a .moe file with maps of the checkpoints' families")
-    .addOption(
-      new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(["f32", "bf16", "f16"]),
-    )
     .option("--plan", "only show what would be done: bytes, memory, time, and room on the disk")
     .option(
       "--verify <text>",
@@ -98,6 +93,7 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       options: options.param ?? new Map(),
       overrides: options.set ?? [],
       dtype: options.dtype,
+      layout: options.layout,
       ...(options.memory === undefined ? {} : { budget: options.memory }),
     });
     try {

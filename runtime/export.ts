@@ -1,36 +1,51 @@
 /**
- * A loaded model written back: an upcycling of one source with copies only. Tensors keep names, layout and type, so that
- * import and export together change nothing.
+ * A loaded model written back: an upcycling of one source with copies only. Unless asked otherwise, tensors keep names, layout
+ * and type, so that import and export together change nothing.
  */
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { contiguousView, type TensorEntry } from "../compiler/index.ts";
+import { contiguousView, type Layout, type TensorEntry } from "../compiler/index.ts";
 import { fingerprintOf } from "./upcycle/fingerprint.ts";
 import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
-import { type LoadedModel, STORAGE } from "./model.ts";
+import { embedSource } from "./embedded.ts";
+import type { LoadedModel } from "./model.ts";
+import { openWorkspace } from "./modules.ts";
+import { expandWhole } from "./upcycle/plan.ts";
+
+export interface ExportOptions {
+  /** How to store parameters; unless given, as they are. */
+  readonly dtype?: StorageType | undefined;
+  /** Among the layouts that the map has; unless given, as they are. */
+  readonly layout?: Layout | undefined;
+  /** Bytes of weights to hold at a time. */
+  readonly budget?: number | undefined;
+}
 
 /** Makes the folder `target`. A tensor in another type than f32, f16 and bf16 becomes f32. Throws what `executeTransfer` throws. */
 export async function exportModel(loaded: LoadedModel, target: string, options: ExecuteOptions = {}): Promise<void> {
   await executeTransfer(planExport(loaded), target, options);
 }
 
-/** `budget` bounds the bytes held at a time. */
-export function planExport(
-  { model, map, config: read, checkpoint, entries, source }: LoadedModel,
-  budget = BUDGET_BYTES,
-): Transfer {
+/** Throws `map/one-layout` when the map has no such choice. */
+export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Transfer {
+  const { model, map, config: read, checkpoint, source } = loaded;
+  const { layout, budget = BUDGET_BYTES } = options;
+  const entries = layout === undefined ? loaded.entries : expandWhole(map, model, layout);
   const assignments = model.parameters.map(({ path, axes, span }) => {
     const length = axes.reduce((n, axis) => n * axis.size, 1);
     const terms = [{ kind: "source" as const, weight: 1, source: 0, path, view: contiguousView(0, [length]) }];
     return { path, start: 0, length, offset: 0, terms, rule: span };
   });
   const checkpoints = [checkpoint];
-  const dtype = ({ tensor }: TensorEntry): StorageType => STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32";
+  const dtype = ({ pieces }: TensorEntry): StorageType => {
+    const stored = new Set(pieces.map((piece) => source.storage(piece.path)));
+    return options.dtype ?? (stored.size === 1 ? [...stored][0]! : "f32");
+  };
   const tensors = planTensors(entries, assignments, { sources: [source], budget, dtype });
   // Settings that no map knows stay with the model.
   const config = makeConfig(map, model, mostCommon(tensors), read);
-  const metadata = {};
+  const metadata = embedSource(map, model, openWorkspace());
   return {
     tensors,
     sources: [source],
@@ -38,7 +53,14 @@ export function planExport(
     config,
     metadata,
     fingerprint: fingerprintOf({ entries, dtype, assignments, checkpoints, config, metadata }),
-    provenance: { upcycling: null, sources: [{ name: "source", model: model.name }], options: {} },
+    provenance: {
+      upcycling: null,
+      sources: [{ name: "source", model: model.name }],
+      options: {
+        ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
+        ...(layout === undefined ? {} : { layout }),
+      },
+    },
     folder: checkpoint.path,
     ...sumTransfer(tensors),
   };

@@ -4,12 +4,13 @@
  */
 import { statSync } from "node:fs";
 import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
-import { checkTotal, expandMap, findMap, makeModel, readConfig } from "../compiler/index.ts";
+import { checkTotal, expandMap, findMap, lookupMap, makeModel, readConfig } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
 import { dataTypes, openCheckpoint, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
+import { openEmbedded } from "./embedded.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
 import { blockLength, countElements, gather, isContiguous, offsetOf, type Range, windowOf } from "./strided.ts";
@@ -34,10 +35,14 @@ export async function loadModel(
       help: "give the folder of a checkpoint: config.json and safetensors files",
     });
   const config = readConfigFile(folder);
-  const map = findMap(workspace, config, own);
-  const model = makeModel(readConfig(map, config), map.item.span);
+  let map = lookupMap(config, [...own, ...workspace.standard("map")]);
+  // What is wrong with config.json is told before the weights are looked at.
+  const known = map === null ? null : makeModel(readConfig(map, config), map.item.span);
   const checkpoint = await openCheckpoint(folder);
   try {
+    // A checkpoint of a family that nobody knows may bring its own along.
+    map ??= openEmbedded(checkpoint) ?? findMap(workspace, config, own);
+    const model = known ?? makeModel(readConfig(map, config), map.item.span);
     const bag = new DiagnosticBag();
     const { entries, ignored } = expandMap(map, model, new Set(checkpoint.tensors.keys()), bag);
     if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);

@@ -25,12 +25,17 @@ export interface ConfigFile {
 
 export type MapBinding = Binding & { readonly item: MapDecl };
 
-/** The map whose `model_type` is this config's; throws with the known ones when there is none. */
+/** The map whose `model_type` is this config's, or null. */
+export function lookupMap(config: ConfigFile, maps: readonly MapBinding[]): MapBinding | null {
+  return maps.find((m) => modelType(m.item) === config.json["model_type"]) ?? null;
+}
+
+/** The same among those of the standard library too; throws with the known ones when there is none. */
 export function findMap(workspace: Workspace, config: ConfigFile, own: readonly MapBinding[] = []): MapBinding {
   const maps = [...own, ...workspace.standard("map")];
   const type = config.json["model_type"];
-  const found = maps.find((m) => modelType(m.item) === type);
-  if (found !== undefined) return found;
+  const found = lookupMap(config, maps);
+  if (found !== null) return found;
   const known = [...new Set(maps.map((m) => modelType(m.item)).filter((t) => t !== null))].sort();
   const near = typeof type === "string" ? suggest(type, known) : null;
   throw new MoeError({

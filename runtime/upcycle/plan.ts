@@ -4,6 +4,7 @@
  */
 import type {
   Assignment,
+  Layout,
   MapBinding,
   Model,
   Scope,
@@ -24,8 +25,9 @@ import {
 } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
-import { type Diagnostic, DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
+import { embedSource } from "../embedded.ts";
 import { type LoadedModel, STORAGE_BYTES } from "../model.ts";
 import { countElements } from "../strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -45,6 +47,8 @@ export interface UpcycleRequest {
   readonly overrides?: readonly string[];
   /** How parameters are stored; unless given, as in the sources. */
   readonly dtype?: StorageType | undefined;
+  /** Among the layouts that the target's map has; the first unless given. */
+  readonly layout?: Layout | undefined;
   /** Maps that are tried before those of the standard library. */
   readonly maps?: readonly MapBinding[];
   /** Bytes of weights to hold at a time. */
@@ -84,7 +88,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
   await checkTokenizers(sources.map((s) => s.checkpoint.path));
   const { target } = upcycling;
   const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
-  const entries = expandWhole(map, target);
+  const entries = expandWhole(map, target, request.layout ?? null);
   const opened = await openOverrides(overrides, sources.length);
   try {
     const assignments = applyOverrides(upcycling, opened.overrides);
@@ -96,7 +100,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     const dtypes = new Map(entries.map((e) => [e, request.dtype ?? typeOf(e, byPath, sources) ?? common]));
     const dtype = (entry: TensorEntry): StorageType => dtypes.get(entry)!;
     const config = makeConfig(map, target, common);
-    const metadata = {};
+    const metadata = embedSource(map, target, workspace);
     const tensors = planTensors(entries, assignments, {
       sources: readers,
       dtype,
@@ -115,7 +119,11 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
       provenance: {
         upcycling: describeUpcycling(item, options),
         sources: [...nameSources(upcycling), ...overrides.map(() => ({ name: "--set", model: "" }))],
-        options: { ...(request.dtype === undefined ? {} : { dtype: request.dtype }), set: overrides },
+        options: {
+          ...(request.dtype === undefined ? {} : { dtype: request.dtype }),
+          ...(request.layout === undefined ? {} : { layout: request.layout }),
+          set: overrides,
+        },
       },
       folder: sources[0]!.checkpoint.path,
       rules: sumRules(tensors),
@@ -157,13 +165,25 @@ function ownMaps(scope: Scope): readonly MapBinding[] {
   return scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
 }
 
-/** Every tensor of the model as the map writes it. */
-function expandWhole(map: MapBinding, model: Model): readonly TensorEntry[] {
+/** Every tensor of the model as the map writes it. Throws `map/one-layout` when there is no choice where one is asked for. */
+export function expandWhole(map: MapBinding, model: Model, layout: Layout | null): readonly TensorEntry[] {
   const bag = new DiagnosticBag();
-  const { entries } = expandMap(map, model, null, bag);
+  const { entries } = expandMap(map, model, layout, bag);
   if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
   if (bag.hasErrors) throw new MoeError(bag.list);
+  if (layout !== null && !hasChoice(map, model))
+    throw failure("map/one-layout", `the map \`${map.item.name.text}\` has one layout only`, {
+      labels: [{ span: map.item.name.span, text: "no `either` in it gives a choice" }],
+      help: "leave out --layout, or write the other layout into the map: `either { ... } or { ... }`",
+    });
   return entries;
+}
+
+function hasChoice(map: MapBinding, model: Model): boolean {
+  const [fewest, most] = (["fused", "per-expert"] as const).map(
+    (layout) => expandMap(map, model, layout, new DiagnosticBag()).entries.length,
+  );
+  return fewest !== most;
 }
 
 /** The one type among them; f32, which holds all, where they differ. */
