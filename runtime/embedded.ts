@@ -37,7 +37,7 @@ export function embedSource(map: MapBinding, model: Model, library: Library): Re
       visit(other, target.endsWith(".moe") ? target : `${target}.moe`);
     }
   };
-  const entry = posix.basename(map.scope.file.path.replaceAll("\\", "/"));
+  const entry = map.scope.file.path.split(/[\\/#]/).at(-1)!;
   visit(map.scope, entry);
   const embedded: Embedded = {
     entry,
