@@ -1,5 +1,5 @@
 /** The thread of `hasher.ts`: takes pieces of tensors in shared memory, answers each in turn. */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { parentPort } from "node:worker_threads";
 
 export interface HashTask {
@@ -13,7 +13,7 @@ export interface Hashed {
   readonly sha256: string;
 }
 
-const open = new Map<string, Hash>();
+const open = new Map<string, ReturnType<typeof createHash>>();
 
 parentPort?.on("message", ({ tensor, bytes }: HashTask) => {
   const hash = open.get(tensor) ?? createHash("sha256");

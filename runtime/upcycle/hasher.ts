@@ -2,7 +2,7 @@
  * SHA-256 of tensors whose bytes come in pieces. It is the most work of all that a stream of copies asks of the processor, so a
  * thread of its own does it beside the reading and writing, where there is enough to pay for starting one.
  */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Hashed, HashTask } from "./hash-worker.ts";
@@ -24,8 +24,8 @@ export function openHasher(bytes: number): Hasher {
 }
 
 function openHere(): Hasher {
-  const open = new Map<string, Hash>();
-  const find = (tensor: string): Hash => {
+  const open = new Map<string, ReturnType<typeof createHash>>();
+  const find = (tensor: string): ReturnType<typeof createHash> => {
     const hash = open.get(tensor) ?? createHash("sha256");
     open.set(tensor, hash);
     return hash;
