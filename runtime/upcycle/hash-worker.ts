@@ -5,7 +5,13 @@ import { parentPort } from "node:worker_threads";
 export interface HashTask {
   readonly tensor: string;
   /** Null: that was all of it. */
-  readonly bytes: Uint8Array | null;
+  readonly piece: {
+    /** Number of the memory, and the memory itself the first time: to hand one over takes a millisecond. */
+    readonly memory: number;
+    readonly buffer: ArrayBufferLike | null;
+    readonly start: number;
+    readonly length: number;
+  } | null;
 }
 
 export interface Hashed {
@@ -14,11 +20,15 @@ export interface Hashed {
 }
 
 const open = new Map<string, ReturnType<typeof createHash>>();
+const memories: ArrayBufferLike[] = [];
 
-parentPort?.on("message", ({ tensor, bytes }: HashTask) => {
+parentPort?.on("message", ({ tensor, piece }: HashTask) => {
   const hash = open.get(tensor) ?? createHash("sha256");
-  if (bytes !== null) open.set(tensor, hash.update(bytes));
-  else open.delete(tensor);
-  const answer: Hashed = { sha256: bytes === null ? hash.digest("hex") : "" };
+  if (piece !== null) {
+    const { memory, buffer, start, length } = piece;
+    if (buffer !== null) memories[memory] = buffer;
+    open.set(tensor, hash.update(new Uint8Array(memories[memory]!, start, length)));
+  } else open.delete(tensor);
+  const answer: Hashed = { sha256: piece === null ? hash.digest("hex") : "" };
   parentPort!.postMessage(answer);
 });

@@ -57,13 +57,17 @@ function openThread(): Hasher {
     worker.postMessage(task);
     return answer.promise;
   };
+  const memories = new Map<ArrayBufferLike, number>();
   return {
-    async add(tensor, bytes, onQueued) {
-      const hashed = ask({ tensor, bytes });
+    async add(tensor, { buffer, byteOffset: start, byteLength: length }, onQueued) {
+      const isNew = !memories.has(buffer);
+      if (isNew) memories.set(buffer, memories.size);
+      const memory = memories.get(buffer)!;
+      const hashed = ask({ tensor, piece: { memory, buffer: isNew ? buffer : null, start, length } });
       onQueued();
       await hashed;
     },
-    end: (tensor) => ask({ tensor, bytes: null }),
+    end: (tensor) => ask({ tensor, piece: null }),
     close: async () => {
       await worker.terminate();
     },
