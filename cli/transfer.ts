@@ -28,7 +28,7 @@ export function addTransferOptions(command: Command): Command {
       ),
     )
     .option("--max-shard-size <size>", "begin a new file after this many bytes, such as 5GB (default)", parseSize)
-    .option("--memory <size>", "bytes of weights to hold at a time, such as 512MB (default: 64MiB)", parseSize)
+    .option("--memory <size>", "bytes of weights to hold at a time, such as 512MB (default: 32MiB)", parseSize)
     .option("--overwrite", "replace a checkpoint that is there already");
 }
 

@@ -77,7 +77,7 @@ export interface TransferOptions {
 export const LANES = 4;
 
 /** What is held unless a budget is given, and the most that is used of a larger one: larger units are no faster. */
-export const BUDGET_BYTES = 64 << 20;
+export const BUDGET_BYTES = 32 << 20;
 
 /** Units begin at multiples of this where they can, so that what follows them is aligned. */
 const WHOLE = 4096;
