@@ -290,10 +290,12 @@ export interface MapDecl extends ItemBase {
  * `G * R <-> num_attention_heads`, `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`, `"silu" <-> hidden_act`.
  * `left` is an expression in the model's parameters, solvable for the one that is not yet known; `keys` are alternatives,
  * read in order and all written; `default` (over config keys, by their names) stands in for a missing or null key.
+ * `rotary <-> map rope_scaling` has a map instead of keys: its rules give the parameters of the layer that `left` is.
  */
 export interface ConfigRule {
   readonly left: Expr;
   readonly keys: readonly (readonly Name[])[];
+  readonly map: Name | null;
   readonly default: Expr | null;
   readonly span: Span;
 }
@@ -312,7 +314,9 @@ export type MapRule =
   /** `either { ... } or { ... }`: the first alternative whose tensors are present is read; the first is written. */
   | { readonly kind: "either"; readonly alternatives: readonly (readonly MapRule[])[]; readonly span: Span }
   /** `ignore "rotary_emb.inv_freq"`: a source tensor that is allowed and not read. */
-  | { readonly kind: "ignore"; readonly pattern: StringExpr; readonly span: Span };
+  | { readonly kind: "ignore"; readonly pattern: StringExpr; readonly span: Span }
+  /** `stored fp8("*", "*_scale_inv")`: the tensors of the rules beside it may be stored in this encoding, in parts of these names. */
+  | { readonly kind: "stored"; readonly encoding: Name; readonly patterns: readonly StringExpr[]; readonly span: Span };
 
 /** `upcycle btx(src: Llama[M], K = 2) -> Mixtral(N: M, K: K) where M > 1 { rules  ensures ... }`. */
 export interface UpcycleDecl extends ItemBase {

@@ -56,6 +56,7 @@ export const Ensures = soft("ensures");
 export const Expect = soft("expect");
 export const Either = soft("either");
 export const Ignore = soft("ignore");
+export const Stored = soft("stored");
 export const Default = soft("default");
 export const Forward = soft("forward");
 export const For = hard("for");
@@ -136,7 +137,21 @@ export const Doc = createToken({ name: "Doc", pattern: /\/\/\/[^\n]*/, group: "d
 export const Comment = createToken({ name: "Comment", pattern: /\/\/[^\n]*/, group: "comments", ...slashed });
 
 const itemKeywords = [Dim, Fn, Layer, Router, Model, Config, MapKeyword, Upcycle, Test];
-const softKeywords = [Edition, Import, From, Loss, Metric, Update, Ensures, Expect, Either, Ignore, Default, Forward];
+const softKeywords = [
+  Edition,
+  Import,
+  From,
+  Loss,
+  Metric,
+  Update,
+  Ensures,
+  Expect,
+  Either,
+  Ignore,
+  Stored,
+  Default,
+  Forward,
+];
 const hardKeywords = [For, In, If, Then, Else, Return, Where, As, Of, Not, True, False, And, Or];
 
 /** In the order they are tried: longer signs first, keywords before identifiers. */

@@ -83,7 +83,7 @@ function inputOf(test: TestCase, name: string): ArrayLike<number> {
   const own = test.inputs[name];
   if (own !== undefined) return own.data;
   if (name === "runs") return [0, test.tokens];
-  return Array.from({ length: test.tokens }, (_, i) => (name === "slot" ? 0 : i));
+  return Array.from({ length: test.tokens }, (_, i) => (name === "slot" ? 0 : name === "length" ? test.tokens : i));
 }
 
 /** Elements of any type as the 4-byte words that a buffer is written with. */

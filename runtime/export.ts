@@ -1,15 +1,17 @@
 /**
  * A loaded model written back: an upcycling of one source with copies only. Unless asked otherwise, tensors keep names, layout
- * and type, so that import and export together change nothing.
+ * and type, so that import and export together change nothing; what was stored in an encoding is written as the numbers that it
+ * means, under the names that the map writes.
  */
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { contiguousView, type Layout, type TensorEntry } from "../compiler/index.ts";
+import { type ConfigFile, contiguousView, expandMap, type Layout, type TensorEntry } from "../compiler/index.ts";
+import { DiagnosticBag } from "../grammar/diagnostic.ts";
 import { fingerprintOf } from "./upcycle/fingerprint.ts";
 import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
 import { embedSource } from "./embedded.ts";
-import type { LoadedModel } from "./model.ts";
+import { commonType, type LoadedModel } from "./model.ts";
 import { openWorkspace } from "./modules.ts";
 import { expandWhole } from "./upcycle/plan.ts";
 
@@ -31,20 +33,20 @@ export async function exportModel(loaded: LoadedModel, target: string, options: 
 export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Transfer {
   const { model, map, config: read, checkpoint, source } = loaded;
   const { layout, budget = BUDGET_BYTES } = options;
-  const entries = layout === undefined ? loaded.entries : expandWhole(map, model, layout);
+  const isEncoded = loaded.entries.some((entry) => entry.stored !== null);
+  const kept = isEncoded ? expandMap(map, model, null, new DiagnosticBag()).entries : loaded.entries;
+  const entries = layout === undefined ? kept : expandWhole(map, model, layout);
   const assignments = model.parameters.map(({ path, axes, span }) => {
     const length = axes.reduce((n, axis) => n * axis.size, 1);
     const terms = [{ kind: "source" as const, weight: 1, source: 0, path, view: contiguousView(0, [length]) }];
     return { path, start: 0, length, offset: 0, terms, rule: span };
   });
   const checkpoints = [checkpoint];
-  const dtype = ({ pieces }: TensorEntry): StorageType => {
-    const stored = new Set(pieces.map((piece) => source.storage(piece.path)));
-    return options.dtype ?? (stored.size === 1 ? [...stored][0]! : "f32");
-  };
+  const dtype = ({ pieces }: TensorEntry): StorageType =>
+    options.dtype ?? commonType(pieces.map((piece) => source.storage(piece.path)));
   const tensors = planTensors(entries, assignments, { sources: [source], budget, dtype });
   // Settings that no map knows stay with the model.
-  const config = makeConfig(map, model, mostCommon(tensors), read);
+  const config = makeConfig(map, model, mostCommon(tensors), isEncoded ? withoutEncoding(read) : read);
   const metadata = embedSource(map, model, openWorkspace());
   return {
     tensors,
@@ -64,6 +66,12 @@ export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Tr
     folder: checkpoint.path,
     ...sumTransfer(tensors),
   };
+}
+
+/** Other tools would look for encoded tensors. */
+function withoutEncoding(config: ConfigFile): ConfigFile {
+  const { quantization_config: _, ...json } = config.json;
+  return { ...config, json };
 }
 
 /** The type of most bytes. */

@@ -3,10 +3,11 @@
  * where a step is full. Which rows of the output are wanted is part of it.
  */
 
-/** Consecutive tokens of one sequence, from position `start` of slot `slot`. */
+/** Consecutive tokens of one sequence, from position `start` of slot `slot`; `length` is what it is declared to become. */
 export interface Stretch {
   readonly slot: number;
   readonly start: number;
+  readonly length: number;
   readonly ids: ArrayLike<number>;
 }
 
@@ -15,6 +16,7 @@ export interface StepInput {
   readonly ids: Uint32Array<ArrayBuffer>;
   readonly position: Uint32Array<ArrayBuffer>;
   readonly slot: Uint32Array<ArrayBuffer>;
+  readonly length: Uint32Array<ArrayBuffer>;
   readonly wanted: Uint32Array<ArrayBuffer>;
   /** Which stretch, and which of its tokens, each wanted row is. */
   readonly rows: readonly { readonly stretch: number; readonly token: number }[];
@@ -28,6 +30,7 @@ export function* packSteps(stretches: readonly Stretch[], most: number, wanted: 
   while (left > 0) {
     const size = Math.min(left, most);
     const [ids, position, slot] = [new Uint32Array(size), new Uint32Array(size), new Uint32Array(size)];
+    const length = new Uint32Array(size);
     const asked: number[] = [];
     const rows: { stretch: number; token: number }[] = [];
     for (let i = 0; i < size; i++, token++) {
@@ -36,12 +39,13 @@ export function* packSteps(stretches: readonly Stretch[], most: number, wanted: 
       ids[i] = from.ids[token]!;
       position[i] = from.start + token;
       slot[i] = from.slot;
+      length[i] = from.length;
       if (wanted === "last" && token + 1 < from.ids.length) continue;
       asked.push(i);
       rows.push({ stretch, token });
     }
     left -= size;
-    yield { ids, position, slot, wanted: Uint32Array.from(asked), rows };
+    yield { ids, position, slot, length, wanted: Uint32Array.from(asked), rows };
   }
 }
 

@@ -86,7 +86,7 @@ class Generation {
   /** Feeds the prompts and yields the token after each. */
   async *prefill(): AsyncGenerator<GeneratedToken, void, void> {
     const session = this.#session;
-    const stretches = this.#options.prompts.map((ids, slot): Stretch => ({ slot, start: 0, ids }));
+    const stretches = this.#options.prompts.map((ids, slot): Stretch => this.#stretch(slot, 0, ids));
     for (const { slot } of stretches) session.reset(slot);
     // The last token is never fed, so it needs no position.
     await session.admit(stretches, this.#options.maxTokens - 1);
@@ -113,7 +113,7 @@ class Generation {
     const session = this.#session;
     while (this.#rows.length > 0) {
       const rows = this.#rows;
-      const each = rows.map((row): Stretch => ({ slot: row.slot, start: row.position, ids: [row.last] }));
+      const each = rows.map((row): Stretch => this.#stretch(row.slot, row.position, [row.last]));
       const [input] = [...packSteps(each, rows.length, "last")];
       const { name, sizes } = await session.load("logits", input!);
       this.#loadSampler(rows);
@@ -133,6 +133,12 @@ class Generation {
   async end(): Promise<void> {
     for (const read of this.#reads.splice(0)) await read.take();
     this.#options.prompts.forEach((_, slot) => this.#session.reset(slot));
+  }
+
+  /** A sequence is declared as long as it may become. */
+  #stretch(slot: number, start: number, ids: ArrayLike<number>): Stretch {
+    const { prompts, maxTokens } = this.#options;
+    return { slot, start, length: prompts[slot]!.length + maxTokens, ids };
   }
 
   #loadSampler(rows: readonly Row[]): void {

@@ -40,7 +40,7 @@ export async function collectMetrics(
   const most = session.mostTokens((T) => T);
   let before = 0;
   for (const [done, ids] of batch.entries()) {
-    const stretch: Stretch = { slot: 0, start: 0, ids };
+    const stretch: Stretch = { slot: 0, start: 0, length: ids.length, ids };
     session.reset(0);
     await session.admit([stretch]);
     for (const input of packSteps([stretch], whole ? ids.length : most, "all")) {

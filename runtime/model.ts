@@ -4,12 +4,13 @@
  */
 import { statSync } from "node:fs";
 import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
-import { checkTotal, expandMap, findMap, lookupMap, makeModel, readConfig } from "../compiler/index.ts";
+import { checkTotal, encodings, expandMap, findMap, lookupMap, makeModel, readConfig } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
-import { dataTypes, openCheckpoint, toFloat32, type Checkpoint, type StoredTensor } from "./checkpoint/index.ts";
+import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
+import { type Elements, elementsOf } from "./elements.ts";
 import { openEmbedded } from "./embedded.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
@@ -67,17 +68,24 @@ function checkTensors(
   ignored: (name: string) => boolean,
   map: MapBinding,
 ): void {
-  const missing = entries.filter((e) => !checkpoint.tensors.has(e.tensor));
+  const parts = entries.flatMap(partsOf);
+  const missing = parts.filter((part) => !checkpoint.tensors.has(part.name));
   const [first] = missing;
-  const used = new Set(entries.map((e) => e.tensor));
+  const used = new Set(parts.map((part) => part.name));
   const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !ignored(name));
   if (first !== undefined) {
-    const near = suggest(first.tensor, unused.slice(0, 2000));
+    const near = suggest(first.name, unused.slice(0, 2000));
+    const { pieces, stored, span } = first.entry;
     throw failure(
       "checkpoint/missing-tensor",
-      `${checkpoint.path} has no tensor \`${first.tensor}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`,
+      `${checkpoint.path} has no tensor \`${first.name}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`,
       {
-        labels: [{ span: first.span, text: `needed for \`${first.pieces[0]?.path}\`` }],
+        labels: [
+          {
+            span,
+            text: `needed for \`${pieces[0]?.path}\`${stored === null ? "" : `, which is stored as ${stored.encoding}`}`,
+          },
+        ],
         notes:
           unused.length > 0
             ? [
@@ -91,19 +99,7 @@ function checkTensors(
       },
     );
   }
-  for (const entry of entries) {
-    const stored = checkpoint.tensors.get(entry.tensor)!;
-    if (String(stored.shape) === String(entry.shape)) continue;
-    throw failure(
-      "checkpoint/shape",
-      `tensor \`${entry.tensor}\` is [${stored.shape.join(", ")}], and the config asks for [${entry.shape.join(", ")}]`,
-      {
-        labels: [{ span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` }],
-        notes: [`in ${stored.file}`],
-        help: "config.json and the weights must be of one model",
-      },
-    );
-  }
+  for (const part of parts) checkPart(checkpoint, part);
   if (unused.length > 0) {
     throw failure(
       "checkpoint/unused-tensor",
@@ -116,57 +112,116 @@ function checkTensors(
   }
 }
 
+/** A tensor of the checkpoint that an entry needs. */
+interface TensorPart {
+  readonly name: string;
+  readonly entry: TensorEntry;
+  readonly shape: readonly number[];
+  /** Types that it may have; null for any with values. */
+  readonly dtypes: readonly string[] | null;
+}
+
+function partsOf(entry: TensorEntry): readonly TensorPart[] {
+  const { tensor, shape, stored } = entry;
+  if (stored === null) return [{ name: tensor, entry, shape, dtypes: null }];
+  return encodings[stored.encoding].parts.map((part, i) => ({
+    name: stored.parts[i]!,
+    entry,
+    shape: part.shape(shape),
+    dtypes: part.dtypes,
+  }));
+}
+
+/** Throws `checkpoint/shape` and `checkpoint/encoding`. */
+function checkPart(checkpoint: Checkpoint, { name, entry, shape, dtypes }: TensorPart): void {
+  const { stored } = entry;
+  const label = { span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` };
+  const found = checkpoint.tensors.get(name)!;
+  const notes = [`in ${found.file}`];
+  const refusal = stored === null ? null : encodings[stored.encoding].refuses(entry.shape);
+  if (refusal !== null)
+    throw failure("checkpoint/encoding", `\`${entry.tensor}\` cannot be stored as ${stored!.encoding}: ${refusal}`, {
+      labels: [label],
+      notes: [`the config makes it [${entry.shape.join(", ")}]`, ...notes],
+      help: "config.json and the weights must be of one model",
+    });
+  if (String(found.shape) !== String(shape))
+    throw failure(
+      "checkpoint/shape",
+      `tensor \`${name}\` is [${found.shape.join(", ")}], and the config asks for [${shape.join(", ")}]`,
+      {
+        labels: [label],
+        notes: stored === null ? notes : [`part of [${entry.shape.join(", ")}] in ${stored.encoding}`, ...notes],
+        help: "config.json and the weights must be of one model",
+      },
+    );
+  const fits = dtypes?.includes(found.dtype) ?? dataTypes[found.dtype].widen !== null;
+  if (!fits)
+    throw failure(
+      "checkpoint/encoding",
+      dtypes === null
+        ? `tensor \`${name}\` is ${found.dtype}, whose values mean nothing without scales, and the map finds none`
+        : `tensor \`${name}\` is ${found.dtype}, and this part of ${stored!.encoding} is ${dtypes.join(" or ")}`,
+      {
+        labels: [label],
+        notes,
+        help:
+          dtypes === null
+            ? "is the download complete? where scales have other names, the map needs a line `stored`"
+            : "convert the checkpoint, or correct the map's line `stored`",
+      },
+    );
+}
+
 export const STORAGE: Readonly<Record<string, StorageType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+/** The one type among them; f32, which holds all, where they differ. */
+export function commonType(types: Iterable<StorageType>): StorageType {
+  const all = new Set(types);
+  return all.size === 1 ? [...all][0]! : "f32";
+}
 
 /** Parameters by path out of the tensors that hold them. */
 export function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]): ParameterSource {
   const byPath = new Map<string, Part[]>();
   for (const entry of entries) {
+    const tensor = elementsOf(checkpoint, entry);
     for (const piece of entry.pieces) {
       const list = byPath.get(piece.path) ?? [];
-      list.push({ tensor: checkpoint.tensors.get(entry.tensor)!, piece });
+      list.push({ tensor, piece });
       byPath.set(piece.path, list);
     }
   }
   // The stored type, or f32 for anything that a GPU does not read.
-  const storage = (path: string): StorageType => {
-    const types = new Set(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
-    return types.size === 1 ? [...types][0]! : "f32";
-  };
+  const storage = (path: string): StorageType =>
+    commonType(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
   const read: ParameterSource["read"] = async (path, start, length, into) => {
     const type = storage(path);
     const width = STORAGE_BYTES[type];
     const out = (into ?? new Uint8Array(length * width)).subarray(0, length * width);
-    for (const { tensor, piece, from, to } of partsOf(byPath.get(path)!, start, length)) {
+    for (const { tensor, piece, from, to } of heldBy(byPath.get(path)!, start, length)) {
       const place = out.subarray((from - start) * width, (to - start) * width);
-      await readRun(checkpoint, tensor, piece, from - piece.target, type, place);
+      await readRun(tensor, piece, from - piece.target, type, place);
     }
     return out;
   };
   const places: ParameterSource["places"] = (path, start, length) =>
-    partsOf(byPath.get(path)!, start, length).map(({ tensor, piece, from, to }) => {
-      const { width } = dataTypes[tensor.dtype];
+    heldBy(byPath.get(path)!, start, length).flatMap(({ tensor, piece, from, to }) => {
       const window = windowOf(piece, { start: from - piece.target, length: to - from });
-      const first = tensor.offset + window.start * width;
-      return {
-        tensor: tensor.name,
-        file: tensor.file,
-        start: first,
-        end: first + window.length * width,
-        whole: window.length === to - from,
-      };
+      const places = tensor.places(window.start, window.length);
+      return window.length === to - from ? places : places.map((place) => ({ ...place, whole: false }));
     });
   return { storage, read, places };
 }
 
 interface Part {
-  readonly tensor: StoredTensor;
+  readonly tensor: Elements;
   readonly piece: Piece;
 }
 
 /** The parts that hold some of these elements, with what they hold of them. */
-function partsOf(
+function heldBy(
   parts: readonly Part[],
   start: number,
   length: number,
@@ -185,8 +240,7 @@ const BLOCK_BYTES = 1 << 16;
 
 /** Elements of a piece from `start` on, as many as fill `out`, in the type asked for. */
 async function readRun(
-  checkpoint: Checkpoint,
-  tensor: StoredTensor,
+  tensor: Elements,
   piece: Piece,
   start: number,
   type: StorageType,
@@ -194,21 +248,15 @@ async function readRun(
 ): Promise<void> {
   const { width } = dataTypes[tensor.dtype];
   const length = out.byteLength / STORAGE_BYTES[type];
-  if (STORAGE[tensor.dtype] === type) return readStored(checkpoint, tensor, piece, { start, length }, out);
+  if (STORAGE[tensor.dtype] === type) return readStored(tensor, piece, { start, length }, out);
   const stored = new Uint8Array(length * width);
-  await readStored(checkpoint, tensor, piece, { start, length }, stored);
+  await readStored(tensor, piece, { start, length }, stored);
   const values = toFloat32(tensor.dtype, stored);
   out.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 }
 
 /** The same in the type of the tensor. */
-async function readStored(
-  checkpoint: Checkpoint,
-  tensor: StoredTensor,
-  piece: Piece,
-  run: Range,
-  out: Uint8Array,
-): Promise<void> {
+async function readStored(tensor: Elements, piece: Piece, run: Range, out: Uint8Array): Promise<void> {
   const { width } = dataTypes[tensor.dtype];
   const block = blockLength(piece);
   const end = run.start + run.length;
@@ -216,7 +264,7 @@ async function readStored(
     for (let at = run.start; at < end;) {
       const count = Math.min(block - (at % block), end - at);
       const into = out.subarray((at - run.start) * width);
-      await checkpoint.readSlice(tensor.name, offsetOf(piece, at) * width, count * width, into);
+      await tensor.read(offsetOf(piece, at), count, into);
       at += count;
     }
     return;
@@ -225,7 +273,7 @@ async function readStored(
   const band = Math.floor(BAND_BYTES / width);
   for (let at = all.start; at < all.start + all.length; at += band) {
     const window = { start: at, length: Math.min(band, all.start + all.length - at) };
-    const bytes = await checkpoint.readSlice(tensor.name, at * width, window.length * width);
+    const bytes = await tensor.read(at, window.length);
     gather(bytes, width, piece, run, window, out);
   }
 }

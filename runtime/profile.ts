@@ -55,11 +55,12 @@ export async function profileSession(session: Session, options: ProfileOptions):
   const { tokens, context = 0, output = "logits", runs = 5 } = options;
   session.reset(0);
   const ids = new Uint32Array(tokens);
-  await session.admit([{ slot: 0, start: context, ids }]);
+  await session.admit([{ slot: 0, start: context, length: context + tokens, ids }]);
   const input: StepInput = {
     ids,
     position: Uint32Array.from({ length: tokens }, (_, i) => context + i),
     slot: new Uint32Array(tokens),
+    length: new Uint32Array(tokens).fill(context + tokens),
     wanted: Uint32Array.of(tokens - 1),
     rows: [],
   };

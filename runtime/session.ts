@@ -74,6 +74,8 @@ export class Session {
   readonly vocab: number;
   readonly #stepTokens: number;
   readonly #lengths: number[];
+  /** What the sequence of each slot is declared to become; 0 where nobody said. */
+  readonly #declared: number[];
   readonly #lastLogits = new Map<number, Float32Array>();
   readonly #onClose: (() => void)[] = [];
   readonly #refusal: Error | null;
@@ -88,6 +90,7 @@ export class Session {
     this.vocab = logits === undefined ? 0 : evaluateSize(logits.elements, { T: 1, Q: 1, S: 1, P: 1 });
     this.#stepTokens = stepTokens;
     this.#lengths = Array.from({ length: this.sequences }, () => 0);
+    this.#declared = [...this.#lengths];
   }
 
   get memory(): MemoryReport {
@@ -151,16 +154,20 @@ export class Session {
     );
   }
 
-  /** Appends tokens to the sequence of a slot; `logits` then gives what follows the last. */
-  async prefill(slot: number, ids: ArrayLike<number>): Promise<void> {
-    await this.#append([{ slot, start: this.lengthOf(slot), ids }]);
+  /**
+   * Appends tokens to the sequence of a slot; `logits` then gives what follows the last. `length` declares how many tokens
+   * the sequence will have in the end, until `reset`: some position scalings need it. Else it is what the slot holds.
+   */
+  async prefill(slot: number, ids: ArrayLike<number>, { length }: { readonly length?: number } = {}): Promise<void> {
+    if (length !== undefined) this.#declared[this.#check(slot)] = length;
+    await this.#append([this.#stretch(slot, ids)]);
   }
 
   /** Appends one token to each of several sequences, in one step. */
   async step(tokens: readonly { readonly slot: number; readonly id: number }[]): Promise<void> {
     if (new Set(tokens.map((t) => t.slot)).size < tokens.length)
       throw failure("session/slot-twice", "a step holds two tokens for one slot", { help: "use `prefill` for them" });
-    await this.#append(tokens.map(({ slot, id }) => ({ slot, start: this.lengthOf(slot), ids: [id] })));
+    await this.#append(tokens.map(({ slot, id }) => this.#stretch(slot, [id])));
   }
 
   /** Logits f32 [vocab] after the last token of a slot, as of the last `prefill` or `step`. */
@@ -175,6 +182,7 @@ export class Session {
     this.#lastLogits.delete(this.#check(slot));
     if (this.#lengths[slot]! > 0) this.executor.buffers.clearSequence(slot);
     this.#lengths[slot] = 0;
+    this.#declared[slot] = 0;
   }
 
   /** Continues prompts, each in a slot of its own; see `GenerateOptions`. Takes over the slots that it uses. */
@@ -228,7 +236,7 @@ export class Session {
     const most = this.mostTokens((T) => T);
     for (let first = 0; first < batch.length; first += this.sequences) {
       const group = batch.slice(first, first + this.sequences);
-      const stretches = group.map((ids, slot): Stretch => ({ slot, start: 0, ids }));
+      const stretches = group.map((ids, slot): Stretch => ({ slot, start: 0, length: ids.length, ids }));
       for (let slot = 0; slot < this.sequences; slot++) this.reset(slot);
       group.forEach((_, slot) => begin(first + slot, slot));
       await this.admit(stretches);
@@ -257,7 +265,8 @@ export class Session {
     for (const [sequence, ids] of batch.entries()) {
       this.reset(0);
       begin(sequence, 0);
-      await this.admit([{ slot: 0, start: 0, ids }]);
+      const stretch: Stretch = { slot: 0, start: 0, length: ids.length, ids };
+      await this.admit([stretch]);
       const { buffers, plan, device } = this.executor;
       if (fitTokens(plan, device, ids.length, (T) => ({ ...buffers.sizes, T, Q: T })) < ids.length)
         throw failure(
@@ -265,7 +274,7 @@ export class Session {
           `${plan.model} looks at whole sequences, and one of ${ids.length} tokens does not fit on this device`,
           { help: "give shorter sequences" },
         );
-      const [input] = [...packSteps([{ slot: 0, start: 0, ids }], ids.length, "all")];
+      const [input] = [...packSteps([stretch], ids.length, "all")];
       const rows = input!.rows.map(({ token }) => ({ sequence, token }));
       const targets = target && Uint32Array.from(rows, (row) => target(sequence, row.token));
       take(await this.#read(output, input!, targets, true), rows);
@@ -317,6 +326,7 @@ export class Session {
       ids: input.ids,
       position: input.position,
       slot: input.slot,
+      length: input.length,
       wanted: input.wanted,
       runs: entry.inputs.includes("runs") ? runsOf(input.slot, buffers.sizes.S) : null,
       target: targets,
@@ -357,6 +367,11 @@ export class Session {
     const read = this.staging.read(buffers.find({ kind: "buffer", id }).buffer, elements * 4);
     await this.executor.run(name, sizes, [read]);
     return new Float32Array(await read.take());
+  }
+
+  #stretch(slot: number, ids: ArrayLike<number>): Stretch {
+    const start = this.lengthOf(slot);
+    return { slot, start, length: Math.max(this.#declared[slot]!, start + ids.length), ids };
   }
 
   async #append(stretches: readonly Stretch[]): Promise<void> {

@@ -8,7 +8,7 @@ import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { type Device, openDevice } from "../runtime/device.ts";
 import { openSession, type Session } from "../runtime/session.ts";
 import { modelOf } from "./support/programs.ts";
-import { Draw, drawWeights, type RandomWeights } from "./support/random-models.ts";
+import { Draw, drawWeights, modelOfConfig, type RandomWeights } from "./support/random-models.ts";
 import { checkDecode, checkForward, expectClose } from "./support/session-checks.ts";
 
 const ranges = { lambda: [-0.6, 0.5], step: [-1, 0.5] } as const;
@@ -181,6 +181,37 @@ config tiny: Retrieving { V: 31  L: 1  D: 10  E: 6  M: 4  U: 5  J: 3 }`);
     await checkDecode(session, oracle(1), ids(20), ids(12), "near", oracle(0));
     expect(() => session.condition(0, "near", [1])).toThrow("90 elements");
     expect(() => session.condition(0, "far", [1])).toThrow("no input `far`");
+  } finally {
+    session.close();
+  }
+});
+
+test.each([
+  ["every layer a memory", {}],
+  [
+    "a window in every other layer",
+    { attn: { layers: [1], num_heads: 2, num_kv_heads: 1, window_size: 6, qkv_bias: true } },
+  ],
+])("the family of flash-linear-attention: %s", async (_title, more) => {
+  const model = modelOfConfig({
+    model_type: "delta_net",
+    vocab_size: 31,
+    num_hidden_layers: 2,
+    hidden_size: 12,
+    num_heads: 2,
+    hidden_ratio: 4,
+    expand_k: 0.5,
+    intermediate_size: 10,
+    ...more,
+  });
+  const draw = new Draw(3);
+  const weights = drawWeights(model, "f32", draw);
+  const plan = compileModel(model, { device: device.facts, storage: () => "f32", stepTokens, verify: true });
+  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity: 64 });
+  try {
+    const ids = (n: number): number[] => Array.from({ length: n }, () => draw.below(31));
+    await checkForward(session, weights.runOracle, [ids(33), ids(2)], "delta_net");
+    await checkDecode(session, weights.runOracle, ids(25), ids(12), "delta_net");
   } finally {
     session.close();
   }

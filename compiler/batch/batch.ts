@@ -75,7 +75,7 @@ function batchOutput(output: Output, node: Node, b: Builder): Output {
     const count = b.sum(b.broadcast(b.constant(1), [BATCH]), [BATCH.name]);
     return { ...output, node: b.over(b.sum(node, [BATCH.name]), count) };
   }
-  return { ...output, node: has ? arrange(node, output.node.type, b) : node };
+  return { ...output, node: has || output.role === "result" ? arrange(node, output.node.type, b) : node };
 }
 
 function batchNode(

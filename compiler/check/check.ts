@@ -3,7 +3,7 @@
  * found before anyone runs it, for all sizes at once. Each boolean parameter is tried both ways, so both sides of an `if`
  * are seen. The rules are those of the build itself; nothing is typed twice.
  */
-import type { FnDecl, LayerDecl, Param } from "../../grammar/ast.ts";
+import type { FnDecl, LayerDecl, Member, Param } from "../../grammar/ast.ts";
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { textOf } from "../../grammar/span.ts";
@@ -30,13 +30,14 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
   const own = workspace.diagnostics.list.filter((d) => d.labels.length === 0 || d.labels[0]!.span.file === scope.file);
   // A tree with holes has no reliable meaning: what it seems to say would hide what is wrong.
   if (own.some((d) => d.code.startsWith("syntax/"))) return own;
+  const values = new Set<Member>();
   for (const item of scope.module.items) {
     const before = bag.list.length;
     checkNames(bag, item);
     if (bag.list.length > before) continue;
     switch (item.kind) {
       case "layer":
-        checkLayer(bag, scope, item);
+        for (const member of checkLayer(bag, scope, item)) values.add(member);
         break;
       case "fn":
         checkFunction(bag, scope, item);
@@ -74,7 +75,7 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
     }
   }
   // While something is wrong, what is unused may only be unfinished.
-  if (!bag.hasErrors && own.length === 0) lintNames(bag, scope.module);
+  if (!bag.hasErrors && own.length === 0) lintNames(bag, scope.module, values);
   return dedupe([...own, ...bag.list.filter((d) => !isFollowUp(d, scope))]);
 }
 
@@ -84,9 +85,13 @@ function isFollowUp(d: Diagnostic, scope: Scope): boolean {
   return d.code === "name/unknown" && span?.file === scope.file && scope.unbound.has(textOf(span));
 }
 
-/** A layer with symbolic sizes: as declared, once per boolean parameter flipped, and for every purpose that it mentions. */
-function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
-  if (decl.forward === null) return;
+/**
+ * A layer with symbolic sizes: as declared, once per boolean parameter flipped, and for every purpose that it mentions.
+ * Gives the members that are plain values.
+ */
+function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): readonly Member[] {
+  if (decl.forward === null) return [];
+  let values: readonly Member[] = [];
   const text = textOf(decl.span);
   const readings: readonly (readonly [flip: string | null, Purpose])[] = [
     [null, "evaluate"],
@@ -105,8 +110,13 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): void {
     const instance = instantiate(ctx, callee, "", [], decl.name.span);
     const program = instance === null ? null : tryBuildProgram(instance, ctx);
     if (program !== null) lintProgram(bag, program, decl.name.span);
-    if (ctx.bag.hasErrors) return;
+    if (ctx.bag.hasErrors) return [];
+    values = decl.members.filter(({ name }) => {
+      const member = instance?.members.get(name.text);
+      return member?.kind === "value" && member.value.kind !== "abstract" && member.value.kind !== "constructor";
+    });
   }
+  return values;
 }
 
 function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean): Value | null {

@@ -3,7 +3,7 @@
  * found in the graph, by its arithmetic and not by any router's name: weights that are constant, so that their router
  * learns nothing, losses without a gradient or over the wrong axis, and what `lint-route.ts` finds in routes.
  */
-import type { LayerDecl, Module } from "../../grammar/ast.ts";
+import type { LayerDecl, Member, Module } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { Node, Program } from "../graph/node.ts";
@@ -13,8 +13,11 @@ import { topologicalOrder } from "../graph/traverse.ts";
 import { differentiable } from "./differentiable.ts";
 import { lintRoute } from "./lint-route.ts";
 
-/** Imports, parameters and members of layers that nothing reads. A model's parameters may be there for its map. */
-export function lintNames(bag: DiagnosticBag, module: Module): void {
+/**
+ * Imports, parameters and members of layers that nothing reads. A model's parameters may be there for its map, and members
+ * that are plain `values`, with nothing stored for them, for those who apply the layer.
+ */
+export function lintNames(bag: DiagnosticBag, module: Module, values: ReadonlySet<Member>): void {
   const used = namesIn(module.items);
   for (const { name, alias } of module.imports.flatMap((i) => i.names)) {
     const { text, span } = alias ?? name;
@@ -26,10 +29,10 @@ export function lintNames(bag: DiagnosticBag, module: Module): void {
         "remove it from the import",
       );
   }
-  for (const item of module.items) if (item.kind === "layer" && item.forward !== null) lintLayer(bag, item);
+  for (const item of module.items) if (item.kind === "layer" && item.forward !== null) lintLayer(bag, item, values);
 }
 
-function lintLayer(bag: DiagnosticBag, decl: LayerDecl): void {
+function lintLayer(bag: DiagnosticBag, decl: LayerDecl, values: ReadonlySet<Member>): void {
   const used = namesIn([decl.params, decl.where, decl.members, decl.forward]);
   if (decl.keyword === "layer") {
     for (const { name } of decl.params) {
@@ -42,8 +45,9 @@ function lintLayer(bag: DiagnosticBag, decl: LayerDecl): void {
         );
     }
   }
-  for (const { name } of decl.members) {
-    if (!used.has(name.text))
+  for (const member of decl.members) {
+    const { name } = member;
+    if (!used.has(name.text) && !values.has(member))
       bag.warn(
         "lint/unused",
         `member \`${name.text}\` of \`${decl.name.text}\` is never used`,

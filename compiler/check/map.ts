@@ -4,6 +4,7 @@
  */
 import type { MapDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { findPart } from "../map/config.ts";
 import { expandMap } from "../map/tensors.ts";
 import { checkTotal } from "../map/total.ts";
 import { tinyModel } from "../model/tiny.ts";
@@ -12,13 +13,15 @@ import { reportUnknownModel, reportUnknownParameter } from "../resolve/unknown.t
 
 export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void {
   const target = scope.lookup(item.model.text);
-  if (target?.item.kind !== "layer" || target.item.keyword !== "model") {
+  // The config of a layer that is no model is part of other maps' configs; what it leaves open is given there.
+  const isPart = target?.item.kind === "layer" && target.item.keyword !== "model" && item.rules.length === 0;
+  if (target?.item.kind !== "layer" || (target.item.keyword !== "model" && !isPart)) {
     reportUnknownModel(bag, scope, item.model);
     return;
   }
   const decl = target.item;
   const named = new Set(item.config.flatMap((r) => namesOf(r.left)));
-  const missing = decl.params.filter((p) => p.default === null && !named.has(p.name.text));
+  const missing = isPart ? [] : decl.params.filter((p) => p.default === null && !named.has(p.name.text));
   if (missing.length > 0) {
     bag.error(
       "map/missing-parameter",
@@ -31,12 +34,14 @@ export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void 
     );
   }
   for (const rule of item.config) {
+    const part = rule.map === null ? null : findPart(rule.map, rule.left, scope);
+    if (part !== null && "code" in part) bag.add(part);
     for (const name of namesOf(rule.left)) {
       if (decl.params.some((p) => p.name.text === name)) continue;
       reportUnknownParameter(bag, decl, name, rule.left.span, "not a parameter");
     }
   }
-  if (bag.hasErrors) return;
+  if (bag.hasErrors || isPart) return;
   const model = tinyModel(decl, target.scope, new Map());
   if (model === null) return;
   const { entries } = expandMap({ item, scope }, model, null, bag);

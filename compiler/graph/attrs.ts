@@ -15,6 +15,10 @@ export interface Attrs {
   position: { readonly axis: Axis };
   /** Which of the step's sequences each token is of, u32 [T]. */
   sequence: { readonly axis: Axis };
+  /** The length that each token's sequence is declared to have in the end, u32 [T]. */
+  length: { readonly axis: Axis };
+  /** Numbers that are known when the model is compiled, f32 along an axis. */
+  values: { readonly axis: Axis; readonly values: readonly number[] };
 
   // Map: one output element from the elements at the same named index.
   neg: None;

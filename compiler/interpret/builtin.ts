@@ -7,7 +7,7 @@ import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim, type Rounding } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
-import type { DType } from "../graph/type.ts";
+import type { Axis, DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import { dimOf, sameConstant, toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
@@ -84,6 +84,8 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
         : addNode(g.env, "iota", [], { axis }, g.span),
     ),
   position: (g) => addNode(g.env, "position", [], { axis: toAxis(TIME_AXIS, TIME) }, g.span),
+  length: (g) => addNode(g.env, "length", [], { axis: toAxis(TIME_AXIS, TIME) }, g.span),
+  values: (g) => withAxis(g, (axis) => listAlong(g, axis)),
   select: (g) => select(g),
   split: (g) =>
     withNodes(g, 1, ([x]) =>
@@ -287,6 +289,29 @@ function select(g: Given): Value {
       `${nodes.length} given`,
     );
   return nodes.includes(null) ? ERROR : addNode(g.env, "select", nodes as Node[], {}, g.span);
+}
+
+/** A list of numbers that is known when the model is compiled, as a tensor along an axis. */
+function listAlong(g: Given, axis: Axis): Value {
+  const list = g.positional[0]?.value;
+  const values =
+    list?.kind === "list"
+      ? list.items.flatMap((x) => (x.kind === "number" || x.kind === "axis" ? [toNumber(x)] : []))
+      : null;
+  if (list?.kind === "list" && values?.length === list.items.length)
+    return addNode(g.env, "values", [], { axis, values }, g.span);
+  return report(
+    g.env,
+    "type/bad-operand",
+    "`values` takes a list of numbers",
+    g.span,
+    list === undefined
+      ? "nothing given"
+      : list.kind === "list"
+        ? "not all of these are numbers"
+        : `this is ${describeValue(list)}`,
+    "write `values[D]([0.5, 1, 2])`",
+  );
 }
 
 /** Whether a list of a configuration has an entry; `none` has no entries. */

@@ -123,10 +123,11 @@ function reportWhere(
   const labels: Label[] = [];
   walk(condition, (node) => {
     const value = node.kind === "name" && "name" in node ? args.get(node.name.text) : undefined;
-    if (node.kind !== "name" || !("name" in node) || value?.kind !== "axis") return;
-    const place = value.origin ?? callee.places?.get(node.name.text) ?? null;
+    if (node.kind !== "name" || !("name" in node) || (value?.kind !== "axis" && value?.kind !== "string")) return;
+    const place = (value.kind === "axis" ? value.origin : null) ?? callee.places?.get(node.name.text) ?? null;
+    const text = value.kind === "axis" ? value.size.key : `"${value.value}"`;
     if (place !== null && !labels.some((l) => l.span === place))
-      labels.push({ span: place, text: `\`${node.name.text}\` is ${value.size.key} here` });
+      labels.push({ span: place, text: `\`${node.name.text}\` is ${text} here` });
   });
   // Last given, first suspected: parameters of a router are often given before its width and number of experts.
   const [first, ...rest] = labels.toSorted((a, b) => Number(isStandard(a.span)) - Number(isStandard(b.span)));

@@ -165,8 +165,8 @@ export class Emitter {
       const i = at(index, node.attrs.axis.name);
       return run === null ? i : `(${i} + vec4<u32>(0u, 1u, 2u, 3u))`;
     }
-    if (isOp(node, "position"))
-      return loadBuffer(this.w, this.#memory.builtin("position"), node, index, run) ?? this.#lanes(node, index, run);
+    if (isOp(node, "position") || isOp(node, "length"))
+      return loadBuffer(this.w, this.#memory.builtin(node.op), node, index, run) ?? this.#lanes(node, index, run);
     if (isOp(node, "sequence"))
       return loadBuffer(this.w, this.#memory.builtin("slot"), node, index, run) ?? this.#lanes(node, index, run);
     if (isOp(node, "param")) {

@@ -23,7 +23,7 @@ export interface Memory {
   /** A parameter, or the table that a pass made of constants. */
   readonly parameterOf: (node: Node<"param">) => ParameterPlace | { readonly table: string };
   /** The built-in u32 inputs: [T], and for `runs` [S, 2], the first token of each sequence in the step and how many it has. */
-  readonly builtin: (name: "position" | "slot" | "runs") => Binding;
+  readonly builtin: (name: "position" | "length" | "slot" | "runs") => Binding;
 }
 
 /** Loads from a buffer; a run has to be whole along the last axis, or the answer is null. */

@@ -2,32 +2,26 @@
  * The `config` block of a map, read both ways. Reading gives a model's arguments from a parsed config.json; writing gives
  * the JSON back, every alternative key included, so that old and new releases of other tools find what they look for.
  */
-import type { ConfigRule, Expr, LayerDecl, MapDecl } from "../../grammar/ast.ts";
-import { type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import type { ConfigRule, Expr, LayerDecl, MapDecl, Name } from "../../grammar/ast.ts";
+import { type Diagnostic, type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
-import { textOf, type SourceFile, type Span } from "../../grammar/span.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
+import { sameConstant } from "../interpret/arithmetic.ts";
 import type { Env } from "../interpret/context.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { newContext } from "../model/model.ts";
 import type { Binding, Scope, Workspace } from "../resolve/modules.ts";
-
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-
-/** A parsed config.json; numbers that were written as floats are kept apart, for `8.0` is not a size. */
-export interface ConfigFile {
-  readonly file: SourceFile;
-  readonly json: Readonly<Record<string, Json>>;
-  /** Paths such as `rope_parameters.factor` whose number had a point or an exponent. */
-  readonly floats: ReadonlySet<string>;
-}
+import { at, type ConfigFile, fromJson, type Json, keySpan, put, show, toJson } from "./config-value.ts";
 
 export type MapBinding = Binding & { readonly item: MapDecl };
 
 /** The map whose `model_type` is this config's, or null. */
 export function lookupMap(config: ConfigFile, maps: readonly MapBinding[]): MapBinding | null {
-  return maps.find((m) => modelType(m.item) === config.json["model_type"]) ?? null;
+  const type = config.json["model_type"];
+  // A map of a part of a config has no type.
+  return typeof type === "string" ? (maps.find((m) => modelType(m.item) === type) ?? null) : null;
 }
 
 /** The same among those of the standard library too; throws with the known ones when there is none. */
@@ -63,10 +57,13 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
   if (target?.item.kind !== "layer") throw new Error(`map ${map.item.name.text} is for no model`);
   const decl = target.item;
   const bound = new Map<string, Value>();
+  const places = new Map<string, Span>();
   const ctx = newContext();
   const env = staticEnv(ctx, map.scope, bound);
   for (const rule of map.item.config) {
-    const { value, span } = readRule(rule, config, map.scope);
+    const { value, span } =
+      rule.map === null ? readRule(rule, config, map.scope, bound) : readPart(rule.map, rule.left, config, map.scope);
+    if (rule.left.kind === "name") places.set(rule.left.name.text, span);
     bindLeft(rule, value, span, bound, env, (name) => {
       const param = decl.params.find((p) => p.name.text === name);
       return param?.default?.kind === "number" && param.default.float;
@@ -74,7 +71,48 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
     checkSize(rule, decl, value, span, ctx.bag);
   }
   if (ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
-  return { kind: "constructor", decl, scope: target.scope, bound };
+  return { kind: "constructor", decl, scope: target.scope, bound, places };
+}
+
+/** A layer whose parameters another map's rules give; those at their defaults are left to them. */
+function readPart(name: Name, left: Expr, config: ConfigFile, scope: Scope): Read {
+  const part = readConfig(mapOfPart(name, left, scope), config);
+  const env = staticEnv(newContext(), part.scope);
+  const usual = part.decl.params.filter(({ name: { text }, default: initial }) => {
+    const value = part.bound.get(text);
+    return value !== undefined && initial !== null && sameConstant(value, evaluate(env, initial));
+  });
+  const bound = new Map(part.bound);
+  for (const param of usual) bound.delete(param.name.text);
+  return { value: { ...part, bound }, span: part.places?.get(part.decl.params[0]!.name.text) ?? name.span };
+}
+
+/** The map that `rotary <-> map name` names, or what is wrong with it. */
+export function findPart(name: Name, left: Expr, scope: Scope): MapBinding | Diagnostic {
+  const found = scope.lookup(name.text);
+  const wrong =
+    found?.item.kind !== "map"
+      ? "there is no such map here"
+      : found.item.rules.length > 0 || found.item.config.some((rule) => rule.map !== null)
+        ? "this map has more than keys"
+        : left.kind !== "name"
+          ? "its layer is no parameter"
+          : null;
+  if (wrong === null) return found as MapBinding;
+  return {
+    code: "map/part",
+    severity: "error",
+    message: `\`map ${name.text}\` gives no parameter its value`,
+    labels: [{ span: name.span, text: wrong }],
+    notes: [],
+    help: "write `parameter <-> map name` with a map of a layer that has nothing but keys, imported where another file has it",
+  };
+}
+
+function mapOfPart(name: Name, left: Expr, scope: Scope): MapBinding {
+  const found = findPart(name, left, scope);
+  if ("code" in found) throw new MoeError(found);
+  return found;
 }
 
 /** A parameter without a default or a type is a size. Told here, where the key is known. */
@@ -97,7 +135,7 @@ interface Read {
   readonly span: Span;
 }
 
-function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
+function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope, bound: ReadonlyMap<string, Value>): Read {
   for (const key of rule.keys) {
     const path = key.map((k) => k.text);
     const json = at(config.json, path);
@@ -123,8 +161,8 @@ function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
           : `did you mean \`${near}\`? otherwise give the map a default with \`= value\``,
     });
   }
-  // Names in a default are keys of the same config.
-  const locals = new Map<string, Value>();
+  // Names in a default are keys of the same config, or parameters that earlier rules gave.
+  const locals = new Map<string, Value>(bound);
   for (const [key, json] of Object.entries(config.json))
     if (json !== null) locals.set(key, fromJson(json, key, config, keySpan(config, [key])));
   const ctx = newContext();
@@ -197,6 +235,11 @@ export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): 
   const out: Record<string, Json> = {};
   const env = staticEnv(newContext(), map.scope, new Map(args));
   for (const rule of map.item.config) {
+    if (rule.map !== null) {
+      const part = partOf(rule.map, rule.left, env);
+      for (const [path, json] of entriesOf(writeConfig(part.map, part.args))) put(out, path, json);
+      continue;
+    }
     const json = toJson(evaluate(env, rule.left));
     const fallback = rule.default === null ? undefined : defaultJson(rule.default, env);
     rule.keys.forEach((key, i) => {
@@ -212,75 +255,44 @@ export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): 
 /** Paths such as `rope_parameters.factor` whose number is a float, also where it is whole: other tools tell `8.0` from `8`. */
 export function findFloats(map: MapBinding, args: ReadonlyMap<string, Value>): ReadonlySet<string> {
   const env = staticEnv(newContext(), map.scope, new Map(args));
-  const floats = map.item.config.filter((rule) => {
+  const floats = map.item.config.flatMap((rule): readonly string[] => {
     const value = evaluate(env, rule.left);
-    return value.kind === "number" && value.float;
+    if (rule.map !== null) {
+      const part = partOf(rule.map, rule.left, env);
+      return [...findFloats(part.map, part.args)];
+    }
+    // Of a list, every entry.
+    const isFloat = (v: Value): boolean => v.kind === "number" && v.float;
+    return rule.keys.flatMap((key) => {
+      const path = key.map((k) => k.text).join(".");
+      if (value.kind !== "list") return isFloat(value) ? [path] : [];
+      return value.items.flatMap((item, i) => (isFloat(item) ? [`${path}.${i}`] : []));
+    });
   });
-  return new Set(floats.flatMap((rule) => rule.keys.map((key) => key.map((k) => k.text).join("."))));
+  return new Set(floats);
+}
+
+/** The map of a part and all arguments of its layer, defaults included, for writing. */
+function partOf(name: Name, left: Expr, outer: Env): { map: MapBinding; args: ReadonlyMap<string, Value> } {
+  const map = mapOfPart(name, left, outer.scope);
+  const layer = evaluate(outer, left);
+  if (layer.kind !== "constructor") return { map, args: new Map() };
+  const args = new Map(layer.bound);
+  const env = staticEnv(newContext(), layer.scope, args);
+  for (const { name: param, default: initial } of layer.decl.params)
+    if (initial !== null && !args.has(param.text)) args.set(param.text, evaluate(env, initial));
+  return { map, args };
+}
+
+/** The leaves of an object, with their paths. */
+function entriesOf(json: Json, path: readonly string[] = []): readonly (readonly [readonly string[], Json])[] {
+  if (json === null || typeof json !== "object" || Array.isArray(json)) return [[path, json]];
+  return Object.entries(json).flatMap(([key, value]) => entriesOf(value, [...path, key]));
 }
 
 function defaultJson(expr: Expr, env: Env): Json | undefined {
   if (namesIn(expr).some((n) => n !== "none")) return undefined;
   return toJson(evaluate(env, expr));
-}
-
-function put(out: Record<string, Json>, path: readonly string[], json: Json): void {
-  const [head, ...rest] = path;
-  if (rest.length === 0) out[head!] = json;
-  else {
-    const inner = { ...((out[head!] ?? {}) as Record<string, Json>) };
-    put(inner, rest, json);
-    out[head!] = inner;
-  }
-}
-
-function at(json: Json, path: readonly string[]): Json | undefined {
-  let current: Json | undefined = json;
-  for (const key of path) {
-    if (current === null || typeof current !== "object" || Array.isArray(current)) return undefined;
-    current = (current as Readonly<Record<string, Json>>)[key];
-  }
-  return current;
-}
-
-function fromJson(json: Json, path: string, config: ConfigFile, span: Span): Value {
-  switch (typeof json) {
-    case "boolean":
-      return { kind: "bool", value: json };
-    case "string":
-      return { kind: "string", value: json };
-    case "number":
-      if (Number.isInteger(json) && !config.floats.has(path))
-        return { kind: "axis", label: null, size: Dim.of(json), origin: span };
-      return { kind: "number", value: json, float: true };
-    default:
-      if (Array.isArray(json))
-        return {
-          kind: "list",
-          items: json.map((item: Json, i: number) => fromJson(item, `${path}.${i}`, config, span)),
-        };
-      return { kind: "none" };
-  }
-}
-
-export function toJson(value: Value): Json {
-  switch (value.kind) {
-    case "bool":
-    case "string":
-      return value.value;
-    case "number":
-      return value.value;
-    case "axis":
-      return value.size.value;
-    case "list":
-      return value.items.map(toJson);
-    default:
-      return null;
-  }
-}
-
-function show(value: Value): string {
-  return `\`${JSON.stringify(toJson(value))}\``;
 }
 
 function namesIn(expr: Expr): string[] {
@@ -300,11 +312,4 @@ function isProduct(expr: Expr): boolean {
   return (
     expr.kind === "name" || (expr.kind === "binary" && expr.op === "*" && isProduct(expr.left) && isProduct(expr.right))
   );
-}
-
-/** Where a key stands in config.json, or the start of the file when it is missing. */
-function keySpan(config: ConfigFile, path: readonly string[]): Span {
-  const { file } = config;
-  const match = new RegExp(`"${path.at(-1)!.replace(/[^\w]/g, "")}"\\s*:[^\\n,}]*`).exec(file.text);
-  return match === null ? { file, start: 0, end: 1 } : { file, start: match.index, end: match.index + match[0].length };
 }

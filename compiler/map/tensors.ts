@@ -12,12 +12,15 @@ import type { Instance, ParameterInfo, Value } from "../interpret/value.ts";
 import type { Model } from "../model/model.ts";
 import { newContext } from "../model/model.ts";
 import type { MapBinding } from "./config.ts";
+import { checkStored, storedAs, type StoredAs, type StoredRule } from "./encoding.ts";
 import { resolvePath } from "./path.ts";
 
 /** One tensor of a checkpoint and the parameters in it. */
 export interface TensorEntry {
   readonly tensor: string;
   readonly shape: readonly number[];
+  /** Its parts, where it is stored in an encoding; the shape is that of the values. */
+  readonly stored: StoredAs | null;
   readonly pieces: readonly Piece[];
   readonly span: Span;
 }
@@ -63,6 +66,7 @@ export function expandMap(
     banks: new Map(),
     present,
     ignored,
+    stored: [],
     layers: new Map(),
   });
   return { entries, ignored: (name) => ignored.some((r) => r.test(name)) };
@@ -80,10 +84,16 @@ interface Place {
   readonly layers: ReadonlyMap<string, number>;
   readonly present: ReadonlySet<string> | Layout | null;
   readonly ignored: RegExp[];
+  /** Encodings that tensors may be stored in here, the nearest first. */
+  readonly stored: readonly StoredRule[];
 }
 
 function expandRules(rules: readonly MapRule[], place: Place): TensorEntry[] {
-  return rules.flatMap((rule) => expandRule(rule, place));
+  const own = rules.filter(
+    (rule): rule is StoredRule => rule.kind === "stored" && checkStored(rule, place.env.ctx.bag),
+  );
+  const inside = { ...place, stored: [...own, ...place.stored] };
+  return rules.flatMap((rule) => expandRule(rule, inside));
 }
 
 function expandRule(rule: MapRule, place: Place): TensorEntry[] {
@@ -108,6 +118,8 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
       );
       return [];
     }
+    case "stored":
+      return [];
     case "either": {
       const all = rule.alternatives.map((rules) => expandRules(rules, place));
       const scores = all.map((entries) => scoreLayout(entries, place.present));
@@ -128,7 +140,7 @@ function scoreLayout(entries: readonly TensorEntry[], present: Place["present"])
   if (present === null) return 0;
   if (present === "fused") return -entries.length;
   if (present === "per-expert") return entries.length;
-  return entries.filter((e) => present.has(e.tensor)).length / Math.max(1, entries.length);
+  return entries.filter((e) => e.stored !== null || present.has(e.tensor)).length / Math.max(1, entries.length);
 }
 
 /** Index variables are numbers in conditions: `if l < first`. */
@@ -200,7 +212,11 @@ function expandPair(rule: Pair, place: Place): TensorEntry[] {
     }
     const indices = new Map([...place.indices, ...first[i]!.indices]);
     const tensor = join(place.pattern, substitute(rule.pattern.value, indices));
-    return tensorEntry(rule, tensor, parameters, place.env) ?? [];
+    const stored =
+      place.present === null || typeof place.present === "string"
+        ? null
+        : storedAs(tensor, place.stored, place.present);
+    return tensorEntry(rule, tensor, stored, parameters, place.env) ?? [];
   });
 }
 
@@ -217,6 +233,7 @@ const product = (items: readonly { readonly size: number }[]): number => items.r
 function tensorEntry(
   rule: Pair,
   tensor: string,
+  stored: StoredAs | null,
   parameters: readonly { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[],
   env: Env,
 ): TensorEntry[] | null {
@@ -297,7 +314,7 @@ function tensorEntry(
       strides: steps,
     });
   }
-  return [{ tensor, shape, pieces, span: rule.span }];
+  return [{ tensor, shape, stored, pieces, span: rule.span }];
 }
 
 /** The factors of one part of a layout, with the steps between their elements, and where the part begins. */

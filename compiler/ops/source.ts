@@ -1,6 +1,6 @@
 /**
  * Values that come from nowhere in the graph. Inputs and parameters are bound by whoever evaluates; in the oracle the
- * whole sequence is one sequence, so positions count from 0.
+ * whole sequence is one sequence, so positions count from 0 and its length is T.
  */
 import { Dim } from "../graph/dim.ts";
 import { TIME } from "../graph/type.ts";
@@ -64,7 +64,48 @@ export const source = {
     lowering: { kind: "source" },
     samples: [{ attrs: { axis: { name: TIME, size: Dim.of(2), origin: null } }, inputs: [], output: [0, 0] }],
   },
-} satisfies Rows<"input" | "param" | "constant" | "iota" | "position" | "sequence">;
+  length: {
+    infer: (_inputs, { axis }) => ({ dtype: "u32", axes: [axis] }),
+    evaluate: (_inputs, { axis }, _type, sizes) => {
+      const size = sizes(axis.size);
+      return { axes: [{ name: axis.name, size }], data: new Float64Array(size).fill(size) };
+    },
+    vjp: () => [],
+    // Declared before the sequence begins, so that no token looks at later ones.
+    time: () => "pointwise",
+    flops: () => Dim.of(0),
+    lowering: { kind: "source" },
+    samples: [{ attrs: { axis: { name: TIME, size: Dim.of(2), origin: null } }, inputs: [], output: [2, 2] }],
+  },
+  values: {
+    infer: (_inputs, { axis, values }) =>
+      (axis.size.value ?? values.length) === values.length
+        ? { dtype: "f32", axes: [axis] }
+        : mismatch(
+            "shape/list-size",
+            `the list has ${values.length} entries, and \`${axis.name}\` is ${axis.size.key}`,
+            {
+              inputs: [],
+              help: "give as many numbers as the axis is long",
+            },
+          ),
+    evaluate: (_inputs, { axis, values }) => ({
+      axes: [{ name: axis.name, size: values.length }],
+      data: Float64Array.from(values),
+    }),
+    vjp: () => [],
+    time: () => "pointwise",
+    flops: () => Dim.of(0),
+    lowering: { kind: "source" },
+    samples: [
+      {
+        attrs: { axis: { name: "D", size: Dim.of(3), origin: null }, values: [1, -0.5, 2] },
+        inputs: [],
+        output: [1, -0.5, 2],
+      },
+    ],
+  },
+} satisfies Rows<"input" | "param" | "constant" | "iota" | "position" | "sequence" | "length" | "values">;
 
 function bound<O extends "input" | "param">(what: O): OpDef<O> {
   return {

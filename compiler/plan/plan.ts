@@ -95,8 +95,9 @@ export interface State {
 
 /**
  * A buffer of 4-byte elements. `input` buffers are written by the runtime before a step: the model's inputs by name, and
- * the built-in `position`, `slot` (both u32 [T]: where each token stands, and in which sequence), `wanted` (u32 [Q]) and `runs` (u32
- * [S, 2]: of each sequence the first token in the step and how many it has, which follow each other).
+ * the built-in `position`, `slot`, `length` (each u32 [T]: where a token stands, in which sequence, and how long that is
+ * declared to become), `wanted` (u32 [Q]) and `runs` (u32 [S, 2]: of each sequence the first token in the step and how many it has,
+ * which follow each other).
  * `condition` buffers [S, ...] are what a sequence has once: written when that is known, kept between steps.
  * `output` buffers are read by it. `temporary` ones are shared: those with the same `share` never live at the same time.
  */

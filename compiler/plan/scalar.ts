@@ -3,7 +3,7 @@
  * angles of rotary embeddings and the like do not depend on a shader's loose `sin` and `pow`.
  */
 
-/** A number, an index name, or an operation of the graph's map ops on expressions. */
+/** A number, an index name, or an operation of the graph's map ops on expressions; `["entry", i, ...list]` is a list's i-th. */
 export type ScalarExpr = number | string | ScalarCall;
 export interface ScalarCall extends ReadonlyArray<ScalarExpr> {
   readonly 0: string;
@@ -43,6 +43,7 @@ const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
   select: (c, a, b) => (c !== 0 ? a! : b!),
   detach: (x) => x!,
   trunc: (x) => Math.trunc(x!),
+  entry: (i, ...list) => list[i!]!,
 };
 
 /** True when every operation of a map op is available to tables. */
@@ -71,8 +72,12 @@ export function compileScalar(expr: ScalarExpr, names: readonly string[]): (at: 
   }
   const f = FUNCTIONS[expr[0]];
   if (f === undefined) throw new Error(`no scalar function ${expr[0]}`);
-  const [a, b, c] = (expr.slice(1) as readonly ScalarExpr[]).map((arg) => compileScalar(arg, names));
+  const [a, b, c, ...more] = (expr.slice(1) as readonly ScalarExpr[]).map((arg) => compileScalar(arg, names));
   if (a === undefined) return () => f();
   if (b === undefined) return (at) => f(a(at));
+  if (more.length > 0) {
+    const all = [a, b, c!, ...more];
+    return (at) => f(...all.map((arg) => arg(at)));
+  }
   return c === undefined ? (at) => f(a(at), b(at)) : (at) => f(a(at), b(at), c(at));
 }

@@ -236,6 +236,8 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "within",
   "iota",
   "position",
+  "length",
+  "values",
   "split",
   "merge",
   "slice",

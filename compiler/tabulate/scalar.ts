@@ -15,6 +15,7 @@ export function scalarOf(node: Node, env: Environment): ScalarExpr {
   if (isOp(node, "constant")) return node.attrs.value;
   if (isOp(node, "position")) return POSITION;
   if (isOp(node, "iota")) return read(env, node.attrs.axis.name);
+  if (isOp(node, "values")) return ["entry", read(env, node.attrs.axis.name), ...node.attrs.values];
   if (x === undefined) throw new Error(`${node.op} has no scalar form`);
   if (isOp(node, "rename")) return scalarOf(x, move(env, node.attrs.to, [[node.attrs.from, read(env, node.attrs.to)]]));
   if (isOp(node, "broadcast") || isOp(node, "transpose")) return scalarOf(x, env);

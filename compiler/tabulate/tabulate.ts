@@ -1,6 +1,6 @@
 /**
- * Values that only a token's position and constants decide, and that need a loose WGSL function (sin, pow, ...), become
- * tables that the host fills in float64: rotary angles, for instance. In the graph a table is a parameter read at the
+ * Values that only a token's position and constants decide, and that need a loose WGSL function (sin, pow, ...) or a list
+ * of numbers, become tables that the host fills in float64: rotary angles, for instance. In the graph a table is a parameter read at the
  * position. Limits: one table per such value; along P it has a row per position of the cache.
  */
 import { Dim } from "../graph/dim.ts";
@@ -18,8 +18,8 @@ import { POSITION, scalarOf } from "./scalar.ts";
 /** Paths of tables in the graph start with this; no parameter's path can. */
 const PREFIX = "table:";
 
-/** Functions whose WGSL forms are loose enough to matter. */
-const LOOSE: readonly string[] = ["sin", "cos", "tanh", "exp", "log", "pow", "sigmoid", "erf"];
+/** Functions whose WGSL forms are loose enough to matter, and what has no form there. */
+const LOOSE: readonly string[] = ["values", "sin", "cos", "tanh", "exp", "log", "pow", "sigmoid", "erf"];
 
 /** Adds the tables that the program needs to `tables`, by their text, so that programs share them. */
 export function tabulateProgram(program: Program, b: Builder, tables: Map<string, Table>): Program {
@@ -60,6 +60,7 @@ function isPure(node: Node, pure: ReadonlySet<Node>): boolean {
   const touched = JSON.stringify(node.attrs).includes(`"${TIME}"`);
   return (
     isOp(node, "constant") ||
+    isOp(node, "values") ||
     ((lowering.kind === "view" || lowering.kind === "concat") &&
       (!touched || isOp(node, "broadcast") || isOp(node, "transpose")))
   );

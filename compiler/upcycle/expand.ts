@@ -11,7 +11,7 @@ import type { Env } from "../interpret/context.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Value } from "../interpret/value.ts";
-import { toJson } from "../map/config.ts";
+import { toJson } from "../map/config-value.ts";
 import { type Found, resolvePath } from "../map/path.ts";
 import { listParameters, newContext, type Model } from "../model/model.ts";
 import type { Scope } from "../resolve/modules.ts";

@@ -5,7 +5,7 @@
  */
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import { evaluate } from "../interpret/context.ts";
-import { toJson } from "../map/config.ts";
+import { toJson } from "../map/config-value.ts";
 import { newContext, type Model } from "../model/model.ts";
 import type { Upcycling } from "./expand.ts";
 

@@ -96,6 +96,7 @@ function noteEntries(node: Node, note: Note): void {
     case "scope":
     case "either":
     case "ignore":
+    case "stored":
       return note(node, false);
   }
 }

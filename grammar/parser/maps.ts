@@ -4,6 +4,7 @@ import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { LayerRules } from "./layers.ts";
 
+type ConfigSide = Pick<ConfigRule, "keys" | "map" | "default">;
 type Entry = { readonly config: readonly ConfigRule[] } | { readonly rule: MapRule };
 
 export abstract class MapRules extends LayerRules {
@@ -12,7 +13,12 @@ export abstract class MapRules extends LayerRules {
     const name = this.SUBRULE1(this.name);
     this.CONSUME(t.Colon);
     const model = this.SUBRULE2(this.name);
-    const entries = this.block(this.mapEntry, 'a rule such as `embed.w <-> "..."`', ["config", "either", "ignore"]);
+    const entries = this.block(this.mapEntry, 'a rule such as `embed.w <-> "..."`', [
+      "config",
+      "either",
+      "ignore",
+      "stored",
+    ]);
     const config = entries.flatMap((entry) => ("config" in entry ? entry.config : []));
     const rules = entries.flatMap((entry) => ("rule" in entry ? [entry.rule] : []));
     return { kind: "map", name, model, config, rules, doc: this.docOf(start), span: this.since(start) };
@@ -34,16 +40,37 @@ export abstract class MapRules extends LayerRules {
     return this.block(this.configRule, "a rule such as `D <-> hidden_size`");
   });
 
-  /** `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`. */
+  /** `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`, `rotary <-> map rope_scaling`. */
   readonly configRule: Rule<ConfigRule> = this.rule("configRule", () => {
     const start = this.LA(1);
-    const keys: (readonly Name[])[] = [];
     const left = this.SUBRULE(this.expression);
     this.CONSUME(t.Both);
+    const right = this.OR({
+      ERR_MSG: "a key",
+      DEF: [
+        { GATE: () => this.atMapName(), ALT: () => this.SUBRULE(this.configMap) },
+        { ALT: () => this.SUBRULE(this.configKeys) },
+      ],
+    });
+    return { ...right, left, span: this.since(start) };
+  });
+
+  readonly configMap: Rule<ConfigSide> = this.rule("configMap", () => {
+    this.CONSUME(t.MapKeyword);
+    return { keys: [], map: this.SUBRULE(this.name), default: null };
+  });
+
+  readonly configKeys: Rule<ConfigSide> = this.rule("configKeys", () => {
+    const keys: (readonly Name[])[] = [];
     this.AT_LEAST_ONE_SEP({ SEP: t.Bar, DEF: () => keys.push(this.SUBRULE(this.configKey)), ERR_MSG: "a key" });
     const value = this.OPTION(() => this.SUBRULE(this.initial));
-    return { left, keys, default: value ?? null, span: this.since(start) };
+    return { keys, map: null, default: value ?? null };
   });
+
+  /** `map` may be a key itself: then a name that follows begins the next rule, and an operator or `<->` follows that. */
+  private atMapName(): boolean {
+    return this.at(t.MapKeyword) && this.at(t.Name, 2) && !this.at(t.Both, 3) && !this.at(t.Operator, 3);
+  }
 
   readonly configKey: Rule<readonly Name[]> = this.rule("configKey", () => {
     const parts: Name[] = [];
@@ -52,7 +79,7 @@ export abstract class MapRules extends LayerRules {
   });
 
   readonly mapRules: Rule<readonly MapRule[]> = this.rule("mapRules", () =>
-    this.block(this.mapRule, 'a rule such as `w <-> "weight"`', ["either", "ignore"]),
+    this.block(this.mapRule, 'a rule such as `w <-> "weight"`', ["either", "ignore", "stored"]),
   );
 
   readonly mapRule: Rule<MapRule> = this.rule("mapRule", () =>
@@ -61,6 +88,7 @@ export abstract class MapRules extends LayerRules {
       DEF: [
         { GATE: () => this.at(t.LCurly, 2), ALT: (): MapRule => this.SUBRULE(this.either) },
         { GATE: () => this.at(t.StringLiteral, 2), ALT: (): MapRule => this.SUBRULE(this.ignore) },
+        { GATE: () => this.at(t.Name, 2), ALT: (): MapRule => this.SUBRULE(this.stored) },
         { ALT: (): MapRule => this.SUBRULE(this.pair) },
       ],
     }),
@@ -84,6 +112,16 @@ export abstract class MapRules extends LayerRules {
     const start = this.CONSUME(t.Ignore);
     const pattern = this.SUBRULE(this.string);
     return { kind: "ignore", pattern, span: this.since(start) };
+  });
+
+  /** `stored mxfp4("*_blocks", "*_scales")`. */
+  readonly stored: Rule<MapRule> = this.rule("stored", () => {
+    const start = this.CONSUME(t.Stored);
+    const encoding = this.SUBRULE(this.name);
+    this.CONSUME(t.LParen);
+    const patterns = this.commaList(this.string);
+    this.CONSUME(t.RParen, { ERR_MSG: "`,` or `)`" });
+    return { kind: "stored", encoding, patterns, span: this.since(start) };
   });
 
   /** `attn.q.w <-> "self_attn.q_proj.weight" as [G*R*C, D] if bias { ... }`. */

@@ -33,7 +33,9 @@ export async function openOverrides(texts: readonly string[], first: number): Pr
       const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
       const piece = { path: tensor.text, target: 0, sizes: shape, source: 0, strides };
       overrides.push({ path, source: first + i, tensor: tensor.text, shape });
-      sources.push(parameterSource(opened, [{ tensor: tensor.text, shape, pieces: [piece], span: path }]));
+      sources.push(
+        parameterSource(opened, [{ tensor: tensor.text, shape, stored: null, pieces: [piece], span: path }]),
+      );
     }
     return { overrides, sources, checkpoints: files, close };
   } catch (error) {

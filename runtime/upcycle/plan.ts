@@ -28,7 +28,7 @@ import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
 import { embedSource } from "../embedded.ts";
-import { type LoadedModel, STORAGE_BYTES } from "../model.ts";
+import { commonType, type LoadedModel, STORAGE_BYTES } from "../model.ts";
 import { countElements } from "../strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
@@ -184,12 +184,6 @@ function hasChoice(map: MapBinding, model: Model): boolean {
     (layout) => expandMap(map, model, layout, new DiagnosticBag()).entries.length,
   );
   return fewest !== most;
-}
-
-/** The one type among them; f32, which holds all, where they differ. */
-function commonType(types: Iterable<StorageType>): StorageType {
-  const all = new Set(types);
-  return all.size === 1 ? [...all][0]! : "f32";
 }
 
 /** The type of the models' parameters that a tensor is made from; null for one that is fresh or given on the side. */

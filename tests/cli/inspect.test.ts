@@ -73,7 +73,7 @@ test("a window bounds attention's work", async () => {
 
 describe("--map", () => {
   const family = readFileSync("stdlib/families/llama.moe", "utf8");
-  const map = `edition 2026\nimport { Llama } from "std"\n\n${family.slice(family.indexOf("map llama"))}`;
+  const map = `edition 2026\nimport { Llama, rope_scaling } from "std"\n\n${family.slice(family.indexOf("map llama"))}`;
   const folder = temporary("own");
 
   beforeAll(() => {

@@ -72,7 +72,7 @@ test("settings that the target cannot have are warned of", async () => {
   const run = await moec("upcycle", "sparse", "--from", "tests/fixtures/families/llama_rope3", "--plan");
   expect(run.code).toBe(0);
   expect(run.err).toMatchInlineSnapshot(`
-    "warning[upcycle/lost-setting]: the sources have \`bias\` = true, \`scaling\` = "llama3", \`factor\` = 8, \`low\` = 1, \`high\` = 4, \`original\` = 32, and \`Mixtral\` has no such parameters
+    "warning[upcycle/lost-setting]: the sources have \`bias\` = true, and \`Mixtral\` has no such parameter
      --> std/upcycle/sparse.moe:5:67
       |
     5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
@@ -114,7 +114,7 @@ test("sources of different sizes are refused", async () => {
     "error[upcycle/sources-differ]: the sources disagree on \`V\`: 2048, 96
      --> std/families/mixtral.moe:4:15
       |
-    4 | model Mixtral(V, L, D, F, G, R, C, N, K, eps = 1e-5, theta = 1000000.0, window = none, balance = 0.001,
+    4 | model Mixtral(V, L, D, F, G, R, C, N, K, eps = 1e-5, theta = 1000000.0, rotary: layer = Rotary, window = none, balance = 0.001,
       |               ^ needed here
       |
       = note: they disagree on \`L\`: 4, 2; \`D\`: 128, 48; \`F\`: 384, 64; \`R\`: 2, 3; \`C\`: 32, 8; \`eps\`: 0.00001, 0.000001; \`context\`: 512, 128 as well

@@ -86,7 +86,7 @@ describe("configs of transformers 4", () => {
 
   test("lack the head size, have no key-value heads of their own, and base frequencies at the top", () => {
     const { args } = readJson({ ...old, num_key_value_heads: null, rope_theta: 500000.0, rope_scaling: null });
-    expect(args).toMatchObject({ G: 6, R: 1, C: 8, theta: 500000, scaling: "default", tie: false, eps: 1e-5 });
+    expect(args).toMatchObject({ G: 6, R: 1, C: 8, theta: 500000, rotary: {}, tie: false, eps: 1e-5 });
   });
 
   test("scale positions under other keys", () => {
@@ -97,14 +97,14 @@ describe("configs of transformers 4", () => {
       high_freq_factor: 4.0,
       original_max_position_embeddings: 8192,
     };
-    expect(readJson({ ...old, rope_scaling: scaling }).args).toMatchObject({
+    expect(readJson({ ...old, rope_scaling: scaling }).args["rotary"]).toEqual({
       scaling: "llama3",
       factor: 8,
       low: 1,
       high: 4,
       original: 8192,
     });
-    expect(readJson({ ...old, rope_scaling: { type: "linear", factor: 2.0 } }).args).toMatchObject({
+    expect(readJson({ ...old, rope_scaling: { type: "linear", factor: 2.0 } }).args["rotary"]).toEqual({
       scaling: "linear",
       factor: 2,
     });

@@ -77,6 +77,7 @@ const statement = fc.oneof(
   expression.map((value) => `loss ${value}`),
   expression.map((value) => `loss(${value})`),
   expression.map((value) => `metric m=${value}`),
+  expression.map((value) => `update m=${value}`),
   fc.tuple(expression, expression).map(([a, b]) => `if ${a} {\nreturn ${b} } else { y = ${b} }`),
   expression.map((value) => `for b in ${value} { x = b(x) }`),
 );

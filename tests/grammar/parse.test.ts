@@ -62,10 +62,10 @@ describe("expressions", () => {
     expect(grouping("loss + model.config * map(test: default)")).toBe("(+ loss (* model.config map(test:default)))");
     expect(grouping("a.if.of(in: 1)")).toBe("a.if.of(in:1)");
     const { body } = only(
-      "fn f(loss: [..]) -> [..] { loss = loss * 2 metric, x = g(1) loss loss return metric }",
+      "fn f(loss: [..]) -> [..] { loss = loss * 2 metric, x = g(1) update = metric update update = x loss loss return metric }",
       "fn",
     );
-    expect(body.statements.map(({ kind }) => kind)).toEqual(["let", "let", "loss", "return"]);
+    expect(body.statements.map(({ kind }) => kind)).toEqual(["let", "let", "let", "update", "loss", "return"]);
   });
 
   test("a parenthesis or bracket on the next line is not a postfix, a point is", () => {

@@ -52,7 +52,13 @@ export async function compareOutputs(
   const all = Array.from({ length: T }, (_, i) => i);
   const data = Object.fromEntries(Object.entries(given).map(([name, v]) => [name, [...v.data]]));
   for (const entry of plan.entries) {
-    const outputs = await run.step(entry.name, sizes, { position: all, slot: all.map(() => 0), wanted: all, ...data });
+    const outputs = await run.step(entry.name, sizes, {
+      position: all,
+      slot: all.map(() => 0),
+      length: all.map(() => all.length),
+      wanted: all,
+      ...data,
+    });
     for (const [name, actual] of Object.entries(outputs))
       expectClose(`${entry.name}`, actual, expected[name]!.data, isInteger(program, name));
   }

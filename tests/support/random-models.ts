@@ -54,7 +54,7 @@ export function drawConfig(family: Family, draw: Draw): Config {
     num_attention_heads: groups * draw.of([1, 1, 2, 3]),
     head_dim: draw.of([2, 6, 8, 10, 34]),
     tie_word_embeddings: draw.of([true, false]),
-    max_position_embeddings: 1024,
+    max_position_embeddings: draw.of([48, 1024]),
     rope_theta: draw.of([100, 10000]),
   };
   const window = { sliding_window: draw.of([null, 1, 3, 64]) };
@@ -64,10 +64,10 @@ export function drawConfig(family: Family, draw: Draw): Config {
         ...shared,
         attention_bias: draw.of([true, false]),
         mlp_bias: draw.of([true, false]),
-        rope_scaling: drawScaling(draw),
+        rope_scaling: drawScaling(draw, shared.head_dim),
       };
     case "mistral":
-      return { ...shared, ...window };
+      return { ...shared, ...window, rope_scaling: drawScaling(draw, shared.head_dim) };
     case "mixtral":
       return { ...shared, ...window, num_local_experts: experts, num_experts_per_tok: 1 + draw.below(experts) };
     case "cohere":
@@ -80,19 +80,33 @@ export function drawConfig(family: Family, draw: Draw): Config {
   }
 }
 
-function drawScaling(draw: Draw): Json {
-  switch (draw.below(3)) {
+function drawScaling(draw: Draw, channels: number): Json {
+  const original_max_position_embeddings = 64;
+  const divisors = (): number[] => Array.from({ length: channels / 2 }, () => 1 + draw.below(8) / 4);
+  switch (draw.below(6)) {
     case 0:
       return null;
     case 1:
       return { rope_type: "linear", factor: 4 };
+    case 2:
+      return { rope_type: "yarn", factor: 4, original_max_position_embeddings, truncate: draw.of([true, false]) };
+    case 3:
+      // Two channels have no exponent for it.
+      return channels === 2 ? null : { rope_type: "dynamic", factor: 2 };
+    case 4:
+      return {
+        rope_type: "longrope",
+        original_max_position_embeddings,
+        long_factor: divisors(),
+        short_factor: divisors(),
+      };
     default:
       return {
         rope_type: "llama3",
         factor: 8,
         low_freq_factor: 1,
         high_freq_factor: 4,
-        original_max_position_embeddings: 64,
+        original_max_position_embeddings,
       };
   }
 }

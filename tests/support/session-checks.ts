@@ -32,9 +32,9 @@ export async function checkDecode(
   const [full, other] = [oracle(a), oracleOfB(b)];
   const row = (logits: Float64Array, i: number) => logits.subarray(i * session.vocab, (i + 1) * session.vocab);
   const [start, begin] = [a.length - 4, b.length - 4];
-  await session.prefill(2, a.slice(0, 3));
+  await session.prefill(2, a.slice(0, 3), { length: a.length });
   expectClose(session.logits(2), row(full, 2), what);
-  await session.prefill(0, b.slice(0, begin));
+  await session.prefill(0, b.slice(0, begin), { length: b.length });
   await session.prefill(2, a.slice(3, start));
   expectClose(session.logits(0), row(other, begin - 1), what);
   expectClose(session.logits(2), row(full, start - 1), what);

@@ -66,12 +66,34 @@ export async function openTraining(name: string): Promise<TrainingCase> {
   };
 }
 
+/** A fixture without a golden training step: its program, parameters and second golden batch. */
+export async function openGolden(
+  name: string,
+): Promise<Pick<TrainingCase, "program" | "b" | "params" | "inputs" | "sizes">> {
+  const golden = await openCheckpoint(join(root, name, "golden.safetensors"));
+  const loaded = await loadModel(join(root, name));
+  const parameters = await readAll(loaded);
+  const ctx = newContext();
+  const program = buildProgram(loaded.model.instance, ctx);
+  const [batch, T] = golden.tensors.get("ids.1")!.shape as [number, number];
+  const axes = [
+    { name: "batch", size: batch },
+    { name: "T", size: T },
+  ];
+  const ids = { axes, data: Float64Array.from(await golden.toFloat32("ids.1")) };
+  await golden.close();
+  return { program, b: ctx.builder, params: (path) => parameters.get(path)!, inputs: { ids }, sizes: { T, batch } };
+}
+
 /** The program of a micro-batch with its one `loss`. */
 export function trainingProgram({ program, b }: Pick<TrainingCase, "program" | "b">): Batched {
   return batchProgram(addObjective(program, b)!, b);
 }
 
-export function runTraining(test: TrainingCase, program: Program): Record<string, Value> {
+export function runTraining(
+  test: Pick<TrainingCase, "inputs" | "params" | "sizes">,
+  program: Program,
+): Record<string, Value> {
   return evaluateProgram(program, { inputs: test.inputs, params: test.params, sizes: test.sizes });
 }
 

@@ -31,7 +31,7 @@ test("a map with transposed tensors is written and read back, whole and in slice
       .replace('"mlp.gate_proj.weight"', '"mlp.gate_proj.weight" as [D, F]')
       .replace('"self_attn.q_proj.weight" as [G*R*C, D]', '"self_attn.q_proj.weight" as [D, R*G*C]');
     const file = join(scratch, "turned.moe");
-    writeFileSync(file, `edition 2026\nimport { Llama } from "std"\n\n${map}`);
+    writeFileSync(file, `edition 2026\nimport { Llama, rope_scaling } from "std"\n\n${map}`);
     const workspace = openWorkspace();
     const maps = readMaps(workspace, file);
     const [plain, ...turned] = [join(scratch, "plain"), join(scratch, "turned"), join(scratch, "slices")];
