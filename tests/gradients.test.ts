@@ -14,19 +14,19 @@ import type { Value } from "../compiler/ops/define.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
 import { verifyProgram } from "../compiler/verify/graph.ts";
 import { randomParams } from "./support/compare-plan.ts";
-import { libraryLayers, makeLayer } from "./support/layers.ts";
+import { makeLayer, namesOf } from "./support/library.ts";
 import { programOf } from "./support/programs.ts";
 
 const T = 5;
 
-describe.each(libraryLayers)("$name", (layer) => {
+describe.each(namesOf())("%s", (name) => {
   test("its gradients are the differences of its results and losses", () => {
-    const { program, b, states } = makeLayer(layer);
+    const { program, b, states } = makeLayer(name);
     compareGradients(weighted(program, b), b, states);
   });
 });
 
-test("the walk found layers and routers", () => expect(libraryLayers.length).toBeGreaterThan(40));
+test("the walk found layers and routers", () => expect(namesOf().length).toBeGreaterThan(40));
 
 const tower = (layers: number, more = ""): string => `import { Attention, MoE, RMSNorm, SoftmaxTopK } from "std"
 layer Inner(D) {

@@ -161,7 +161,7 @@ function multiply(a: Term, b: Term): Term {
 
 function reduce(t: Term): Term {
   let [a, b] = [Math.abs(t.num), t.den];
-  while (b !== 0) [a, b] = [b, a % b];
+  while (b > 0) [a, b] = [b, a % b];
   return a > 1 && Number.isInteger(t.num) ? { num: t.num / a, den: t.den / a, powers: t.powers } : t;
 }
 

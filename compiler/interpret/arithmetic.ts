@@ -133,7 +133,10 @@ function countNode(env: Env, size: Dim | null, dtype: DType, span: Span): Node |
   const symbolValue = (symbol: string): Node | null => {
     if (symbol === TIME) {
       const time = { name: TIME, size: Dim.of(TIME), origin: null };
-      return b.sum(b.must("broadcast", [b.constant(1)], { axes: [time] }, span), [TIME]);
+      // Integers, so that it is another node than what means divide by: it looks ahead where the size is written.
+      const ones = b.must("broadcast", [b.constant(1, "u32")], { axes: [time] }, span);
+      const count = addNode(env, "sum", [ones], { axes: [TIME] }, span);
+      return count.kind === "tensor" ? b.cast(count.node, "f32") : null;
     }
     const rounded = Dim.roundedSymbol(symbol);
     if (rounded === null) return null;

@@ -13,11 +13,16 @@ export interface ConfigFile {
   readonly floats: ReadonlySet<string>;
 }
 
-/** Where a key stands in config.json, or the start of the file when it is missing. */
+/** Where a key stands in config.json, in an object as deep as its path is long; the start of the file when it is missing. */
 export function keySpan(config: ConfigFile, path: readonly string[]): Span {
   const { file } = config;
-  const match = new RegExp(`"${path.at(-1)!.replace(/[^\w]/g, "")}"\\s*:[^\\n,}]*`).exec(file.text);
-  return match === null ? { file, start: 0, end: 1 } : { file, start: match.index, end: match.index + match[0].length };
+  const name = path.at(-1)!.replace(/[^\w]/g, "");
+  const found = [...file.text.matchAll(new RegExp(`"${name}"\\s*:[^\\n,}]*`, "g"))];
+  const depth = (before: string): number =>
+    (before.replace(/"(\\.|[^"\\])*"/g, "").match(/[{}]/g) ?? []).reduce((n, brace) => n + (brace === "{" ? 1 : -1), 0);
+  const match = found.find((m) => depth(file.text.slice(0, m.index)) === path.length) ?? found[0];
+  if (match === undefined) return { file, start: 0, end: 1 };
+  return { file, start: match.index, end: match.index + match[0].length };
 }
 
 export function put(out: Record<string, Json>, path: readonly string[], json: Json): void {

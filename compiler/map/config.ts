@@ -8,6 +8,7 @@ import { suggest } from "../../grammar/index.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { sameConstant } from "../interpret/arithmetic.ts";
+import { toSize } from "../interpret/axes.ts";
 import type { Env } from "../interpret/context.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
@@ -168,7 +169,7 @@ function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope, bound: Rea
   const ctx = newContext();
   const value = evaluate(staticEnv(ctx, scope, locals), rule.default);
   if (ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
-  return { value, span };
+  return { value: toSize(value) ?? value, span };
 }
 
 function bindLeft(
@@ -209,9 +210,11 @@ function bindLeft(
           .filter((n) => n !== name)
           .map((n) => bound.get(n)!)
       : null;
-  const product =
-    rest === null ? null : Dim.product(rest.map((v) => (v.kind === "axis" ? v.size : Dim.of(Number.NaN))));
-  const quotient = product === null || value.kind !== "axis" ? null : value.size.over(product);
+  const factors = rest?.flatMap((v) => (v.kind === "axis" ? [v.size] : []));
+  const quotient =
+    factors === undefined || factors.length < rest!.length || value.kind !== "axis"
+      ? null
+      : value.size.over(Dim.product(factors));
   if (name === undefined || quotient?.value == null || !Number.isInteger(quotient.value)) {
     env.ctx.bag.error(
       "map/unsolvable",

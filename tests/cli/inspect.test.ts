@@ -129,7 +129,7 @@ config small: Tower { V: 10  L: 2  D: 4  F: 4  N: 2 }
   test("always, with the expression, its router and its place", async () => {
     const { out } = await moec("inspect", writeFile("choice.moe", modelWith("ExpertChoice(Z: 2)")));
     expect(out).toMatch(
-      /^logits looks at later tokens, through `topk\[T -> Z\]\(.*\)` in the router ExpertChoice \(std\/routers\/expert-choice\.moe:\d+:\d+\)$/m,
+      /^logits looks at later tokens, through `topk\[T -> \w+\]\(.*\)` in the router ExpertChoice \(std\/routers\/expert-choice\.moe:\d+:\d+\)$/m,
     );
   });
 

@@ -9,7 +9,7 @@ import { modelOf } from "../support/programs.ts";
 
 function refuse(feed: string): readonly Diagnostic[] {
   const model = modelOf(`
-import { Embedding, ExpertChoice, Linear, MoE, MostProbable, Sinkhorn, SoftMoE, Switch, TopK } from "std"
+import { Embedding, ExpertChoice, LimitedShare, Linear, MoE, MostProbable, Sinkhorn, SoftMoE, Switch, TopK } from "std"
 layer Block(D, F, N) {
   feed = ${feed}
   forward(x: [T, D]) -> [T, D] = x + feed(x)
@@ -35,13 +35,19 @@ config tiny: Mix { V: 16  L: 2  D: 8  F: 8  N: 4 }`);
 }
 
 test.each([
-  ["MoE(D, F, N, ExpertChoice(Z: 2))", "time/future", "topk[T -> Z](softmax[N](f32(score(x))))", "ExpertChoice"],
+  ["MoE(D, F, N, ExpertChoice(Z: 2))", "time/future", "topk[T -> slots](p)", "ExpertChoice"],
   ["SoftMoE(D, F, N, 2)", "time/future", "softmax[T](z)", "SoftMoE"],
   [
     "MoE(D, F, N, MostProbable(R: TopK(K: 2), Z: 2))",
     "time/future",
-    "topk[T -> Z](spread[N](r.index, r.weight))",
+    "ranks[T](spread[N](r.index, r.weight))",
     "MostProbable",
+  ],
+  [
+    "MoE(D, F, N, LimitedShare(R: TopK(K: 2)))",
+    "time/future",
+    "within_share[N](r.index, r.weight, factor)",
+    "LimitedShare",
   ],
 ])("%s is refused once, at its %s", (feed, code, op, layer) => {
   const told = refuse(feed);

@@ -6,7 +6,7 @@ import { allFunctions, outputNodes, topologicalOrder } from "../../compiler/grap
 import type { Value } from "../../compiler/ops/define.ts";
 import type { CompileOptions } from "../../compiler/pipeline.ts";
 import { compileProgram } from "../../compiler/pipeline.ts";
-import type { Plan } from "../../compiler/plan/plan.ts";
+import type { EntryRegime, Plan } from "../../compiler/plan/plan.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
 import type { TestGpu } from "./gpu.ts";
 import { openPlan } from "./plan-run.ts";
@@ -25,14 +25,15 @@ export function compileAll(program: Program, gpu: TestGpu, more: Partial<Compile
   });
 }
 
-/** Runs every entry over a whole sequence and compares every output. Inputs other than u32 are random. */
+/** Runs every output in every regime over a whole sequence, and compares it. Inputs other than u32 are random. */
 export async function compareOutputs(
   program: Program,
   gpu: TestGpu,
   T: number,
   inputs: Readonly<Record<string, readonly number[]>> = {},
+  regimes: readonly EntryRegime[] = ["many", "few"],
 ): Promise<Plan> {
-  const plan = compileAll(program, gpu);
+  const plan = compileAll(program, gpu, { entries: program.main.outputs.map((o) => ({ output: o.name, regimes })) });
   const params = randomParams(program);
   const given = Object.fromEntries(
     program.main.inputs.map((node) => {

@@ -1,13 +1,16 @@
 /** The standard library's routers and layers, found by walking it, made with sizes by the names of their parameters. */
 import { Dim } from "../../compiler/graph/dim.ts";
 import type { Program } from "../../compiler/graph/node.ts";
-import { buildProgram, newContext } from "../../compiler/index.ts";
+import type { TensorType } from "../../compiler/graph/type.ts";
+import { buildProgram, listParameters, newContext } from "../../compiler/index.ts";
 import type { Purpose } from "../../compiler/interpret/context.ts";
 import { instantiate } from "../../compiler/interpret/instance.ts";
 import type { ConstructorValue, Value as Given } from "../../compiler/interpret/value.ts";
+import type { Builder } from "../../compiler/ops/builder.ts";
+import type { LayerDecl } from "../../grammar/index.ts";
 import { openWorkspace } from "../../runtime/modules.ts";
 
-/** Values for parameters without a default. */
+/** Values for sizes without a default; others are 4. */
 export const usual: Readonly<Record<string, number>> = {
   D: 5,
   N: 6,
@@ -43,9 +46,11 @@ const found = workspace.standardScopes.flatMap((scope) =>
   ),
 );
 
-/** Of the whole library, or of the files whose path matches. */
-export function namesOf(keyword: "router" | "layer", path = /./): readonly string[] {
-  const own = found.filter(({ decl, scope }) => decl.keyword === keyword && path.test(scope.file.path));
+/** Routers, layers or both, of the whole library or of the files whose path matches. */
+export function namesOf(keyword: "router" | "layer" | null = null, path = /./): readonly string[] {
+  const own = found.filter(
+    ({ decl, scope }) => (keyword ?? decl.keyword) === decl.keyword && path.test(scope.file.path),
+  );
   return own.map(({ decl }) => decl.name.text).sort();
 }
 
@@ -57,13 +62,43 @@ export function flagsOf(name: string): Readonly<Record<string, boolean>> {
   );
 }
 
+/** Whether a router or layer has a parameter that must be given. */
+export function requires(name: string, parameter: string): boolean {
+  const params = found.find((c) => c.decl.name.text === name)?.decl.params ?? [];
+  return params.some((p) => p.name.text === parameter && p.default === null);
+}
+
+export interface Made {
+  readonly program: Program;
+  /** Makes nodes of the program's graph. */
+  readonly b: Builder;
+  /** Paths of its states. */
+  readonly states: ReadonlySet<string>;
+}
+
 /** A router or layer with the usual sizes for whatever has no default; `own` gives others. */
-export function makeProgram(name: string, own: Own = {}, purpose: Purpose = "evaluate"): Program {
+export function makeLayer(name: string, own: Own = {}, purpose: Purpose = "evaluate"): Made {
   const made = constructorOf(name, own);
   const ctx = newContext("build", undefined, purpose);
   const instance = instantiate(ctx, made, "", [], made.decl.span);
   if (instance === null) throw new Error(`${name}: ${ctx.bag.list.map((d) => d.message).join("; ")}`);
-  return buildProgram(instance, ctx);
+  const program = buildProgram(instance, ctx, inputTypes(made.decl, instance.args));
+  const states = new Set(listParameters(instance).flatMap((p) => (p.state ? [p.path] : [])));
+  return { program, b: ctx.builder, states };
+}
+
+/** Inputs whose type says `..` are over time as well. */
+function inputTypes(decl: LayerDecl, args: ReadonlyMap<string, Given>): ReadonlyMap<string, TensorType> {
+  const time = { name: "T", size: Dim.of("T"), origin: null };
+  const rest = (decl.forward?.params ?? []).flatMap(({ name, type }) => {
+    if (type?.kind !== "tensor-type" || !type.axes.some((a) => a.kind === "rest")) return [];
+    const axes = type.axes.flatMap((axis) => {
+      const value = axis.kind === "axis" && axis.size.kind === "name" ? args.get(axis.size.name.text) : undefined;
+      return value?.kind === "axis" ? [{ name: value.label!, size: value.size, origin: null }] : [];
+    });
+    return [[name.text, { dtype: (type.dtype?.text ?? "f32") as "f32" | "u32", axes: [time, ...axes] }] as const];
+  });
+  return new Map(rest);
 }
 
 /** A parameter that is a router gets the plain top-k, one that is a layer the usual feed-forward. */
@@ -73,7 +108,7 @@ function constructorOf(name: string, own: Own): ConstructorValue {
   const bound = new Map<string, Given>();
   for (const { name: parameter, type, default: fallback } of plain.decl.params) {
     const key = parameter.text;
-    const value = own[key] ?? (fallback === null ? usual[key] : undefined);
+    const value = own[key] ?? (fallback === null ? (usual[key] ?? 4) : undefined);
     if (type?.text === "router") {
       bound.set(key, without(constructorOf("TopK", own), ["D", "N"]));
     } else if (type?.text === "layer" && fallback === null) {

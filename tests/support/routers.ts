@@ -8,12 +8,14 @@ import { timeRule } from "../../compiler/ops/time.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
 import { randomParams } from "./compare-plan.ts";
-import { makeProgram, namesOf, type Own } from "./library.ts";
+import { makeLayer, namesOf, requires, usual, type Own } from "./library.ts";
 
 export interface TestRouter {
   readonly name: string;
   /** Whether a token's route depends on where it stands. */
   readonly readsPosition: boolean;
+  /** Tokens that it needs to route any: one, but where each expert takes so many. */
+  readonly fewest: number;
   /** Results only: losses and metrics look at all tokens and are no part of the routing. */
   readonly program: Program;
   readonly params: (path: string) => Value;
@@ -27,13 +29,14 @@ export const routerNames = namesOf("router");
 
 /** A router with the usual sizes for whatever has no default; `own` gives others. A router that wraps another gets the plain top-k. */
 export function makeRouter(name: string, own: Own = {}, purpose: Purpose = "evaluate"): TestRouter {
-  const whole = makeProgram(name, own, purpose);
+  const whole = makeLayer(name, own, purpose).program;
   const outputs = whole.main.outputs.filter((o) => o.role === "result");
   const program = { ...whole, main: { ...whole.main, outputs } };
   const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
   const readsPosition = nodes.some((node) => node.op === "position");
   const mixes = nodes.some((node) => timeRule(node) !== "pointwise");
-  return { name, readsPosition, mixes, program, params: randomParams(program), peeks: findPeeks(program) };
+  const fewest = requires(name, "Z") ? usual["Z"]! : 1;
+  return { name, fewest, readsPosition, mixes, program, params: randomParams(program), peeks: findPeeks(program) };
 }
 
 /** Routers that follow another rule while they are trained. */
