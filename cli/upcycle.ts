@@ -25,6 +25,7 @@ interface Options extends TransferFlags {
   readonly from: readonly string[];
   readonly out?: string;
   readonly param?: ReadonlyMap<string, Value>;
+  readonly to?: string;
   readonly set?: readonly string[];
   readonly map?: string;
   readonly plan?: true;
@@ -39,7 +40,8 @@ export function registerUpcycle(program: Command): void {
     .argument("<upcycling>", "name of one of the standard library, or FILE.moe#NAME")
     .requiredOption("--from <folder...>", "checkpoints, in the order of the declaration's sources")
     .option("--out <folder>", "checkpoint to make")
-    .option("--param <name=value>", "a parameter of the upcycling, such as K=2", parseParam)
+    .option("--param <name=value>", "a parameter of the upcycling, such as K=2 or layers=[1,3]", parseParam)
+    .option("--to <model>", "the model to make, instead of the one that the upcycling names or chooses by its source")
     .option(
       "--set <path=file#tensor>",
       "a parameter from a safetensors file instead of by a rule; with indices such as blocks[l] a stack of them",
@@ -60,7 +62,7 @@ export function registerUpcycle(program: Command): void {
     .action(runUpcycle);
 }
 
-/** Whole numbers are sizes, others numbers; `true`, `false`, and else text. */
+/** Whole numbers are sizes, others numbers; `true`, `false`, `none`, lists in brackets, and else text. */
 function parseParam(text: string, before: ReadonlyMap<string, Value> = new Map()): ReadonlyMap<string, Value> {
   const match = /^([A-Za-z_]\w*)=(.+)$/.exec(text);
   if (match === null) throw new InvalidArgumentError("It must be NAME=VALUE.");
@@ -69,6 +71,10 @@ function parseParam(text: string, before: ReadonlyMap<string, Value> = new Map()
 }
 
 function parseValue(text: string): Value {
+  const list = /^\[(.*)\]$/.exec(text)?.[1]?.trim();
+  if (list !== undefined)
+    return { kind: "list", items: list === "" ? [] : list.split(",").map((item) => parseValue(item.trim())) };
+  if (text === "none") return { kind: "none" };
   if (text === "true" || text === "false") return { kind: "bool", value: text === "true" };
   if (/^-?\d+$/.test(text)) return { kind: "number", value: Number(text), float: false };
   if (/^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text)) return { kind: "number", value: Number(text), float: true };
@@ -91,6 +97,7 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       sources,
       maps,
       options: options.param ?? new Map(),
+      to: options.to,
       overrides: options.set ?? [],
       dtype: options.dtype,
       layout: options.layout,

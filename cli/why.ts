@@ -58,14 +58,7 @@ function describePart(part: PartRecord, isOneOfMany: boolean, { sources, rules }
   const { parameter, start, length, copy, terms } = part;
   const rule = rules[part.rule]!;
   const elements = isOneOfMany || start > 0 ? `, elements ${start} to ${start + length}` : "";
-  const from = terms.flatMap((term): string[] => {
-    if ("fresh" in term) return [`${weightText(term, terms.length)}${term.fresh}`];
-    const source = sources[term.source]!;
-    return [
-      `${weightText(term, terms.length)}${source.name}.${term.parameter}, of ${source.path}`,
-      ...term.from.map((place) => `  ${describePlace(place)}`),
-    ];
-  });
+  const from = terms.flatMap((term) => describeTerm(term, terms.length, sources));
   const how = copy
     ? "copied, byte for byte, from"
     : terms.length === 0
@@ -78,6 +71,20 @@ function describePart(part: PartRecord, isOneOfMany: boolean, { sources, rules }
     `  by       ${rule.text}   (${rule.file}:${rule.line})`,
     ...(how === "" ? [] : [`  ${how}`]),
     ...from.map((line) => `    ${line}`),
+  ];
+}
+
+function describeTerm(term: TermRecord, count: number, sources: Provenance["sources"]): readonly string[] {
+  const weight = weightText(term, count);
+  if ("fresh" in term) return [`${weight}${term.fresh}`];
+  if ("made" in term) {
+    const inner = term.of.flatMap((t) => describeTerm(t, term.of.length, sources));
+    return [`${weight}\`${term.made}\` of`, ...inner.map((line) => `  ${line}`)];
+  }
+  const source = sources[term.source]!;
+  return [
+    `${weight}${source.name}.${term.parameter}, of ${source.path}`,
+    ...term.from.map((place) => `  ${describePlace(place)}`),
   ];
 }
 
@@ -101,7 +108,13 @@ function traceJson({ tensor, record, parts }: Trace, { sources, rules }: Provena
     parts: parts.map((part) => ({
       ...part,
       rule: rules[part.rule],
-      terms: part.terms.map((term) => ("fresh" in term ? term : { ...term, source: sources[term.source] })),
+      terms: part.terms.map((term) => withSources(term, sources)),
     })),
   };
+}
+
+function withSources(term: TermRecord, sources: Provenance["sources"]): object {
+  if ("fresh" in term) return term;
+  if ("made" in term) return { ...term, of: term.of.map((t) => withSources(t, sources)) };
+  return { ...term, source: sources[term.source] };
 }

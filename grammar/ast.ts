@@ -27,7 +27,7 @@ export interface Name {
   readonly span: Span;
 }
 
-export type Item = DimDecl | FnDecl | LayerDecl | ConfigDecl | MapDecl | UpcycleDecl | TestDecl;
+export type Item = DimDecl | FnDecl | LayerDecl | ConfigDecl | MapDecl | MixtureDecl | UpcycleDecl | TestDecl;
 
 interface ItemBase {
   readonly span: Span;
@@ -318,13 +318,27 @@ export type MapRule =
   /** `stored fp8("*", "*_scale_inv")`: the tensors of the rules beside it may be stored in this encoding, in parts of these names. */
   | { readonly kind: "stored"; readonly encoding: Name; readonly patterns: readonly StringExpr[]; readonly span: Span };
 
+/**
+ * `mixture Qwen2MoE(W: F) of Qwen2 { blocks[l].ffn.gate.w = zeros }`: what the mixture of a dense family is. Arguments are in
+ * the dense model's parameters; rules say what parameters begin as that an upcycling does not give.
+ */
+export interface MixtureDecl extends ItemBase {
+  readonly kind: "mixture";
+  readonly model: Name;
+  readonly args: readonly Arg[];
+  readonly of: Name;
+  readonly rules: readonly UpcycleRule[];
+}
+
 /** `upcycle btx(src: Llama[M], K = 2) -> Mixtral(N: M, K: K) where M > 1 { rules  ensures ... }`. */
 export interface UpcycleDecl extends ItemBase {
   readonly kind: "upcycle";
   readonly name: Name;
   /** Sources (`src: Llama[M]`, `base: Llama`) and compile-time parameters (`K = 2`). */
   readonly params: readonly UpcycleParam[];
+  /** A model, or with `targetOf` a relation to a source: `mixture of src`. */
   readonly target: Name;
+  readonly targetOf: Name | null;
   readonly targetArgs: readonly Arg[];
   readonly where: readonly Expr[];
   readonly rules: readonly UpcycleRule[];
@@ -333,13 +347,15 @@ export interface UpcycleDecl extends ItemBase {
 
 export interface UpcycleParam {
   readonly name: Name;
-  /** The source's model, with its count when it is a list: `Llama[M]`. Null for a compile-time parameter. */
+  /** The source's model (`model`: any), with its count when it is a list: `Llama[M]`. Null for a compile-time parameter. */
   readonly source: { readonly model: Name; readonly count: Name | null } | null;
   readonly default: Expr | null;
   readonly span: Span;
 }
 
 export type UpcycleRule =
+  /** `ignore src.blocks[l].ffn.pick`: what is in a source and not used. */
+  | { readonly kind: "ignore"; readonly path: Expr; readonly span: Span }
   | { readonly kind: "default"; readonly value: Expr; readonly span: Span }
   /** `experts[n] = src[n].blocks[l].mlp`; the left side is a path, its brackets bind index variables. */
   | { readonly kind: "assign"; readonly path: Expr; readonly value: Expr; readonly span: Span }

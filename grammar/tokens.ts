@@ -47,6 +47,7 @@ export const Router = item("router");
 export const Model = item("model");
 export const Config = item("config");
 export const MapKeyword = item("map");
+export const Mixture = item("mixture");
 export const Upcycle = item("upcycle");
 export const Test = item("test");
 export const Loss = soft("loss");
@@ -136,7 +137,7 @@ const slashed = { start_chars_hint: ["/"], line_breaks: false };
 export const Doc = createToken({ name: "Doc", pattern: /\/\/\/[^\n]*/, group: "docs", ...slashed });
 export const Comment = createToken({ name: "Comment", pattern: /\/\/[^\n]*/, group: "comments", ...slashed });
 
-const itemKeywords = [Dim, Fn, Layer, Router, Model, Config, MapKeyword, Upcycle, Test];
+const itemKeywords = [Dim, Fn, Layer, Router, Model, Config, MapKeyword, Mixture, Upcycle, Test];
 const softKeywords = [
   Edition,
   Import,

@@ -58,7 +58,7 @@ function hasClass(architectures: Json | undefined): boolean {
 
 /** A file of the library sees all of it; by itself it has to import what it uses. */
 function withImports({ file, module }: Scope, library: Library): string {
-  const own = new Set(module.items.flatMap((item) => (item.kind === "test" ? [] : [item.name.text])));
+  const own = new Set(module.items.flatMap((item) => ("name" in item ? [item.name.text] : [])));
   const words = new Set(file.text.replace(/\/\/.*$/gm, "").match(/[A-Za-z_]\w*/g));
   const names = [...library.standard("layer"), ...library.standard("map")].map(({ item }) => item.name.text);
   const used = names.filter((name) => words.has(name) && !own.has(name)).sort();

@@ -22,7 +22,7 @@ import { lintNames, lintProgram } from "./lint.ts";
 import { checkMap } from "./map.ts";
 import { checkNames } from "./names.ts";
 import { checkTests } from "./tests.ts";
-import { checkUpcycle } from "./upcycle.ts";
+import { checkMixture, checkUpcycle } from "./upcycle.ts";
 
 /** All problems of a file: syntax, names, types, shapes, maps. Empty when it is fine. */
 export function checkModule(workspace: Workspace, scope: Scope): readonly Diagnostic[] {
@@ -60,6 +60,9 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
       }
       case "map":
         checkMap(bag, scope, item);
+        break;
+      case "mixture":
+        checkMixture(bag, scope, item);
         break;
       case "upcycle":
         checkUpcycle(bag, scope, item);

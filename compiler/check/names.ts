@@ -31,6 +31,7 @@ export function checkNames(bag: DiagnosticBag, item: Item): void {
     }
     case "config":
     case "map":
+    case "mixture":
     case "upcycle":
     case "test":
       return;

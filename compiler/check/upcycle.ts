@@ -1,21 +1,70 @@
-/** Checks an upcycling on small sources: its rules are total and fit, and its contracts hold. */
-import type { UpcycleDecl } from "../../grammar/ast.ts";
-import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
-import { MoeError } from "../../grammar/diagnostic.ts";
+/** Checks an upcycling on small sources: its rules are total and fit, and its contracts hold. A `mixture` relates two models. */
+import type { MixtureDecl, UpcycleDecl } from "../../grammar/ast.ts";
+import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { bindParameters } from "../interpret/call.ts";
+import { staticEnv } from "../interpret/context.ts";
 import type { Value } from "../interpret/value.ts";
+import { newContext } from "../model/model.ts";
+import { tinyModel } from "../model/tiny.ts";
 import type { Scope } from "../resolve/modules.ts";
 import { reportUnknownModel } from "../resolve/unknown.ts";
+import { ANY } from "../upcycle/bind.ts";
 import { reportContracts, runContracts, tinyUpcycling } from "../upcycle/ensure.ts";
+import { declaredFamilies, type Family, RELATIONS } from "../upcycle/target.ts";
 
 export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl): void {
-  for (const name of [decl.target, ...decl.params.flatMap((p) => (p.source === null ? [] : [p.source.model]))]) {
-    if (scope.lookup(name.text)?.item.kind === "layer") continue;
-    reportUnknownModel(bag, scope, name);
-  }
+  const sources = decl.params.flatMap((p) => (p.source === null ? [] : [{ ...p.source, name: p.name }]));
+  const models = sources.flatMap((s) => (s.model.text === ANY ? [] : [s.model]));
+  for (const name of decl.targetOf === null ? [decl.target, ...models] : models)
+    if (scope.lookup(name.text)?.item.kind !== "layer") reportUnknownModel(bag, scope, name);
+  if (decl.targetOf !== null) checkRelation(bag, decl, new Set(sources.map((s) => s.name.text)));
   if (bag.hasErrors) return;
-  const sources = decl.params.filter((p) => p.source !== null);
-  // Four models for a list of sources: the smallest number that tells indices apart and divides by two.
-  const count = sources.some((p) => p.source!.count !== null) ? sources.length + 3 : sources.length;
+  const families = sources.map(({ model }) => (model.text === ANY ? null : findFamily(scope, model.text)));
+  const failed: DiagnosticBag[] = [];
+  for (const chosen of combine(families, candidates(scope))) {
+    const tried = new DiagnosticBag();
+    // Four models for a list of sources: the smallest number that tells indices apart and divides by two.
+    const all = chosen.flatMap((family, i) => Array.from({ length: sources[i]!.count === null ? 1 : 4 }, () => family));
+    checkOn(tried, scope, decl, all);
+    if (!tried.hasErrors) return;
+    failed.push(tried);
+  }
+  for (const d of mostCommon(failed)?.list ?? []) bag.add(d);
+}
+
+/** Of what is wrong for different families, that which is wrong for most: the upcycling's own mistake, if it has one. */
+function mostCommon(failed: readonly DiagnosticBag[]): DiagnosticBag | undefined {
+  const fitting = failed.filter(({ list }) => list[0]?.code !== "upcycle/no-mixture");
+  const groups = Map.groupBy(
+    fitting.length > 0 ? fitting : failed,
+    ({ list: [first] }) => `${first?.code} ${first?.labels[0]?.span.start}`,
+  );
+  return [...groups.values()].reduce<readonly DiagnosticBag[]>((a, b) => (b.length > a.length ? b : a), [])[0];
+}
+
+/**
+ * What `model` stands for is open: families in all its places, one that fits is enough. The same in all places comes first, so
+ * that its errors are told when none fits.
+ */
+function* combine(families: readonly (Family | null)[], any: readonly Family[]): Generator<readonly Family[]> {
+  const open = families.filter((f) => f === null).length;
+  const fill = (chosen: readonly Family[]): readonly Family[] => {
+    const left = [...chosen];
+    return families.map((f) => f ?? left.shift()!);
+  };
+  if (open === 0) yield fill([]);
+  else for (const family of any) yield fill(Array.from({ length: open }, () => family));
+  if (open === 2) for (const a of any) for (const b of any) if (a !== b) yield fill([a, b]);
+}
+
+/** Families that declarations name, once each. */
+function candidates(scope: Scope): readonly Family[] {
+  const declared = scope.mixtures().map(declaredFamilies);
+  const found = [...declared.map((d) => d.of), ...declared.map((d) => d.model)].filter((f) => f !== null);
+  return [...new Map(found.map((f) => [f.decl, f])).values()];
+}
+
+function checkOn(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl, families: readonly Family[]): void {
   // What the command line would give: small, and not more than the number of models.
   const options = new Map(
     decl.params
@@ -23,10 +72,46 @@ export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl
       .map((p): [string, Value] => [p.name.text, { kind: "number", value: 2, float: false }]),
   );
   try {
-    if (decl.ensures.length === 0) tinyUpcycling(decl, scope, count, options);
-    else reportContracts(bag, decl, runContracts(decl, scope, count, options));
+    if (decl.ensures.length === 0) tinyUpcycling(decl, scope, families, options);
+    else reportContracts(bag, decl, runContracts(decl, scope, families, options));
   } catch (error) {
     if (!(error instanceof MoeError)) throw error;
     for (const d of error.diagnostics) bag.add(d);
   }
+}
+
+/** `mixture of src`. */
+function checkRelation(bag: DiagnosticBag, { target, targetOf }: UpcycleDecl, sources: ReadonlySet<string>): void {
+  if (!RELATIONS.some((relation) => relation === target.text))
+    bag.error(
+      "upcycle/bad-target",
+      `there is no relation \`${target.text} of\``,
+      [{ span: target.span, text: "not known" }],
+      `a model is chosen as ${RELATIONS.map((r) => `\`${r} of ${targetOf!.text}\``).join(", ")}`,
+    );
+  else if (!sources.has(targetOf!.text))
+    bag.error(
+      "upcycle/bad-target",
+      `there is no source \`${targetOf!.text}\``,
+      [{ span: targetOf!.span, text: "not declared" }],
+      sources.size === 0 ? "declare one: `src: model`" : `the sources are ${[...sources].join(", ")}`,
+    );
+}
+
+function findFamily(scope: Scope, name: string): Family | null {
+  const found = scope.lookup(name);
+  return found?.item.kind === "layer" ? { decl: found.item, scope: found.scope } : null;
+}
+
+/** Both models are there, and the arguments are the mixture's, in the parameters of the dense one. */
+export function checkMixture(bag: DiagnosticBag, scope: Scope, item: MixtureDecl): void {
+  const [model, of] = [item.model, item.of].map((name) => {
+    const family = findFamily(scope, name.text);
+    if (family === null) reportUnknownModel(bag, scope, name);
+    return family;
+  });
+  const dense = of == null ? null : tinyModel(of.decl, of.scope, new Map());
+  if (model == null || dense === null) return;
+  const env = staticEnv(newContext("build", bag), scope, new Map(dense.args));
+  bindParameters(env, { kind: "constructor", ...model, bound: new Map() }, item.args);
 }

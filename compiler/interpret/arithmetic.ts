@@ -184,11 +184,13 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
     if (a !== null && b !== null) return { kind: "bool", value: compareSizes(op, a.size, b.size) };
     return { kind: "bool", value: sameConstant(left, right) === (op === "==") };
   }
-  if (a !== null && b !== null) return sizeOperation(env, expr, a.size, b.size);
+  // Plain numbers are no sizes: they divide as numbers, and stay whole where they can.
+  const plain = left.kind === "number" && right.kind === "number" && !(op === "/" && right.value === 0);
+  if (a !== null && b !== null && !plain) return sizeOperation(env, expr, a.size, b.size);
   if ((left.kind === "number" || left.kind === "axis") && (right.kind === "number" || right.kind === "axis")) {
     const open = [left, right].some((v) => (v.kind === "axis" ? v.size.value === null : v.open === true));
     if (open && ["<", "<=", ">", ">="].includes(op)) return { kind: "bool", value: true };
-    const result = numberOperation(env, expr, toNumber(left), toNumber(right));
+    const result = numberOperation(env, expr, toNumber(left), toNumber(right), a !== null && b !== null);
     if (!open || result.kind !== "number") return result;
     const dim = exactly(op, dimOf(left), dimOf(right));
     return dim === null ? { ...result, open } : { ...result, open, dim };
@@ -286,8 +288,8 @@ function compareSizes(op: string, a: Dim, b: Dim): boolean {
   }
 }
 
-function numberOperation(env: Env, expr: BinaryExpr, a: number, b: number): Value {
-  const number = (value: number): Value => ({ kind: "number", value, float: true });
+function numberOperation(env: Env, expr: BinaryExpr, a: number, b: number, whole: boolean): Value {
+  const number = (value: number): Value => ({ kind: "number", value, float: !(whole && Number.isInteger(value)) });
   switch (expr.op) {
     case "+":
       return number(a + b);

@@ -9,12 +9,13 @@ import { Dim, type Rounding } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis, DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
-import { dimOf, sameConstant, toNode, toNumber } from "./arithmetic.ts";
+import { dimOf, toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
 import { addNode, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
 import type { Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
+import { contains, range, without } from "./lists.ts";
 import type { Given } from "./given.ts";
 import {
   labels,
@@ -125,7 +126,9 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   route: (g) =>
     withNodes(g, 2, ([index, weight]) => withItem(g, (item) => makeRoute(g.env, item, index!, weight!, g.span))),
   ...timeBuiltins,
-  contains: (g) => contains(g),
+  contains,
+  range,
+  without,
   ceil: (g) => round(g, "ceil"),
   size: (g) => withAxis(g, (axis) => ({ kind: "axis", label: null, size: axis.size, origin: g.span })),
   normal: (g) => ({ kind: "init", init: { kind: "normal", std: numberOption(g, "std", 0.02), seed: seedOption(g) } }),
@@ -312,21 +315,6 @@ function listAlong(g: Given, axis: Axis): Value {
         : `this is ${describeValue(list)}`,
     "write `values[D]([0.5, 1, 2])`",
   );
-}
-
-/** Whether a list of a configuration has an entry; `none` has no entries. */
-function contains(g: Given): Value {
-  const [list, item, ...more] = g.positional.map((p) => p.value);
-  if (list === undefined || item === undefined || more.length > 0 || (list.kind !== "list" && list.kind !== "none"))
-    return report(
-      g.env,
-      "type/bad-operand",
-      "`contains` takes a list and what may be in it",
-      g.span,
-      list === undefined ? "nothing given" : `the first argument is ${describeValue(list)}`,
-      "write `contains(layers, l)`",
-    );
-  return { kind: "bool", value: list.kind === "list" && list.items.some((x) => sameConstant(x, item)) };
 }
 
 function merge(g: Given, x: Node): Value {

@@ -3,7 +3,7 @@
  * files of the standard library, found by walking. Functions of the standard library are in scope everywhere (the
  * prelude); layers, routers, models, maps and upcyclings are imported. Text arrives only through the `ModuleLoader`.
  */
-import type { Import, Item, Module } from "../../grammar/ast.ts";
+import type { Import, Item, MixtureDecl, Module } from "../../grammar/ast.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { parse, suggest } from "../../grammar/index.ts";
 import type { SourceFile } from "../../grammar/span.ts";
@@ -16,7 +16,9 @@ export interface ModuleLoader {
   readonly load: (specifier: string, from: SourceFile) => SourceFile | null;
 }
 
-export type NamedItem = Exclude<Item, { kind: "test" }>;
+export type NamedItem = Exclude<Item, { kind: "test" | "mixture" }>;
+
+const isNamed = (item: Item): item is NamedItem => item.kind !== "test" && item.kind !== "mixture";
 
 /** One parsed file with what its names mean. */
 export interface Scope {
@@ -31,6 +33,15 @@ export interface Scope {
   readonly unbound: ReadonlySet<string>;
   /** The files that it imports from beside the standard library, by how it names them. */
   readonly imports: ReadonlyMap<string, Scope>;
+  /** A declaration of the standard library, imported or not. */
+  readonly library: (name: string) => Binding | null;
+  /** Every `mixture` declaration: those of this file, then the standard library's. */
+  readonly mixtures: () => readonly MixtureBinding[];
+}
+
+export interface MixtureBinding {
+  readonly item: MixtureDecl;
+  readonly scope: Scope;
 }
 
 /** A declaration and the scope that its body is read in. */
@@ -47,6 +58,7 @@ interface Listed {
 
 /** Declarations at the start of a line: enough to know which file to parse for a name. */
 const DECLARATION = /^(dim|fn|layer|router|model|config|map|upcycle)[ \t]+([A-Za-z_]\w*)/gm;
+const MIXTURE = /^mixture[ \t]+[A-Za-z_]/m;
 
 export class Workspace {
   readonly diagnostics = new DiagnosticBag();
@@ -87,7 +99,7 @@ export class Workspace {
     const listed = this.#listed.get(name);
     if (listed === undefined) return null;
     const scope = this.#open(listed.file, true);
-    const item = scope.module.items.find((i): i is NamedItem => i.kind !== "test" && i.name.text === name);
+    const item = scope.module.items.filter(isNamed).find((i) => i.name.text === name);
     return item === undefined ? null : { item, scope };
   }
 
@@ -108,6 +120,13 @@ export class Workspace {
       lookup: (name) => own.get(name) ?? imported.get(name) ?? this.#prelude(name, std),
       isExported: (name) => !std && this.#listed.has(name),
       unbound,
+      library: (name) => this.#std(name),
+      mixtures: () => {
+        const files = this.#loader.std.filter((f) => f.path !== file.path && MIXTURE.test(f.text));
+        return [scope, ...files.map((f) => this.#open(f, true))].flatMap((s) =>
+          s.module.items.flatMap((item) => (item.kind === "mixture" ? [{ item, scope: s }] : [])),
+        );
+      },
       names: () => [
         ...own.keys(),
         ...imported.keys(),
@@ -116,7 +135,7 @@ export class Workspace {
     };
     this.#scopes.set(file.path, scope);
     for (const item of module.items) {
-      if (item.kind === "test") continue;
+      if (!isNamed(item)) continue;
       const first = own.get(item.name.text);
       if (first !== undefined) {
         this.diagnostics.error(
@@ -164,7 +183,7 @@ export class Workspace {
       }
       const scope = this.#open(target, false);
       imports.set(declaration.from, scope);
-      const items = scope.module.items.filter((i): i is NamedItem => i.kind !== "test");
+      const items = scope.module.items.filter(isNamed);
       find = (name) => {
         const item = items.find((i) => i.name.text === name);
         return item === undefined ? null : { item, scope };
@@ -219,6 +238,8 @@ export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
   "max",
   "select",
   "contains",
+  "range",
+  "without",
   "f32",
   "u32",
   "i32",

@@ -2,8 +2,10 @@
  * What an expression of an upcycling stands for: arrays whose elements are sums over views of sources and of fresh values.
  * Subtrees are arrays by path. What is asked for comes from the target: its axes, whose sizes an operator may change.
  */
-import { ABSENT, collapseView, pickAxis, sliceAxis, type View } from "./view.ts";
-import type { Like, Term } from "./recipe.ts";
+import { ABSENT, collapseView, contiguousView, pickAxis, sliceAxis, type View } from "./view.ts";
+import type { FormulaName } from "./formula.ts";
+import type { MeasureName } from "./measure.ts";
+import type { Statistic, Term } from "./recipe.ts";
 
 /** One parameter of the target, or of what an operator needs to make it. */
 export interface Demand {
@@ -42,9 +44,48 @@ export function resizeDemand(demand: Demand, axis: number, size: number | null):
   return { ...demand, axes: demand.axes.with(axis, { ...demand.axes[axis]!, size }) };
 }
 
-/** Terms of weight 0 go, so that an interpolation has its ends byte for byte. */
 export function scaleTerms(terms: readonly Term[], factor: number): readonly Term[] {
-  return factor === 0 ? [] : terms.map((t) => ({ ...t, weight: t.weight * factor }));
+  return terms.map((t) => ({ ...t, weight: t.weight * factor }));
+}
+
+export function scaleArray(value: ArrayValue, factor: number): ArrayValue {
+  return { ...value, terms: scaleTerms(value.terms, factor) };
+}
+
+/** A formula of arrays of one shape. */
+export function formulaArray(
+  formula: FormulaName,
+  inputs: readonly ArrayValue[],
+  constants: readonly number[],
+  statistics: readonly Statistic[],
+): ArrayValue {
+  const { sizes } = inputs[0]!;
+  const view = contiguousView(0, sizes);
+  const sums = inputs.map((a) => finishTerms(a.terms));
+  return { sizes, terms: [{ kind: "formula", weight: 1, formula, constants, statistics, inputs: sums, view }] };
+}
+
+export function measureArrays(
+  measure: MeasureName,
+  inputs: readonly ArrayValue[],
+  constants: readonly number[],
+): Statistic {
+  const length = inputs[0]!.sizes.reduce((a, b) => a * b, 1);
+  return { measure, constants, inputs: inputs.map((a) => finishTerms(a.terms)), length };
+}
+
+/** An axis in the order that a statistic gives. */
+export function orderArray({ sizes, terms }: ArrayValue, axis: number, order: Statistic): ArrayValue {
+  return { sizes, terms: [{ kind: "ordered", weight: 1, axis, order, terms, view: contiguousView(0, sizes) }] };
+}
+
+/** A new axis of size 1. */
+export function insertAxis({ sizes, terms }: ArrayValue, axis: number): ArrayValue {
+  const insert = (view: View): View => ({
+    ...view,
+    axes: view.axes.toSpliced(axis, 0, { size: 1, stride: 1, picks: null }),
+  });
+  return { sizes: sizes.toSpliced(axis, 0, 1), terms: terms.map((t) => ({ ...t, view: insert(t.view) })) };
 }
 
 export function addArrays(a: ArrayValue, b: ArrayValue, sign: 1 | -1): ArrayValue {
@@ -79,10 +120,5 @@ function mapViews(value: ArrayValue, axis: number, size: number, change: (view: 
 
 /** Terms as an assignment has them. */
 export function finishTerms(terms: readonly Term[]): readonly Term[] {
-  const finishLike = (like: Like | null): Like | null =>
-    like === null ? null : { ...like, terms: finishTerms(like.terms), view: collapseView(like.view) };
-  return terms.map((t) => {
-    const view = collapseView(t.view);
-    return t.kind === "fresh" ? { ...t, view, like: finishLike(t.like) } : { ...t, view };
-  });
+  return terms.map((t) => ({ ...t, view: collapseView(t.view) }));
 }

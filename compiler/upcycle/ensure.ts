@@ -4,6 +4,7 @@
  */
 import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
 import { type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { textOf } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { Value } from "../interpret/value.ts";
@@ -13,10 +14,10 @@ import { tinyModel } from "../model/tiny.ts";
 import type { Value as ArrayValue } from "../ops/define.ts";
 import { evaluateProgram } from "../reference/interpret.ts";
 import type { Scope } from "../resolve/modules.ts";
-import { expandUpcycle, namesIn, type Upcycling } from "./expand.ts";
-import { addFresh, addMoments, type Moments } from "./fresh.ts";
-import type { Like, Term } from "./recipe.ts";
-import { eachLine } from "./view.ts";
+import { applyAssignments, type Weights } from "./apply.ts";
+import { namesIn } from "./bind.ts";
+import { expandUpcycle, type Upcycling } from "./expand.ts";
+import type { Family } from "./target.ts";
 
 export interface ContractResult {
   readonly text: string;
@@ -24,27 +25,26 @@ export interface ContractResult {
   readonly failure: string | null;
 }
 
-type Weights = ReadonlyMap<string, Float64Array>;
-
 const TOKENS = 5;
 
 /** Small sizes are multiplied by these, for `where` clauses that ask for divisibility. */
 const FACTORS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32];
 
-/** Expands an upcycling over small sources; null when no small instance can be made. Throws `MoeError` when its rules do not fit. */
+/** Expands an upcycling over a small model of each family; null when no small instance can be made. Throws `MoeError` when its rules do not fit. */
 export function tinyUpcycling(
   decl: UpcycleDecl,
   scope: Scope,
-  sourceCount: number,
+  families: readonly Family[],
   options: ReadonlyMap<string, Value>,
+  to: string | null = null,
 ): Upcycling | null {
   const constrained = new Set(decl.where.flatMap(namesIn));
   let refused: MoeError | null = null;
   for (const factor of FACTORS) {
-    const sources = tinySources(decl, scope, sourceCount, constrained, factor);
+    const sources = tinySources(families, constrained, factor);
     if (sources === null) continue;
     try {
-      return expandUpcycle(decl, scope, sources, options);
+      return expandUpcycle(decl, scope, sources, options, to);
     } catch (error) {
       if (!(error instanceof MoeError) || error.diagnostics.some((d) => d.code !== "upcycle/where")) throw error;
       refused = error;
@@ -54,89 +54,113 @@ export function tinyUpcycling(
   return null;
 }
 
-/** A small model for every source, with the sizes that are `constrained` times a factor. */
+/** A small model for every source, with the sizes that are `constrained` times a factor. Sizes of one name are one size. */
 function tinySources(
-  decl: UpcycleDecl,
-  scope: Scope,
-  sourceCount: number,
+  families: readonly Family[],
   constrained: ReadonlySet<string>,
   factor: number,
 ): readonly Model[] | null {
   const sources: Model[] = [];
-  const params = decl.params.filter((p) => p.source !== null);
-  for (const param of params) {
-    const found = scope.lookup(param.source!.model.text);
-    if (found?.item.kind !== "layer") return null;
-    const plain = tinyModel(found.item, found.scope, new Map());
+  const sizes = new Map<string, Value>();
+  for (const { decl, scope, args } of families) {
+    const plain = tinyModel(decl, scope, sizes) ?? tinyModel(decl, scope, reduceSizes(args ?? new Map()));
     const larger = [...(plain?.args ?? [])].flatMap(([name, v]): [string, Value][] =>
-      constrained.has(name) && v.kind === "axis" ? [[name, { ...v, size: v.size.times(Dim.of(factor)) }]] : [],
+      constrained.has(name) && v.kind === "axis" && !sizes.has(name)
+        ? [[name, { ...v, size: v.size.times(Dim.of(factor)) }]]
+        : [],
     );
-    const model = factor === 1 ? plain : tinyModel(found.item, found.scope, new Map(larger));
+    const model = larger.length === 0 || factor === 1 ? plain : tinyModel(decl, scope, new Map([...sizes, ...larger]));
     if (model === null) return null;
-    const count = param.source!.count === null ? 1 : sourceCount - (params.length - 1);
-    for (let i = 0; i < count; i++) sources.push(model);
+    for (const [name, value] of model.args) if (value.kind === "axis") sizes.set(name, value);
+    sources.push(model);
   }
   return sources;
+}
+
+/** Sizes of a model, halved while they are even and more than 8: what divides, or is 1, does so still. */
+function reduceSizes(args: ReadonlyMap<string, Value>): ReadonlyMap<string, Value> {
+  const reduce = (size: number): number => (size <= 8 ? size : size % 2 === 0 ? reduce(size / 2) : 7);
+  return new Map(
+    [...args].flatMap(([name, value]): [string, Value][] =>
+      value.kind === "axis" ? [[name, { ...value, size: Dim.of(reduce(value.size.value ?? 2)) }]] : [],
+    ),
+  );
 }
 
 /** Evaluates every contract, each on an instance for which its premises hold. */
 export function runContracts(
   decl: UpcycleDecl,
   scope: Scope,
-  sourceCount: number,
+  families: readonly Family[],
   options: ReadonlyMap<string, Value>,
+  to: string | null = null,
 ): readonly ContractResult[] {
   return decl.ensures.map((expr) => {
-    const text = expr.span.file.text.slice(expr.span.start, expr.span.end);
     const contract = readContract(expr);
-    const tiny = tinyUpcycling(decl, scope, sourceCount, assume(decl, scope, options, contract.premises));
+    if (contract.odd !== null)
+      return {
+        text: textOf(expr.span),
+        failure: `\`${textOf(contract.odd.span)}\` is no premise: these are \`identical(src)\`, \`flag\`, \`not flag\` and \`parameter == value\``,
+      };
+    const assumed = assume(decl, scope, families, options, contract.premises);
+    const tiny = tinyUpcycling(decl, scope, families, assumed, to);
     const none = "no small instance satisfies the declaration's constraints";
-    return { text, failure: tiny === null ? none : evaluateContract(tiny, contract) };
+    return { text: textOf(expr.span), failure: tiny === null ? none : evaluateContract(tiny, contract) };
   });
 }
 
 interface Contract {
   /** Sources that are lists of one model. */
   readonly identical: ReadonlySet<string>;
-  /** What parameters are assumed to be. */
-  readonly premises: readonly { readonly name: string; readonly value: Expr | null }[];
+  /** What parameters are assumed to be: an expression, or a truth value. */
+  readonly premises: readonly { readonly name: string; readonly value: Expr | boolean }[];
   readonly claim: Expr;
+  /** A premise that means nothing here. */
+  readonly odd: Expr | null;
 }
 
-/** `identical(src) and K == N => exact => close(...)`. */
+/** `identical(src) and K == N => exact => not shared => close(...)`. */
 function readContract(expr: Expr): Contract {
   const identical = new Set<string>();
-  const premises: { name: string; value: Expr | null }[] = [];
+  const premises: { name: string; value: Expr | boolean }[] = [];
+  let odd: Expr | null = null;
   const read = (premise: Expr): void => {
     if (premise.kind === "binary" && premise.op === "and") {
       read(premise.left);
       read(premise.right);
-    } else if (premise.kind === "call") {
+    } else if (premise.kind === "call" && premise.callee.kind === "name" && premise.callee.name.text === "identical") {
       for (const { value } of premise.args) if (value.kind === "name") identical.add(value.name.text);
-    } else if (premise.kind === "name") premises.push({ name: premise.name.text, value: null });
+    } else if (premise.kind === "name") premises.push({ name: premise.name.text, value: true });
+    else if (premise.kind === "unary" && premise.op === "not" && premise.value.kind === "name")
+      premises.push({ name: premise.value.name.text, value: false });
     else if (premise.kind === "binary" && premise.op === "==" && premise.left.kind === "name")
       premises.push({ name: premise.left.name.text, value: premise.right });
+    else odd ??= premise;
   };
   let claim = expr;
   for (; claim.kind === "binary" && claim.op === "=>"; claim = claim.right) read(claim.left);
-  return { identical, premises, claim };
+  return { identical, premises, claim, odd };
 }
 
 /** The options under which premises about the declaration's parameters hold. */
 function assume(
   decl: UpcycleDecl,
   scope: Scope,
+  families: readonly Family[],
   options: ReadonlyMap<string, Value>,
   premises: Contract["premises"],
 ): ReadonlyMap<string, Value> {
   const locals = new Map(options);
   const env = staticEnv(newContext(), scope, locals);
-  for (const { name, default: initial } of decl.params) {
+  const sources = decl.params.filter((p) => p.source !== null).length;
+  for (const { name, source, default: initial } of decl.params) {
+    if (source?.count != null)
+      locals.set(source.count.text, { kind: "number", value: families.length - sources + 1, float: false });
     if (initial !== null && !locals.has(name.text)) locals.set(name.text, evaluate(env, initial));
   }
   const assumed = new Map(options);
   for (const { name, value } of premises) {
-    const given: Value = value === null ? { kind: "bool", value: true } : evaluate(env, value);
+    const given: Value = typeof value === "boolean" ? { kind: "bool", value } : evaluate(env, value);
     assumed.set(name, given);
     locals.set(name, given);
   }
@@ -185,38 +209,6 @@ function sourceWeights(tiny: Upcycling, identical: ReadonlySet<string>): readonl
   });
 }
 
-/** Runs the assignments in float64: the meaning that an executor streams. */
-export function applyAssignments(upcycling: Upcycling, sources: readonly Weights[]): Weights {
-  const target = new Map(
-    upcycling.target.parameters.map((p) => [p.path, new Float64Array(p.axes.reduce((n, a) => n * a.size, 1))]),
-  );
-  for (const { path, start, length, offset, terms } of upcycling.assignments)
-    sumTerms(terms, offset, target.get(path)!.subarray(start, start + length), sources);
-  return target;
-}
-
-function sumTerms(terms: readonly Term[], offset: number, out: Float64Array, sources: readonly Weights[]): void {
-  for (const term of terms) {
-    if (term.kind === "fresh") {
-      const moments = term.like === null ? null : momentsOf(term.like, sources);
-      addFresh(term, offset, out, moments);
-      continue;
-    }
-    const from = sources[term.source]!.get(term.path)!;
-    eachLine(term.view, offset, out.length, (at, start, count) => {
-      for (let i = 0; i < count; i++) out[at + i]! += term.weight * from[start + i]!;
-    });
-  }
-}
-
-function momentsOf(like: Like, sources: readonly Weights[]): Moments {
-  const values = new Float64Array(like.length);
-  sumTerms(like.terms, 0, values, sources);
-  const moments = { count: 0, sum: 0, squares: 0 };
-  addMoments(moments, like.view, 0, values);
-  return moments;
-}
-
 function logitsOf(expr: Expr, tiny: Upcycling, weights: readonly Weights[], target: Weights): ArrayValue | null {
   if (expr.kind === "name" && expr.name.text === "self") return runModel(tiny.target, target);
   const name =
@@ -232,13 +224,14 @@ function logitsOf(expr: Expr, tiny: Upcycling, weights: readonly Weights[], targ
 
 function runModel(model: Model, weights: Weights): ArrayValue | null {
   const program = buildProgram(model.instance);
-  const [ids] = program.main.inputs;
+  const [tokens] = program.main.inputs;
   const [out] = program.main.outputs;
-  if (ids === undefined || out === undefined) return null;
-  const data = Float64Array.from({ length: TOKENS }, (_, i) => (i * 5 + 1) % 7);
+  if (tokens === undefined || out === undefined) return null;
+  const ids = Math.min(7, out.node.type.axes.at(-1)?.size.value ?? 1);
+  const data = Float64Array.from({ length: TOKENS }, (_, i) => (i * 5 + 1) % ids);
   const axes = new Map(model.parameters.map((p) => [p.path, p.axes]));
   const results = evaluateProgram(program, {
-    inputs: { [ids.attrs.name]: { axes: [{ name: "T", size: TOKENS }], data } },
+    inputs: { [tokens.attrs.name]: { axes: [{ name: "T", size: TOKENS }], data } },
     params: (path) => ({ axes: axes.get(path)!, data: weights.get(path)! }),
     sizes: { T: TOKENS },
   });

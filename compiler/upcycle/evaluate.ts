@@ -2,13 +2,15 @@
  * Right-hand sides of upcycling rules: sources, fresh values, sums and multiples of these, `if` over what is known, and the
  * verbs of `verbs.ts`. Every run of the left side becomes a sum of terms.
  */
-import type { Expr } from "../../grammar/ast.ts";
+import type { BinaryExpr, Expr } from "../../grammar/ast.ts";
+import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { walk } from "../../grammar/index.ts";
 import { evaluate, report } from "../interpret/context.ts";
 import type { Init } from "../interpret/value.ts";
-import { addArrays, type Demand, finishTerms, scaleTerms, type Tree } from "./array.ts";
+import { addArrays, type Demand, finishTerms, scaleArray, type Tree } from "./array.ts";
 import type { Assignment } from "./recipe.ts";
 import type { Run } from "./runs.ts";
-import { constantOf, isSource, sourcePath, sourceTree, type UpcycleScope } from "./source.ts";
+import { constantOf, isSource, sourceTree, type UpcycleScope } from "./source.ts";
 import { findVerb } from "./verbs.ts";
 import { contiguousView } from "./view.ts";
 
@@ -34,17 +36,16 @@ export function evaluateRule(
 function evaluateTree(expr: Expr, where: UpcycleScope): Tree | null {
   const { env } = where;
   const verb = expr.kind === "call" ? findVerb(expr) : null;
-  if (verb !== null) return verb(expr as Extract<Expr, { kind: "call" }>, where, (e) => evaluateTree(e, where));
+  if (verb !== null) return verb(expr as Extract<Expr, { kind: "call" }>, where, evaluateTree);
   if (expr.kind === "binary" && (expr.op === "+" || expr.op === "-")) return addTrees(expr, where);
   if (expr.kind === "binary" && (expr.op === "*" || expr.op === "/")) return scaleTree(expr, where);
+  if (expr.kind === "binary" && expr.op === "??") return firstThere(expr, where);
+  if (expr.kind === "unary" && expr.op === "-") return mapTree(evaluateTree(expr.value, where), -1);
   if (expr.kind === "if") {
     const condition = evaluate(env, expr.condition);
     if (condition.kind === "bool") return evaluateTree(condition.value ? expr.then : expr.else, where);
   }
-  if (isSource(expr, where)) {
-    const source = sourcePath(expr, where);
-    return source === null ? null : sourceTree(expr, source, where);
-  }
+  if (isSource(expr, where)) return sourceTree(expr, where);
   const value = evaluate(env, expr);
   if (value.kind === "init") return freshTree(value.init, expr, where);
   if (value.kind !== "error")
@@ -75,11 +76,11 @@ function freshTree(init: Init, expr: Expr, where: UpcycleScope): Tree {
     }
     const known = sizes as number[];
     const view = contiguousView(demand.ordinal * known.reduce((a, b) => a * b, 1), known);
-    return { sizes: known, terms: [{ kind: "fresh", weight: 1, init, path: demand.path, view, like: null }] };
+    return { sizes: known, terms: [{ kind: "fresh", weight: 1, init, path: demand.path, view }] };
   };
 }
 
-function addTrees(expr: Extract<Expr, { kind: "binary" }>, where: UpcycleScope): Tree | null {
+function addTrees(expr: BinaryExpr, where: UpcycleScope): Tree | null {
   const [a, b] = [evaluateTree(expr.left, where), evaluateTree(expr.right, where)];
   if (a === null || b === null) return null;
   return (demand, partial) => {
@@ -92,8 +93,8 @@ function addTrees(expr: Extract<Expr, { kind: "binary" }>, where: UpcycleScope):
   };
 }
 
-function scaleTree(expr: Extract<Expr, { kind: "binary" }>, where: UpcycleScope): Tree | null {
-  const [x, y] = [constantOf(expr.left, where), constantOf(expr.right, where)];
+function scaleTree(expr: BinaryExpr, where: UpcycleScope): Tree | null {
+  const [x, y] = [numberIn(expr.left, where), numberIn(expr.right, where)];
   const factor = expr.op === "*" ? (x ?? y) : y === null ? null : 1 / y;
   if (factor === null) {
     report(
@@ -106,10 +107,32 @@ function scaleTree(expr: Extract<Expr, { kind: "binary" }>, where: UpcycleScope)
     );
     return null;
   }
-  const tree = evaluateTree(x !== null && expr.op === "*" ? expr.right : expr.left, where);
+  return mapTree(evaluateTree(x !== null && expr.op === "*" ? expr.right : expr.left, where), factor);
+}
+
+function mapTree(tree: Tree | null, factor: number): Tree | null {
   if (tree === null) return null;
   return (demand, partial) => {
     const value = tree(demand, partial);
-    return value === null ? null : { ...value, terms: scaleTerms(value.terms, factor) };
+    return value === null ? null : scaleArray(value, factor);
   };
+}
+
+/** A number that is known beforehand; null for anything with a source or a verb in it. */
+function numberIn(expr: Expr, where: UpcycleScope): number | null {
+  let verbs = 0;
+  walk(expr, (node) => void (node.kind === "call" && findVerb(node) !== null && verbs++));
+  return verbs > 0 ? null : constantOf(expr, where);
+}
+
+/** `a ?? b`: b where the source has nothing at a. */
+function firstThere(expr: BinaryExpr, where: UpcycleScope): Tree | null {
+  const bag = new DiagnosticBag();
+  const ctx = { ...where.env.ctx, bag };
+  const left = evaluateTree(expr.left, { ...where, env: { ...where.env, ctx } });
+  const others = bag.list.filter((d) => d.code !== "map/no-member");
+  if (others.length === 0 && left === null) return evaluateTree(expr.right, where);
+  if (bag.hasErrors) for (const d of others) where.env.ctx.bag.add(d);
+  // What is asked of it later is told where the rule stands.
+  return bag.hasErrors ? null : evaluateTree(expr.left, where);
 }

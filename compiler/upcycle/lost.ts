@@ -1,12 +1,15 @@
 /**
  * Settings that an upcycling drops. The target takes its arguments from the sources by name; where it has no parameter of
- * that name, a setting that is not at its default (a rotary scaling, a bias) is lost, and with it the sources' function.
+ * that name, a setting that is not at its default (a rotary scaling, a bias) is lost, and with it the sources' function, unless
+ * the source computes the same without it.
  * A contract on a small instance, whose settings are all at their defaults, cannot see it.
  */
-import type { Diagnostic } from "../../grammar/diagnostic.ts";
+import { type Diagnostic, MoeError } from "../../grammar/diagnostic.ts";
+import { printProgram } from "../graph/print.ts";
 import { evaluate } from "../interpret/context.ts";
+import type { Value } from "../interpret/value.ts";
 import { toJson } from "../map/config-value.ts";
-import { newContext, type Model } from "../model/model.ts";
+import { buildProgram, makeModel, newContext, type Model } from "../model/model.ts";
 import type { Upcycling } from "./expand.ts";
 
 /** A warning that names them all, or nothing. */
@@ -14,7 +17,8 @@ export function findLostSettings({ decl, sources, target }: Upcycling): readonly
   const known = new Set(target.instance.decl.params.map((p) => p.name.text));
   const lost = new Map<string, string>();
   for (const source of sources) {
-    for (const [name, value] of settingsOf(source)) if (!known.has(name)) lost.set(name, value);
+    for (const { name, given, usual } of settingsOf(source))
+      if (!known.has(name) && !lost.has(name) && isFunctional(source, name, usual)) lost.set(name, textOf(given));
   }
   if (lost.size === 0) return [];
   const list = [...lost].map(([name, value]) => `\`${name}\` = ${value}`).join(", ");
@@ -30,11 +34,19 @@ export function findLostSettings({ decl, sources, target }: Upcycling): readonly
   ];
 }
 
-/** Arguments that are not the default, as JSON. */
-function settingsOf({ instance, args }: Model): readonly (readonly [string, string])[] {
-  return instance.decl.params.flatMap(({ name, default: initial }) => {
-    const value = args.get(name.text);
-    if (initial === null || value === undefined) return [];
+interface Setting {
+  readonly name: string;
+  readonly given: Value;
+  readonly usual: Value;
+}
+
+const textOf = (value: Value): string => JSON.stringify(toJson(value));
+
+/** Arguments that are not the default. */
+function settingsOf({ instance, args }: Model): readonly Setting[] {
+  return instance.decl.params.flatMap(({ name, default: initial }): readonly Setting[] => {
+    const given = args.get(name.text);
+    if (initial === null || given === undefined) return [];
     const env = {
       ctx: newContext(),
       scope: instance.scope,
@@ -44,7 +56,22 @@ function settingsOf({ instance, args }: Model): readonly (readonly [string, stri
       pools: false,
       calls: [],
     };
-    const [given, usual] = [value, evaluate(env, initial)].map((v) => JSON.stringify(toJson(v)));
-    return given === usual ? [] : [[name.text, given!] as const];
+    const usual = evaluate(env, initial);
+    return textOf(given) === textOf(usual) ? [] : [{ name: name.text, given, usual }];
   });
+}
+
+/** Whether a model computes something else with a setting at its default. */
+function isFunctional({ instance, args }: Model, name: string, usual: Value): boolean {
+  const { decl, scope } = instance;
+  try {
+    const other = makeModel(
+      { kind: "constructor", decl, scope, bound: new Map([...args, [name, usual]]) },
+      decl.name.span,
+    );
+    return printProgram(buildProgram(other.instance)) !== printProgram(buildProgram(instance));
+  } catch (error) {
+    if (error instanceof MoeError) return true;
+    throw error;
+  }
 }

@@ -8,7 +8,8 @@ import type { Env } from "../interpret/context.ts";
 import { evaluate, report } from "../interpret/context.ts";
 import { type Found, resolvePath } from "../map/path.ts";
 import type { Model } from "../model/model.ts";
-import { addArrays, type ArrayValue, type Demand, scaleTerms, type Tree } from "./array.ts";
+import type { ArrayValue, Demand, Tree } from "./array.ts";
+import type { Statistic } from "./recipe.ts";
 import { type Run, runsOf } from "./runs.ts";
 import { contiguousView } from "./view.ts";
 
@@ -18,18 +19,22 @@ export interface UpcycleScope {
   readonly sources: readonly Model[];
   /** Source numbers by the name of the source parameter. */
   readonly sourceIndex: ReadonlyMap<string, readonly number[]>;
+  /** Source parameters that are lists, by the name of their count. */
+  readonly lists: ReadonlyMap<string, string>;
   readonly indices: ReadonlyMap<string, number>;
+  /** The member of each list that a verb has come to. */
+  readonly each: ReadonlyMap<string, number>;
+  /** Equal statistics become one, which is counted once. */
+  readonly share: (statistic: Statistic) => Statistic;
 }
 
-/** The array of every parameter below a place; several places, over which an index runs, are averaged if `free` allows it. */
-export function sourceTree(expr: Expr, source: SourcePath, where: UpcycleScope, free = false): Tree | null {
-  const { instance } = where.sources[source.model]!;
-  const layers = new Map<string, number>();
-  const whole: Found = { kind: "layer", instance, path: "", indices: new Map(), banks: new Map(), layers };
-  const found =
-    source.path === null ? [whole] : resolvePath(where.env, instance, source.path, { indices: where.indices, layers });
-  if (found.length === 0) return null;
-  if (found.length > 1 && !free) {
+/** The array of every parameter below a place. */
+export function sourceTree(expr: Expr, where: UpcycleScope): Tree | null {
+  const source = sourcePath(expr, where);
+  const found = source === null ? [] : resolveSource(source, where);
+  const [place] = found;
+  if (source === null || place === undefined) return null;
+  if (found.length > 1) {
     report(
       where.env,
       "upcycle/source-index",
@@ -40,17 +45,22 @@ export function sourceTree(expr: Expr, source: SourcePath, where: UpcycleScope, 
     );
     return null;
   }
-  const places = found.map((place) => new Map(runsOf(place).map((r) => [r.relative, r])));
-  return (demand, partial) => {
-    const arrays = places.map((place) => sourceArray(expr, source, place, demand, partial, where.env));
-    return arrays.includes(null) ? null : meanOf(arrays as ArrayValue[]);
-  };
+  const runs = new Map(runsOf(place).map((r) => [r.relative, r]));
+  return (demand, partial) => sourceArray(expr, source, runs, demand, partial, where.env);
 }
 
-/** The mean of arrays of one shape; one is itself. */
-export function meanOf(arrays: readonly ArrayValue[]): ArrayValue {
-  const weighted = arrays.map((a) => ({ ...a, terms: scaleTerms(a.terms, 1 / arrays.length) }));
-  return weighted.reduce((sum, a) => addArrays(sum, a, 1));
+/** The values of the indices that a path leaves open; null after reporting. */
+export function findPlaces(expr: Expr, where: UpcycleScope): readonly ReadonlyMap<string, number>[] | null {
+  const source = sourcePath(expr, where);
+  return source === null ? null : resolveSource(source, where).map((place) => place.indices);
+}
+
+export function resolveSource(source: SourcePath, where: UpcycleScope): readonly Found[] {
+  const { instance } = where.sources[source.model]!;
+  const layers = new Map<string, number>();
+  return source.path === null
+    ? [{ kind: "layer", instance, path: "", indices: new Map(), banks: new Map(), layers }]
+    : resolvePath(where.env, instance, source.path, { indices: where.indices, layers });
 }
 
 function sourceArray(
@@ -93,6 +103,11 @@ function sourceArray(
   return { sizes, terms: [{ kind: "source", weight: 1, source: source.model, path: from.path, view }] };
 }
 
+/** A scope for every model of a list. */
+export function eachModel(list: string, where: UpcycleScope): readonly UpcycleScope[] {
+  return where.sourceIndex.get(list)!.map((_, i) => ({ ...where, each: new Map([...where.each, [list, i]]) }));
+}
+
 /** A number that is known before sources are read; null for anything that names one. */
 export function constantOf(expr: Expr, where: UpcycleScope): number | null {
   let mentionsSource = false;
@@ -129,12 +144,13 @@ export function isSource(expr: Expr, where: UpcycleScope): boolean {
 }
 
 /** `src[n].blocks[l].mlp` as a model and a path in it; null after reporting, or when it is not rooted at a source. */
-export function sourcePath(expr: Expr, where: UpcycleScope, model?: number): SourcePath | null {
+export function sourcePath(expr: Expr, where: UpcycleScope): SourcePath | null {
   const root = rootName(expr);
   const models = root === null ? undefined : where.sourceIndex.get(root);
   if (models === undefined) return null;
   const split = splitRoot(expr);
-  let chosen = model ?? 0;
+  const member = where.each.get(root!);
+  let chosen = member ?? 0;
   if (split.index !== null) {
     const number = constantOf(split.index, where);
     if (number === null || models[number] === undefined) {
@@ -149,7 +165,7 @@ export function sourcePath(expr: Expr, where: UpcycleScope, model?: number): Sou
       return null;
     }
     chosen = number;
-  } else if (models.length > 1 && model === undefined) {
+  } else if (models.length > 1 && member === undefined) {
     report(
       where.env,
       "upcycle/source-index",

@@ -61,6 +61,20 @@ export function isWhole({ axes }: View): boolean {
   return axes.length === 1 && axes[0]!.picks === null && axes[0]!.stride === 1;
 }
 
+/** From the first element that a view has to behind its last; nothing for one of absent elements. */
+export function extentOf({ start, axes }: View): readonly [number, number] {
+  let [first, last] = [start, start];
+  for (const { size, stride, picks } of axes) {
+    const there = picks?.filter((p) => p !== ABSENT);
+    if (size === 0 || there?.length === 0) return [0, 0];
+    const low = there === undefined ? 0 : there.reduce((a, b) => Math.min(a, b));
+    const high = there === undefined ? size - 1 : there.reduce((a, b) => Math.max(a, b));
+    first += low * stride;
+    last += high * stride;
+  }
+  return [first, last + 1];
+}
+
 /** Elements `at ..< at + count` of the range, which lie at `start ..< start + count` of the parameter. */
 export type VisitLine = (at: number, start: number, count: number) => void;
 

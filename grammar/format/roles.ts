@@ -64,6 +64,7 @@ function noteEntries(node: Node, note: Note): void {
     case "dim":
     case "fn":
     case "map":
+    case "mixture":
     case "upcycle":
     case "test":
     case "config":

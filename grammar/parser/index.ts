@@ -67,6 +67,7 @@ export class MoeParser extends UpcycleRules {
         { ALT: (): Part => ({ item: this.SUBRULE(this.layer) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.config) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.map) }) },
+        { ALT: (): Part => ({ item: this.SUBRULE(this.mixture) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.upcycle) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.test) }) },
       ],

@@ -1,5 +1,14 @@
-/** `upcycle` and `test`: programs over parameter paths. */
-import type { Arg, Expr, TestDecl, TestStatement, UpcycleDecl, UpcycleParam, UpcycleRule } from "../ast.ts";
+/** `mixture`, `upcycle` and `test`: programs over parameter paths, and what they choose models by. */
+import type {
+  Arg,
+  Expr,
+  MixtureDecl,
+  TestDecl,
+  TestStatement,
+  UpcycleDecl,
+  UpcycleParam,
+  UpcycleRule,
+} from "../ast.ts";
 import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { MapRules } from "./maps.ts";
@@ -7,20 +16,51 @@ import { MapRules } from "./maps.ts";
 type Entry = { readonly rule: UpcycleRule } | { readonly ensures: Expr };
 
 export abstract class UpcycleRules extends MapRules {
+  /** `mixture Qwen3MoE(W: F) of Qwen3`. */
+  readonly mixture: Rule<MixtureDecl> = this.rule("mixture", () => {
+    const start = this.CONSUME(t.Mixture);
+    const model = this.SUBRULE1(this.name);
+    const args: readonly Arg[] = this.OPTION1(() => this.SUBRULE(this.args)) ?? [];
+    this.CONSUME(t.Of, { ERR_MSG: "`of` and the dense model" });
+    const of = this.SUBRULE2(this.name);
+    const rules = this.OPTION2({ GATE: () => this.onSameLine(), DEF: () => this.SUBRULE(this.upcycleRules) });
+    return { kind: "mixture", model, args, of, rules: rules ?? [], doc: this.docOf(start), span: this.since(start) };
+  });
+
   readonly upcycle: Rule<UpcycleDecl> = this.rule("upcycle", () => {
     const start = this.CONSUME(t.Upcycle);
     const name = this.SUBRULE1(this.name);
     const params = this.SUBRULE(this.upcycleParams);
     this.CONSUME(t.Arrow, { ERR_MSG: "`->` and the model that is made" });
     const target = this.SUBRULE2(this.name);
-    const targetArgs: readonly Arg[] = this.OPTION1(() => this.SUBRULE(this.args)) ?? [];
+    const targetOf = this.OPTION1(() => {
+      this.CONSUME(t.Of);
+      return this.SUBRULE3(this.name);
+    });
+    const targetArgs: readonly Arg[] = this.OPTION2(() => this.SUBRULE(this.args)) ?? [];
     const where = this.SUBRULE(this.where);
-    const entries = this.block(this.upcycleEntry, "a rule such as `embed = src.embed`", ["default", "ensures"]);
+    const entries = this.block(this.upcycleEntry, "a rule such as `embed = src.embed`", [
+      "default",
+      "ignore",
+      "ensures",
+    ]);
     const rules = entries.flatMap((entry) => ("rule" in entry ? [entry.rule] : []));
     const ensures = entries.flatMap((entry) => ("ensures" in entry ? [entry.ensures] : []));
     const doc = this.docOf(start);
     const span = this.since(start);
-    return { kind: "upcycle", name, params, target, targetArgs, where, rules, ensures, doc, span };
+    return {
+      kind: "upcycle",
+      name,
+      params,
+      target,
+      targetOf: targetOf ?? null,
+      targetArgs,
+      where,
+      rules,
+      ensures,
+      doc,
+      span,
+    };
   });
 
   readonly upcycleParams: Rule<readonly UpcycleParam[]> = this.rule("upcycleParams", () => {
@@ -77,6 +117,14 @@ export abstract class UpcycleRules extends MapRules {
             return { kind: "default", value, span: this.since(start) };
           },
         },
+        {
+          GATE: () => !this.at(t.Assign, 2) && !this.at(t.Dot, 2) && !this.at(t.LSquare, 2) && !this.at(t.LCurly, 2),
+          ALT: (): UpcycleRule => {
+            const start = this.CONSUME(t.Ignore);
+            const path = this.SUBRULE(this.path);
+            return { kind: "ignore", path, span: this.since(start) };
+          },
+        },
         { ALT: (): UpcycleRule => this.SUBRULE(this.pathRule) },
       ],
     }),
@@ -106,7 +154,7 @@ export abstract class UpcycleRules extends MapRules {
   });
 
   readonly upcycleRules: Rule<readonly UpcycleRule[]> = this.rule("upcycleRules", () =>
-    this.block(this.upcycleRule, "a rule such as `embed = src.embed`"),
+    this.block(this.upcycleRule, "a rule such as `embed = src.embed`", ["default", "ignore"]),
   );
 
   /** `test "ties break low" for TopK(D: 2, N: 2, K: 1) { ... }`. */

@@ -2,8 +2,8 @@
  * Elements of the result: copies byte for byte, everything else summed in float32 and rounded once to the type it is stored
  * in. Fresh values depend on seed and path alone, so neither the order of work nor the cut into units shows.
  */
-import type { Assignment, Like, Moments, SourceTerm, Term, View } from "../../compiler/index.ts";
-import { addFresh, addMoments, eachLine, isWhole } from "../../compiler/index.ts";
+import type { Assignment, Pass, SourceTerm, Statistic, Term, View } from "../../compiler/index.ts";
+import { addFresh, eachLine, FORMULAS, isWhole, MEASURES, orderTerms } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { DataType } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
@@ -68,9 +68,11 @@ async function openTerm(
   sources: readonly ParameterSource[],
   lane: Lane,
 ): Promise<Adder> {
-  if (term.kind === "fresh") {
-    const moments = term.like === null ? null : await momentsOf(term.like, sources);
-    return (at, sum) => addFresh(term, offset + at, sum, moments);
+  if (term.kind === "fresh") return (at, sum) => addFresh(term, offset + at, sum);
+  if (term.kind !== "source") {
+    const bytes = lane.take(4 * length);
+    await fillDerived(term, offset, new Float32Array(bytes.buffer, bytes.byteOffset, length), sources);
+    return (at, sum) => lane.add("f32", bytes, at, term.weight, sum);
   }
   const source = sources[term.source]!;
   const storage = source.storage(term.path);
@@ -79,31 +81,87 @@ async function openTerm(
   return (at, sum) => lane.add(storage, bytes, at, term.weight, sum);
 }
 
-/** Elements that are summed at a time for a mean. */
+/** Elements of a statistic's inputs, or of what is made of other terms, that are made at a time. */
 const PART = 1 << 18;
 
-/** Parts of one term share what its values are like. */
-const known = new WeakMap<Like, Promise<Moments>>();
+type Derived = Exclude<Term, { kind: "source" | "fresh" }>;
 
-function momentsOf(like: Like, sources: readonly ParameterSource[]): Promise<Moments> {
-  const found = known.get(like) ?? sumMoments(like, sources);
-  known.set(like, found);
+/** What a term makes of others: whole bands of it, of which the view has some. */
+async function fillDerived(
+  term: Derived,
+  offset: number,
+  out: Float32Array,
+  sources: readonly ParameterSource[],
+): Promise<void> {
+  out.fill(0);
+  for (let at = 0; at < out.length; at += PART) {
+    const length = Math.min(PART, out.length - at);
+    for (const { first, end, lines } of bandsOf(term.view, offset + at, length, 4, 4 * length)) {
+      const values = await deriveRange(term, first, end - first, sources);
+      for (const { at: to, start, count } of lines)
+        out.set(values.subarray(start - first, start - first + count), at + to);
+    }
+  }
+}
+
+async function deriveRange(
+  term: Derived,
+  start: number,
+  length: number,
+  sources: readonly ParameterSource[],
+): Promise<Float32Array> {
+  if (term.kind === "ordered")
+    return sumRange(orderTerms(term, await measure(term.order, sources)), start, length, sources);
+  const numbers = [...term.constants];
+  for (const statistic of term.statistics) numbers.push(...(await measure(statistic, sources)));
+  const inputs: Float32Array[] = [];
+  for (const input of term.inputs) inputs.push(await sumRange(input, start, length, sources));
+  const out = new Float32Array(length);
+  FORMULAS[term.formula](numbers, inputs, start, out);
+  return out;
+}
+
+/** A sum of its own, in a lane of its own. */
+async function sumRange(
+  terms: readonly Term[],
+  start: number,
+  length: number,
+  sources: readonly ParameterSource[],
+): Promise<Float32Array> {
+  const width = terms.reduce(
+    (n, t) => n + (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 4),
+    0,
+  );
+  const lane = new Lane(length * width);
+  const adders = await Promise.all(terms.map((term) => openTerm(term, start, length, sources, lane)));
+  const out = new Float32Array(length);
+  for (let at = 0; at < length; at += BLOCK) out.set(lane.sum(adders, at, Math.min(BLOCK, length - at)), at);
+  return out;
+}
+
+/** Parts of one term share what whole tensors say, and so do terms that share a statistic. */
+const known = new WeakMap<Statistic, Promise<readonly number[]>>();
+
+function measure(statistic: Statistic, sources: readonly ParameterSource[]): Promise<readonly number[]> {
+  const found = known.get(statistic) ?? runPasses(statistic, sources);
+  known.set(statistic, found);
   return found;
 }
 
-async function sumMoments({ terms, view, length }: Like, sources: readonly ParameterSource[]): Promise<Moments> {
-  const moments = { count: 0, sum: 0, squares: 0 };
-  const widths = terms.map((t) => (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 0));
-  const lane = new Lane(PART * widths.reduce((a, b) => a + b, 0));
-  for (let start = 0; start < length; start += PART) {
-    const count = Math.min(PART, length - start);
-    const mark = lane.mark;
-    const adders = await Promise.all(terms.map((term) => openTerm(term, start, count, sources, lane)));
-    for (let at = 0; at < count; at += BLOCK)
-      addMoments(moments, view, start + at, lane.sum(adders, at, Math.min(BLOCK, count - at)));
-    lane.release(mark);
+async function runPasses(
+  { measure: name, constants, inputs, length }: Statistic,
+  sources: readonly ParameterSource[],
+): Promise<readonly number[]> {
+  let state: Pass | readonly number[] = MEASURES[name].start(constants, length);
+  while ("add" in state) {
+    for (let at = 0; at < length; at += PART) {
+      const parts: Float32Array[] = [];
+      for (const input of inputs) parts.push(await sumRange(input, at, Math.min(PART, length - at), sources));
+      state.add(at, parts);
+    }
+    state = state.end();
   }
-  return moments;
+  return state;
 }
 
 /** Lines closer than this are read together with what lies between them. */
@@ -145,7 +203,7 @@ interface Band {
 }
 
 /** Lines in order, joined while little is read that none of them wants. */
-function bandsOf(view: View, offset: number, length: number, width: number): readonly Band[] {
+function bandsOf(view: View, offset: number, length: number, width: number, most = BAND_BYTES): readonly Band[] {
   const bands: { first: number; end: number; lines: Band["lines"][number][] }[] = [];
   eachLine(view, offset, length, (at, start, count) => {
     const line = { at, start, count };
@@ -153,7 +211,7 @@ function bandsOf(view: View, offset: number, length: number, width: number): rea
     const first = Math.min(start, band?.first ?? start);
     const end = Math.max(start + count, band?.end ?? 0);
     const further = band === undefined ? 0 : (end - first - (band.end - band.first)) * width;
-    if (band === undefined || further > GAP_BYTES + count * width || (end - first) * width > BAND_BYTES)
+    if (band === undefined || further > GAP_BYTES + count * width || (end - first) * width > most)
       bands.push({ first: start, end: start + count, lines: [line] });
     else {
       band.first = first;

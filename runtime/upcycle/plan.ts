@@ -21,6 +21,7 @@ import {
   findLostSettings,
   reportContracts,
   runContracts,
+  sourcesOf,
   toJson,
 } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
@@ -43,6 +44,8 @@ export interface UpcycleRequest {
   readonly sources: readonly LoadedModel[];
   /** The declaration's compile-time parameters by name. */
   readonly options?: ReadonlyMap<string, Value>;
+  /** Name of a model to make instead of the declared or chosen one. */
+  readonly to?: string | undefined;
   /** `PATH=FILE#TENSOR`, in place of what rules give. */
   readonly overrides?: readonly string[];
   /** How parameters are stored; unless given, as in the sources. */
@@ -83,8 +86,9 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     scope,
     sources.map((s) => s.model),
     options,
+    request.to ?? null,
   );
-  checkContracts(item, scope, sources.length, options);
+  checkContracts(upcycling, options, request.to ?? null);
   await checkTokenizers(sources.map((s) => s.checkpoint.path));
   const { target } = upcycling;
   const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
@@ -155,9 +159,14 @@ function nameSources({ decl, sources, sourceIndex }: Upcycling): ProvenanceHead[
   return sources.map((model, i) => ({ name: names.get(i)!, model: model.name }));
 }
 
-function checkContracts(decl: UpcycleDecl, scope: Scope, count: number, options: ReadonlyMap<string, Value>): void {
+function checkContracts(
+  { decl, scope, sources }: Upcycling,
+  options: ReadonlyMap<string, Value>,
+  to: string | null,
+): void {
   const bag = new DiagnosticBag();
-  reportContracts(bag, decl, runContracts(decl, scope, count, options));
+  const families = sources.map(({ instance, args }) => ({ decl: instance.decl, scope: instance.scope, args }));
+  reportContracts(bag, decl, runContracts(decl, scope, families, options, to));
   if (bag.hasErrors) throw new MoeError(bag.list);
 }
 
@@ -197,8 +206,7 @@ function typeOf(
     const given = (byPath.get(piece.path) ?? []).filter(
       (a) => a.start < window.end && a.start + a.length > window.start,
     );
-    const terms = given.flatMap((a) => a.terms.filter((t) => t.kind === "source"));
-    return terms.flatMap((t) => sources[t.source]?.source.storage(t.path) ?? []);
+    return given.flatMap((a) => sourcesOf(a.terms)).flatMap((t) => sources[t.source]?.source.storage(t.path) ?? []);
   });
   return types.length === 0 ? null : commonType(types);
 }

@@ -80,6 +80,8 @@ export interface PartRecord {
 
 export type TermRecord =
   | { readonly weight: number; readonly fresh: string }
+  /** A function of other sums, by its name, with the terms of all of them. */
+  | { readonly weight: number; readonly made: string; readonly of: readonly TermRecord[] }
   | {
       readonly weight: number;
       /** Index into `sources`. */
@@ -168,7 +170,12 @@ function recordTerm(term: Term, offset: number, length: number, sources: readonl
     const { kind, ...settings } = term.init;
     const given = Object.entries(settings).map(([key, value]) => `${key}: ${value}`);
     const text = given.length === 0 ? kind : `${kind}(${given.join(", ")})`;
-    return { weight: term.weight, fresh: term.like === null ? text : `${text}, scaled to what it replaces` };
+    return { weight: term.weight, fresh: text };
+  }
+  if (term.kind !== "source") {
+    const inputs = term.kind === "formula" ? term.inputs : [term.terms];
+    const of = inputs.flatMap((terms) => terms.map((t) => recordTerm(t, 0, countElements(t.view), sources)));
+    return { weight: term.weight, made: term.kind === "formula" ? term.formula : term.order.measure, of };
   }
   return {
     weight: term.weight,
@@ -181,6 +188,10 @@ function recordTerm(term: Term, offset: number, length: number, sources: readonl
       whole: place.whole,
     })),
   };
+}
+
+function countElements({ axes }: View): number {
+  return axes.reduce((n, a) => n * a.size, 1);
 }
 
 /** Where a term's elements are stored; a view that picks is told by the range that it picks from. */

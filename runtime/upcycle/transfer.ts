@@ -3,7 +3,7 @@
  * runs of parameters with the assignment that gives them. An upcycling and an export differ only in their assignments.
  */
 import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
-import { sliceAssignment } from "../../compiler/index.ts";
+import { MEASURES, sliceAssignment, type Statistic, statisticsOf } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
@@ -88,7 +88,8 @@ export function planTensors(
   options: TransferOptions,
 ): readonly TransferTensor[] {
   const byPath = Map.groupBy(assignments, (a) => a.path);
-  return entries.map((entry) => planTensor(entry, byPath, options));
+  const counted = new Set<Statistic>();
+  return entries.map((entry) => planTensor(entry, byPath, counted, options));
 }
 
 /** Totals of planned tensors. */
@@ -107,6 +108,7 @@ export function sumTransfer(
 function planTensor(
   entry: TensorEntry,
   byPath: ReadonlyMap<string, readonly Assignment[]>,
+  counted: Set<Statistic>,
   options: TransferOptions,
 ): TransferTensor {
   const { sources, budget = BUDGET_BYTES } = options;
@@ -120,7 +122,7 @@ function planTensor(
   const units: Unit[] = [];
   for (let start = 0; start < count; start += step) {
     const window = { start, length: Math.min(step, count - start) };
-    const runs = parts.flatMap((part) => planRuns(part, runWithin(part.piece, window), step, sources));
+    const runs = parts.flatMap((part) => planRuns(part, runWithin(part.piece, window), step, sources, counted));
     const working = runs.map((run) => run.range.length * workingWidth(run, sources, dtype));
     units.push({ window, runs, memory: window.length * width + Math.max(0, ...working) });
   }
@@ -141,7 +143,7 @@ function partsOf(piece: Piece, assignments: readonly Assignment[]): readonly Par
 /** Bytes per element that are held beside the result: the sources of a sum, and what does not lie as the tensor has it. */
 function workingWidth({ piece, assignment }: Part, sources: readonly ParameterSource[], dtype: StorageType): number {
   const scattered = isContiguous(piece) ? 0 : STORAGE_BYTES[dtype];
-  return scattered + (isCopy(assignment, sources, dtype) ? 0 : readBytes(assignment.terms, 1, sources));
+  return scattered + (isCopy(assignment, sources, dtype) ? 0 : heldBytes(assignment.terms, sources));
 }
 
 /** The elements of a part that lie in a range of its piece, at most `longest` at a time. */
@@ -150,13 +152,15 @@ function planRuns(
   range: Range,
   longest: number,
   sources: readonly ParameterSource[],
+  counted: Set<Statistic>,
 ): readonly Run[] {
   const runs: Run[] = [];
   const end = Math.min(piece.target + range.start + range.length, assignment.start + assignment.length);
   for (let start = Math.max(piece.target + range.start, assignment.start); start < end; start += longest) {
     const length = Math.min(longest, end - start);
     const cut = sliceAssignment(assignment, start - assignment.start, length);
-    const bytesRead = readBytes(cut.terms, length, sources) + (cut.offset === 0 ? likeBytes(cut, sources) : 0);
+    const bytesRead =
+      readBytes(cut.terms, length, sources) + (cut.offset === 0 ? statisticBytes(cut.terms, sources, counted) : 0);
     runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
   }
   return runs;
@@ -164,18 +168,36 @@ function planRuns(
 
 /** Bytes of the sources that these terms need; absent elements count, which is more than is read. */
 function readBytes(terms: readonly Term[], length: number, sources: readonly ParameterSource[]): number {
-  return terms.reduce(
-    (n, t) => n + (t.kind === "source" ? length * STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 0),
-    0,
-  );
+  return terms.reduce((n, t) => {
+    if (t.kind === "source") return n + length * STORAGE_BYTES[sources[t.source]!.storage(t.path)];
+    const within = t.kind === "formula" ? t.inputs : t.kind === "ordered" ? [t.terms] : [];
+    return n + within.reduce((m, input) => m + readBytes(input, length, sources), 0);
+  }, 0);
 }
 
-/** What the mean and deviation of replaced values take to read: once, before the first part. */
-function likeBytes({ terms }: Assignment, sources: readonly ParameterSource[]): number {
-  return terms.reduce(
-    (n, t) => n + (t.kind === "fresh" && t.like !== null ? readBytes(t.like.terms, t.like.length, sources) : 0),
-    0,
-  );
+/** What statistics take to read that are not counted yet: all of their passes, before the first part. */
+function statisticBytes(terms: readonly Term[], sources: readonly ParameterSource[], counted: Set<Statistic>): number {
+  return terms.reduce((n, term) => {
+    const fresh = statisticsOf(term).filter((s) => !counted.has(s));
+    const within = [...(term.kind === "formula" ? term.inputs : term.kind === "ordered" ? [term.terms] : [])];
+    const read = fresh.map((s) => {
+      counted.add(s);
+      within.push(...s.inputs);
+      const once = s.inputs.reduce((m, input) => m + readBytes(input, s.length, sources), 0);
+      return once * MEASURES[s.measure].passes(s.constants);
+    });
+    return [...read, ...within.map((input) => statisticBytes(input, sources, counted))].reduce((a, b) => a + b, n);
+  }, 0);
+}
+
+/** Bytes per element that are held while these terms are added: what is read of sources, and what others make of it. */
+function heldBytes(terms: readonly Term[], sources: readonly ParameterSource[]): number {
+  return terms.reduce((n, t) => {
+    if (t.kind === "fresh") return n;
+    if (t.kind === "source") return n + STORAGE_BYTES[sources[t.source]!.storage(t.path)];
+    const inputs = t.kind === "formula" ? t.inputs : [t.terms];
+    return n + 8 + 4 * inputs.length + Math.max(...inputs.map((input) => heldBytes(input, sources)));
+  }, 0);
 }
 
 /** Whether the bytes of the one source are the result. */

@@ -68,18 +68,59 @@ test("an upcycling of one's own is named by file", async () => {
   );
 });
 
-test("settings that the target cannot have are warned of", async () => {
-  const run = await moec("upcycle", "sparse", "--from", "tests/fixtures/families/llama_rope3", "--plan");
+test("settings that the target cannot have are warned of, unless nothing changes without them", async () => {
+  const plain = await moec("upcycle", "sparse", "--from", "tests/fixtures/families/qwen3", "--plan");
+  expect([plain.code, plain.err]).toEqual([0, ""]);
+  const folder = temporary("windowed");
+  cpSync("tests/fixtures/families/qwen3", folder, { recursive: true });
+  const config = JSON.parse(readFileSync(`${folder}/config.json`, "utf8")) as object;
+  const windows = { layer_types: ["sliding_attention", "full_attention"], use_sliding_window: true, sliding_window: 4 };
+  writeFileSync(`${folder}/config.json`, JSON.stringify({ ...config, ...windows }));
+  const run = await moec("upcycle", "sparse", "--from", folder, "--plan");
   expect(run.code).toBe(0);
   expect(run.err).toMatchInlineSnapshot(`
-    "warning[upcycle/lost-setting]: the sources have \`bias\` = true, and \`Mixtral\` has no such parameter
-     --> std/upcycle/sparse.moe:5:67
+    "warning[upcycle/lost-setting]: the sources have \`types\` = ["sliding_attention","full_attention"], and \`Qwen3MoE\` has no such parameter
+     --> std/upcycle/sparse.moe:9:6
       |
-    5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
-      |                                                                   ^^^^^^^ this model takes its settings from the sources by name
+    9 |   -> mixture of src(N: N, K: K, capacity: capacity, renormalize: renormalize, dense: dense_layers(L, layers)) where K <= N {
+      |      ^^^^^^^ this model takes its settings from the sources by name
       = help: check that the new model does not need them, or upcycle to a model that has them
     "
   `);
+});
+
+test("weights that the target cannot have are refused, with a way out", async () => {
+  const from = ["--from", "tests/fixtures/families/llama_rope3"];
+  expect(await refuse("sparse", ...from)).toMatchInlineSnapshot(`
+    "error[upcycle/unused-source]: no rule uses \`blocks[0].attn.q.b\` of \`src\` (and 7 more)
+     --> std/upcycle/sparse.moe:8:9
+      |
+    8 | upcycle sparse(src: model, N = 8, K = 2, layers = "all", capacity = none, renormalize = none, std = 0.02, seed = 1)
+      |         ^^^^^^ in this upcycling
+      |                ---------- this source
+      = help: use it, say that it is left out with \`ignore src.blocks[l].attn.q.b\`, or make a model that has it
+    "
+  `);
+  const run = await moec("upcycle", "sparse", ...from, "--to", "SparseLlama", "--plan");
+  expect(run.code).toBe(0);
+});
+
+test("lists are given in brackets", async () => {
+  const layers = ["--param", "layers=[1, 3]", "--param", "N=2"];
+  const run = await moec(
+    "upcycle",
+    "sparse",
+    "--from",
+    checkpoint("seed"),
+    "--to",
+    "SparseLlama",
+    ...layers,
+    "--plan",
+    "--json",
+  );
+  const { tensors } = JSON.parse(run.out) as { readonly tensors: readonly { readonly name: string }[] };
+  const mixtures = tensors.filter((t) => t.name.endsWith("mlp.gate.weight")).map((t) => t.name);
+  expect(mixtures).toEqual([1, 3].map((l) => `model.layers.${l}.mlp.gate.weight`));
 });
 
 async function refuse(...args: readonly string[]): Promise<string> {
@@ -125,12 +166,14 @@ test("sources of different sizes are refused", async () => {
 
 test("a source of another family is refused", async () => {
   expect(await refuse("sparse", "--from", "tests/fixtures/families/mixtral")).toMatchInlineSnapshot(`
-    "error[upcycle/wrong-source]: \`src\` is a \`Llama\`, and source 1 is a \`Mixtral\`
-     --> std/upcycle/sparse.moe:5:16
+    "error[upcycle/no-mixture]: no model is declared to be the mixture of \`Mixtral\`
+     --> std/upcycle/sparse.moe:9:6
       |
-    5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
-      |                ^^^^^^^^^^ declared here
-      = help: give the sources in the order of the declaration
+    9 |   -> mixture of src(N: N, K: K, capacity: capacity, renormalize: renormalize, dense: dense_layers(L, layers)) where K <= N {
+      |      ^^^^^^^ chosen by the source
+      |
+      = note: there are declarations of mixtures of Cohere, Granite, Llama, Qwen2, Qwen3
+      = help: write \`mixture NAME of Mixtral\` beside the upcycling, or give --to NAME
     "
   `);
 });
@@ -139,10 +182,10 @@ test("conditions of the declaration are errors", async () => {
   expect(await refuse("sparse", "--from", checkpoint("seed"), "--param", "N=2", "--param", "K=3"))
     .toMatchInlineSnapshot(`
       "error[upcycle/where]: \`sparse\` requires \`K <= N\`
-       --> std/upcycle/sparse.moe:5:93
+       --> std/upcycle/sparse.moe:9:117
         |
-      5 | upcycle sparse(src: Llama, N = 8, K = 2, std = 0.02, seed = 1) -> Mixtral(N: N, K: K) where K <= N {
-        |                                                                                             ^^^^^^ required here
+      9 |   -> mixture of src(N: N, K: K, capacity: capacity, renormalize: renormalize, dense: dense_layers(L, layers)) where K <= N {
+        |                                                                                                                     ^^^^^^ required here
         |
         = note: K = 3
         = note: N = 2
@@ -172,7 +215,7 @@ test.each([
 test("an unknown upcycling is an error with the known ones", async () => {
   expect(await refuse("sprse", "--from", checkpoint("seed"))).toMatchInlineSnapshot(`
     "error[cli/no-upcycle]: the standard library has no upcycling \`sprse\`
-      = note: it has add_expert, average, bam, btx, drop, interpolation, merge_experts, noise, partition, shared_expert, sparse, task_arithmetic, virtual_groups
+      = note: it has add_expert, average, bam, blending, btx, dare, drop, interpolation, merge_experts, moefication, noise, partition, shared_expert, slerp, sparse, split_experts, task_arithmetic, ties, virtual_groups, weighted_average
       = help: did you mean \`sparse\`?
     "
   `);

@@ -52,6 +52,25 @@ describe("layers by number", () => {
     expect(programOf(stack(`Scale(D, by: ${by})`, kinds)).functions.size).toBe(3);
   });
 
+  test.each([
+    ["range(0, L)", [0, 1, 2, 3, 4, 5]],
+    ["range(1, L, 2)", [1, 3, 5]],
+    ["range(4, 2)", []],
+    ["without(range(0, L), [1, 4])", [0, 2, 3, 5]],
+    ['dense_layers(L, "every other")', [0, 2, 4]],
+    ['dense_layers(L, "last half")', [0, 1, 2]],
+    ["dense_layers(L, [5])", [0, 1, 2, 3, 4]],
+  ])("%s has the entries %j", (list, entries) => {
+    const model = modelOf(stack(`Scale(D, wide: contains(${list}, l))`));
+    const wide = model.parameters.flatMap((p) => /^blocks\[(\d)\]\.extra/.exec(p.path)?.[1] ?? []);
+    expect(wide.map(Number)).toEqual(entries);
+  });
+
+  test("lists that are none are told", () => {
+    expect(diagnose(stack("Scale(D, wide: contains(without(L, [1]), l))"))[0]).toContain("`without` takes two lists");
+    expect(diagnose(stack('Scale(D, wide: contains(range("a", 2), l))'))[0]).toContain("`range` takes two numbers");
+  });
+
   test("a number that stands outside of its constructor is not known", () => {
     expect(diagnose("layer A(D) {\n  blocks[l] = 2 of A(D)\n  forward(x: [T, D]) -> [T, D] = x * l\n}")).not.toEqual(
       [],

@@ -1,7 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { applyAssignments, expandUpcycle, runContracts, type Model, type Upcycling } from "../../compiler/index.ts";
+import {
+  applyAssignments,
+  expandUpcycle,
+  type Family,
+  runContracts,
+  type Model,
+  type Upcycling,
+} from "../../compiler/index.ts";
 import type { Value } from "../../compiler/interpret/value.ts";
 import { MoeError, renderDiagnostic } from "../../grammar/index.ts";
+import { openWorkspace } from "../../runtime/modules.ts";
 import { findItem, modelOf, openRight } from "../support/programs.ts";
 
 const llama = (fields = "") =>
@@ -31,7 +39,13 @@ function recipes({ assignments }: Upcycling, path: string): string[] {
     .filter((a) => a.path === path)
     .map(({ start, length, terms }) => {
       const what = terms
-        .map((t) => (t.kind === "fresh" ? t.init.kind : `${t.weight}·${t.source}:${t.path}@${t.view.start}`))
+        .map((t) =>
+          t.kind === "fresh"
+            ? t.init.kind
+            : t.kind === "source"
+              ? `${t.weight}·${t.source}:${t.path}@${t.view.start}`
+              : t.kind,
+        )
         .join(" + ");
       return `${start}+${length} = ${what}`;
     });
@@ -75,12 +89,19 @@ describe("assignments", () => {
   });
 
   test("arithmetic is a weighted sum", () => {
-    const rules = `  default = 0.75 * src[0] + src[1] / 4\n  blocks[l].ffn {\n    experts[n] = src[n].blocks[l].mlp - src[0].blocks[l].mlp\n    pick.score.w = zeros\n  }`;
+    const rules = `  ignore src\n  default = 0.75 * src[0] + src[1] / 4\n  blocks[l].ffn {\n    experts[n] = src[n].blocks[l].mlp - src[0].blocks[l].mlp\n    pick.score.w = zeros\n  }`;
     const plan = expand(upcycle(rules), three);
     expect(recipes(plan, "norm.w")).toEqual(["0+4 = 0.75·0:norm.w@0 + 0.25·1:norm.w@0"]);
     expect(recipes(plan, "blocks[0].ffn.experts.up.w")[2]).toBe(
       "48+24 = 1·2:blocks[0].mlp.up.w@0 + -1·0:blocks[0].mlp.up.w@0",
     );
+  });
+
+  test("numbers divide as numbers", () => {
+    const rules = "  default = 1 / 3 * src[0] + 2 * 2 / 6 * src[1]\n  ignore src";
+    const plan = expand(upcycle(rules, "src: Llama[M]", "Llama"), three);
+    const [a, b] = plan.assignments.find((p) => p.path === "norm.w")!.terms.map((t) => t.weight);
+    expect([a, b]).toEqual([1 / 3, 2 / 3]);
   });
 
   test("cover every element of the target exactly once", () => {
@@ -109,10 +130,32 @@ describe("assignments", () => {
 describe("contracts", () => {
   test("hold for the library's upcyclings with any number of models", () => {
     const scope = openRight(upcycle(`${btx}\n  ensures identical(src) => close(self, src[0], tol: 1e-4)`));
+    const { decl, scope: own } = llama().instance;
+    const family: Family = { decl, scope: own };
     for (const count of [2, 3, 5]) {
-      expect(runContracts(findItem(scope, "upcycle"), scope, count, new Map()).map((r) => r.failure)).toEqual([null]);
+      expect(
+        runContracts(
+          findItem(scope, "upcycle"),
+          scope,
+          Array.from({ length: count }, () => family),
+          new Map(),
+        ).map((r) => r.failure),
+      ).toEqual([null]);
     }
   });
+});
+
+test("a premise that means nothing is told", () => {
+  const scope = openRight(upcycle(`${btx}\n  ensures identical(src) => close(self, src[0], tol: 1e-4)`));
+  const { decl, scope: own } = llama().instance;
+  const families = [0, 1].map(() => ({ decl, scope: own }));
+  const text = upcycle(`${btx}\n  ensures M > 3 => close(self, src[0], tol: 1e-4)`);
+  const workspace = openWorkspace();
+  const wrong = workspace.open({ path: "wrong.moe", text: `edition 2026\n${text}` });
+  expect(runContracts(findItem(scope, "upcycle"), scope, families, new Map())[0]?.failure).toBe(null);
+  expect(runContracts(findItem(wrong, "upcycle"), wrong, families, new Map())[0]?.failure).toMatch(
+    /^`M > 3` is no premise/,
+  );
 });
 
 describe("what the sources must be", () => {

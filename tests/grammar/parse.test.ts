@@ -22,7 +22,7 @@ describe("the grammar", () => {
       ["./router.moe", 1],
     ]);
     expect(items.map((item) => item.kind).join(" ")).toBe(
-      "dim fn fn fn layer layer layer layer layer layer config map upcycle test",
+      "dim fn fn fn layer layer layer layer layer layer config map upcycle mixture mixture upcycle test",
     );
   });
 });

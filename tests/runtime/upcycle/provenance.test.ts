@@ -21,7 +21,7 @@ function checkCopies(folder: string, { sources, tensors }: Provenance): number {
     expect(hash(readRange(folder, record)), name).toBe(record.sha256);
     const [part] = record.parts;
     const [term] = part!.terms;
-    if (!part!.copy || record.parts.length > 1 || "fresh" in term!) continue;
+    if (!part!.copy || record.parts.length > 1 || !("from" in term!)) continue;
     const [place] = term!.from;
     expect(place!.whole).toBe(true);
     expect(hash(readRange(sources[term!.source]!.path, place!)), name).toBe(record.sha256);
@@ -29,6 +29,17 @@ function checkCopies(folder: string, { sources, tensors }: Provenance): number {
   }
   return copies;
 }
+
+test("what is made of others says by what, and of which", async () => {
+  await withScratch(async (scratch) => {
+    const out = join(scratch, "out");
+    await withPlan("slerp", CHECKPOINTS.slice(0, 2), {}, (plan) => executeTransfer(plan, out));
+    const { tensors, sources } = await readProvenance(out);
+    const [term] = tensors["model.norm.weight"]!.parts[0]!.terms;
+    expect(term).toMatchObject({ made: "arc", of: [{ source: 0, parameter: "norm.w" }, { source: 1 }] });
+    expect(sources.map((s) => s.name)).toEqual(["a", "b"]);
+  });
+});
 
 test("hashes are those of the bytes, and a copy has its source's", async () => {
   await withScratch(async (scratch) => {

@@ -30,6 +30,13 @@ test.each<[string, number, Record<string, Value>, number]>([
   ["interpolation", 2, {}, 50_000],
   ["task_arithmetic", 3, {}, 1 << 20],
   ["partition", 1, { N: count(6), K: count(3) }, 200_000],
+  ["moefication", 1, { N: count(6), K: count(3), rounds: count(2) }, 200_000],
+  ["split_experts", 2, { chunks: count(2) }, 100_000],
+  ["blending", 2, {}, 100_000],
+  ["weighted_average", 3, { weights: { kind: "list", items: [count(1), count(2), count(5)] } }, 100_000],
+  ["slerp", 2, {}, 100_000],
+  ["ties", 3, {}, 300_000],
+  ["dare", 3, { consensus: { kind: "bool", value: true } }, 300_000],
 ])("%s of real checkpoints", async (name, sources, options, budget) => {
   await withScratch(async (scratch) => {
     const out = join(scratch, "made");

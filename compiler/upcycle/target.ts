@@ -1,0 +1,193 @@
+/**
+ * The model that an upcycling makes: named, or chosen by what `mixture` declarations say of a source's family. It takes its
+ * arguments from the upcycling, then from that declaration, the rest by name from the sources.
+ */
+import type { Arg, LayerDecl, UpcycleDecl } from "../../grammar/ast.ts";
+import { MoeError } from "../../grammar/diagnostic.ts";
+import { suggest } from "../../grammar/index.ts";
+import type { Span } from "../../grammar/span.ts";
+import { bindParameters } from "../interpret/call.ts";
+import { type Env, evaluate, staticEnv } from "../interpret/context.ts";
+import { instantiate } from "../interpret/instance.ts";
+import type { Value } from "../interpret/value.ts";
+import { toJson } from "../map/config-value.ts";
+import { listParameters, type Model } from "../model/model.ts";
+import type { MixtureBinding, Scope } from "../resolve/modules.ts";
+import { reportUnknownModel } from "../resolve/unknown.ts";
+
+import { isSameFamily } from "./bind.ts";
+
+export interface Family {
+  readonly decl: LayerDecl;
+  readonly scope: Scope;
+  /** Of a model of the family: sizes that go together, where not all do. */
+  readonly args?: ReadonlyMap<string, Value>;
+}
+
+export interface Target {
+  readonly model: Model;
+  /** The declaration that it was chosen by. */
+  readonly mixture: MixtureBinding | null;
+}
+
+/** Throws `MoeError`. `to` is the name of a model that is made instead. */
+export function makeTarget(
+  decl: UpcycleDecl,
+  scope: Scope,
+  sources: readonly Model[],
+  sourceIndex: ReadonlyMap<string, readonly number[]>,
+  env: Env,
+  to: string | null,
+): Target {
+  const { bag } = env.ctx;
+  const choice = chooseTarget(decl, scope, sources, sourceIndex, env, to);
+  if (choice === null) throw new MoeError(bag.list);
+  const { family, bound: settled } = choice;
+  const target = family.decl;
+  const plain = { kind: "constructor" as const, decl: target, scope: family.scope, bound: new Map<string, Value>() };
+  // What is chosen may lack what is only asked for on demand.
+  const args = decl.targetOf === null ? decl.targetArgs : decl.targetArgs.filter((a) => !isNone(env, a));
+  const callee = bindParameters(env, plain, args);
+  if (callee.kind !== "constructor") throw new MoeError(bag.list);
+  const bound = new Map([...settled, ...callee.bound]);
+  takeByName(target, sources, bound, env);
+  if (bag.hasErrors) throw new MoeError(bag.list);
+  const instance = instantiate(env.ctx, { ...callee, bound }, "", [], decl.target.span);
+  if (bag.hasErrors || instance === null) throw new MoeError(bag.list);
+  const model = { name: target.name.text, instance, args: instance.args, parameters: listParameters(instance) };
+  return { model, mixture: choice.binding };
+}
+
+const isNone = (env: Env, arg: Arg): boolean => evaluate(env, arg.value).kind === "none";
+
+interface Choice extends Related {
+  /** Arguments that the declaration of the mixture gives. */
+  readonly bound: ReadonlyMap<string, Value>;
+}
+
+function chooseTarget(
+  decl: UpcycleDecl,
+  scope: Scope,
+  sources: readonly Model[],
+  sourceIndex: ReadonlyMap<string, readonly number[]>,
+  env: Env,
+  to: string | null,
+): Choice | null {
+  const source = sources[sourceIndex.get(decl.targetOf?.text ?? "")?.[0] ?? 0];
+  const related = decl.targetOf === null || source === undefined ? [] : relatedTo(scope, decl.target.text, source);
+  if (to !== null) {
+    const declared = related.find((r) => r.family.decl.name.text === to);
+    const found = scope.lookup(to) ?? scope.library(to);
+    if (declared !== undefined) return bindChoice(declared, source!, env);
+    if (found?.item.kind === "layer")
+      return { family: { decl: found.item, scope: found.scope }, binding: null, bound: new Map() };
+    const near = suggest(to, [...scope.names(), ...scope.mixtures().map((m) => m.item.model.text)]);
+    env.ctx.bag.error(
+      "name/unknown",
+      `there is no model \`${to}\``,
+      [{ span: decl.target.span, text: "asked for instead of this" }],
+      near === null ? "name a model of the library, or one that the file imports" : `did you mean \`${near}\`?`,
+    );
+    return null;
+  }
+  if (decl.targetOf === null) {
+    const found = scope.lookup(decl.target.text);
+    if (found?.item.kind === "layer")
+      return { family: { decl: found.item, scope: found.scope }, binding: null, bound: new Map() };
+    reportUnknownModel(env.ctx.bag, scope, decl.target);
+    return null;
+  }
+  if (source === undefined) return null;
+  const [first] = related;
+  if (first !== undefined) return bindChoice(first, source, env);
+  reportNoRelation(decl, scope, source, env);
+  return null;
+}
+
+interface Related {
+  readonly family: Family;
+  readonly binding: MixtureBinding | null;
+}
+
+/** What stands in a relation to a source's family. A new relation is a line here. */
+function relatedTo(scope: Scope, relation: string, source: Model): readonly Related[] {
+  const own = source.instance.decl;
+  switch (relation) {
+    case "model":
+      return [{ family: { decl: own, scope: source.instance.scope }, binding: null }];
+    case "mixture":
+      return scope.mixtures().flatMap((binding) => {
+        const { of, model } = declaredFamilies(binding);
+        return of !== null && isSameFamily(of.decl, own) && model !== null ? [{ family: model, binding }] : [];
+      });
+    case "dense":
+      return scope.mixtures().flatMap((binding) => {
+        const { of, model } = declaredFamilies(binding);
+        return model !== null && isSameFamily(model.decl, own) && of !== null ? [{ family: of, binding: null }] : [];
+      });
+    default:
+      return [];
+  }
+}
+
+export const RELATIONS = ["mixture", "dense", "model"] as const;
+
+/** The models that a declaration relates; null for one that is not there. */
+export function declaredFamilies({ item, scope }: MixtureBinding): {
+  readonly model: Family | null;
+  readonly of: Family | null;
+} {
+  const find = (name: string): Family | null => {
+    const found = scope.lookup(name);
+    return found?.item.kind === "layer" ? { decl: found.item, scope: found.scope } : null;
+  };
+  return { model: find(item.model.text), of: find(item.of.text) };
+}
+
+/** Arguments of the declaration, in the source's parameters. */
+function bindChoice({ family, binding }: Related, source: Model, env: Env): Choice | null {
+  if (binding === null) return { family, binding, bound: new Map() };
+  const plain = { kind: "constructor" as const, ...family, bound: new Map<string, Value>() };
+  const within = staticEnv(env.ctx, binding.scope, new Map(source.args));
+  const callee = bindParameters(within, plain, binding.item.args);
+  return callee.kind === "constructor" ? { family, binding, bound: callee.bound } : null;
+}
+
+function reportNoRelation(decl: UpcycleDecl, scope: Scope, source: Model, env: Env): void {
+  const dense = decl.target.text === "dense";
+  const known = new Set(scope.mixtures().map(({ item }) => (dense ? item.model.text : item.of.text)));
+  env.ctx.bag.error(
+    "upcycle/no-mixture",
+    dense
+      ? `\`${source.name}\` is no family's mixture`
+      : `no model is declared to be the mixture of \`${source.name}\``,
+    [{ span: decl.target.span, text: "chosen by the source" }],
+    `write \`mixture ${dense ? source.name : "NAME"} of ${dense ? "NAME" : source.name}\` beside the upcycling, or give --to NAME`,
+    known.size === 0 ? [] : [`there are declarations ${dense ? "for" : "of mixtures of"} ${[...known].join(", ")}`],
+  );
+}
+
+/** What is left comes from the sources, which must agree; where some are of the target's own kind, from these. */
+function takeByName(target: LayerDecl, sources: readonly Model[], bound: Map<string, Value>, env: Env): void {
+  const differing: { readonly span: Span; readonly text: string }[] = [];
+  const kin = sources.filter((s) => isSameFamily(s.instance.decl, target));
+  for (const param of target.params) {
+    const name = param.name.text;
+    if (bound.has(name)) continue;
+    const own = kin.flatMap((s) => s.args.get(name) ?? []);
+    const values = own.length > 0 ? own : sources.flatMap((s) => s.args.get(name) ?? []);
+    const texts = new Set(values.map((v) => JSON.stringify(toJson(v))));
+    if (texts.size > 1) differing.push({ span: param.span, text: `\`${name}\`: ${[...texts].join(", ")}` });
+    const [value] = values;
+    if (value !== undefined) bound.set(name, value);
+  }
+  const [first, ...others] = differing;
+  if (first !== undefined)
+    env.ctx.bag.error(
+      "upcycle/sources-differ",
+      `the sources disagree on ${first.text}`,
+      [{ span: first.span, text: "needed here" }],
+      "upcycle checkpoints that were trained from one seed",
+      others.length === 0 ? [] : [`they disagree on ${others.map((o) => o.text).join("; ")} as well`],
+    );
+}

@@ -1,0 +1,138 @@
+/**
+ * Totality, both ways: every element of the target is given once, every element of a source is used or ignored by name.
+ * What an assignment reads of a parameter is taken as the range from its first to its last element.
+ */
+import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
+import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import type { Model } from "../model/model.ts";
+import { type Assignment, sourcesOf } from "./recipe.ts";
+import { runsOf } from "./runs.ts";
+import { resolveSource, rootName, sourcePath, type UpcycleScope } from "./source.ts";
+import { extentOf } from "./view.ts";
+
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+const countOf = (axes: readonly { readonly size: number }[]): number => axes.reduce((n, a) => n * a.size, 1);
+
+export function checkTarget(
+  decl: UpcycleDecl,
+  target: Model,
+  assignments: readonly Assignment[],
+  bag: DiagnosticBag,
+): void {
+  const covered = Map.groupBy(assignments, (a) => a.path);
+  const missing: string[] = [];
+  for (const parameter of target.parameters) {
+    const runs = (covered.get(parameter.path) ?? []).toSorted((a, b) => a.start - b.start);
+    let end = 0;
+    for (const [i, run] of runs.entries()) {
+      if (run.start < end) {
+        bag.error(
+          "upcycle/overlap",
+          `\`${parameter.path}\` is given twice`,
+          [
+            { span: run.rule, text: "here" },
+            { span: runs[i - 1]!.rule, text: "and here" },
+          ],
+          "let one rule name all of it, or each its own experts",
+        );
+        return;
+      }
+      if (run.start > end) break;
+      end = run.start + run.length;
+    }
+    if (end < countOf(parameter.axes)) missing.push(parameter.path);
+  }
+  const [first] = missing;
+  if (first !== undefined) {
+    const span = target.parameters.find((p) => p.path === first)!.span;
+    bag.error(
+      "upcycle/not-total",
+      `no rule gives \`${first}\`${missing.length > 1 ? ` (and ${missing.length - 1} more)` : ""}`,
+      [
+        { span: decl.name.span, text: "in this upcycling" },
+        { span, text: "declared here" },
+      ],
+      `add a rule such as \`${first.replace(/\[\d+\]/g, "[l]")} = normal(std: 0.02, seed: 1)\``,
+    );
+  }
+}
+
+export function checkSources(decl: UpcycleDecl, where: UpcycleScope, assignments: readonly Assignment[]): void {
+  const { sources, sourceIndex } = where;
+  const used = sources.map(() => new Map<string, Range[]>());
+  const note = (source: number, path: string, start: number, end: number): void => {
+    const ranges = used[source]!.get(path) ?? [];
+    ranges.push({ start, end });
+    used[source]!.set(path, ranges);
+  };
+  for (const { source, path, view } of assignments.flatMap((a) => sourcesOf(a.terms)))
+    note(source, path, ...extentOf(view));
+  for (const rule of decl.rules) {
+    if (rule.kind !== "ignore") continue;
+    for (const { source, path, start, end } of ignoredBy(rule.path, where)) note(source, path, start, end);
+  }
+  for (const [name, models] of sourceIndex) {
+    for (const [i, model] of models.entries()) {
+      const unused = sources[model]!.parameters.filter((p) => !covers(used[model]!.get(p.path) ?? [], countOf(p.axes)));
+      const [first] = unused;
+      if (first === undefined) continue;
+      const param = decl.params.find((p) => p.name.text === name)!;
+      const listed = param.source!.count !== null;
+      const general = first.path.replace(/blocks\[\d+\]/, "blocks[l]");
+      where.env.ctx.bag.error(
+        "upcycle/unused-source",
+        `no rule uses ${used[model]!.has(first.path) ? "all of " : ""}\`${first.path}\` of \`${listed ? `${name}[${i}]` : name}\`${unused.length > 1 ? ` (and ${unused.length - 1} more)` : ""}`,
+        [
+          { span: decl.name.span, text: "in this upcycling" },
+          { span: param.span, text: "this source" },
+        ],
+        `use it, say that it is left out with \`ignore ${name}.${general}\`, or make a model that has it`,
+      );
+      return;
+    }
+  }
+}
+
+interface Ignored extends Range {
+  readonly source: number;
+  readonly path: string;
+}
+
+/** `ignore src.blocks[l].ffn.pick`, `ignore extra`; of all models of a list unless one is named. */
+function ignoredBy(path: Expr, where: UpcycleScope): readonly Ignored[] {
+  const name = rootName(path) ?? "";
+  const models = where.sourceIndex.get(name);
+  const { bag } = where.env.ctx;
+  if (models === undefined) {
+    const help = `the sources are ${[...where.sourceIndex.keys()].join(", ")}`;
+    bag.error("name/unknown", `there is no source \`${name}\``, [{ span: path.span, text: "not declared" }], help);
+    return [];
+  }
+  const quiet = new DiagnosticBag();
+  const ranges = models.flatMap((_, i) => {
+    const env = { ...where.env, ctx: { ...where.env.ctx, bag: quiet } };
+    const scope = { ...where, env, each: new Map([[name, i]]) };
+    const source = sourcePath(path, scope);
+    const runs = source === null ? [] : resolveSource(source, scope).flatMap(runsOf);
+    return runs.map(({ path: parameter, start, sizes }) => {
+      const length = sizes.reduce((a, b) => a * b, 1);
+      return { source: source!.model, path: parameter, start, end: start + length };
+    });
+  });
+  const [wrong] = quiet.list;
+  if (ranges.length === 0 && wrong !== undefined) bag.add(wrong);
+  return ranges;
+}
+
+function covers(ranges: readonly Range[], count: number): boolean {
+  let end = 0;
+  for (const range of ranges.toSorted((a, b) => a.start - b.start)) {
+    if (range.start > end) return false;
+    end = Math.max(end, range.end);
+  }
+  return end >= count;
+}

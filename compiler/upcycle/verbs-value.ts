@@ -1,0 +1,154 @@
+/**
+ * Verbs over several arrays of one shape, the models of a list or the experts of a layer, and verbs that look at whole tensors.
+ * The arrays of a list come from one expression, evaluated for each member.
+ */
+import type { CallExpr, Expr } from "../../grammar/ast.ts";
+import { walk } from "../../grammar/index.ts";
+import type { Init, Value } from "../interpret/value.ts";
+import { addArrays, type ArrayValue, formulaArray, measureArrays, scaleArray, type Tree } from "./array.ts";
+import { eachModel, findPlaces, isSource, rootName, type UpcycleScope } from "./source.ts";
+import {
+  axisName,
+  boolOf,
+  type EvaluateTree,
+  namedOf,
+  numberOf,
+  numbersOf,
+  positionalOf,
+  refuse,
+  shareOf,
+  type Verb,
+} from "./verb.ts";
+import { contiguousView } from "./view.ts";
+
+export const VALUE_VERBS: Readonly<Record<string, Verb>> = {
+  /** `mean[M](src.a)`, `mean[N](src.a[n].b)`, `mean[M](src, weights: [3, 1])`: Σ w x / Σ w. */
+  mean: (call, where, inner) =>
+    overMembers(call, where, inner, (arrays, weights) => {
+      const total = weights.reduce((a, b) => a + b, 0);
+      if (total === 0) return refuse(call, where, "these weights add up to 0");
+      return addAll(arrays.map((a, i) => scaleArray(a, weights[i]! / total)));
+    }),
+  /** `sum[M](src - base, weights: [0.5, 0.3])`: Σ w x. */
+  sum: (call, where, inner) =>
+    overMembers(call, where, inner, (arrays, weights) => addAll(arrays.map((a, i) => scaleArray(a, weights[i]!)))),
+  /** `elect[M](x, weights: w, normalize: true)`: sums of the elements whose sign is that of the whole sum. */
+  elect: (call, where, inner) =>
+    overMembers(call, where, inner, (arrays, weights) =>
+      formulaArray("elect", arrays, [boolOf(call, where, "normalize", true) ? 1 : 0, ...weights], []),
+    ),
+  /** `slerp(x, y, t: 0.5)`: on the arc from x to y, as vectors. */
+  slerp: (call, where, inner) => {
+    const [x, y] = positionalOf(call);
+    const t = numberOf(call, where, "t", 0.5);
+    if (x === undefined || y === undefined) return refuse(call, where, "`slerp(x, y, t: 0.5)` goes from x to y");
+    const trees = [inner(x, where), inner(y, where)];
+    return mapTrees(trees, (arrays) => formulaArray("arc", arrays, [t], [measureArrays("products", arrays, [])]));
+  },
+  /** `trim(x, density: 0.2)`: the elements of largest magnitude, that share of them; 0 for the rest. */
+  trim: (call, where, inner) => {
+    const density = shareOf(call, where, "density", 0.5);
+    const [x] = positionalOf(call);
+    if (density === null || x === undefined) return refuse(call, where, "`trim(x, density: 0.2)` keeps a share of x");
+    return mapTrees([inner(x, where)], (arrays) =>
+      density === 1 ? arrays[0]! : formulaArray("largest", arrays, [], [measureArrays("magnitude", arrays, [density])]),
+    );
+  },
+  /** `dare(x, density: 0.5, seed: 1)`: a random share of the elements, scaled so that Σ|x| stays; 0 for the rest. */
+  dare: (call, where, inner) => {
+    const density = shareOf(call, where, "density", 0.5);
+    const [x] = positionalOf(call);
+    if (density === null || x === undefined)
+      return refuse(call, where, "`dare(x, density: 0.5)` keeps a random share of x");
+    const tree = inner(x, where);
+    if (tree === null) return null;
+    const init: Init = { kind: "uniform", bound: 1, seed: numberOf(call, where, "seed", 0) };
+    const member = [...where.each.values()].join(" ");
+    return (demand, partial) => {
+      const value = tree(demand, partial);
+      if (value === null || density === 1) return value;
+      const length = value.sizes.reduce((a, b) => a * b, 1);
+      const view = contiguousView(demand.ordinal * length, value.sizes);
+      const path = `${demand.path} kept ${member}`;
+      const draws: ArrayValue = { sizes: value.sizes, terms: [{ kind: "fresh", weight: 1, init, path, view }] };
+      return formulaArray("thin", [value, draws], [density], [measureArrays("kept", [value, draws], [density])]);
+    };
+  },
+};
+
+function addAll(arrays: readonly ArrayValue[]): ArrayValue {
+  return arrays.reduce((sum, a) => addArrays(sum, a, 1));
+}
+
+function mapTrees(trees: readonly (Tree | null)[], make: (arrays: readonly ArrayValue[]) => ArrayValue): Tree | null {
+  if (trees.includes(null)) return null;
+  return (demand, partial) => {
+    const arrays = trees.map((tree) => tree!(demand, partial));
+    return arrays.includes(null) ? null : make(arrays as ArrayValue[]);
+  };
+}
+
+/** The first argument for every member of what the brackets name. */
+function overMembers(
+  call: CallExpr,
+  where: UpcycleScope,
+  inner: EvaluateTree,
+  combine: (arrays: readonly ArrayValue[], weights: readonly number[]) => ArrayValue | null,
+): Tree | null {
+  const [arg] = positionalOf(call);
+  const members = arg === undefined ? null : membersOf(call, arg, where);
+  if (members === null) return null;
+  const trees = members.map((member) => inner(arg!, member));
+  const weights = readWeights(call, where, trees.length);
+  if (trees.includes(null) || weights === null) return null;
+  return (demand, partial) => {
+    const arrays = trees.map((tree) => tree!(demand, partial));
+    return arrays.includes(null) ? null : combine(arrays as ArrayValue[], weights);
+  };
+}
+
+/** `weights: none` are equal ones. */
+function readWeights(call: CallExpr, where: UpcycleScope, count: number): readonly number[] | null {
+  const given = namedOf(call, "weights");
+  const equal = Array.from({ length: count }, () => 1);
+  if (given === undefined) return equal;
+  const value = where.env.ctx.walk.evaluate(where.env, given);
+  return value.kind === "none" ? equal : numbersOf(call, where, given, count);
+}
+
+/** A scope for every model of the list that the brackets count, or for every value of an index that nothing binds. */
+function membersOf(call: CallExpr, arg: Expr, where: UpcycleScope): readonly UpcycleScope[] | null {
+  const list = where.lists.get(axisName(call) ?? "");
+  if (list !== undefined) return eachModel(list, where);
+  const path = findSource(arg, where);
+  const places = path === null ? null : findPlaces(path, where);
+  // Nothing is there, which has been told.
+  if (places === null || places.length === 0) return null;
+  const bound = places.filter((place) => place.size > 0);
+  if (bound.length === 0)
+    return refuse(
+      call,
+      where,
+      `\`${axisName(call) ?? "this"}\` counts no list of models, and no index is left open`,
+      "write `mean[M](src)` where `src: model[M]` is declared, or `mean[N](src.a[n])` with an `n` that the left side has not",
+    );
+  return bound.map((indices) => {
+    const numbers = [...indices].map(([n, i]): [string, Value] => [n, { kind: "number", value: i, float: false }]);
+    const env = { ...where.env, locals: new Map([...where.env.locals, ...numbers]) };
+    return { ...where, env, indices: new Map([...where.indices, ...indices]) };
+  });
+}
+
+/** The longest path of a source in an expression. */
+function findSource(expr: Expr, where: UpcycleScope): Expr | null {
+  let found: Expr | null = null;
+  walk(expr, (node) => {
+    if (found !== null) return false;
+    if ((node.kind === "member" || node.kind === "bracket" || node.kind === "name") && "span" in node) {
+      const path = node as Expr;
+      if (rootName(path) !== null && isSource(path, where)) found = path;
+    }
+    return found === null;
+  });
+  return found;
+}

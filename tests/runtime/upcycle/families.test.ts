@@ -1,0 +1,81 @@
+/** Recipes on a checkpoint of every family, through to one that loads and computes the same. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { Value } from "../../../compiler/index.ts";
+import { loadModel } from "../../../runtime/model.ts";
+import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
+import { withScratch } from "../checkpoint/scratch.ts";
+import { count, evaluateLogits, withPlan } from "./support.ts";
+
+const IDS = [3, 17, 90, 4, 4, 61];
+const none: Record<string, Value> = {};
+const everyOther = { layers: { kind: "string", value: "every other" } as const };
+const groups = { E: count(2), G: count(4), T: count(4) };
+const parts = { N: count(4), K: count(4), scale: count(4), std: count(0) };
+
+/** Family, recipe, options, another target, `model_type` of the result. */
+test.each<[string, string, Record<string, Value>, string | undefined, string]>([
+  ["llama", "sparse", none, undefined, "mixtral"],
+  ["llama", "sparse", everyOther, "SparseLlama", "sparse_llama"],
+  ["llama", "moefication", parts, undefined, "mixtral"],
+  ["mistral", "virtual_groups", groups, undefined, "mixtral"],
+  ["mistral", "partition", parts, undefined, "mixtral"],
+  ["qwen2", "sparse", none, undefined, "qwen2_moe"],
+  ["qwen2", "shared_expert", none, undefined, "qwen2_moe"],
+  ["qwen2", "virtual_groups", groups, undefined, "qwen2_moe"],
+  ["qwen3", "sparse", everyOther, undefined, "qwen3_moe"],
+  ["qwen3", "virtual_groups", groups, undefined, "qwen3_moe"],
+  ["qwen3", "average", none, undefined, "qwen3"],
+  ["llama", "shared_expert", none, undefined, "qwen2_moe"],
+])("%s by %s keeps its function on disk (%j %s)", async (family, name, options, to, type) => {
+  const folder = `tests/fixtures/families/${family}`;
+  await withScratch(async (scratch) => {
+    const out = join(scratch, "made");
+    const request = { options: new Map(Object.entries(options)), to };
+    const before = await withPlan(name, [folder], request, async (plan, [source]) => {
+      expect(plan.warnings).toEqual([]);
+      await executeTransfer(plan, out);
+      return evaluateLogits(source!, IDS);
+    });
+    const made = await loadModel(out);
+    const after = await evaluateLogits(made, IDS);
+    await made.checkpoint.close();
+    expect((JSON.parse(readFileSync(join(out, "config.json"), "utf8")) as { model_type: string }).model_type).toBe(
+      type,
+    );
+    const worst = after.reduce((most, x, i) => Math.max(most, Math.abs(x - before[i]!)), 0);
+    expect(worst).toBeLessThan(2e-5);
+  });
+});
+
+test.each(["gpt2", "gpt_neox", "gemma2", "cohere", "deepseek_v3", "gpt_oss", "jetmoe"])(
+  "%s can be merged with a model of its own family",
+  async (family) => {
+    const folder = `tests/fixtures/families/${family}`;
+    await withPlan("average", [folder, folder], {}, (plan) => {
+      expect([plan.target.name, plan.warnings]).toEqual([plan.map.item.model.text, []]);
+      return Promise.resolve();
+    });
+    const request = { options: new Map([["density", { kind: "number", value: 0.5, float: true } as const]]) };
+    await withPlan("ties", [folder, folder], request, (plan) =>
+      Promise.resolve(expect(plan.bytesRead).toBeGreaterThan(0)),
+    );
+  },
+);
+
+test("there and back is the checkpoint that was there", async () => {
+  await withScratch(async (scratch) => {
+    const [there, back] = [join(scratch, "there"), join(scratch, "back")];
+    const options = new Map([["N", count(2)]]);
+    await withPlan("sparse", ["tests/fixtures/families/qwen3"], { options }, (plan) => executeTransfer(plan, there));
+    await withPlan("merge_experts", [there], {}, (plan) => executeTransfer(plan, back));
+    const [first, last] = await Promise.all(["tests/fixtures/families/qwen3", back].map((f) => loadModel(f)));
+    expect([...last!.model.args.keys()]).toEqual([...first!.model.args.keys()]);
+    for (const { path, axes } of first!.model.parameters) {
+      const length = axes.reduce((n, a) => n * a.size, 1);
+      expect(await last!.source.read(path, 0, length), path).toEqual(await first!.source.read(path, 0, length));
+    }
+    await Promise.all([first!, last!].map((m) => m.checkpoint.close()));
+  });
+});
