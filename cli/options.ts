@@ -23,3 +23,14 @@ export function parseNumber(most = Infinity): (text: string) => number {
     return value;
   };
 }
+
+/** Bytes, such as 5GB (powers of 1000) or 4GiB (of 1024). */
+export function parseSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?$/i.exec(text);
+  const bytes =
+    match === null
+      ? 0
+      : Number(match[1]) * (match[3] === "" ? 1000 : 1024) ** " KMGT".indexOf(match[2]!.toUpperCase() || " ");
+  if (!(bytes >= 1)) throw new InvalidArgumentError("It must be a size such as 5GB, 500MB or 4GiB.");
+  return Math.floor(bytes);
+}

@@ -3,9 +3,9 @@
  * one screen. 70 (EX_SOFTWARE): a mistake of ours, with its trace. A command's file is only loaded when it is called, so
  * that checking a file never waits for a GPU's library.
  */
-import { existsSync, readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { failure, MoeError, suggest } from "../grammar/index.ts";
+import { VERSION } from "../runtime/version.ts";
 import { diagnosticJson, paintError, printJson, say, showDiagnostics } from "./output.ts";
 
 type Register = (program: Command) => void;
@@ -24,6 +24,9 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   generate: async () => (await import("./generate.ts")).registerGenerate,
   profile: async () => (await import("./profile.ts")).registerProfile,
   upcycle: async () => (await import("./upcycle.ts")).registerUpcycle,
+  export: async () => (await import("./export.ts")).registerExport,
+  why: async () => (await import("./why.ts")).registerWhy,
+  diff: async () => (await import("./diff.ts")).registerDiff,
   devices: async () => (await import("./devices.ts")).registerDevices,
 };
 
@@ -47,7 +50,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 async function makeProgram(args: readonly string[]): Promise<Command> {
   const program = new Command("moec")
     .description("A language, compiler and WebGPU runtime for mixture-of-experts transformers")
-    .version(readVersion())
+    .version(VERSION)
     .option("--trace", "print a stack trace with any error")
     .exitOverride()
     .showHelpAfterError("(moec --help lists the commands)")
@@ -88,9 +91,7 @@ function describeEnd(error: unknown, args: readonly string[]): number {
   say(
     `${paintError.red("moec failed")}: this is a mistake in moec, not in what you gave it; please report it with these lines`,
   );
-  say(
-    `moec ${readVersion()}, Node ${process.versions.node}, ${process.platform} ${process.arch}: moec ${args.join(" ")}`,
-  );
+  say(`moec ${VERSION}, Node ${process.versions.node}, ${process.platform} ${process.arch}: moec ${args.join(" ")}`);
   say(error instanceof Error ? String(error.stack) : String(error));
   return INTERNAL;
 }
@@ -98,12 +99,4 @@ function describeEnd(error: unknown, args: readonly string[]): number {
 function describeUsage({ message }: CommanderError): object {
   const { diagnostics } = failure("cli/usage", message.replace(/^error: /, ""), { help: "moec --help" });
   return diagnosticJson(diagnostics[0]!);
-}
-
-/** From package.json, beside the sources or one up from the built package. */
-function readVersion(): string {
-  const path = ["../package.json", "../../package.json"]
-    .map((p) => new URL(p, import.meta.url))
-    .find((p) => existsSync(p));
-  return path === undefined ? "unknown" : (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
 }

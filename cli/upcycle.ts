@@ -1,46 +1,41 @@
 /** `moec upcycle`: a new checkpoint out of others, by the rules of an `upcycle` declaration; the plan first. */
-import { InvalidArgumentError, Option, type Command } from "commander";
+import { checkSpace } from "../runtime/checkpoint/index.ts";
+import { type Command, InvalidArgumentError } from "commander";
 import type { MapBinding, Scope, Value, Workspace } from "../compiler/index.ts";
 import { accountModel } from "../compiler/index.ts";
-import type { StorageType } from "../compiler/plan/plan.ts";
 import { failure, suggest, textOf, type UpcycleDecl } from "../grammar/index.ts";
 import { type LoadedModel, loadModel, STORAGE_BYTES } from "../runtime/model.ts";
 import { openChecked, openWorkspace, readMaps } from "../runtime/modules.ts";
-import { executeTransfer } from "../runtime/upcycle/execute.ts";
 import { planUpcycle, type UpcyclePlan } from "../runtime/upcycle/plan.ts";
+import { addTransferOptions, describeOutlook, lookAhead, runTransfer, type TransferFlags } from "./transfer.ts";
+import { describeVerification, type VerifyOptions, verifyResult } from "./verify.ts";
 import {
   diagnosticJson,
   humanBytes,
   humanCount,
-  humanTime,
   paint,
   plural,
   print,
   printJson,
-  say,
   showDiagnostics,
-  startProgress,
   table,
 } from "./output.ts";
 
-interface Options {
+interface Options extends TransferFlags {
   readonly from: readonly string[];
   readonly out?: string;
   readonly param?: ReadonlyMap<string, Value>;
   readonly to?: string;
   readonly set?: readonly string[];
   readonly map?: string;
-  readonly dtype?: StorageType;
-  readonly maxShardSize?: number;
-  readonly memory?: number;
   readonly plan?: true;
-  readonly overwrite?: true;
+  readonly verify?: string;
+  readonly adapter?: string;
   readonly json?: true;
 }
 
 export function registerUpcycle(program: Command): void {
-  program
-    .command("upcycle")
+  addTransferOptions(program.command("upcycle"))
     .description("make a mixture of experts from checkpoints, by the rules of an upcycling")
     .argument("<upcycling>", "name of one of the standard library, or FILE.moe#NAME")
     .requiredOption("--from <folder...>", "checkpoints, in the order of the declaration's sources")
@@ -53,14 +48,13 @@ export function registerUpcycle(program: Command): void {
       (text: string, before: readonly string[] = []) => [...before, text],
     )
     .option("--map <file>", "a .moe file with maps of the checkpoints' families")
-    .addOption(
-      new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(["f32", "bf16", "f16"]),
+    .option("--plan", "only show what would be done: bytes, memory, time, and room on the disk")
+    .option(
+      "--verify <text>",
+      "afterwards, run the result and its sources on this text (or .bin of token ids) on the GPU",
     )
-    .option("--max-shard-size <size>", "begin a new file after this many bytes, such as 5GB (default)", parseSize)
-    .option("--memory <size>", "bytes of weights to hold at a time, such as 512MB (default: 96MiB)", parseSize)
-    .option("--plan", "only show what would be done")
-    .option("--overwrite", "replace a checkpoint that is there already")
-    .option("--json", "print the plan as JSON")
+    .option("--adapter <name>", "the adapter for --verify (`moec devices` lists them)")
+    .option("--json", "print the plan, and what --verify found, as JSON")
     .addHelpText(
       "after",
       "\nExample:\n  moec upcycle sparse --from examples/checkpoints/seed --out mixture --param N=4",
@@ -87,16 +81,6 @@ function parseValue(text: string): Value {
   return { kind: "string", value: text };
 }
 
-function parseSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?$/i.exec(text);
-  const bytes =
-    match === null
-      ? 0
-      : Number(match[1]) * (match[3] === "" ? 1000 : 1024) ** " KMGT".indexOf(match[2]!.toUpperCase() || " ");
-  if (!(bytes >= 1)) throw new InvalidArgumentError("It must be a size such as 5GB, 500MB or 4GiB.");
-  return Math.floor(bytes);
-}
-
 async function runUpcycle(name: string, options: Options): Promise<void> {
   if (options.out === undefined && options.plan !== true)
     throw failure("cli/no-target", "there is no folder to write to", {
@@ -116,11 +100,11 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       to: options.to,
       overrides: options.set ?? [],
       dtype: options.dtype,
-      // A unit is made while the one before it, at most half as large, is written.
-      ...(options.memory === undefined ? {} : { budget: Math.floor(options.memory / 1.5) }),
+      layout: options.layout,
+      ...(options.memory === undefined ? {} : { budget: options.memory }),
     });
     try {
-      await carryOut(plan, options);
+      await carryOut(plan, options, sources, { workspace, maps, adapter: options.adapter });
     } finally {
       await plan.close();
     }
@@ -129,27 +113,26 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
   }
 }
 
-async function carryOut(plan: UpcyclePlan, options: Options): Promise<void> {
-  const { out, json, overwrite = false, maxShardSize } = options;
+async function carryOut(
+  plan: UpcyclePlan,
+  options: Options,
+  sources: readonly LoadedModel[],
+  verifying: VerifyOptions,
+): Promise<void> {
+  const { out, json } = options;
   if (!json) print(describePlan(plan));
   if (plan.warnings.length > 0) showDiagnostics(plan.warnings);
   if (options.plan === true || out === undefined) {
-    if (json) printJson(planJson(plan));
+    const outlook = await lookAhead(plan, out ?? null);
+    if (json) printJson({ ...planJson(plan), ...outlook });
+    else print(describeOutlook(outlook));
+    if (out !== undefined) await checkSpace(out, plan.bytesWritten);
     return;
   }
-  const begun = performance.now();
-  const bar = startProgress("writing", plan.bytesWritten);
-  try {
-    await executeTransfer(plan, out, {
-      overwrite,
-      ...(maxShardSize === undefined ? {} : { maxShardBytes: maxShardSize }),
-      onProgress: (done, total) => bar.advance(done, `${humanBytes(done)} of ${humanBytes(total)}`),
-    });
-  } finally {
-    bar.end();
-  }
-  if (json) printJson({ ...planJson(plan), out });
-  else say(`wrote ${out}: ${humanBytes(plan.bytesWritten)} in ${humanTime(performance.now() - begun)}`);
+  await runTransfer(plan, out, options);
+  const verified = options.verify === undefined ? null : await verifyResult(out, options.verify, sources, verifying);
+  if (json) printJson({ ...planJson(plan), out, ...(verified === null ? {} : { verified }) });
+  else if (verified !== null) print(`\n${describeVerification(verified)}`);
 }
 
 interface Found {

@@ -1,11 +1,14 @@
 /** The elements of a map's tensors, range by range, whether a checkpoint stores them as they are or in an encoding. */
 import { encodings, type TensorEntry } from "../compiler/index.ts";
+import type { StoredPlace } from "./parameters.ts";
 import { type Checkpoint, type DataType, dataTypes, decoders } from "./checkpoint/index.ts";
 
 export interface Elements {
   readonly dtype: DataType;
   /** Elements `start ..< start + count`, into `target` where given, as bytes of `dtype`. */
   readonly read: (start: number, count: number, target?: Uint8Array) => Promise<Uint8Array>;
+  /** Where these elements are stored. */
+  readonly places: (start: number, count: number) => readonly StoredPlace[];
 }
 
 /** Names of what decoders give. */
@@ -30,11 +33,21 @@ export function elementsOf(checkpoint: Checkpoint, { tensor, shape, stored }: Te
       }
       return target.subarray(0, width * count);
     },
+    // Which bytes of an encoding they are is the decoder's affair.
+    places: () => parts.flatMap((part) => part.places(0, part.count)).map((place) => ({ ...place, whole: false })),
   };
 }
 
-function plain(checkpoint: Checkpoint, tensor: string): Elements {
-  const { dtype } = checkpoint.tensors.get(tensor)!;
+function plain(checkpoint: Checkpoint, name: string): Elements & { readonly count: number } {
+  const { dtype, file, offset, bytes } = checkpoint.tensors.get(name)!;
   const { width } = dataTypes[dtype];
-  return { dtype, read: (start, count, target) => checkpoint.readSlice(tensor, start * width, count * width, target) };
+  return {
+    dtype,
+    count: bytes / width,
+    read: (start, count, target) => checkpoint.readSlice(name, start * width, count * width, target),
+    places: (start, count) => {
+      const first = offset + start * width;
+      return [{ tensor: name, file, start: first, end: first + count * width, whole: true }];
+    },
+  };
 }

@@ -1,46 +1,68 @@
 /**
- * A loaded model written back: an upcycling of one source with copies only. Tensors keep names, layout and type, so that
- * import and export together change nothing; what was stored in an encoding is written as the numbers that it means, under the
- * names that the map writes.
+ * A loaded model written back: an upcycling of one source with copies only. Unless asked otherwise, tensors keep names, layout
+ * and type, so that import and export together change nothing; what was stored in an encoding is written as the numbers that it
+ * means, under the names that the map writes.
  */
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { type ConfigFile, contiguousView, expandMap } from "../compiler/index.ts";
+import { type ConfigFile, contiguousView, expandMap, type Layout, type TensorEntry } from "../compiler/index.ts";
 import { DiagnosticBag } from "../grammar/diagnostic.ts";
+import { fingerprintOf } from "./upcycle/fingerprint.ts";
 import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
-import { commonType, type LoadedModel, STORAGE } from "./model.ts";
+import { embedSource } from "./embedded.ts";
+import { commonType, type LoadedModel } from "./model.ts";
+import { openWorkspace } from "./modules.ts";
+import { expandWhole } from "./upcycle/plan.ts";
+
+export interface ExportOptions {
+  /** How to store parameters; unless given, as they are. */
+  readonly dtype?: StorageType | undefined;
+  /** Among the layouts that the map has; unless given, as they are. */
+  readonly layout?: Layout | undefined;
+  /** Bytes of weights to hold at a time. */
+  readonly budget?: number | undefined;
+}
 
 /** Makes the folder `target`. A tensor in another type than f32, f16 and bf16 becomes f32. Throws what `executeTransfer` throws. */
 export async function exportModel(loaded: LoadedModel, target: string, options: ExecuteOptions = {}): Promise<void> {
   await executeTransfer(planExport(loaded), target, options);
 }
 
-/** `budget` bounds the bytes that one unit of work holds. */
-export function planExport(
-  { model, map, config, checkpoint, entries, source }: LoadedModel,
-  budget = BUDGET_BYTES,
-): Transfer {
-  const copies = model.parameters.map(({ path, axes, span }) => {
+/** Throws `map/one-layout` when the map has no such choice. */
+export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Transfer {
+  const { model, map, config: read, checkpoint, source } = loaded;
+  const { layout, budget = BUDGET_BYTES } = options;
+  const isEncoded = loaded.entries.some((entry) => entry.stored !== null);
+  const kept = isEncoded ? expandMap(map, model, null, new DiagnosticBag()).entries : loaded.entries;
+  const entries = layout === undefined ? kept : expandWhole(map, model, layout);
+  const assignments = model.parameters.map(({ path, axes, span }) => {
     const length = axes.reduce((n, axis) => n * axis.size, 1);
     const terms = [{ kind: "source" as const, weight: 1, source: 0, path, view: contiguousView(0, [length]) }];
     return { path, start: 0, length, offset: 0, terms, rule: span };
   });
-  const isEncoded = entries.some((entry) => entry.stored !== null);
-  const written = isEncoded ? expandMap(map, model, null, new DiagnosticBag()).entries : entries;
-  const tensors = planTensors(written, copies, {
-    sources: [source],
-    budget,
-    dtype: ({ tensor, pieces }) =>
-      isEncoded
-        ? commonType(pieces.map((piece) => source.storage(piece.path)))
-        : (STORAGE[checkpoint.tensors.get(tensor)!.dtype] ?? "f32"),
-  });
+  const checkpoints = [checkpoint];
+  const dtype = ({ pieces }: TensorEntry): StorageType =>
+    options.dtype ?? commonType(pieces.map((piece) => source.storage(piece.path)));
+  const tensors = planTensors(entries, assignments, { sources: [source], budget, dtype });
+  // Settings that no map knows stay with the model.
+  const config = makeConfig(map, model, mostCommon(tensors), isEncoded ? withoutEncoding(read) : read);
+  const metadata = embedSource(map, model, openWorkspace());
   return {
     tensors,
     sources: [source],
-    // Settings that no map knows stay with the model.
-    config: makeConfig(map, model, mostCommon(tensors), isEncoded ? withoutEncoding(config) : config),
+    checkpoints,
+    config,
+    metadata,
+    fingerprint: fingerprintOf({ entries, dtype, assignments, checkpoints, config, metadata }),
+    provenance: {
+      upcycling: null,
+      sources: [{ name: "source", model: model.name }],
+      options: {
+        ...(options.dtype === undefined ? {} : { dtype: options.dtype }),
+        ...(layout === undefined ? {} : { layout }),
+      },
+    },
     folder: checkpoint.path,
     ...sumTransfer(tensors),
   };

@@ -7,7 +7,7 @@
 import type { StorageType } from "../compiler/plan/plan.ts";
 
 /** Exponents of a word, and their lowest bits. */
-const EXPONENTS = {
+export const EXPONENTS = {
   f32: { mask: 0x7f800000, one: 0x00800000, signs: 0x80000000 },
   f16: { mask: 0x7c007c00, one: 0x04000400, signs: 0x80008000 },
   bf16: { mask: 0x7f807f80, one: 0x00800080, signs: 0x80008000 },

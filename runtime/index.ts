@@ -17,4 +17,8 @@ export { loadTokenizer, type StreamDecoder, type Tokenizer } from "./checkpoint/
 export { planUpcycle, type RuleTotal, type UpcyclePlan, type UpcycleRequest } from "./upcycle/plan.ts";
 export { type ExecuteOptions, executeTransfer } from "./upcycle/execute.ts";
 export type { Transfer, TransferTensor } from "./upcycle/transfer.ts";
-export { exportModel } from "./export.ts";
+export { type Estimate, estimateTransfer } from "./upcycle/estimate.ts";
+export { readProvenance, type Trace, traceOrigin } from "./upcycle/why.ts";
+export { exportModel, type ExportOptions, planExport } from "./export.ts";
+export { compareModels, type Compared } from "./compare.ts";
+export { type Verification, verifyModels } from "./verify.ts";

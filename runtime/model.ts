@@ -4,16 +4,17 @@
  */
 import { statSync } from "node:fs";
 import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
-import { checkTotal, encodings, expandMap, findMap, makeModel, readConfig } from "../compiler/index.ts";
+import { checkTotal, encodings, expandMap, findMap, lookupMap, makeModel, readConfig } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
 import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
 import { type Elements, elementsOf } from "./elements.ts";
+import { openEmbedded } from "./embedded.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
-import { blockLength, gather, isContiguous, offsetOf, windowOf } from "./strided.ts";
+import { blockLength, countElements, gather, isContiguous, offsetOf, type Range, windowOf } from "./strided.ts";
 
 export interface LoadedModel {
   readonly model: Model;
@@ -35,10 +36,14 @@ export async function loadModel(
       help: "give the folder of a checkpoint: config.json and safetensors files",
     });
   const config = readConfigFile(folder);
-  const map = findMap(workspace, config, own);
-  const model = makeModel(readConfig(map, config), map.item.span);
+  let map = lookupMap(config, [...own, ...workspace.standard("map")]);
+  // What is wrong with config.json is told before the weights are looked at.
+  const known = map === null ? null : makeModel(readConfig(map, config), map.item.span);
   const checkpoint = await openCheckpoint(folder);
   try {
+    // A checkpoint of a family that nobody knows may bring its own along.
+    map ??= openEmbedded(checkpoint) ?? findMap(workspace, config, own);
+    const model = known ?? makeModel(readConfig(map, config), map.item.span);
     const bag = new DiagnosticBag();
     const { entries, ignored } = expandMap(map, model, new Set(checkpoint.tensors.keys()), bag);
     if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
@@ -179,7 +184,7 @@ export function commonType(types: Iterable<StorageType>): StorageType {
 
 /** Parameters by path out of the tensors that hold them. */
 export function parameterSource(checkpoint: Checkpoint, entries: readonly TensorEntry[]): ParameterSource {
-  const byPath = new Map<string, { readonly tensor: Elements; readonly piece: Piece }[]>();
+  const byPath = new Map<string, Part[]>();
   for (const entry of entries) {
     const tensor = elementsOf(checkpoint, entry);
     for (const piece of entry.pieces) {
@@ -191,20 +196,41 @@ export function parameterSource(checkpoint: Checkpoint, entries: readonly Tensor
   // The stored type, or f32 for anything that a GPU does not read.
   const storage = (path: string): StorageType =>
     commonType(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
-  const read = async (path: string, start: number, length: number): Promise<Uint8Array> => {
+  const read: ParameterSource["read"] = async (path, start, length, into) => {
     const type = storage(path);
     const width = STORAGE_BYTES[type];
-    const out = new Uint8Array(length * width);
-    for (const { tensor, piece } of byPath.get(path)!) {
-      const count = piece.sizes.reduce((a, b) => a * b, 1);
-      const from = Math.max(start, piece.target);
-      const to = Math.min(start + length, piece.target + count);
-      if (from < to)
-        out.set(await readRun(tensor, piece, from - piece.target, to - from, type), (from - start) * width);
+    const out = (into ?? new Uint8Array(length * width)).subarray(0, length * width);
+    for (const { tensor, piece, from, to } of heldBy(byPath.get(path)!, start, length)) {
+      const place = out.subarray((from - start) * width, (to - start) * width);
+      await readRun(tensor, piece, from - piece.target, type, place);
     }
     return out;
   };
-  return { storage, read };
+  const places: ParameterSource["places"] = (path, start, length) =>
+    heldBy(byPath.get(path)!, start, length).flatMap(({ tensor, piece, from, to }) => {
+      const window = windowOf(piece, { start: from - piece.target, length: to - from });
+      const places = tensor.places(window.start, window.length);
+      return window.length === to - from ? places : places.map((place) => ({ ...place, whole: false }));
+    });
+  return { storage, read, places };
+}
+
+interface Part {
+  readonly tensor: Elements;
+  readonly piece: Piece;
+}
+
+/** The parts that hold some of these elements, with what they hold of them. */
+function heldBy(
+  parts: readonly Part[],
+  start: number,
+  length: number,
+): readonly (Part & { from: number; to: number })[] {
+  return parts.flatMap(({ tensor, piece }) => {
+    const from = Math.max(start, piece.target);
+    const to = Math.min(start + length, piece.target + countElements(piece.sizes));
+    return from < to ? [{ tensor, piece, from, to }] : [];
+  });
 }
 
 /** What a strided read may hold of a tensor at once. */
@@ -212,35 +238,42 @@ const BAND_BYTES = 8 << 20;
 /** Blocks of this many bytes are read one by one, shorter ones together with what lies between them. */
 const BLOCK_BYTES = 1 << 16;
 
-/** Elements `start ..< start + length` of a piece, in the type asked for. */
+/** Elements of a piece from `start` on, as many as fill `out`, in the type asked for. */
 async function readRun(
   tensor: Elements,
   piece: Piece,
   start: number,
-  length: number,
   type: StorageType,
-): Promise<Uint8Array> {
+  out: Uint8Array,
+): Promise<void> {
   const { width } = dataTypes[tensor.dtype];
-  const out = new Uint8Array(length * width);
-  const run = { start, length };
+  const length = out.byteLength / STORAGE_BYTES[type];
+  if (STORAGE[tensor.dtype] === type) return readStored(tensor, piece, { start, length }, out);
+  const stored = new Uint8Array(length * width);
+  await readStored(tensor, piece, { start, length }, stored);
+  const values = toFloat32(tensor.dtype, stored);
+  out.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+}
+
+/** The same in the type of the tensor. */
+async function readStored(tensor: Elements, piece: Piece, run: Range, out: Uint8Array): Promise<void> {
+  const { width } = dataTypes[tensor.dtype];
   const block = blockLength(piece);
+  const end = run.start + run.length;
   if (isContiguous(piece) || block * width >= BLOCK_BYTES) {
-    for (let at = start; at < start + length;) {
-      const count = Math.min(block - (at % block), start + length - at);
-      const into = out.subarray((at - start) * width);
+    for (let at = run.start; at < end;) {
+      const count = Math.min(block - (at % block), end - at);
+      const into = out.subarray((at - run.start) * width);
       await tensor.read(offsetOf(piece, at), count, into);
       at += count;
     }
-  } else {
-    const all = windowOf(piece, run);
-    const band = Math.floor(BAND_BYTES / width);
-    for (let at = all.start; at < all.start + all.length; at += band) {
-      const window = { start: at, length: Math.min(band, all.start + all.length - at) };
-      const bytes = await tensor.read(at, window.length);
-      gather(bytes, width, piece, run, window, out);
-    }
+    return;
   }
-  if (STORAGE[tensor.dtype] === type) return out;
-  const values = toFloat32(tensor.dtype, out);
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const all = windowOf(piece, run);
+  const band = Math.floor(BAND_BYTES / width);
+  for (let at = all.start; at < all.start + all.length; at += band) {
+    const window = { start: at, length: Math.min(band, all.start + all.length - at) };
+    const bytes = await tensor.read(at, window.length);
+    gather(bytes, width, piece, run, window, out);
+  }
 }

@@ -11,8 +11,24 @@ import { packPart, type SourceTensor } from "./layout.ts";
 export interface ParameterSource {
   /** How a parameter's elements are given. */
   readonly storage: (path: string) => StorageType;
-  /** Elements `start ..< start + length` in row-major order over the parameter's axes, as bytes of `storage(path)`. */
-  readonly read: (path: string, start: number, length: number) => Promise<Uint8Array>;
+  /**
+   * Elements `start ..< start + length` in row-major order over the parameter's axes, as bytes of `storage(path)`. Who has room
+   * for them may offer it as `into`; what is returned holds them either way.
+   */
+  readonly read: (path: string, start: number, length: number, into?: Uint8Array) => Promise<Uint8Array>;
+  /** Where these elements are stored, if they come from files. */
+  readonly places?: (path: string, start: number, length: number) => readonly StoredPlace[];
+}
+
+/** A range of a file that holds elements of a parameter. */
+export interface StoredPlace {
+  readonly tensor: string;
+  readonly file: string;
+  /** Bytes from the start of the file. */
+  readonly start: number;
+  readonly end: number;
+  /** Whether every byte of the range belongs to them, in their order; else they lie scattered in it. */
+  readonly whole: boolean;
 }
 
 export interface UploadedParameters {

@@ -25,7 +25,7 @@ export async function score(session: Session, batch: readonly ArrayLike<number>[
 }
 
 /** In nats, summed in float64. */
-function negativeLogLikelihood(logits: Float32Array, target: number): number {
+export function negativeLogLikelihood(logits: Float32Array, target: number): number {
   const top = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   let sum = 0;
   for (const x of logits) sum += Math.exp(x - top);

@@ -43,22 +43,37 @@ export function windowOf(piece: Piece, { start, length }: Range): Range {
   return { start: first, length: last - first + 1 };
 }
 
-/** The smallest run of the piece that holds all its elements within the window; empty when there are none. */
+/** A run of the piece that holds all its elements within the window, the smallest where they are in order; empty when there are none. */
 export function runWithin(piece: Piece, window: Range): Range {
-  const count = countElements(piece.sizes);
-  if (!isOrdered(collapse(piece).strides)) return { start: 0, length: count };
-  const from = firstAtOrAfter(piece, count, window.start);
-  return { start: from, length: firstAtOrAfter(piece, count, window.start + window.length) - from };
+  const { sizes, strides } = collapse(piece);
+  // Out of order inside, outer axes may still put whole blocks one after the other: experts that are transposed.
+  const outer = isOrdered(strides) ? sizes.length : countOuter(sizes, strides);
+  const inner = countElements(sizes.slice(outer));
+  const span = spanOf(sizes.slice(outer), strides.slice(outer));
+  const blocks = countElements(sizes.slice(0, outer));
+  const firstFrom = (offset: number): number => {
+    let [low, high] = [0, blocks];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (offsetOf(piece, middle * inner) < offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  };
+  const from = firstFrom(window.start - span + 1);
+  return { start: from * inner, length: (firstFrom(window.start + window.length) - from) * inner };
 }
 
-function firstAtOrAfter(piece: Piece, count: number, offset: number): number {
-  let [low, high] = [0, count];
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2);
-    if (offsetOf(piece, middle) < offset) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+/** Leading axes whose steps are no shorter than all that lies inside them. */
+function countOuter(sizes: readonly number[], strides: readonly number[]): number {
+  const nests = (i: number): boolean => strides[i]! >= spanOf(sizes.slice(i + 1), strides.slice(i + 1));
+  const end = strides.findIndex((_, i) => !nests(i));
+  return end < 0 ? strides.length : end;
+}
+
+/** From the first element to the last, both counted. */
+function spanOf(sizes: readonly number[], strides: readonly number[]): number {
+  return sizes.reduce((sum, size, i) => sum + (size - 1) * strides[i]!, 1);
 }
 
 /** Puts a tensor's elements (`bytes` of the window) where they belong in `out`, which holds the run. */

@@ -18,13 +18,19 @@ import { at, type ConfigFile, fromJson, type Json, keySpan, put, show, toJson } 
 
 export type MapBinding = Binding & { readonly item: MapDecl };
 
-/** The map whose `model_type` is this config's; throws with the known ones when there is none. */
+/** The map whose `model_type` is this config's, or null. */
+export function lookupMap(config: ConfigFile, maps: readonly MapBinding[]): MapBinding | null {
+  const type = config.json["model_type"];
+  // A map of a part of a config has no type.
+  return typeof type === "string" ? (maps.find((m) => modelType(m.item) === type) ?? null) : null;
+}
+
+/** The same among those of the standard library too; throws with the known ones when there is none. */
 export function findMap(workspace: Workspace, config: ConfigFile, own: readonly MapBinding[] = []): MapBinding {
   const maps = [...own, ...workspace.standard("map")];
   const type = config.json["model_type"];
-  // A map of a part of a config has no type.
-  const found = typeof type === "string" ? maps.find((m) => modelType(m.item) === type) : undefined;
-  if (found !== undefined) return found;
+  const found = lookupMap(config, maps);
+  if (found !== null) return found;
   const known = [...new Set(maps.map((m) => modelType(m.item)).filter((t) => t !== null))].sort();
   const near = typeof type === "string" ? suggest(type, known) : null;
   throw new MoeError({

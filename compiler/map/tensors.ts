@@ -42,11 +42,17 @@ export interface TensorMap {
   readonly ignored: (name: string) => boolean;
 }
 
-/** Expands a map over a model. `present` are the names in a checkpoint, to choose among `either` layouts; null when writing. */
+/** Which of `either ... or` is written: the one with the fewest tensors, or the one with the most. */
+export type Layout = "fused" | "per-expert";
+
+/**
+ * Expands a map over a model. `present`: the names in a checkpoint, to choose among `either` layouts; when writing, which of them
+ * to write, or null for the first.
+ */
 export function expandMap(
   map: MapBinding,
   model: Model,
-  present: ReadonlySet<string> | null,
+  present: ReadonlySet<string> | Layout | null,
   bag: DiagnosticBag,
 ): TensorMap {
   const ctx = newContext("build", bag);
@@ -76,7 +82,7 @@ interface Place {
   readonly banks: ReadonlyMap<string, number>;
   /** The layer of each stack passed through, by its template's path. */
   readonly layers: ReadonlyMap<string, number>;
-  readonly present: ReadonlySet<string> | null;
+  readonly present: ReadonlySet<string> | Layout | null;
   readonly ignored: RegExp[];
   /** Encodings that tensors may be stored in here, the nearest first. */
   readonly stored: readonly StoredRule[];
@@ -116,12 +122,8 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
       return [];
     case "either": {
       const all = rule.alternatives.map((rules) => expandRules(rules, place));
-      if (place.present === null) return all[0] ?? [];
-      const share = all.map(
-        (entries) =>
-          entries.filter((e) => e.stored !== null || place.present!.has(e.tensor)).length / Math.max(1, entries.length),
-      );
-      return all[share.indexOf(Math.max(...share))] ?? [];
+      const scores = all.map((entries) => scoreLayout(entries, place.present));
+      return all[scores.indexOf(Math.max(...scores))] ?? [];
     }
     case "pair": {
       if (rule.condition !== null) {
@@ -131,6 +133,14 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
       return rule.rules === null ? expandPair(rule, place) : expandScope(rule, rule.rules, place);
     }
   }
+}
+
+/** The highest wins, of equal ones the first. */
+function scoreLayout(entries: readonly TensorEntry[], present: Place["present"]): number {
+  if (present === null) return 0;
+  if (present === "fused") return -entries.length;
+  if (present === "per-expert") return entries.length;
+  return entries.filter((e) => e.stored !== null || present.has(e.tensor)).length / Math.max(1, entries.length);
 }
 
 /** Index variables are numbers in conditions: `if l < first`. */
@@ -202,7 +212,10 @@ function expandPair(rule: Pair, place: Place): TensorEntry[] {
     }
     const indices = new Map([...place.indices, ...first[i]!.indices]);
     const tensor = join(place.pattern, substitute(rule.pattern.value, indices));
-    const stored = place.present === null ? null : storedAs(tensor, place.stored, place.present);
+    const stored =
+      place.present === null || typeof place.present === "string"
+        ? null
+        : storedAs(tensor, place.stored, place.present);
     return tensorEntry(rule, tensor, stored, parameters, place.env) ?? [];
   });
 }

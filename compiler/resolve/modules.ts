@@ -31,6 +31,8 @@ export interface Scope {
   readonly isExported: (name: string) => boolean;
   /** Imported names that were not found: reported once, where they are imported. */
   readonly unbound: ReadonlySet<string>;
+  /** The files that it imports from beside the standard library, by how it names them. */
+  readonly imports: ReadonlyMap<string, Scope>;
   /** A declaration of the standard library, imported or not. */
   readonly library: (name: string) => Binding | null;
   /** Every `mixture` declaration: those of this file, then the standard library's. */
@@ -109,8 +111,10 @@ export class Workspace {
     const own = new Map<string, Binding>();
     const imported = new Map<string, Binding>();
     const unbound = new Set<string>();
+    const imports = new Map<string, Scope>();
     const scope: Scope = {
       module,
+      imports,
       file,
       // A standard file sees the whole standard library: its pieces need no imports of each other to be one library.
       lookup: (name) => own.get(name) ?? imported.get(name) ?? this.#prelude(name, std),
@@ -145,7 +149,7 @@ export class Workspace {
         );
       } else own.set(item.name.text, { item, scope });
     }
-    for (const declaration of module.imports) this.#bindImport(declaration, file, imported, unbound);
+    for (const declaration of module.imports) this.#bindImport(declaration, file, imported, unbound, imports);
     return scope;
   }
 
@@ -153,7 +157,13 @@ export class Workspace {
     return everything || this.#listed.get(name)?.keyword === "fn" ? this.#std(name) : null;
   }
 
-  #bindImport(declaration: Import, file: SourceFile, into: Map<string, Binding>, unbound: Set<string>): void {
+  #bindImport(
+    declaration: Import,
+    file: SourceFile,
+    into: Map<string, Binding>,
+    unbound: Set<string>,
+    imports: Map<string, Scope>,
+  ): void {
     let find: (name: string) => Binding | null;
     let candidates: () => readonly string[];
     if (declaration.from === "std") {
@@ -172,6 +182,7 @@ export class Workspace {
         return;
       }
       const scope = this.#open(target, false);
+      imports.set(declaration.from, scope);
       const items = scope.module.items.filter(isNamed);
       find = (name) => {
         const item = items.find((i) => i.name.text === name);

@@ -5,7 +5,7 @@
  */
 
 /** float32 values of f16 bit patterns. `target`, when given, has the same length. */
-export function widenF16(source: Uint16Array, target = new Float32Array(source.length)): Float32Array {
+export function widenF16(source: Uint16Array, target: Float32Array = new Float32Array(source.length)): Float32Array {
   const out = bitsOf(target);
   const table = f16Table();
   for (let i = 0; i < source.length; i++) out[i] = table[source[i]!]!;
@@ -13,21 +13,21 @@ export function widenF16(source: Uint16Array, target = new Float32Array(source.l
 }
 
 /** float32 values of bf16 bit patterns: the upper half of a float32, so nothing is lost. */
-export function widenBf16(source: Uint16Array, target = new Float32Array(source.length)): Float32Array {
+export function widenBf16(source: Uint16Array, target: Float32Array = new Float32Array(source.length)): Float32Array {
   const out = bitsOf(target);
   for (let i = 0; i < source.length; i++) out[i] = source[i]! << 16;
   return target;
 }
 
 /** f16 bit patterns of float32 values, rounded to nearest even. */
-export function narrowF16(source: Float32Array, target = new Uint16Array(source.length)): Uint16Array {
+export function narrowF16(source: Float32Array, target: Uint16Array = new Uint16Array(source.length)): Uint16Array {
   const bits = bitsOf(source);
   for (let i = 0; i < bits.length; i++) target[i] = narrowF16Bits(bits[i]!);
   return target;
 }
 
 /** bf16 bit patterns of float32 values, rounded to nearest even. */
-export function narrowBf16(source: Float32Array, target = new Uint16Array(source.length)): Uint16Array {
+export function narrowBf16(source: Float32Array, target: Uint16Array = new Uint16Array(source.length)): Uint16Array {
   // Signed, so that the sums below stay machine integers.
   const bits = new Int32Array(source.buffer, source.byteOffset, source.length);
   for (let i = 0; i < bits.length; i++) {

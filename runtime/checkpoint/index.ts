@@ -2,7 +2,9 @@
 export { type DataType, dataTypes, fromFloat32, isDataType, toFloat32 } from "./data-type.ts";
 export { decoders } from "./decode.ts";
 export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./half.ts";
-export { openSafetensors, type ReadOptions, type SafetensorsFile } from "./safetensors.ts";
+export { type FileFacts, openSafetensors, type ReadOptions, type SafetensorsFile } from "./safetensors.ts";
+export { checkSpace, freeBytes } from "./publish.ts";
+export { partialFolder } from "./journal.ts";
 export { byteSize, encodeHeader, type TensorSpec } from "./safetensors-header.ts";
 export { type Checkpoint, openCheckpoint, type StoredTensor } from "./store.ts";
 export { DOCUMENT_SEPARATOR, encodeDocuments, loadTokens, type LoadTokensOptions, type TokenFormat } from "./text.ts";

@@ -3,6 +3,7 @@
  * length costs no memory. Reads do not share a file cursor: any number may run at once. Positions are plain numbers,
  * exact to 2^53.
  */
+import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { failure } from "../../grammar/diagnostic.ts";
 import { badHeader, type Header, MAX_HEADER_BYTES, parseHeader, type TensorEntry } from "./safetensors-header.ts";
@@ -19,14 +20,28 @@ export interface ReadOptions {
   readonly into?: Uint8Array;
 }
 
+/** What tells a file from another of its name without reading its data. */
+export interface FileFacts {
+  readonly path: string;
+  readonly bytes: number;
+  /** In nanoseconds since 1970. */
+  readonly modified: bigint;
+  /** SHA-256 of the header, in hexadecimal: names, dtypes, shapes and places of all tensors. */
+  readonly header: string;
+}
+
 export interface SafetensorsFile {
   readonly path: string;
+  /** As it was when it was opened. */
+  readonly facts: FileFacts;
   readonly metadata: Header["metadata"];
   readonly tensors: ReadonlyMap<string, TensorEntry>;
   /** Where the data begins: a tensor lies at `dataStart + offset` in the file. */
   readonly dataStart: number;
   /** The bytes asked for, as the beginning of `into` or an array of their own. Throws a RangeError outside the tensor. */
   read(name: string, options?: ReadOptions): Promise<Uint8Array>;
+  /** Throws `checkpoint/changed` when the file was written to since it was opened. */
+  checkUnchanged(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -39,14 +54,16 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     throw failure("checkpoint/unreadable", `cannot open \`${path}\`: ${cause.message}`);
   });
   try {
-    const { header, dataStart } = await readHeader(file, path);
+    const { header, dataStart, facts } = await readHeader(file, path);
     const tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
     return {
       path,
+      facts,
       metadata: header.metadata,
       tensors,
       dataStart,
       read: (name, options = {}) => readTensor(file, path, dataStart, tensors.get(name), name, options),
+      checkUnchanged: () => checkUnchanged(file, facts),
       close: () => file.close(),
     };
   } catch (cause) {
@@ -55,16 +72,32 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
 }
 
-async function readHeader(file: FileHandle, path: string): Promise<{ header: Header; dataStart: number }> {
-  const stat = await file.stat();
+interface Opened {
+  readonly header: Header;
+  readonly dataStart: number;
+  readonly facts: FileFacts;
+}
+
+async function readHeader(file: FileHandle, path: string): Promise<Opened> {
+  const stat = await file.stat({ bigint: true });
+  const bytes = Number(stat.size);
   if (!stat.isFile()) throw badHeader(path, "it is not a file");
-  if (stat.size < 8) throw badHeader(path, `it has ${stat.size} bytes, fewer than the 8 that give the header's length`);
-  const prefix = await readExactly(file, path, 0, new Uint8Array(8));
+  if (bytes < 8) throw badHeader(path, `it has ${bytes} bytes, fewer than the 8 that give the header's length`);
+  const prefix = await readExactly(file, path, "its header", 0, new Uint8Array(8));
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES) throw badHeader(path, `its header would have ${length} bytes, more than 100 MB`);
-  if (length > stat.size - 8) throw badHeader(path, `its header would have ${length} bytes, more than the file`);
-  const json = await readExactly(file, path, 8, new Uint8Array(length));
-  return { header: parseHeader(json, path, stat.size - 8 - length), dataStart: 8 + length };
+  if (length > bytes - 8) throw badHeader(path, `its header would have ${length} bytes, more than the file`);
+  const json = await readExactly(file, path, "its header", 8, new Uint8Array(length));
+  const facts = { path, bytes, modified: stat.mtimeNs, header: createHash("sha256").update(json).digest("hex") };
+  return { header: parseHeader(json, path, bytes - 8 - length), dataStart: 8 + length, facts };
+}
+
+async function checkUnchanged(file: FileHandle, { path, bytes, modified }: FileFacts): Promise<void> {
+  const stat = await file.stat({ bigint: true });
+  if (Number(stat.size) === bytes && stat.mtimeNs === modified) return;
+  throw failure("checkpoint/changed", `\`${path}\` was written to while it was read`, {
+    help: "wait until nothing else writes to it, and start again",
+  });
 }
 
 async function readTensor(
@@ -84,21 +117,28 @@ async function readTensor(
     throw new RangeError(`${length} bytes of \`${name}\` do not fit into ${into.byteLength}`);
   }
   const target = into === undefined ? new Uint8Array(length) : into.subarray(0, length);
-  return readExactly(file, path, dataStart + tensor.offset + byteOffset, target);
+  return readExactly(file, path, `tensor \`${name}\``, dataStart + tensor.offset + byteOffset, target);
 }
 
 /** Fills `target`; a read may return less than asked for, and nothing at all only at the end of the file. */
 async function readExactly<B extends ArrayBufferLike>(
   file: FileHandle,
   path: string,
+  what: string,
   position: number,
   target: Uint8Array<B>,
 ): Promise<Uint8Array<B>> {
   for (let done = 0; done < target.byteLength;) {
     const chunk = target.subarray(done, done + CHUNK_BYTES);
-    const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, position + done);
+    const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, position + done).catch((cause: Error) => {
+      throw failure("checkpoint/unreadable", `cannot read ${what} of \`${path}\`: ${cause.message}`, {
+        help: "check the disk, or fetch the file again",
+      });
+    });
     if (bytesRead === 0) {
-      throw failure("checkpoint/truncated", `\`${path}\` became shorter while it was read`, { help: "read it again" });
+      throw failure("checkpoint/truncated", `\`${path}\` became shorter while ${what} was read`, {
+        help: "fetch the file again: it is not complete",
+      });
     }
     done += bytesRead;
   }

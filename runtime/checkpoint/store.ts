@@ -9,7 +9,7 @@ import { failure } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/suggest.ts";
 import { type DataType, toFloat32 } from "./data-type.ts";
 import { readJsonObject } from "./json-file.ts";
-import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { type FileFacts, openSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { checkShards, INDEX_NAME, readIndex } from "./shard-index.ts";
 
 export interface StoredTensor {
@@ -30,6 +30,12 @@ export interface Checkpoint {
   readonly config: Readonly<Record<string, unknown>> | null;
   /** Every tensor by name, in the order of files and of bytes within them. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Its weight files as they were when they were opened. */
+  readonly files: readonly FileFacts[];
+  /** The strings under `__metadata__` of its first file. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Throws `checkpoint/changed` when one of its files was written to since. */
+  checkUnchanged(): Promise<void>;
   /** All bytes of a tensor, in an array of their own. Throws `checkpoint/unknown-tensor`. */
   readTensor(name: string): Promise<Uint8Array>;
   /** Part of a tensor, into `target` where given: what is returned is the filled beginning of it. */
@@ -71,6 +77,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     path,
     config,
     tensors,
+    files: files.map((file) => file.facts),
+    metadata: files[0]?.metadata ?? {},
+    checkUnchanged: async () => {
+      await Promise.all(files.map((file) => file.checkUnchanged()));
+    },
     readTensor,
     readSlice: async (name, byteOffset, length, into) =>
       ownerOf(name).read(name, { byteOffset, length, ...(into === undefined ? {} : { into }) }),

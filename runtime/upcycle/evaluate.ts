@@ -5,31 +5,38 @@
 import type { Assignment, Pass, SourceTerm, Statistic, Term, View } from "../../compiler/index.ts";
 import { addFresh, eachLine, FORMULAS, isWhole, MEASURES, orderTerms } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
-import { type DataType, fromFloat32, toFloat32 } from "../checkpoint/index.ts";
+import type { DataType } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
 import { isContiguous, scatter } from "../strided.ts";
+import { type Adder, BLOCK, Lane } from "./lane.ts";
 import { isCopy, type Unit } from "./transfer.ts";
 
 /** Names of the storage types in a safetensors file. */
 export const DATA_TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Record<StorageType, DataType>;
 
-/** The bytes of a unit, as they go to the file. */
+/** The bytes of a unit, as they go to the file; they stay in `lane` until it is released. */
 export async function evaluateUnit(
   unit: Unit,
   sources: readonly ParameterSource[],
   dtype: StorageType,
+  lane: Lane,
 ): Promise<Uint8Array> {
   const { window, runs } = unit;
-  const [only] = runs;
-  // A run that is the whole window needs no place of its own.
-  if (runs.length === 1 && only!.range.length === window.length && isContiguous(only!.piece)) {
-    return evaluateAssignment(only!.assignment, sources, dtype);
-  }
-  const out = new Uint8Array(window.length * STORAGE_BYTES[dtype]);
+  const width = STORAGE_BYTES[dtype];
+  const out = lane.take(window.length * width);
+  if (runs.reduce((n, run) => n + run.range.length, 0) < window.length) out.fill(0);
   for (const { piece, range, assignment } of runs) {
-    const bytes = await evaluateAssignment(assignment, sources, dtype);
-    scatter(bytes, STORAGE_BYTES[dtype], piece, range, window, out);
+    const mark = lane.mark;
+    if (isContiguous(piece)) {
+      const at = (piece.source + range.start - window.start) * width;
+      await evaluateAssignment(assignment, sources, dtype, out.subarray(at, at + range.length * width), lane);
+    } else {
+      const bytes = lane.take(range.length * width);
+      await evaluateAssignment(assignment, sources, dtype, bytes, lane);
+      scatter(bytes, width, piece, range, window, out);
+    }
+    lane.release(mark);
   }
   return out;
 }
@@ -38,61 +45,61 @@ async function evaluateAssignment(
   assignment: Assignment,
   sources: readonly ParameterSource[],
   dtype: StorageType,
-): Promise<Uint8Array> {
+  out: Uint8Array,
+  lane: Lane,
+): Promise<void> {
   const { offset, length, terms } = assignment;
   if (isCopy(assignment, sources, dtype)) {
     const [term] = terms as readonly [SourceTerm];
-    return readView(sources[term.source]!, term, offset, length);
+    await readView(sources[term.source]!, term, offset, length, out);
+    return;
   }
-  return fromFloat32(DATA_TYPES[dtype], await sumTerms(terms, offset, length, sources));
+  // All that the sum needs is asked for at once.
+  const adders = await Promise.all(terms.map((term) => openTerm(term, offset, length, sources, lane)));
+  for (let at = 0; at < length; at += BLOCK) {
+    lane.store(dtype, lane.sum(adders, at, Math.min(BLOCK, length - at)), out, at);
+  }
 }
 
-async function sumTerms(
-  terms: readonly Term[],
+async function openTerm(
+  term: Term,
   offset: number,
   length: number,
   sources: readonly ParameterSource[],
-): Promise<Float32Array> {
-  const sum = new Float32Array(length);
-  for (const term of terms) {
-    if (term.kind === "fresh") {
-      addFresh(term, offset, sum);
-      continue;
-    }
-    if (term.kind !== "source") {
-      await addDerived(term, offset, sum, sources);
-      continue;
-    }
-    const source = sources[term.source]!;
-    const bytes = await readView(source, term, offset, length);
-    addScaled(sum, toFloat32(DATA_TYPES[source.storage(term.path)], bytes), term.weight);
+  lane: Lane,
+): Promise<Adder> {
+  if (term.kind === "fresh") return (at, sum) => addFresh(term, offset + at, sum);
+  if (term.kind !== "source") {
+    const bytes = lane.take(4 * length);
+    await fillDerived(term, offset, new Float32Array(bytes.buffer, bytes.byteOffset, length), sources);
+    return (at, sum) => lane.add("f32", bytes, at, term.weight, sum);
   }
-  return sum;
+  const source = sources[term.source]!;
+  const storage = source.storage(term.path);
+  const bytes = lane.take(length * STORAGE_BYTES[storage]);
+  await readView(source, term, offset, length, bytes);
+  return (at, sum) => lane.add(storage, bytes, at, term.weight, sum);
 }
 
-/** A function of its own, since loops over arrays compile better there than inside an async one. */
-function addScaled(sum: Float32Array, values: Float32Array, weight: number): void {
-  for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + weight * values[i]!;
-}
-
-/** Elements of a formula, or of a sum in another order, that are made at a time. */
+/** Elements of a statistic's inputs, or of what is made of other terms, that are made at a time. */
 const PART = 1 << 18;
 
 type Derived = Exclude<Term, { kind: "source" | "fresh" }>;
 
-/** Adds what a term makes of others: whole bands of it, of which the view has some. */
-async function addDerived(
+/** What a term makes of others: whole bands of it, of which the view has some. */
+async function fillDerived(
   term: Derived,
   offset: number,
-  sum: Float32Array,
+  out: Float32Array,
   sources: readonly ParameterSource[],
 ): Promise<void> {
-  for (let at = 0; at < sum.length; at += PART) {
-    const length = Math.min(PART, sum.length - at);
+  out.fill(0);
+  for (let at = 0; at < out.length; at += PART) {
+    const length = Math.min(PART, out.length - at);
     for (const { first, end, lines } of bandsOf(term.view, offset + at, length, 4, 4 * length)) {
       const values = await deriveRange(term, first, end - first, sources);
       for (const { at: to, start, count } of lines)
-        addScaled(sum.subarray(at + to, at + to + count), values.subarray(start - first), term.weight);
+        out.set(values.subarray(start - first, start - first + count), at + to);
     }
   }
 }
@@ -104,13 +111,31 @@ async function deriveRange(
   sources: readonly ParameterSource[],
 ): Promise<Float32Array> {
   if (term.kind === "ordered")
-    return sumTerms(orderTerms(term, await measure(term.order, sources)), start, length, sources);
+    return sumRange(orderTerms(term, await measure(term.order, sources)), start, length, sources);
   const numbers = [...term.constants];
   for (const statistic of term.statistics) numbers.push(...(await measure(statistic, sources)));
   const inputs: Float32Array[] = [];
-  for (const input of term.inputs) inputs.push(await sumTerms(input, start, length, sources));
+  for (const input of term.inputs) inputs.push(await sumRange(input, start, length, sources));
   const out = new Float32Array(length);
   FORMULAS[term.formula](numbers, inputs, start, out);
+  return out;
+}
+
+/** A sum of its own, in a lane of its own. */
+async function sumRange(
+  terms: readonly Term[],
+  start: number,
+  length: number,
+  sources: readonly ParameterSource[],
+): Promise<Float32Array> {
+  const width = terms.reduce(
+    (n, t) => n + (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 4),
+    0,
+  );
+  const lane = new Lane(length * width);
+  const adders = await Promise.all(terms.map((term) => openTerm(term, start, length, sources, lane)));
+  const out = new Float32Array(length);
+  for (let at = 0; at < length; at += BLOCK) out.set(lane.sum(adders, at, Math.min(BLOCK, length - at)), at);
   return out;
 }
 
@@ -131,7 +156,7 @@ async function runPasses(
   while ("add" in state) {
     for (let at = 0; at < length; at += PART) {
       const parts: Float32Array[] = [];
-      for (const input of inputs) parts.push(await sumTerms(input, at, Math.min(PART, length - at), sources));
+      for (const input of inputs) parts.push(await sumRange(input, at, Math.min(PART, length - at), sources));
       state.add(at, parts);
     }
     state = state.end();
@@ -151,10 +176,15 @@ async function readView(
   { path, view }: SourceTerm,
   offset: number,
   length: number,
-): Promise<Uint8Array> {
-  if (isWhole(view)) return source.read(path, view.start + offset, length);
+  out: Uint8Array,
+): Promise<void> {
+  if (isWhole(view)) {
+    const bytes = await source.read(path, view.start + offset, length, out);
+    if (bytes.buffer !== out.buffer) out.set(bytes);
+    return;
+  }
   const width = STORAGE_BYTES[source.storage(path)];
-  const out = new Uint8Array(length * width);
+  out.fill(0);
   for (let at = 0; at < length; at += LISTED) {
     for (const { first, end, lines } of bandsOf(view, offset + at, Math.min(LISTED, length - at), width)) {
       const bytes = await source.read(path, first, end - first);
@@ -164,7 +194,6 @@ async function readView(
       }
     }
   }
-  return out;
 }
 
 interface Band {

@@ -1,70 +1,149 @@
 /**
- * Writes a planned checkpoint as a stream: one unit is read and made while the one before is written. Nothing appears under
- * the final name unless all of it is there.
+ * Writes a planned checkpoint as a stream. Lanes take one unit after the other: while one reads, another computes and a third
+ * writes, each in memory of its own that it uses again. Nothing appears under the final name unless all of it is there, and
+ * a run that was killed is continued by the next.
  */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
+import { failure, MoeError } from "../../grammar/diagnostic.ts";
+import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
+import { findNotFinite } from "../finite.ts";
+import { STORAGE_BYTES } from "../model.ts";
 import { DATA_TYPES, evaluateUnit } from "./evaluate.ts";
-import type { Transfer } from "./transfer.ts";
+import { openHasher } from "./hasher.ts";
+import { Lane } from "./lane.ts";
+import { formatProvenance, placesOf, PROVENANCE_NAME } from "./provenance.ts";
+import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer.ts";
 
 export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "overwrite"> {
-  /** Hears the bytes written so far. */
+  /** Hears the bytes written so far, those of an earlier run among them. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Hears of an unfinished run: that it left `bytes` to go on from, or that it was for other sources, rules or options. */
+  readonly onEarlierRun?: (bytes: number, isSame: boolean) => void;
 }
 
 /**
- * Makes the folder `target`, a checkpoint as Hugging Face lays it out. Throws what reading the sources and `createCheckpoint`
- * throw; what was written until then is gone.
+ * Makes the folder `target`, a checkpoint as Hugging Face lays it out with `moec.provenance.json`. Throws what reading the
+ * sources and `createCheckpoint` throw, `checkpoint/changed`, and `checkpoint/not-finite` for values that are no numbers. What
+ * was written until then is gone, except when it was the disk that failed: then the same call goes on where it stopped.
  */
 export async function executeTransfer(transfer: Transfer, target: string, options: ExecuteOptions = {}): Promise<void> {
-  const { onProgress = () => {}, ...writing } = options;
+  const { onProgress = () => {}, onEarlierRun = () => {}, ...writing } = options;
   const specs = transfer.tensors.map((t) => ({ name: t.name, dtype: DATA_TYPES[t.dtype], shape: t.shape }));
-  const writer = await createCheckpoint(target, specs, writing);
+  const fingerprint = `${transfer.fingerprint} ${options.maxShardBytes ?? ""}`;
+  const writer = await createCheckpoint(target, specs, { ...writing, metadata: transfer.metadata, fingerprint });
   try {
-    let done = 0;
-    for await (const { name, bytes } of makeUnits(transfer)) {
-      await writer.write(name, bytes);
-      done += bytes.byteLength;
-      onProgress(done, writer.totalBytes);
-    }
+    const left = transfer.tensors.filter((t) => !writer.done.has(t.name));
+    const before = transfer.bytesWritten - left.reduce((n, t) => n + t.bytes, 0);
+    if (writer.origin !== "new") onEarlierRun(before, writer.origin === "resumed");
+    const hashes = await writeTensors(left, transfer, writer, (done) => onProgress(before + done, writer.totalBytes));
+    await Promise.all(transfer.checkpoints.map((checkpoint) => checkpoint.checkUnchanged()));
+    const written = new Map(
+      [...writer.done, ...hashes].map(([name, sha256]) => [name, { ...writer.place(name), sha256 }]),
+    );
+    await writer.addFile(PROVENANCE_NAME, formatProvenance(transfer, written));
     await writer.addFile("config.json", transfer.config);
     await writer.copyTokenizer(transfer.folder);
     const generation = await readFile(join(transfer.folder, "generation_config.json")).catch(() => null);
     if (generation !== null) await writer.addFile("generation_config.json", generation);
     await writer.commit();
   } catch (error) {
-    await writer.abort();
+    await (isDisk(error) ? writer.leave() : writer.abort());
     throw error;
   }
 }
 
-interface Made {
-  readonly name: string;
-  readonly bytes: Uint8Array;
+function isDisk(error: unknown): boolean {
+  const codes: readonly string[] = ["checkpoint/disk-full", "checkpoint/write-failed"];
+  return error instanceof MoeError && error.diagnostics.some((d) => codes.includes(d.code));
 }
 
-/** Units in order, each begun before the one before it has been used. */
-async function* makeUnits({ tensors, sources }: Transfer): AsyncGenerator<Made> {
-  const units = tensors.flatMap((tensor) => tensor.units.map((unit) => ({ tensor, unit })));
-  const begin = (i: number): Promise<Made> | null => {
-    const next = units[i];
-    if (next === undefined) return null;
-    const { name, dtype } = next.tensor;
-    const made = evaluateUnit(next.unit, sources, dtype).then((bytes) => ({ name, bytes }));
-    // If writing fails first, nobody awaits this one.
-    made.catch(() => {});
-    return made;
-  };
-  let ahead = begin(0);
-  try {
-    for (let i = 1; ahead !== null; i++) {
-      const made: Made = await ahead;
-      ahead = begin(i);
-      yield made;
+/** The SHA-256 of each tensor by name. */
+async function writeTensors(
+  tensors: readonly TransferTensor[],
+  transfer: Transfer,
+  writer: CheckpointWriter,
+  onProgress: (done: number) => void,
+): Promise<ReadonlyMap<string, string>> {
+  const hashes = new Map<string, string>();
+  const work = listWork(tensors);
+  const hasher = openHasher(tensors.reduce((n, t) => n + t.bytes, 0));
+  const largest = tensors.reduce((most, t) => t.units.reduce((m, u) => Math.max(m, u.memory), most), 0);
+  let [done, failed] = [0, false];
+  const make = async ({ current, unit, before, release }: Work, lane: Lane): Promise<void> => {
+    const { tensor } = current;
+    const mark = lane.mark;
+    try {
+      const bytes = await evaluateUnit(unit, transfer.sources, tensor.dtype, lane);
+      if (!lane.isFinite(tensor.dtype, bytes)) throw notFinite(tensor, unit, bytes, transfer);
+      const hashed = before.then(() => hasher.add(tensor.name, bytes, release));
+      await Promise.all([writer.write(tensor.name, bytes, unit.window.start * STORAGE_BYTES[tensor.dtype]), hashed]);
+      done += bytes.byteLength;
+      onProgress(done);
+      if (--current.left > 0) return;
+      const sha256 = await hasher.end(tensor.name);
+      hashes.set(tensor.name, sha256);
+      writer.finish(tensor.name, sha256);
+    } catch (error) {
+      failed = true;
+      throw error;
+    } finally {
+      lane.release(mark);
+      // Whoever waits for this unit's turn must not wait for ever.
+      release();
     }
-  } finally {
-    // Files are closed after this; a read must not be under way then.
-    await ahead?.catch(() => {});
+  };
+  const runLane = async (): Promise<void> => {
+    const lane = new Lane(largest);
+    for (let next = work.next(); next.done !== true && !failed; next = work.next()) await make(next.value, lane);
+  };
+  // All lanes end before files are closed: a read must not be under way then.
+  const ends = await Promise.allSettled(Array.from({ length: LANES }, runLane));
+  await hasher.close();
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+  for (const { name, bytes } of tensors) if (bytes === 0) hashes.set(name, createHash("sha256").digest("hex"));
+  return hashes;
+}
+
+/** A tensor on its way. */
+interface Current {
+  readonly tensor: TransferTensor;
+  /** Units that are not written yet. */
+  left: number;
+}
+
+interface Work {
+  readonly current: Current;
+  readonly unit: Unit;
+  /** Ends when the units before it are in the hash, which takes them in their order, in whatever order they are made. */
+  readonly before: Promise<void>;
+  /** Says so to the next. */
+  readonly release: () => void;
+}
+
+function* listWork(tensors: readonly TransferTensor[]): Generator<Work, undefined> {
+  for (const tensor of tensors) {
+    const current: Current = { tensor, left: tensor.units.length };
+    let before = Promise.resolve();
+    for (const unit of tensor.units) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      yield { current, unit, before, release: resolve };
+      before = promise;
+    }
   }
+}
+
+/** Values that are no numbers mean damaged sources: copies are looked at like sums. */
+function notFinite(tensor: TransferTensor, unit: Unit, bytes: Uint8Array, { sources }: Transfer): Error {
+  const at = findNotFinite(tensor.dtype, bytes) ?? 0;
+  const element = unit.window.start + at;
+  const files = unit.runs.flatMap(({ assignment: { terms, offset, length } }) =>
+    terms.flatMap((term) => (term.kind === "source" ? placesOf(term, offset, length, sources[term.source]!) : [])),
+  );
+  const names = [...new Set(files.map(({ tensor: name, file }) => `tensor \`${name}\` of \`${file}\``))];
+  throw failure("checkpoint/not-finite", `element ${element} of \`${tensor.name}\` would be NaN or infinite`, {
+    notes: names.length === 0 ? [] : [`it comes from ${names.slice(0, 4).join(", ")}`],
+    help: "the source is damaged, or its training diverged: fetch or make it again",
+  });
 }

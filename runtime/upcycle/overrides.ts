@@ -11,6 +11,8 @@ export interface OpenedOverrides {
   readonly overrides: readonly Override[];
   /** One per override; its tensor is its only parameter. */
   readonly sources: readonly ParameterSource[];
+  /** Their files, likewise. */
+  readonly checkpoints: readonly Checkpoint[];
   close(): Promise<void>;
 }
 
@@ -35,7 +37,7 @@ export async function openOverrides(texts: readonly string[], first: number): Pr
         parameterSource(opened, [{ tensor: tensor.text, shape, stored: null, pieces: [piece], span: path }]),
       );
     }
-    return { overrides, sources, close };
+    return { overrides, sources, checkpoints: files, close };
   } catch (error) {
     await close();
     throw error;

@@ -4,6 +4,7 @@
  */
 import type {
   Assignment,
+  Layout,
   MapBinding,
   Model,
   Scope,
@@ -21,14 +22,18 @@ import {
   reportContracts,
   runContracts,
   sourcesOf,
+  toJson,
 } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
-import { type Diagnostic, DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
-import type { Span } from "../../grammar/span.ts";
+import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
+import { type Span, textOf } from "../../grammar/span.ts";
+import { embedSource } from "../embedded.ts";
 import { commonType, type LoadedModel, STORAGE_BYTES } from "../model.ts";
 import { countElements } from "../strided.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
+import type { ProvenanceHead } from "./provenance.ts";
 import { checkTokenizers, findTargetMap, makeConfig } from "./target.ts";
 import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./transfer.ts";
 
@@ -45,9 +50,11 @@ export interface UpcycleRequest {
   readonly overrides?: readonly string[];
   /** How parameters are stored; unless given, as in the sources. */
   readonly dtype?: StorageType | undefined;
+  /** Among the layouts that the target's map has; the first unless given. */
+  readonly layout?: Layout | undefined;
   /** Maps that are tried before those of the standard library. */
   readonly maps?: readonly MapBinding[];
-  /** Bytes that one unit of work may hold. */
+  /** Bytes of weights to hold at a time. */
   readonly budget?: number;
 }
 
@@ -85,18 +92,22 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
   await checkTokenizers(sources.map((s) => s.checkpoint.path));
   const { target } = upcycling;
   const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
-  const entries = expandWhole(map, target);
+  const entries = expandWhole(map, target, request.layout ?? null);
   const opened = await openOverrides(overrides, sources.length);
   try {
     const assignments = applyOverrides(upcycling, opened.overrides);
     const byPath = Map.groupBy(assignments, (a) => a.path);
     const readers = [...sources.map((s) => s.source), ...opened.sources];
+    const checkpoints = [...sources.map((s) => s.checkpoint), ...opened.checkpoints];
     const common =
       request.dtype ?? commonType(sources.flatMap((s) => s.model.parameters.map((p) => s.source.storage(p.path))));
     const dtypes = new Map(entries.map((e) => [e, request.dtype ?? typeOf(e, byPath, sources) ?? common]));
+    const dtype = (entry: TensorEntry): StorageType => dtypes.get(entry)!;
+    const config = makeConfig(map, target, common);
+    const metadata = embedSource(map, target, workspace);
     const tensors = planTensors(entries, assignments, {
       sources: readers,
-      dtype: (entry) => dtypes.get(entry)!,
+      dtype,
       ...(request.budget === undefined ? {} : { budget: request.budget }),
     });
     return {
@@ -105,7 +116,19 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
       dtype: common,
       tensors,
       sources: readers,
-      config: makeConfig(map, target, common),
+      checkpoints,
+      config,
+      metadata,
+      fingerprint: fingerprintOf({ entries, dtype, assignments, checkpoints, config, metadata }),
+      provenance: {
+        upcycling: describeUpcycling(item, options),
+        sources: [...nameSources(upcycling), ...overrides.map(() => ({ name: "--set", model: "" }))],
+        options: {
+          ...(request.dtype === undefined ? {} : { dtype: request.dtype }),
+          ...(request.layout === undefined ? {} : { layout: request.layout }),
+          set: overrides,
+        },
+      },
       folder: sources[0]!.checkpoint.path,
       rules: sumRules(tensors),
       warnings: findLostSettings(upcycling),
@@ -116,6 +139,24 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     await opened.close();
     throw error;
   }
+}
+
+function describeUpcycling(
+  { name, span }: UpcycleDecl,
+  options: ReadonlyMap<string, Value>,
+): ProvenanceHead["upcycling"] {
+  const parameters = Object.fromEntries([...options].map(([key, value]) => [key, toJson(value)]));
+  return { name: name.text, file: span.file.path, text: textOf(span), parameters };
+}
+
+/** As rules write them: `src[0]`, or `base` where it is one model. */
+function nameSources({ decl, sources, sourceIndex }: Upcycling): ProvenanceHead["sources"] {
+  const names = new Map<number, string>();
+  for (const [name, numbers] of sourceIndex) {
+    const isList = decl.params.some((p) => p.name.text === name && p.source?.count != null);
+    for (const [i, number] of numbers.entries()) names.set(number, isList ? `${name}[${i}]` : name);
+  }
+  return sources.map((model, i) => ({ name: names.get(i)!, model: model.name }));
 }
 
 function checkContracts(
@@ -133,13 +174,25 @@ function ownMaps(scope: Scope): readonly MapBinding[] {
   return scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
 }
 
-/** Every tensor of the model as the map writes it. */
-function expandWhole(map: MapBinding, model: Model): readonly TensorEntry[] {
+/** Every tensor of the model as the map writes it. Throws `map/one-layout` when there is no choice where one is asked for. */
+export function expandWhole(map: MapBinding, model: Model, layout: Layout | null): readonly TensorEntry[] {
   const bag = new DiagnosticBag();
-  const { entries } = expandMap(map, model, null, bag);
+  const { entries } = expandMap(map, model, layout, bag);
   if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
   if (bag.hasErrors) throw new MoeError(bag.list);
+  if (layout !== null && !hasChoice(map, model))
+    throw failure("map/one-layout", `the map \`${map.item.name.text}\` has one layout only`, {
+      labels: [{ span: map.item.name.span, text: "no `either` in it gives a choice" }],
+      help: "leave out --layout, or write the other layout into the map: `either { ... } or { ... }`",
+    });
   return entries;
+}
+
+function hasChoice(map: MapBinding, model: Model): boolean {
+  const [fewest, most] = (["fused", "per-expert"] as const).map(
+    (layout) => expandMap(map, model, layout, new DiagnosticBag()).entries.length,
+  );
+  return fewest !== most;
 }
 
 /** The type of the models' parameters that a tensor is made from; null for one that is fresh or given on the side. */

@@ -2,25 +2,35 @@
  * A checkpoint to write, planned before anything is read: every tensor in units that fit a budget of memory, every unit as
  * runs of parameters with the assignment that gives them. An upcycling and an export differ only in their assignments.
  */
-import type { Assignment, Piece, SourceTerm, TensorEntry, Term } from "../../compiler/index.ts";
-import { MEASURES, sliceAssignment, sourcesOf, type Statistic, statisticsOf } from "../../compiler/index.ts";
+import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
+import { MEASURES, sliceAssignment, type Statistic, statisticsOf } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { Checkpoint } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
-import { countElements, type Range, runWithin } from "../strided.ts";
+import type { ProvenanceHead } from "./provenance.ts";
+import { countElements, isContiguous, type Range, runWithin } from "../strided.ts";
 
 export interface Transfer {
   /** In the order of writing. */
   readonly tensors: readonly TransferTensor[];
   /** By number, as terms of assignments name them. */
   readonly sources: readonly ParameterSource[];
+  /** Closed by whoever opened them. Their files must not change while they are read. */
+  readonly checkpoints: readonly Checkpoint[];
+  /** What all written bytes follow from: the same for another plan of the same, whatever its budget. */
+  readonly fingerprint: string;
+  /** Of `moec.provenance.json`, but for what is only known when all is written. */
+  readonly provenance: ProvenanceHead;
+  /** Strings for the header of every file. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** The text of config.json. */
   readonly config: string;
   /** The checkpoint whose tokenizer and settings for generation go along. */
   readonly folder: string;
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** The most bytes held at a time: one unit being made while another is written. The program, and 8 MiB for a strided read, come on top. */
+  /** The most bytes of weights held at a time, by all lanes. The program, and 8 MiB for a strided read, come on top. */
   readonly peakBytes: number;
 }
 
@@ -30,7 +40,15 @@ export interface TransferTensor {
   readonly shape: readonly number[];
   readonly bytes: number;
   readonly bytesRead: number;
+  /** What it is made from, before it is cut into units. */
+  readonly parts: readonly Part[];
   readonly units: readonly Unit[];
+}
+
+/** The elements of a piece that one assignment gives; `assignment` is cut to the piece. */
+export interface Part {
+  readonly piece: Piece;
+  readonly assignment: Assignment;
 }
 
 /** A contiguous range of a tensor's elements, made in memory and written at once. */
@@ -41,27 +59,28 @@ export interface Unit {
   readonly memory: number;
 }
 
-/** Part of a piece; `assignment` is cut to it. */
-export interface Run {
-  readonly piece: Piece;
+/** The elements of a part that a unit needs. */
+export interface Run extends Part {
   /** In elements of the piece. */
   readonly range: Range;
-  readonly assignment: Assignment;
   readonly bytesRead: number;
 }
 
 export interface TransferOptions {
   readonly sources: readonly ParameterSource[];
   readonly dtype: (entry: TensorEntry) => StorageType;
-  /** Bytes that one unit may hold while it is made. */
+  /** Bytes held at a time, over all lanes. */
   readonly budget?: number;
 }
 
-/** Small: what the units leave behind waits for the garbage collector, several of them at a time. Larger ones are no faster. */
-export const BUDGET_BYTES = 16 << 20;
+/** Units in the making or on their way to the disk at one time: some are read and some written while one is computed. */
+export const LANES = 4;
 
-/** Bytes per element of an average at most: the sum, a source as stored and widened, the result. */
-const BYTES_PER_ELEMENT = 16;
+/** What is held unless a budget is given, and the most that is used of a larger one: larger units are no faster. */
+export const BUDGET_BYTES = 32 << 20;
+
+/** Units begin at multiples of this where they can, so that what follows them is aligned. */
+const WHOLE = 4096;
 
 export function planTensors(
   entries: readonly TensorEntry[],
@@ -77,13 +96,12 @@ export function planTensors(
 export function sumTransfer(
   tensors: readonly TransferTensor[],
 ): Pick<Transfer, "bytesRead" | "bytesWritten" | "peakBytes"> {
-  const units = tensors.flatMap((t) =>
-    t.units.map((u) => ({ memory: u.memory, bytes: u.window.length * STORAGE_BYTES[t.dtype] })),
-  );
+  const largest = tensors.flatMap((t) => t.units.map((u) => u.memory)).sort((a, b) => b - a);
   return {
     bytesRead: tensors.reduce((n, t) => n + t.bytesRead, 0),
     bytesWritten: tensors.reduce((n, t) => n + t.bytes, 0),
-    peakBytes: units.reduce((most, u, i) => Math.max(most, u.memory + (units[i - 1]?.bytes ?? 0)), 0),
+    // Every lane has room for the largest unit.
+    peakBytes: (largest[0] ?? 0) * Math.min(LANES, largest.length),
   };
 }
 
@@ -97,42 +115,53 @@ function planTensor(
   const dtype = options.dtype(entry);
   const width = STORAGE_BYTES[dtype];
   const count = countElements(entry.shape);
-  // Half of the budget for the result, half for what it is made from.
-  const step = Math.max(1, Math.floor(budget / 2 / width));
+  const parts = entry.pieces.flatMap((piece) => partsOf(piece, byPath.get(piece.path) ?? []));
+  const widest = Math.max(0, ...parts.map((part) => workingWidth(part, sources, dtype)));
+  const most = Math.max(1, Math.floor(Math.min(budget, BUDGET_BYTES) / LANES / (width + widest)));
+  const step = most < WHOLE ? most : most - (most % WHOLE);
   const units: Unit[] = [];
   for (let start = 0; start < count; start += step) {
     const window = { start, length: Math.min(step, count - start) };
-    const runs = entry.pieces.flatMap((piece) =>
-      planRuns(piece, runWithin(piece, window), byPath.get(piece.path) ?? [], budget / 2, sources, counted),
-    );
-    const working = Math.max(0, ...runs.map((run) => workingBytes(run, sources, dtype)));
-    units.push({ window, runs, memory: window.length * width + working });
+    const runs = parts.flatMap((part) => planRuns(part, runWithin(part.piece, window), step, sources, counted));
+    const working = runs.map((run) => run.range.length * workingWidth(run, sources, dtype));
+    units.push({ window, runs, memory: window.length * width + Math.max(0, ...working) });
   }
   const bytesRead = units.reduce((n, unit) => n + unit.runs.reduce((m, run) => m + run.bytesRead, 0), 0);
-  return { name: entry.tensor, dtype, shape: entry.shape, bytes: count * width, bytesRead, units };
+  return { name: entry.tensor, dtype, shape: entry.shape, bytes: count * width, bytesRead, parts, units };
 }
 
+function partsOf(piece: Piece, assignments: readonly Assignment[]): readonly Part[] {
+  return assignments.flatMap((assignment) => {
+    const start = Math.max(piece.target, assignment.start);
+    const end = Math.min(piece.target + countElements(piece.sizes), assignment.start + assignment.length);
+    return start < end
+      ? [{ piece, assignment: sliceAssignment(assignment, start - assignment.start, end - start) }]
+      : [];
+  });
+}
+
+/** Bytes per element that are held beside the result: the sources of a sum, and what does not lie as the tensor has it. */
+function workingWidth({ piece, assignment }: Part, sources: readonly ParameterSource[], dtype: StorageType): number {
+  const scattered = isContiguous(piece) ? 0 : STORAGE_BYTES[dtype];
+  return scattered + (isCopy(assignment, sources, dtype) ? 0 : heldBytes(assignment.terms, sources));
+}
+
+/** The elements of a part that lie in a range of its piece, at most `longest` at a time. */
 function planRuns(
-  piece: Piece,
+  { piece, assignment }: Part,
   range: Range,
-  assignments: readonly Assignment[],
-  budget: number,
+  longest: number,
   sources: readonly ParameterSource[],
   counted: Set<Statistic>,
 ): readonly Run[] {
-  const [from, to] = [piece.target + range.start, piece.target + range.start + range.length];
   const runs: Run[] = [];
-  for (const assignment of assignments) {
-    const end = Math.min(to, assignment.start + assignment.length);
-    const width = Math.max(BYTES_PER_ELEMENT, 8 + bytesPerElement(assignment.terms, sources));
-    const longest = Math.max(1, Math.floor(budget / width));
-    for (let start = Math.max(from, assignment.start); start < end; start += longest) {
-      const length = Math.min(longest, end - start);
-      const cut = sliceAssignment(assignment, start - assignment.start, length);
-      const bytesRead =
-        readBytes(cut.terms, length, sources) + (cut.offset === 0 ? statisticBytes(cut.terms, sources, counted) : 0);
-      runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
-    }
+  const end = Math.min(piece.target + range.start + range.length, assignment.start + assignment.length);
+  for (let start = Math.max(piece.target + range.start, assignment.start); start < end; start += longest) {
+    const length = Math.min(longest, end - start);
+    const cut = sliceAssignment(assignment, start - assignment.start, length);
+    const bytesRead =
+      readBytes(cut.terms, length, sources) + (cut.offset === 0 ? statisticBytes(cut.terms, sources, counted) : 0);
+    runs.push({ piece, range: { start: start - piece.target, length }, assignment: cut, bytesRead });
   }
   return runs;
 }
@@ -161,24 +190,14 @@ function statisticBytes(terms: readonly Term[], sources: readonly ParameterSourc
   }, 0);
 }
 
-function workingBytes({ assignment }: Run, sources: readonly ParameterSource[], dtype: StorageType): number {
-  const { terms, length } = assignment;
-  if (isCopy(assignment, sources, dtype)) {
-    const [{ source, path }] = sourcesOf(terms) as readonly [SourceTerm];
-    return length * STORAGE_BYTES[sources[source]!.storage(path)];
-  }
-  return length * (4 + bytesPerElement(terms, sources) + STORAGE_BYTES[dtype]);
-}
-
-/** Bytes held per element beside the sum itself, while the widest of these terms is added. */
-function bytesPerElement(terms: readonly Term[], sources: readonly ParameterSource[]): number {
-  const widths = terms.map((t) => {
-    if (t.kind === "fresh") return 8;
-    if (t.kind === "source") return STORAGE_BYTES[sources[t.source]!.storage(t.path)] + 4;
+/** Bytes per element that are held while these terms are added: what is read of sources, and what others make of it. */
+function heldBytes(terms: readonly Term[], sources: readonly ParameterSource[]): number {
+  return terms.reduce((n, t) => {
+    if (t.kind === "fresh") return n;
+    if (t.kind === "source") return n + STORAGE_BYTES[sources[t.source]!.storage(t.path)];
     const inputs = t.kind === "formula" ? t.inputs : [t.terms];
-    return 4 * (inputs.length + 1) + Math.max(...inputs.map((input) => bytesPerElement(input, sources)));
-  });
-  return Math.max(0, ...widths);
+    return n + 8 + 4 * inputs.length + Math.max(...inputs.map((input) => heldBytes(input, sources)));
+  }, 0);
 }
 
 /** Whether the bytes of the one source are the result. */

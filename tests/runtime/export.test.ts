@@ -58,7 +58,7 @@ describe.each(folders)("%s", (folder) => {
     await withScratch(async (scratch) => {
       const out = join(scratch, "out");
       const loaded = await loadModel(folder);
-      const plan = planExport(loaded, 40_000);
+      const plan = planExport(loaded, { budget: 40_000 });
       expect(plan.peakBytes).toBeLessThan(80_000);
       await executeTransfer(plan, out).finally(() => loaded.checkpoint.close());
       expect(await readAll(out)).toEqual(await readAll(folder));

@@ -75,3 +75,10 @@ test("windows and runs cover what they are for", () => {
     }),
   );
 });
+
+test("of transposed experts one after the other, a window needs its own only", () => {
+  const piece: Piece = { path: "p", target: 0, sizes: [3, 4, 5], strides: [20, 1, 4], source: 7 };
+  expect(runWithin(piece, { start: 7 + 20 + 3, length: 10 })).toEqual({ start: 20, length: 20 });
+  expect(runWithin(piece, { start: 7 + 20 + 3, length: 20 })).toEqual({ start: 20, length: 40 });
+  expect(runWithin(piece, { start: 67, length: 9 }).length).toBe(0);
+});

@@ -43,7 +43,7 @@ test.each<[string, number, Record<string, Value>, number]>([
     const given = new Map(Object.entries(options));
     const request = { options: given, budget, dtype: "f32" as const };
     const expected = await withPlan(name, CHECKPOINTS.slice(0, sources), request, async (plan, models) => {
-      expect(plan.peakBytes).toBeLessThanOrEqual(1.5 * budget);
+      expect(plan.peakBytes).toBeLessThanOrEqual(budget);
       await executeTransfer(plan, out);
       const { item, scope } = openWorkspace()
         .standard("upcycle")

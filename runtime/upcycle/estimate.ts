@@ -1,0 +1,85 @@
+/**
+ * How long a transfer will take, from a short measurement: some of the source files are read, and a temporary file beside the
+ * target is written and flushed. Files that were read lately come from the system's memory, so reading may be measured too
+ * fast; both are told with the result. One disk does both, so their times add up.
+ */
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, rm, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { Transfer } from "./transfer.ts";
+
+export interface Estimate {
+  readonly seconds: number;
+  /** Bytes per second. */
+  readonly reading: number;
+  readonly writing: number;
+  /** False: nothing could be written where the target goes, and writing is taken to be as fast as reading. */
+  readonly isWritingMeasured: boolean;
+}
+
+/** Bytes to try with, and the most time for it. */
+const MOST_BYTES = 64 << 20;
+const CHUNK_BYTES = 4 << 20;
+const MOST_SECONDS = 0.5;
+
+/** `target` need not be there; null when it is not known yet. */
+export async function estimateTransfer(transfer: Transfer, target: string | null): Promise<Estimate> {
+  const reading = await measureReading(transfer);
+  const measured = target === null ? null : await measureWriting(resolve(target), transfer.bytesWritten);
+  const writing = measured ?? reading;
+  const seconds = transfer.bytesRead / reading + transfer.bytesWritten / writing;
+  return { seconds, reading, writing, isWritingMeasured: measured !== null };
+}
+
+async function measureReading({ checkpoints, bytesRead }: Transfer): Promise<number> {
+  const files = checkpoints.flatMap((checkpoint) => checkpoint.files);
+  const share = Math.min(MOST_BYTES, bytesRead) / files.length;
+  const chunk = new Uint8Array(Math.max(1, Math.min(CHUNK_BYTES, share)));
+  const begun = performance.now();
+  let done = 0;
+  for (const { path, bytes } of files) {
+    const file = await open(path);
+    try {
+      // From the middle: the beginning has just been read.
+      for (let at = Math.floor(bytes / 2), end = at + share; at < end; at += chunk.byteLength) {
+        done += (await file.read(chunk, 0, chunk.byteLength, at)).bytesRead;
+        if (secondsSince(begun) > MOST_SECONDS) return done / secondsSince(begun);
+      }
+    } finally {
+      await file.close();
+    }
+  }
+  return done / secondsSince(begun);
+}
+
+async function measureWriting(target: string, bytesWritten: number): Promise<number | null> {
+  const folder = await findFolder(dirname(target));
+  const path = join(folder, `.moec-${randomBytes(4).toString("hex")}`);
+  let file: FileHandle | null = null;
+  try {
+    file = await open(path, "wx");
+    const chunk = new Uint8Array(Math.max(1, Math.min(CHUNK_BYTES, bytesWritten)));
+    const begun = performance.now();
+    let done = 0;
+    while (done < Math.min(MOST_BYTES, bytesWritten) && secondsSince(begun) < MOST_SECONDS)
+      done += (await file.write(chunk)).bytesWritten;
+    await file.datasync();
+    return done / secondsSince(begun);
+  } catch {
+    return null;
+  } finally {
+    await file?.close();
+    await rm(path, { force: true });
+  }
+}
+
+/** The folder, or the nearest above it that is there. */
+async function findFolder(path: string): Promise<string> {
+  const found = await stat(path).catch(() => null);
+  return found?.isDirectory() === true || path === dirname(path) ? path : findFolder(dirname(path));
+}
+
+/** Never 0. */
+function secondsSince(begun: number): number {
+  return Math.max(1e-6, (performance.now() - begun) / 1000);
+}

@@ -1,0 +1,218 @@
+/**
+ * `moec.provenance.json`: where every tensor of a written checkpoint comes from. Hashes: SHA-256 of the bytes of each written
+ * tensor; of source files only what costs nothing to know, their size, their last write and the SHA-256 of their header. A
+ * tensor that is a copy has the hash of its source's bytes as well. Nothing in it depends on when or how fast it was made.
+ */
+import type { Assignment, Json, SourceTerm, Term, View } from "../../compiler/index.ts";
+import { isWhole } from "../../compiler/index.ts";
+import { lineAndColumn } from "../../grammar/index.ts";
+import { type Span, textOf } from "../../grammar/span.ts";
+import { basename } from "node:path";
+import type { Checkpoint } from "../checkpoint/index.ts";
+import type { ParameterSource, StoredPlace } from "../parameters.ts";
+import { VERSION } from "../version.ts";
+import { isCopy, type Transfer, type TransferTensor } from "./transfer.ts";
+
+export const PROVENANCE_NAME = "moec.provenance.json";
+const FORMAT = "moec.provenance/1";
+
+/** What a plan knows. */
+export interface ProvenanceHead {
+  /** Null for an export. */
+  readonly upcycling: {
+    readonly name: string;
+    readonly file: string;
+    readonly text: string;
+    readonly parameters: Readonly<Record<string, Json>>;
+  } | null;
+  /** By number: how the upcycling calls it, and its model. */
+  readonly sources: readonly { readonly name: string; readonly model: string }[];
+  readonly options: Readonly<Record<string, Json>>;
+}
+
+export interface Provenance extends Omit<ProvenanceHead, "sources"> {
+  readonly format: typeof FORMAT;
+  readonly moec: string;
+  readonly sources: readonly SourceRecord[];
+  readonly rules: readonly RuleRecord[];
+  readonly tensors: Readonly<Record<string, TensorRecord>>;
+}
+
+export interface SourceRecord {
+  readonly name: string;
+  readonly model: string;
+  readonly path: string;
+  readonly files: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly modified: string;
+    readonly headerSha256: string;
+  }[];
+}
+
+export interface RuleRecord {
+  readonly file: string;
+  readonly line: number;
+  readonly text: string;
+}
+
+export interface TensorRecord {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly file: string;
+  /** From the start of the file. */
+  readonly bytes: readonly [number, number];
+  readonly sha256: string;
+  readonly parts: readonly PartRecord[];
+}
+
+/** Elements of a parameter, and the sum that gives them. */
+export interface PartRecord {
+  readonly parameter: string;
+  readonly start: number;
+  readonly length: number;
+  /** Index into `rules`. */
+  readonly rule: number;
+  /** Whether the bytes are the source's. */
+  readonly copy: boolean;
+  readonly terms: readonly TermRecord[];
+}
+
+export type TermRecord =
+  | { readonly weight: number; readonly fresh: string }
+  /** A function of other sums, by its name, with the terms of all of them. */
+  | { readonly weight: number; readonly made: string; readonly of: readonly TermRecord[] }
+  | {
+      readonly weight: number;
+      /** Index into `sources`. */
+      readonly source: number;
+      readonly parameter: string;
+      readonly from: readonly PlaceRecord[];
+    };
+
+export interface PlaceRecord {
+  readonly tensor: string;
+  readonly file: string;
+  readonly bytes: readonly [number, number];
+  /** False: it takes some of the bytes in this range, or in another order. */
+  readonly whole: boolean;
+}
+
+/** What the writer knows of a tensor. */
+export interface Written {
+  readonly file: string;
+  readonly start: number;
+  readonly end: number;
+  readonly sha256: string;
+}
+
+/** The text of the file. */
+export function formatProvenance(transfer: Transfer, written: ReadonlyMap<string, Written>): string {
+  const { tensors, checkpoints, provenance } = transfer;
+  const rules = new Map<Span, number>();
+  const records = tensors.map((tensor) => [tensor.name, recordTensor(tensor, transfer, rules, written)] as const);
+  const all: Provenance = {
+    format: FORMAT,
+    moec: VERSION,
+    ...provenance,
+    sources: provenance.sources.map((source, i) => recordSource(source, checkpoints[i]!)),
+    rules: [...rules.keys()].map((span) => ({
+      file: span.file.path,
+      line: lineAndColumn(span.file, span.start).line,
+      text: textOf(span).replace(/\s+/g, " "),
+    })),
+    tensors: Object.fromEntries(records),
+  };
+  // A tensor a line: large models have very many.
+  const lines = Object.entries(all.tensors).map(([name, t]) => `    ${JSON.stringify(name)}: ${JSON.stringify(t)}`);
+  const head = JSON.stringify({ ...all, tensors: null }, null, 2);
+  return `${head.replace(/null\n\}$/, () => `{\n${lines.join(",\n")}\n  }\n}`)}\n`;
+}
+
+function recordSource({ name, model }: ProvenanceHead["sources"][number], { path, files }: Checkpoint): SourceRecord {
+  return {
+    name,
+    model,
+    path,
+    files: files.map((file) => ({
+      name: basename(file.path),
+      bytes: file.bytes,
+      modified: new Date(Number(file.modified / 1_000_000n)).toISOString(),
+      headerSha256: file.header,
+    })),
+  };
+}
+
+function recordTensor(
+  { name, dtype, shape, parts }: TransferTensor,
+  { sources }: Transfer,
+  rules: Map<Span, number>,
+  written: ReadonlyMap<string, Written>,
+): TensorRecord {
+  const { file, start, end, sha256 } = written.get(name)!;
+  const recordPart = (assignment: Assignment): PartRecord => {
+    const { path, rule, terms, offset, length } = assignment;
+    if (!rules.has(rule)) rules.set(rule, rules.size);
+    return {
+      parameter: path,
+      start: assignment.start,
+      length,
+      rule: rules.get(rule)!,
+      copy: isCopy(assignment, sources, dtype),
+      terms: terms.map((term) => recordTerm(term, offset, length, sources)),
+    };
+  };
+  return { dtype, shape, file, bytes: [start, end], sha256, parts: parts.map((p) => recordPart(p.assignment)) };
+}
+
+function recordTerm(term: Term, offset: number, length: number, sources: readonly ParameterSource[]): TermRecord {
+  if (term.kind === "fresh") {
+    const { kind, ...settings } = term.init;
+    const given = Object.entries(settings).map(([key, value]) => `${key}: ${value}`);
+    const text = given.length === 0 ? kind : `${kind}(${given.join(", ")})`;
+    return { weight: term.weight, fresh: text };
+  }
+  if (term.kind !== "source") {
+    const inputs = term.kind === "formula" ? term.inputs : [term.terms];
+    const of = inputs.flatMap((terms) => terms.map((t) => recordTerm(t, 0, countElements(t.view), sources)));
+    return { weight: term.weight, made: term.kind === "formula" ? term.formula : term.order.measure, of };
+  }
+  return {
+    weight: term.weight,
+    source: term.source,
+    parameter: term.path,
+    from: placesOf(term, offset, length, sources[term.source]!).map(({ file, start, end, ...place }) => ({
+      tensor: place.tensor,
+      file: basename(file),
+      bytes: [start, end],
+      whole: place.whole,
+    })),
+  };
+}
+
+function countElements({ axes }: View): number {
+  return axes.reduce((n, a) => n * a.size, 1);
+}
+
+/** Where a term's elements are stored; a view that picks is told by the range that it picks from. */
+export function placesOf(
+  { path, view }: SourceTerm,
+  offset: number,
+  length: number,
+  source: ParameterSource,
+): readonly StoredPlace[] {
+  const whole = isWhole(view);
+  const [start, count] = whole ? [view.start + offset, length] : boundsOf(view);
+  return (source.places?.(path, start, count) ?? []).map((place) => ({ ...place, whole: place.whole && whole }));
+}
+
+function boundsOf({ start, axes }: View): readonly [number, number] {
+  let [low, high] = [start, start];
+  for (const { size, stride, picks } of axes) {
+    const last = picks === null ? size - 1 : picks.reduce((a, b) => Math.max(a, b), 0);
+    const first = picks === null ? 0 : picks.reduce((a, b) => (b < 0 ? a : Math.min(a, b)), last);
+    low += first * stride;
+    high += last * stride;
+  }
+  return [low, high - low + 1];
+}
