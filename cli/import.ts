@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
 import { chooseArchitecture } from "../runtime/mergekit/architecture.ts";
 import { type MergekitConfig, readMergekit } from "../runtime/mergekit/config.ts";
+import { makeGate } from "../runtime/mergekit/gate.ts";
 import { writeRecipe } from "../runtime/mergekit/recipe.ts";
 import { readSource } from "../runtime/modules.ts";
 import { print, printJson, say } from "./output.ts";
@@ -25,7 +26,7 @@ export function registerImport(program: Command): void {
     .action(runImport);
 }
 
-function runImport(path: string, options: Options): void {
+async function runImport(path: string, options: Options): Promise<void> {
   const config = readMergekit(readSource(path));
   const { architecture, isGuess } = chooseArchitecture(config);
   const out = options.out ?? `${path.replace(/\.ya?ml$/i, "")}.moe`;
@@ -33,9 +34,9 @@ function runImport(path: string, options: Options): void {
     .split(/[\\/]/)
     .at(-1)!
     .replace(/\.moe$/, "");
-  const { text, sources } = writeRecipe(config, architecture, title);
   if (existsSync(out))
     throw failure("cli/file-exists", `${out} exists already`, { help: "give another name with --out, or remove it" });
+  const { text, sources } = writeRecipe(config, architecture, await makeGate(config), title);
   writeWhole(out, [text]);
   const command = commandOf(out, title, sources, config);
   const missing = sources.filter((source) => statSync(source, { throwIfNoEntry: false })?.isDirectory() !== true);

@@ -1,6 +1,14 @@
 /** How routers begin: mergekit's `gate_mode`. */
 import { failure } from "../../grammar/diagnostic.ts";
 import type { MergekitConfig } from "./config.ts";
+import { type Mix, mixPrompts } from "./prompts.ts";
+
+export interface Gate {
+  /** Rules for the router, and for the gate of a shared expert, below `blocks[l].ffn`. */
+  readonly rules: readonly string[];
+  /** What sources must have for them. */
+  readonly conditions: readonly string[];
+}
 
 /** What each row is drawn from. */
 const DRAWN: Readonly<Record<string, string>> = {
@@ -8,22 +16,44 @@ const DRAWN: Readonly<Record<string, string>> = {
   uniform_random: "uniform(bound: pow(D, -0.5), seed: seed)",
 };
 
+/** Rows are made of embeddings of prompts. */
+const EMBEDDED = "cheap_embed";
+
 /** Taken where a configuration says nothing. */
 const USUAL = "hidden";
 
-/** Rules for the router, and for the gate of a shared expert. Throws `import/unsupported`. */
-export function routerRules({ gate, base, shared }: MergekitConfig): readonly string[] {
+/** Throws `import/unsupported`, and what `mixPrompts` throws. */
+export async function makeGate(config: MergekitConfig): Promise<Gate> {
+  const { gate, base, experts, shared } = config;
   const mode = gate?.value ?? USUAL;
+  if (mode === EMBEDDED) return embeddedGate(await mixPrompts(config), experts.length);
   const drawn = Object.hasOwn(DRAWN, mode) ? DRAWN[mode]! : null;
-  if (drawn === null)
-    throw failure("import/unsupported", `routers cannot be made by \`gate_mode: ${mode}\``, {
-      labels: [
-        { span: (gate ?? base).span, text: gate === null ? `\`gate_mode\` is missing, which means ${USUAL}` : "here" },
-      ],
-      notes: [
-        "rows made of hidden states of prompts are those of the base model, before the norm that the router reads after",
-      ],
-      help: `write \`gate_mode: random\` and train the router, or give rows of your own with \`--set\`; known are ${Object.keys(DRAWN).join(", ")}`,
-    });
-  return [`pick.score.w = ${drawn}`, ...shared.map(() => `gate.w = ${drawn}`)];
+  if (drawn !== null)
+    return { rules: [`pick.score.w = ${drawn}`, ...shared.map(() => `gate.w = ${drawn}`)], conditions: [] };
+  throw failure("import/unsupported", `routers cannot be made by \`gate_mode: ${mode}\``, {
+    labels: [
+      { span: (gate ?? base).span, text: gate === null ? `\`gate_mode\` is missing, which means ${USUAL}` : "here" },
+    ],
+    notes: [`known are ${[...Object.keys(DRAWN), EMBEDDED].join(", ")}`],
+    help: `write \`${EMBEDDED}\`, which goes by the prompts' tokens, or \`random\`, and train the router; rows of your own come with \`--set\``,
+  });
+}
+
+/** Rows of the router, the same in every layer, and behind them that of a shared expert. */
+function embeddedGate(rows: readonly Mix[], experts: number): Gate {
+  const greatest = Math.max(...rows.flatMap((row) => [...row.keys()]));
+  const [own, shared] = [rows.slice(0, experts), rows.slice(experts)];
+  return {
+    rules: [
+      `pick.score.w = stack[N](${own.map(sumText).join(", ")})`,
+      // Its one row is along an axis of its own.
+      ...shared.map((row) => `gate.w = stack[single](${sumText(row)})`),
+    ],
+    conditions: [`V > ${greatest}`],
+  };
+}
+
+function sumText(row: Mix): string {
+  const weights = [...row.values()].map((w) => (Number.isInteger(w) ? w.toFixed(1) : `${w}`));
+  return `sum[V](base.embed.w, at: [${[...row.keys()].join(", ")}], weights: [${weights.join(", ")}])`;
 }

@@ -3,7 +3,7 @@ import { format } from "../../grammar/format.ts";
 import { keywords } from "../../grammar/tokens.ts";
 import { type Architecture, sourcesOf } from "./architecture.ts";
 import type { Expert, MergekitConfig } from "./config.ts";
-import { routerRules } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 
 export interface Recipe {
   /** Of the upcycling. */
@@ -17,7 +17,7 @@ export interface Recipe {
 type Named = (source: string) => string;
 
 /** `title` is what the upcycling is called after: the name of the file. */
-export function writeRecipe(config: MergekitConfig, architecture: Architecture, title: string): Recipe {
+export function writeRecipe(config: MergekitConfig, architecture: Architecture, gate: Gate, title: string): Recipe {
   const sources = sourcesOf(config);
   const names = nameSources(sources);
   const named: Named = (source) => names.get(source)!;
@@ -27,7 +27,7 @@ export function writeRecipe(config: MergekitConfig, architecture: Architecture, 
   const rules = [
     ...experts.flatMap((expert, i) => expertRules(`experts[${i}]`, expert, named)),
     ...shared.flatMap((expert) => expertRules("shared", expert, named)),
-    ...routerRules(config),
+    ...gate.rules,
   ];
   const text = [
     "edition 2026",
@@ -37,7 +37,7 @@ export function writeRecipe(config: MergekitConfig, architecture: Architecture, 
     `/// ${config.file.path.replaceAll("\\", "/").split("/").at(-1)!} of mergekit-moe: all but the feed-forwards from \`base\`, each feed-forward an expert.`,
     ...sources.map((source) => `/// ${named(source)}: ${source}`),
     `upcycle ${name}(${sources.map((s) => `${named(s)}: model`).join(", ")}, seed = 1)`,
-    `  -> ${architecture.target}(${settings.join(", ")}) {`,
+    `  -> ${architecture.target}(${settings.join(", ")})${gate.conditions.length === 0 ? "" : ` where ${gate.conditions.join(", ")}`} {`,
     "default = base",
     ...architecture.rules.map((rule) => `blocks[l].${rule}`),
     "blocks[l].ffn {",

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { openSafetensors, toFloat32 } from "../../runtime/checkpoint/index.ts";
+import { loadTokenizer, openSafetensors, toFloat32 } from "../../runtime/checkpoint/index.ts";
 import { anonymous, moec, temporary, writeFile } from "./support.ts";
 
 const checkpoint = (name: string): string => `examples/checkpoints/${name}`;
@@ -142,6 +142,49 @@ shared_experts:
   expect(config).toMatchObject({ ...settings, shared_expert_intermediate_size: 384, num_experts_per_tok: 2 });
 });
 
+test("routers from embeddings of prompts: the sum of their tokens, of length one", async () => {
+  const prompts = {
+    code: { positive: ["def f(x):", "return x + 1"], negative: ["the licence"] },
+    law: { positive: ["the licence and the copyright"], negative: [] },
+    shared: { positive: ["anything, anything"], negative: ["def f(x):"] },
+  };
+  const text = (name: string, { positive, negative }: (typeof prompts)[keyof typeof prompts]): string =>
+    `  - source_model: ${checkpoint(name)}\n    positive_prompts: ${JSON.stringify(positive)}\n    negative_prompts: ${JSON.stringify(negative)}\n`;
+  const { tensors } = await make(
+    "embedded",
+    `base_model: ${checkpoint("seed")}
+gate_mode: cheap_embed
+dtype: float32
+experts:
+${text("code", prompts.code)}${text("law", prompts.law)}shared_experts:
+${text("seed", prompts.shared)}`,
+  );
+  const tokenizer = await loadTokenizer(checkpoint("seed"));
+  const embedding = (await readAll(checkpoint("seed"))).get("model.embed_tokens.weight")!;
+  const normalise = (row: readonly number[]): number[] => {
+    const length = Math.sqrt(row.reduce((n, v) => n + v * v, 0));
+    return row.map((v) => v / length);
+  };
+  const embed = (texts: readonly string[]): number[] => {
+    const ids = texts.flatMap((t) => [tokenizer.bosId!, ...tokenizer.encode(t)]);
+    return normalise(Array.from({ length: 128 }, (_, i) => ids.reduce((n, id) => n + embedding[id * 128 + i]!, 0)));
+  };
+  const rows = Object.values(prompts).map(({ positive, negative }) => {
+    const away = negative.length === 0 ? null : embed(negative);
+    return normalise(embed(positive).map((v, i) => v - (away?.[i] ?? 0)));
+  });
+  const close = (name: string, expected: readonly number[]): void => {
+    const values = tensors.get(name)!;
+    expect(values.length).toBe(expected.length);
+    const largest = expected.reduce((n, v, i) => Math.max(n, Math.abs(v - values[i]!)), 0);
+    expect([name, largest < 1e-6]).toEqual([name, true]);
+  };
+  for (let l = 0; l < 4; l++) {
+    close(`model.layers.${l}.mlp.gate.weight`, [...rows[0]!, ...rows[1]!]);
+    close(`model.layers.${l}.mlp.shared_expert_gate.weight`, rows[2]!);
+  }
+});
+
 describe("the architecture is that of mergekit", () => {
   const two = (name: string, more = ""): string =>
     `base_model: ${family(name)}\ngate_mode: random\nexperts: [{source_model: ${family(name)}}, {source_model: ${family(name)}}]\n${more}`;
@@ -266,6 +309,17 @@ test.each([
   ],
   ["import/unsupported", "hidden states", `base_model: a\ngate_mode: hidden\n${experts}`],
   ["import/unsupported", "hidden states by default", `base_model: a\n${experts}`],
+  [
+    "import/unsupported",
+    "embeddings of a model that is not here",
+    `base_model: a\ngate_mode: cheap_embed\nexperts:\n  - {source_model: a, positive_prompts: [x]}\n  - {source_model: a, positive_prompts: [y]}\n`,
+  ],
+  ["import/missing-key", "no prompts to embed", `base_model: a\ngate_mode: cheap_embed\n${experts}`],
+  [
+    "import/bad-value",
+    "prompts that are the same",
+    `base_model: a\ngate_mode: cheap_embed\nexperts:\n  - {source_model: a, positive_prompts: [x]}\n  - {source_model: b, positive_prompts: [x]}\n`,
+  ],
   ["import/unsupported", "DeepSeek MoE", `${start}${experts}architecture: deepseek\n`],
   ["import/no-architecture", "an unknown architecture", `${start}${experts}architecture: dbrx\n`],
   [
