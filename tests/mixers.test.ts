@@ -44,6 +44,11 @@ interface Variant {
 const variants: readonly Variant[] = [
   { name: "as the device is" },
   { name: "kernels for GPUs", facts: { kind: "gpu" }, only: ["state space", "sliding window"] },
+  {
+    name: "few storage buffers",
+    facts: { maxStorageBuffers: 7 },
+    only: ["state space", "latents for all heads", "delta rule"],
+  },
   { name: "token by token", force: { delta: "delta-recurrent" }, only: ["delta rule"] },
 ];
 
