@@ -1,7 +1,8 @@
 /** How routers begin: mergekit's `gate_mode`. */
 import { failure } from "../../grammar/diagnostic.ts";
 import type { MergekitConfig } from "./config.ts";
-import { type Mix, mixPrompts } from "./prompts.ts";
+import { numberText } from "./number.ts";
+import { mixPrompts, type Row } from "./prompts.ts";
 
 export interface Gate {
   /** Rules for the router, and for the gate of a shared expert, below `blocks[l].ffn`. */
@@ -40,8 +41,8 @@ export async function makeGate(config: MergekitConfig): Promise<Gate> {
 }
 
 /** Rows of the router, the same in every layer, and behind them that of a shared expert. */
-function embeddedGate(rows: readonly Mix[], experts: number): Gate {
-  const greatest = Math.max(...rows.flatMap((row) => [...row.keys()]));
+function embeddedGate(rows: readonly Row[], experts: number): Gate {
+  const greatest = Math.max(...rows.flatMap((row) => row.flatMap((part) => part.ids)));
   const [own, shared] = [rows.slice(0, experts), rows.slice(experts)];
   return {
     rules: [
@@ -53,7 +54,11 @@ function embeddedGate(rows: readonly Mix[], experts: number): Gate {
   };
 }
 
-function sumText(row: Mix): string {
-  const weights = [...row.values()].map((w) => (Number.isInteger(w) ? w.toFixed(1) : `${w}`));
-  return `sum[V](base.embed.w, at: [${[...row.keys()].join(", ")}], weights: [${weights.join(", ")}])`;
+function sumText(row: Row): string {
+  return row
+    .map(({ factor, ids }, i) => {
+      const sign = factor < 0 ? (i === 0 ? "-" : " - ") : i === 0 ? "" : " + ";
+      return `${sign}${numberText(Math.abs(factor))} * sum[V](base.embed.w, at: [${ids.join(", ")}])`;
+    })
+    .join("");
 }

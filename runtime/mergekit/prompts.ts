@@ -1,7 +1,7 @@
 /**
  * Router rows from prompts, as mergekit's `cheap_embed` has them: the sum of the embeddings of all tokens of the positive prompts, of
- * length one, minus that of the negative ones, of length one again. What is returned are the weights of tokens in that sum, so
- * that a rule can say it over the embedding of the base.
+ * length one, minus that of the negative ones, of length one again. What is returned are tokens and factors, so that a rule can
+ * say the row over the embedding of the base.
  */
 import { statSync } from "node:fs";
 import { failure } from "../../grammar/diagnostic.ts";
@@ -9,14 +9,20 @@ import { loadTokenizer, type DataType, toFloat32, type Tokenizer } from "../chec
 import { type LoadedModel, loadModel } from "../model.ts";
 import type { Expert, MergekitConfig } from "./config.ts";
 
-/** Weights by token id. */
-export type Mix = ReadonlyMap<number, number>;
+/** A factor and the tokens whose embeddings it is for, in the order of the text. */
+export interface Part {
+  readonly factor: number;
+  readonly ids: readonly number[];
+}
+
+/** A row: the sum of its parts. */
+export type Row = readonly Part[];
 
 /** Where the embedding is, in every model that has one. */
 const EMBEDDING = "embed.w";
 
 /** A row per expert, those of shared experts last. Throws `import/missing-key`, `import/bad-value`, `import/unsupported`. */
-export async function mixPrompts(config: MergekitConfig): Promise<readonly Mix[]> {
+export async function mixPrompts(config: MergekitConfig): Promise<readonly Row[]> {
   const { base, gate, experts, shared } = config;
   const all = [...experts, ...shared];
   checkPrompts(config);
@@ -28,8 +34,8 @@ export async function mixPrompts(config: MergekitConfig): Promise<readonly Mix[]
   const tokenizer = await loadTokenizer(base.value);
   const model = await loadModel(base.value);
   try {
-    const rows: Mix[] = [];
-    for (const expert of all) rows.push(await mixExpert(expert, tokenizer, model));
+    const rows: Row[] = [];
+    for (const expert of all) rows.push(await mixRow(expert, tokenizer, model));
     return rows;
   } finally {
     await model.checkpoint.close();
@@ -55,31 +61,37 @@ function checkPrompts({ experts, shared }: MergekitConfig): void {
     );
 }
 
-async function mixExpert({ positive, negative }: Expert, tokenizer: Tokenizer, model: LoadedModel): Promise<Mix> {
-  const mix = await unit(countTokens(positive, tokenizer), model);
-  if (negative.length === 0) return mix;
-  const away = await unit(countTokens(negative, tokenizer), model);
-  const both = new Map(mix);
-  for (const [id, weight] of away) both.set(id, (both.get(id) ?? 0) - weight);
-  return unit(new Map([...both].filter(([, weight]) => weight !== 0)), model);
+async function mixRow({ positive, negative }: Expert, tokenizer: Tokenizer, model: LoadedModel): Promise<Row> {
+  const toward = await unitPart(tokensOf(positive, tokenizer), model);
+  if (negative.length === 0) return [toward.part];
+  const away = await unitPart(tokensOf(negative, tokenizer), model);
+  const length = lengthOf(toward.sum.map((x, i) => x - away.sum[i]!));
+  return [scale(toward.part, 1 / length), scale(away.part, -1 / length)];
 }
 
-/** How often each token is in the prompts, each behind the token that begins a text. */
-function countTokens(prompts: readonly string[], tokenizer: Tokenizer): Mix {
+const scale = ({ factor, ids }: Part, by: number): Part => ({ factor: factor * by, ids });
+
+/** As mergekit has it, never 0. */
+const lengthOf = (row: Float64Array): number => Math.max(Math.sqrt(row.reduce((n, x) => n + x * x, 0)), 1e-8);
+
+/** All tokens of all prompts, each prompt behind the token that begins a text. */
+function tokensOf(prompts: readonly string[], tokenizer: Tokenizer): readonly number[] {
   const begin = tokenizer.bosId === null ? "" : tokenizer.decode([tokenizer.bosId]);
-  const ids = prompts.flatMap((prompt) => tokenizer.encode(begin + prompt));
-  return new Map([...Map.groupBy(ids, (id) => id)].map(([id, same]) => [id, same.length]));
+  return prompts.flatMap((prompt) => tokenizer.encode(begin + prompt));
 }
 
-/** Scaled so that the sum of embeddings has length one. */
-async function unit(mix: Mix, { model, source }: LoadedModel): Promise<Mix> {
+/** Tokens scaled so that the sum of their embeddings has length one, and that sum: [D]. */
+async function unitPart(
+  ids: readonly number[],
+  { model, source }: LoadedModel,
+): Promise<{ readonly part: Part; readonly sum: Float64Array }> {
   const width = model.parameters.find((p) => p.path === EMBEDDING)!.axes[1]!.size;
+  const dtype = source.storage(EMBEDDING).toUpperCase() as DataType;
   const sum = new Float64Array(width);
-  for (const [id, weight] of mix) {
-    const bytes = await source.read(EMBEDDING, id * width, width);
-    const row = toFloat32(source.storage(EMBEDDING).toUpperCase() as DataType, bytes);
-    for (let i = 0; i < width; i++) sum[i]! += weight * row[i]!;
+  for (const id of ids) {
+    const row = toFloat32(dtype, await source.read(EMBEDDING, id * width, width));
+    for (let i = 0; i < width; i++) sum[i]! += row[i]!;
   }
-  const length = Math.max(Math.hypot(...sum), 1e-8);
-  return new Map([...mix].map(([id, weight]) => [id, weight / length]));
+  const factor = 1 / lengthOf(sum);
+  return { part: { factor, ids }, sum: sum.map((x) => x * factor) };
 }

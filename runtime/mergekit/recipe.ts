@@ -4,6 +4,7 @@ import { keywords } from "../../grammar/tokens.ts";
 import { type Architecture, sourcesOf } from "./architecture.ts";
 import type { Expert, MergekitConfig } from "./config.ts";
 import type { Gate } from "./gate.ts";
+import { numberText } from "./number.ts";
 
 export interface Recipe {
   /** Of the upcycling. */
@@ -36,7 +37,7 @@ export function writeRecipe(config: MergekitConfig, architecture: Architecture, 
     "",
     `/// ${config.file.path.replaceAll("\\", "/").split("/").at(-1)!} of mergekit-moe: all but the feed-forwards from \`base\`, each feed-forward an expert.`,
     ...sources.map((source) => `/// ${named(source)}: ${source}`),
-    `upcycle ${name}(${sources.map((s) => `${named(s)}: model`).join(", ")}, seed = 1)`,
+    `upcycle ${name}(${sources.map((s) => `${named(s)}: model`).join(", ")}${rules.some((rule) => rule.includes("seed: seed")) ? ", seed = 1" : ""})`,
     `  -> ${architecture.target}(${settings.join(", ")})${gate.conditions.length === 0 ? "" : ` where ${gate.conditions.join(", ")}`} {`,
     "default = base",
     ...architecture.rules.map((rule) => `blocks[l].${rule}`),
@@ -55,10 +56,10 @@ const MATRICES = ["gate", "up", "down"] as const;
 function expertRules(path: string, { source, deviation, scale }: Expert, named: Named): readonly string[] {
   const from = `${named(source.value)}.blocks[l].mlp`;
   const noisy = (what: string, by: number): string =>
-    deviation === 0 ? what : `${what} + normal(std: ${number(by * deviation)}, seed: seed)`;
+    deviation === 0 ? what : `${what} + normal(std: ${numberText(by * deviation)}, seed: seed)`;
   const rule = `${path} = ${noisy(from, 1)}`;
   if (scale === 1) return [rule];
-  return [rule, `${path}.down.w = ${noisy(`${number(scale)} * ${from}.down.w`, Math.abs(scale))}`];
+  return [rule, `${path}.down.w = ${noisy(`${numberText(scale)} * ${from}.down.w`, Math.abs(scale))}`];
 }
 
 /** What is left out is named as narrowly as can be: biases that the target has not are then still an error. */
@@ -70,8 +71,6 @@ function ignoreRules({ experts, shared }: MergekitConfig, sources: readonly stri
     ...others.map((source) => `ignore ${named(source)}`),
   ];
 }
-
-const number = (value: number): string => (Number.isInteger(value) ? value.toFixed(1) : `${value}`);
 
 /** Words that mean something in rules. */
 const TAKEN: ReadonlySet<string> = new Set([...keywords, "base", "seed", "self", "normal", "uniform", "zeros", "pow"]);

@@ -1,5 +1,5 @@
 /** `moec import`: what mergekit-moe says, as an upcycling; the models that come of it, element by element. */
-import { existsSync, readFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadTokenizer, openSafetensors, toFloat32 } from "../../runtime/checkpoint/index.ts";
@@ -265,6 +265,21 @@ experts:
     }
     "
   `);
+});
+
+test("settings in which models differ are told, and decided in the file", async () => {
+  const other = temporary("longer");
+  cpSync(checkpoint("law"), other, { recursive: true });
+  const config = JSON.parse(readFileSync(join(other, "config.json"), "utf8")) as object;
+  writeFileSync(join(other, "config.json"), JSON.stringify({ ...config, max_position_embeddings: 1024 }));
+  const yaml = `base_model: ${checkpoint("seed")}\ngate_mode: random\nexperts: [{source_model: ${checkpoint("code")}}, {source_model: ${other}}]\n`;
+  const run = await moec("import", writeFile("differ.yml", yaml), "--json");
+  const { out, command } = JSON.parse(run.out) as Imported;
+  const planned = await moec(...command.slice(1), "--plan");
+  expect(planned.code).toBe(1);
+  expect(planned.err).toContain("error[upcycle/sources-differ]: the sources disagree on `context`: 512, 1024");
+  writeFileSync(out, readFileSync(out, "utf8").replace("Mixtral(", "Mixtral(context: 512, "));
+  expect((await moec(...command.slice(1), "--plan")).code).toBe(0);
 });
 
 test("a file that is there is left alone", async () => {
