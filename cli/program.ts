@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   generate: async () => (await import("./generate.ts")).registerGenerate,
   profile: async () => (await import("./profile.ts")).registerProfile,
   upcycle: async () => (await import("./upcycle.ts")).registerUpcycle,
+  import: async () => (await import("./import.ts")).registerImport,
   export: async () => (await import("./export.ts")).registerExport,
   why: async () => (await import("./why.ts")).registerWhy,
   diff: async () => (await import("./diff.ts")).registerDiff,

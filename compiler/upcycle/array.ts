@@ -88,6 +88,19 @@ export function insertAxis({ sizes, terms }: ArrayValue, axis: number): ArrayVal
   return { sizes: sizes.toSpliced(axis, 0, 1), terms: terms.map((t) => ({ ...t, view: insert(t.view) })) };
 }
 
+/** Without an axis, at one of its indices. */
+export function takeIndex(value: ArrayValue, axis: number, index: number): ArrayValue {
+  const { sizes, terms } = sliceArray(value, axis, index, 1);
+  const without = (view: View): View => ({ ...view, axes: view.axes.toSpliced(axis, 1) });
+  // Where an axis picks, the pick moves the start.
+  const move = (view: View): View => {
+    const { picks, stride } = view.axes[axis]!;
+    return picks === null ? without(view) : without({ ...view, start: view.start + picks[0]! * stride });
+  };
+  const there = terms.filter(({ view }) => view.axes[axis]!.picks?.[0] !== ABSENT);
+  return { sizes: sizes.toSpliced(axis, 1), terms: there.map((t) => ({ ...t, view: move(t.view) })) };
+}
+
 export function addArrays(a: ArrayValue, b: ArrayValue, sign: 1 | -1): ArrayValue {
   return { sizes: a.sizes, terms: [...a.terms, ...scaleTerms(b.terms, sign)] };
 }

@@ -27,8 +27,8 @@ export interface ContractResult {
 
 const TOKENS = 5;
 
-/** Small sizes are multiplied by these, for `where` clauses that ask for divisibility. */
-const FACTORS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32];
+/** Small sizes are multiplied by these, for `where` clauses that ask for divisibility, or for a vocabulary that has certain ids. */
+const FACTORS = [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 32, 256, 2048, 16384];
 
 /** Expands an upcycling over a small model of each family; null when no small instance can be made. Throws `MoeError` when its rules do not fit. */
 export function tinyUpcycling(

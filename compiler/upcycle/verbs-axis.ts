@@ -143,7 +143,7 @@ function withParts(
   const trees = members.flatMap((member) => call.args.map((a) => inner(a.value, member)));
   const name = axisName(call);
   if (trees.includes(null)) return null;
-  if (name === null || trees.length < 2)
+  if (name === null || trees.length < (verb === "stack" ? 1 : 2))
     return refuse(call, where, `\`${verb}[N](x, y)\` puts arrays side by side along an axis`);
   return (demand, partial) => {
     const axis = findAxis(demand, name);

@@ -5,7 +5,7 @@
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { walk } from "../../grammar/index.ts";
 import type { Init, Value } from "../interpret/value.ts";
-import { addArrays, type ArrayValue, formulaArray, measureArrays, scaleArray, type Tree } from "./array.ts";
+import { addArrays, type ArrayValue, formulaArray, measureArrays, scaleArray, takeIndex, type Tree } from "./array.ts";
 import { eachModel, findPlaces, isSource, rootName, type UpcycleScope } from "./source.ts";
 import {
   axisName,
@@ -29,7 +29,7 @@ export const VALUE_VERBS: Readonly<Record<string, Verb>> = {
       if (total === 0) return refuse(call, where, "these weights add up to 0");
       return addAll(arrays.map((a, i) => scaleArray(a, weights[i]! / total)));
     }),
-  /** `sum[M](src - base, weights: [0.5, 0.3])`: Σ w x. */
+  /** `sum[M](src - base, weights: [0.5, 0.3])`, `sum[V](src.embed.w, at: [5, 77])`: Σ w x. */
   sum: (call, where, inner) =>
     overMembers(call, where, inner, (arrays, weights) => addAll(arrays.map((a, i) => scaleArray(a, weights[i]!)))),
   /** `elect[M](x, weights: w, normalize: true)`: sums of the elements whose sign is that of the whole sum. */
@@ -96,6 +96,8 @@ function overMembers(
   combine: (arrays: readonly ArrayValue[], weights: readonly number[]) => ArrayValue | null,
 ): Tree | null {
   const [arg] = positionalOf(call);
+  const at = namedOf(call, "at");
+  if (arg !== undefined && at !== undefined) return overIndices(call, at, where, inner(arg, where), combine);
   const members = arg === undefined ? null : membersOf(call, arg, where);
   if (members === null) return null;
   const trees = members.map((member) => inner(arg!, member));
@@ -104,6 +106,40 @@ function overMembers(
   return (demand, partial) => {
     const arrays = trees.map((tree) => tree!(demand, partial));
     return arrays.includes(null) ? null : combine(arrays as ArrayValue[], weights);
+  };
+}
+
+/** The first argument at indices of an axis that the left side has not: its first, such as the vocabulary of an embedding. */
+function overIndices(
+  call: CallExpr,
+  at: Expr,
+  where: UpcycleScope,
+  tree: Tree | null,
+  combine: (arrays: readonly ArrayValue[], weights: readonly number[]) => ArrayValue | null,
+): Tree | null {
+  const name = axisName(call);
+  const list = where.env.ctx.walk.evaluate(where.env, at);
+  const count = list.kind === "list" ? list.items.length : 0;
+  const indices = numbersOf(call, where, at, count);
+  const weights = readWeights(call, where, count);
+  if (tree === null || indices === null || weights === null) return null;
+  if (name === null || count === 0)
+    return refuse(call, where, "indices are a list that is not empty, of an axis in brackets", "write `at: [5, 77]`");
+  return (demand, partial) => {
+    const whole = tree({ ...demand, axes: [{ name, size: null }, ...demand.axes] }, partial);
+    if (whole === null) return null;
+    const wrong = indices.find((i) => !Number.isInteger(i) || i < 0 || i >= whole.sizes[0]!);
+    if (wrong !== undefined)
+      return refuse(
+        call,
+        where,
+        `there is no ${wrong} among ${whole.sizes[0]} of \`${name}\``,
+        `say what the sources must have: \`where ${name} > ${wrong}\``,
+      );
+    return combine(
+      indices.map((i) => takeIndex(whole, 0, i)),
+      weights,
+    );
   };
 }
 

@@ -17,6 +17,7 @@ const commands = [
   "generate",
   "profile",
   "upcycle",
+  "import",
   "devices",
 ];
 

@@ -1,7 +1,7 @@
 /** Merges of dense models against plain loops, element by element: averages, arcs, task vectors, TIES, DARE. */
 import { describe, expect, test } from "vitest";
 import type { Model } from "../../compiler/index.ts";
-import { make, mixture, modelFrom, recipeOf, type Weights, worst } from "./upcycle-support.ts";
+import { D, make, matrixOf, mixture, modelFrom, recipeOf, V, type Weights, worst } from "./upcycle-support.ts";
 
 const llama = modelFrom("Llama");
 const models = (count: number): Model[] => Array.from({ length: count }, () => llama);
@@ -219,5 +219,37 @@ upcycle mine(src: Llama[M]) -> Mixtral(N: 3, K: 1) {
     const experts = target.get("blocks[1].ffn.experts.gate.w")!;
     expect([...experts.subarray(0, 128)]).toEqual([...b!, ...a!.map((x) => 2 * x)]);
     expect(new Set(experts.subarray(128)).size).toBe(64);
+  });
+
+  test("sums of chosen rows, weighted, in any order, and means", () => {
+    const text = `
+import { Llama, Mixtral } from "std"
+upcycle mine(src: Llama) -> Mixtral(N: 3, K: 1) where V > 6 {
+  default = src
+  blocks[l].ffn {
+    experts[n]   = src.blocks[l].mlp
+    pick.score.w = stack[N](
+      sum[V](src.embed.w, at: [6, 0, 6], weights: [1.5, -2, 0.25]),
+      mean[V](src.embed.w, at: [2, 3]),
+      sum[V](shuffle[V](src.embed.w, seed: 1), at: [0])
+    )
+  }
+}`;
+    const { sources, target } = make(recipeOf(text), [llama]);
+    const rows = matrixOf(sources[0]!, "embed.w", V, D);
+    const score = matrixOf(target, "blocks[1].ffn.pick.score.w", 3, D);
+    expect(
+      worst(
+        score[0]!,
+        rows[6]!.map((x, i) => 1.75 * x - 2 * rows[0]![i]!),
+      ),
+    ).toBeLessThan(1e-12);
+    expect(
+      worst(
+        score[1]!,
+        rows[2]!.map((x, i) => (x + rows[3]![i]!) / 2),
+      ),
+    ).toBeLessThan(1e-12);
+    expect(rows).toContainEqual(score[2]);
   });
 });
