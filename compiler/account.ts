@@ -35,8 +35,10 @@ export interface Cost {
   /** Operations of attention for a token that sees the whole context, and for the mean one of a sequence as long: half, without a window. */
   readonly attention: number;
   readonly meanAttention: number;
-  /** Bytes of keys and values per token of context. */
+  /** Bytes of keys and values per token of context, as long as a window does not leave any behind. */
   readonly cache: number;
+  /** Bytes that a sequence of the whole context keeps: keys and values still in view, states of recurrences, delayed rows. */
+  readonly kept: number;
 }
 
 export interface Part {
@@ -78,6 +80,7 @@ const NOTHING: Cost = {
   attention: 0,
   meanAttention: 0,
   cache: 0,
+  kept: 0,
 };
 
 function sumCosts(costs: readonly Cost[]): Cost {
@@ -91,6 +94,7 @@ function sumCosts(costs: readonly Cost[]): Cost {
     attention: total("attention"),
     meanAttention: total("meanAttention"),
     cache: total("cache"),
+    kept: total("kept"),
   };
 }
 
@@ -148,20 +152,31 @@ function addWork(
         const template = toTemplate(node.attrs.path, templates);
         shares.set(template, Math.max(shares.get(template) ?? 0, Math.min(1, share)));
       } else if (isOp(node, "attend")) {
-        const row = shapesOf(node).reduce((n, shape) => n + rowWidth(shape.row), 0);
-        const seen = Math.min(context, node.attrs.window ?? context);
+        const row = 4 * times * shapesOf(node).reduce((n, shape) => n + rowWidth(shape.row), 0);
+        const { window, chunk = null } = node.attrs;
+        const seen = Math.min(context, window ?? context, chunk ?? context);
         const each = flopsPerToken(node) * times;
-        // The number of positions in view grows with the token's own up to `seen`, and stays.
-        const meanAttention = each * (seen - (seen * seen) / (2 * context));
-        add(owner, { attention: each * seen, meanAttention, cache: 4 * row * times });
+        // The number of positions in view grows with the token's own up to `seen`, and stays; or starts again with a chunk.
+        const mean = chunk === seen ? seen / 2 : seen - (seen * seen) / (2 * context);
+        add(owner, { attention: each * seen, meanAttention: each * mean, cache: row, kept: row * seen });
       } else {
         const flops = flopsPerToken(node) * times;
         const isProduct = isOp(node, "dot") && node.inputs.some((input) => parameterBehind(input) !== null);
-        add(owner, { flops, products: isProduct ? flops : 0 });
+        add(owner, { flops, products: isProduct ? flops : 0, kept: 4 * times * lastRows(node, nodes) });
       }
     }
   }
   return shares;
+}
+
+/** Numbers that a recurrence keeps. Delays of one value keep the rows of the longest. */
+function lastRows(node: Node, nodes: readonly Node[]): number {
+  const shapes = shapesOf(node).flatMap(({ row, rows }) => (rows.kind === "last" ? rows.count * rowWidth(row) : []));
+  const kept = shapes.reduce((a, b) => a + b, 0);
+  if (!isOp(node, "delay")) return kept;
+  const alike = nodes.filter((other) => isOp(other, "delay") && other.inputs[0] === node.inputs[0]);
+  const longest = Math.max(...alike.map((other) => (other as Node<"delay">).attrs.by));
+  return node.attrs.by === longest ? kept : 0;
 }
 
 /** Where a function is called from main, its layer's index replaced, and how often. */

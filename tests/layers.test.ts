@@ -6,7 +6,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Program } from "../compiler/graph/node.ts";
 import { findPeeks } from "../compiler/incrementalise/incrementalise.ts";
+import { compileProgram } from "../compiler/pipeline.ts";
 import { compareOutputs } from "./support/compare-plan.ts";
+import { softwareFacts } from "./support/facts.ts";
 import type { TestGpu } from "./support/gpu.ts";
 import { openTestGpu } from "./support/gpu.ts";
 import { flagsOf, makeLayer, namesOf, usual } from "./support/library.ts";
@@ -36,6 +38,19 @@ describe("a GPU computes what the oracle does", () => {
   test.each(cases)("$title", async ({ program, looksAhead }) => {
     await compareOutputs(program, gpu, T, idsOf(program), looksAhead ? ["whole"] : ["many", "few"]);
   });
+});
+
+test.each(["software", "gpu"] as const)("eight storage buffers are enough, for a kind of device: %s", (kind) => {
+  for (const { program, looksAhead } of cases) {
+    const [output] = program.main.outputs;
+    compileProgram(program, {
+      model: "layer",
+      device: { ...softwareFacts, kind, maxStorageBuffers: 8 },
+      storage: () => "f32",
+      verify: true,
+      entries: [{ output: output!.name, regimes: looksAhead ? ["whole"] : ["many", "few"] }],
+    });
+  }
 });
 
 /** Without losses and metrics, which look at all tokens. */

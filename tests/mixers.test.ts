@@ -3,7 +3,7 @@
  * step, prefill in pieces and decoding, with every kind of kernel. States hold what came before, rings no more than windows need.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { compileModel } from "../compiler/index.ts";
+import { accountModel, compileModel } from "../compiler/index.ts";
 import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { type Device, openDevice } from "../runtime/device.ts";
 import { openSession, type Session } from "../runtime/session.ts";
@@ -44,6 +44,11 @@ interface Variant {
 const variants: readonly Variant[] = [
   { name: "as the device is" },
   { name: "kernels for GPUs", facts: { kind: "gpu" }, only: ["state space", "sliding window"] },
+  {
+    name: "few storage buffers",
+    facts: { maxStorageBuffers: 7 },
+    only: ["state space", "latents for all heads", "delta rule"],
+  },
   { name: "token by token", force: { delta: "delta-recurrent" }, only: ["delta rule"] },
 ];
 
@@ -215,4 +220,13 @@ test.each([
   } finally {
     session.close();
   }
+});
+
+test("what a sequence keeps is told: states whatever its length, keys and values within the window", () => {
+  const model = modelOf(`import { DeltaNetLM } from "std"
+config it: DeltaNetLM { V: 32  L: 4  D: 16  F: 8  H: 2  C: 8  E: 6  layers: [1]  window: 10  G: 1  R: 2  A: 8 }`);
+  const keptAt = (context: number): number => accountModel(model, () => 4, context).cost.kept;
+  const [memory, taps, window] = [2 * 8 * 6, 3 * (16 + 16 + 12), 2 * 8];
+  expect(keptAt(4)).toBe(4 * (3 * (memory + taps) + 4 * window));
+  expect(keptAt(1000)).toBe(4 * (3 * (memory + taps) + 10 * window));
 });

@@ -12,9 +12,9 @@ import type { Dispatch, Entry, EntryRegime, Repeat } from "../plan/plan.ts";
 import { baseOf } from "../schedule/bytes.ts";
 import type { CallKernel } from "../schedule/kernel.ts";
 import type { Schedule, ScheduleOptions } from "../schedule/schedule.ts";
-import { schedule } from "../schedule/schedule.ts";
 import type { FunctionContext, Places } from "./function.ts";
 import { mayOverwrite } from "./in-place.ts";
+import { scheduleNarrow } from "./narrow.ts";
 import { emitCopy, emitKernel, placeOf, placeTemporaries } from "./function.ts";
 
 interface FunctionCode {
@@ -30,7 +30,7 @@ export function assembleEntry(
   output: string,
   regime: EntryRegime,
   program: Program,
-  options: ScheduleOptions,
+  options: Omit<ScheduleOptions, "cuts">,
   context: EntryContext,
 ): Entry {
   const name = `${output}.${regime}`;
@@ -49,9 +49,10 @@ export function assembleEntry(
     places.set(input, collector.buffer(input.attrs.name, input.type.dtype, elementsOf(input), { role }));
   }
   const outputs = program.main.outputs.map((o) => ({ ...o, base: baseOf(o.node) }));
-  const planned = schedule(
+  const planned = scheduleNarrow(
     outputs.map((o) => o.node),
     options,
+    main,
   );
   const copies: { readonly node: Node; readonly to: string }[] = [];
   for (const { name: id, base } of outputs) {
@@ -92,13 +93,18 @@ function streamBuffer(
   return context.collector.buffer(`${kind}${i}.${identifier(formatType(type))}`, type.dtype, elementsOf(node));
 }
 
-function assembleFunction(fn: GraphFunction, options: ScheduleOptions, context: FunctionContext): FunctionCode {
+function assembleFunction(
+  fn: GraphFunction,
+  options: Omit<ScheduleOptions, "cuts">,
+  context: FunctionContext,
+): FunctionCode {
   const places: Places = new Map(
     fn.inputs.map((input, i) => [input, streamBuffer(context, "arg", i, input.type, input)]),
   );
-  const planned = schedule(
+  const planned = scheduleNarrow(
     fn.outputs.map((o) => o.node),
     options,
+    context,
   );
   const args = fn.inputs.map((input) => placeOf(places, input));
   const results = fn.outputs.map(({ node }, i) => {

@@ -88,10 +88,15 @@ export function emitKernel(
   });
 }
 
+/** For code that is only looked at: every node lies in a buffer of its own. */
+export function probeContext(schedule: Schedule, context: FunctionContext): LowerContext {
+  return lowerContext(schedule, { get: (node) => `${node.id}` }, { ...context, collector: { buffer: (id) => id } });
+}
+
 function lowerContext(
   schedule: Schedule,
-  places: Places,
-  context: FunctionContext,
+  places: Pick<Places, "get">,
+  context: Omit<FunctionContext, "collector"> & { readonly collector: Pick<Collector, "buffer"> },
 ): LowerContext & { partOf: (path: string, part: number) => { start: number; count: number; bytes: number } } {
   const { collector } = context;
   const byPath = new Map<string, ParameterPlace>();
@@ -175,7 +180,7 @@ export function emitCopy(node: Node, from: string, to: string, context: Function
   };
 }
 
-export function placeOf(places: Places, node: Node): string {
+export function placeOf(places: Pick<Places, "get">, node: Node): string {
   const id = places.get(node);
   if (id === undefined) throw new Error(`node %${node.id} (${node.op}) has no place in memory`);
   return id;

@@ -154,8 +154,8 @@ function convolve(g: Given, x: Node, w: Node, axis: string): Value {
   for (let j = 0; j < count; j++) {
     const by = count - 1 - j;
     const past = by === 0 ? x : nodeOf(addNode(g.env, "delay", [x], { by, state: null }, g.span));
-    const tap = taps.size.value === null ? w : b.slice(w, axis, j, { name: axis, size: Dim.of(1), origin: null });
-    const term = past && nodeOf(addNode(g.env, "mul", [past, b.sum(tap, [axis])], {}, g.span));
+    const tap = b.take(w, b.constant(j, "u32"), axis);
+    const term = past && nodeOf(addNode(g.env, "mul", [past, tap], {}, g.span));
     if (term === null) return ERROR;
     terms.push(term);
   }

@@ -66,6 +66,12 @@ export class Clusters {
     return found;
   }
 
+  /** Nodes that a kernel works out, and the parameters and constants in them. */
+  within(kernel: Kernel): readonly Node[] {
+    const read = this.reads(kernel);
+    return [...new Set(this.#walk(kernel).map(({ node }) => node))].filter((node) => !read.has(node));
+  }
+
   /** Delays that a kernel reads through. */
   delaysOf(kernel: Kernel): readonly Node<"delay">[] {
     return this.#walk(kernel).flatMap(({ node }) => {

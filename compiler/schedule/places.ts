@@ -23,14 +23,14 @@ export function addRowStage(s: Scheduling, node: Node): void {
 }
 
 /**
- * The kernel that stores a light node: a row kernel whose values it is made of, else a map kernel of its own. The node then
+ * The kernel that stores a light node: a row kernel whose values it is made of, else, or if `apart`, a map kernel of its own. The node then
  * belongs to that kernel, unless it only goes into a state.
  */
-export function placeLight(s: Scheduling, store: Store): Kernel {
+export function placeLight(s: Scheduling, store: Store, apart = false): Kernel {
   const { node } = store;
   const map: MapKernel = { kind: "map", computes: [], stores: [] };
   const owned = store.state === null ? [node] : [];
-  for (const kernel of sources(s, node, map)) {
+  for (const kernel of apart ? [] : sources(s, node, map)) {
     if (kernel.kind !== "row" || !kernel.rows.every((r) => node.type.axes.some((a) => a.name === r))) continue;
     // A row is walked by one workgroup: what lies inside it has to be of a known size.
     if (insideCount(node, kernel.rows) === Number.POSITIVE_INFINITY) continue;

@@ -27,6 +27,8 @@ export interface ScheduleOptions {
   readonly layouts: Layouts;
   /** Number of parts that a parameter is cut into, by its path in the function. */
   readonly partsOf: (path: string) => number;
+  /** What is left in memory although one kernel could do with it at once; keys and values go into their caches by a kernel of their own. */
+  readonly cuts: ReadonlySet<Node>;
 }
 
 /** What the steps of scheduling share. */
@@ -42,6 +44,8 @@ export interface Schedule {
   readonly ownerOf: (node: Node) => Kernel | null;
   /** What a kernel reads of other kernels and of the function's inputs. */
   readonly reads: (kernel: Kernel) => ReadonlySet<Node>;
+  /** What a kernel works out, and the parameters that it reads. */
+  readonly within: (kernel: Kernel) => readonly Node[];
 }
 
 export function schedule(outputs: readonly Node[], options: ScheduleOptions): Schedule {
@@ -50,7 +54,7 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   const order = new Map(nodes.map((n, i) => [n, i]));
   const roles = classify(nodes, users, options.regime, options.layouts);
   const clusters = new Clusters();
-  const required = requiredNodes(nodes, outputs, roles);
+  const required = new Set([...requiredNodes(nodes, outputs, roles), ...[...options.cuts].map(viewed)]);
   const uses: Uses = {
     users,
     required,
@@ -68,7 +72,12 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   mergeMaps(s);
   keepLastRows(s);
   storeWhatIsRead(clusters, outputs);
-  return { kernels: clusters.inOrder(), ownerOf: (n) => clusters.ownerOf(n), reads: (k) => clusters.reads(k) };
+  return {
+    kernels: clusters.inOrder(),
+    ownerOf: (n) => clusters.ownerOf(n),
+    reads: (k) => clusters.reads(k),
+    within: (k) => clusters.within(k),
+  };
 }
 
 function addHeavy(s: Scheduling, node: Node): void {
@@ -177,12 +186,13 @@ function viewed(node: Node): Node {
 /** This step's keys and values go into the caches before attention reads them. */
 function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
   const [, keys, values] = attend.inputs as readonly [Node, Node, Node];
+  const apart = s.cuts.has(keys) || s.cuts.has(values);
   for (const state of statesOf(attend)) {
     const node = state.part === "k" ? keys : values;
     const store = { node, state };
     const owner = s.clusters.ownerOf(node);
     if (owner?.kind === "contract") owner.stores.push(store);
-    s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store));
+    s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store, apart));
   }
 }
 

@@ -29,6 +29,7 @@ test("a dense checkpoint: every parameter is active, and stored as its file says
   expect(cost("blocks[#].mlp.gate").products).toBe(4 * 2 * 128 * 384);
   expect(cost("blocks[#].mlp.gate").flops).toBeGreaterThanOrEqual(4 * 2 * 128 * 384);
   expect(cost("").cache).toBe(4 * 2 * (64 + 64) * 2);
+  expect(cost("").kept).toBe(256 * cost("").cache);
   expect(cost("").attention).toBe(4 * 4 * 256 * 2 * (32 + 32));
   expect(cost("").meanAttention).toBe(cost("").attention / 2);
 });
