@@ -7,7 +7,10 @@ import { moec, temporary, writeFile } from "./support.ts";
 interface Part {
   readonly path: string;
   readonly cost: Readonly<
-    Record<"parameters" | "active" | "bytes" | "flops" | "products" | "attention" | "meanAttention" | "cache", number>
+    Record<
+      "parameters" | "active" | "bytes" | "flops" | "products" | "attention" | "meanAttention" | "cache" | "kept",
+      number
+    >
   >;
   readonly parts: readonly Part[];
 }
