@@ -1,6 +1,6 @@
 /**
  * `npm run demo`: the main job on real input. Four small dense models, trained from one seed on different domains, become a
- * mixture of experts; all of them are scored on four domains; the mixture writes text. Every step but the table is a
+ * mixture of experts, four more one with experts for attention too; all of them are scored on four domains; a mixture writes text. Every step but the table is a
  * command that anyone can type.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -31,10 +31,7 @@ const work = mkdtempSync(join(tmpdir(), "moec-demo-"));
 process.exitCode = await main().finally(() => rmSync(work, { recursive: true, force: true }));
 
 async function main(): Promise<number> {
-  const from = sources.flatMap((name) => [
-    "--from",
-    relative(process.cwd(), join(root, "examples", "checkpoints", name)),
-  ]);
+  const from = sources.flatMap((name) => ["--from", checkpoint(name)]);
   const mixture = join(work, "mixture");
   const average = join(work, "average");
   title("Four dense models become one mixture of experts (Branch-Train-MiX)");
@@ -44,7 +41,27 @@ async function main(): Promise<number> {
   title("Their plain average, to compare with");
   if ((await run("upcycle", "average", ...from, "--out", average)) !== 0) return 1;
   title(`Perplexity on ${sequences} × ${context} tokens of each domain; lower is better`);
-  await printPerplexities(mixture, average);
+  await printPerplexities([
+    ...sources.map((name) => ({ name, path: checkpoint(name) })),
+    { name: "average", path: average },
+    { name: "mixture", path: mixture },
+  ]);
+  print(
+    "\nThe routers of the mixture are random: its experts are all there, and training would teach it when to ask which.",
+  );
+  title("Attention as experts too (Branch-Attend-Mix), of four models with parallel blocks");
+  const parallel = sources.flatMap((name) => ["--from", checkpoint("cohere", name)]);
+  const [own, shared] = [join(work, "bam"), join(work, "bam-shared")];
+  if ((await run("upcycle", "bam", ...parallel, "--out", own)) !== 0) return 1;
+  if ((await run("upcycle", "bam", ...parallel, "--param", "shared=true", "--out", shared)) !== 0) return 1;
+  await printPerplexities([
+    ...sources.map((name) => ({ name, path: checkpoint("cohere", name) })),
+    { name: "keys and values per expert", path: own },
+    { name: "keys and values shared", path: shared },
+  ]);
+  print(
+    "\nA fresh router gives each feed-forward a quarter of its strength, as the paper has it: this is where its training starts.",
+  );
   title("The mixture writes");
   for (const domain of domains) {
     if (
@@ -70,6 +87,10 @@ async function main(): Promise<number> {
   return 0;
 }
 
+function checkpoint(...names: readonly string[]): string {
+  return relative(process.cwd(), join(root, "examples", "checkpoints", ...names));
+}
+
 function title(text: string): void {
   print(`\n${paint.bold(text)}\n`);
 }
@@ -81,12 +102,7 @@ async function run(...args: readonly string[]): Promise<number> {
   return runCommand(args);
 }
 
-async function printPerplexities(mixture: string, average: string): Promise<void> {
-  const models = [
-    ...sources.map((name) => ({ name, path: join(root, "examples", "checkpoints", name) })),
-    { name: "average", path: average },
-    { name: "mixture", path: mixture },
-  ];
+async function printPerplexities(models: readonly { readonly name: string; readonly path: string }[]): Promise<void> {
   const texts = await Promise.all(
     domains.map((d) => loadTokens(join(root, "examples", "text", `${d}.bin`), { format: "uint16" })),
   );
@@ -109,7 +125,4 @@ async function printPerplexities(mixture: string, average: string): Promise<void
   bar.end();
   device.close();
   print(table(rows, [1, 2, 3, 4]));
-  print(
-    "\nThe routers of the mixture are random: its experts are all there, and training would teach it when to ask which.",
-  );
 }

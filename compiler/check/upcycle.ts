@@ -17,7 +17,7 @@ export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl
   const models = sources.flatMap((s) => (s.model.text === ANY ? [] : [s.model]));
   for (const name of decl.targetOf === null ? [decl.target, ...models] : models)
     if (scope.lookup(name.text)?.item.kind !== "layer") reportUnknownModel(bag, scope, name);
-  if (decl.targetOf !== null) checkRelation(bag, decl, new Set(sources.map((s) => s.name.text)));
+  if (decl.targetOf !== null) checkRelation(bag, scope, decl, new Set(sources.map((s) => s.name.text)));
   if (bag.hasErrors) return;
   const families = sources.map(({ model }) => (model.text === ANY ? null : findFamily(scope, model.text)));
   const failed: DiagnosticBag[] = [];
@@ -80,14 +80,20 @@ function checkOn(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl, families: 
   }
 }
 
-/** `mixture of src`. */
-function checkRelation(bag: DiagnosticBag, { target, targetOf }: UpcycleDecl, sources: ReadonlySet<string>): void {
-  if (!RELATIONS.some((relation) => relation === target.text))
+/** `mixture of src`, or a model that is declared to be one. */
+function checkRelation(
+  bag: DiagnosticBag,
+  scope: Scope,
+  { target, targetOf }: UpcycleDecl,
+  sources: ReadonlySet<string>,
+): void {
+  const models = scope.mixtures().map(({ item }) => item.model.text);
+  if (![...RELATIONS, ...models].includes(target.text))
     bag.error(
       "upcycle/bad-target",
       `there is no relation \`${target.text} of\``,
       [{ span: target.span, text: "not known" }],
-      `a model is chosen as ${RELATIONS.map((r) => `\`${r} of ${targetOf!.text}\``).join(", ")}`,
+      `a model is chosen as ${RELATIONS.map((r) => `\`${r} of ${targetOf!.text}\``).join(", ")}, or by the name of a declared mixture`,
     );
   else if (!sources.has(targetOf!.text))
     bag.error(

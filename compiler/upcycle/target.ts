@@ -109,27 +109,32 @@ interface Related {
   readonly binding: MixtureBinding | null;
 }
 
-/** What stands in a relation to a source's family. A new relation is a line here. */
+/** What stands in a relation to a source's family, what is declared first being first. A new relation is a line here. */
 function relatedTo(scope: Scope, relation: string, source: Model): readonly Related[] {
   const own = source.instance.decl;
   switch (relation) {
     case "model":
       return [{ family: { decl: own, scope: source.instance.scope }, binding: null }];
     case "mixture":
-      return scope.mixtures().flatMap((binding) => {
-        const { of, model } = declaredFamilies(binding);
-        return of !== null && isSameFamily(of.decl, own) && model !== null ? [{ family: model, binding }] : [];
-      });
+      return mixturesOf(scope, own);
     case "dense":
       return scope.mixtures().flatMap((binding) => {
         const { of, model } = declaredFamilies(binding);
         return model !== null && isSameFamily(model.decl, own) && of !== null ? [{ family: of, binding: null }] : [];
       });
     default:
-      return [];
+      return mixturesOf(scope, own).filter((r) => r.family.decl.name.text === relation);
   }
 }
 
+function mixturesOf(scope: Scope, dense: LayerDecl): readonly Related[] {
+  return scope.mixtures().flatMap((binding) => {
+    const { of, model } = declaredFamilies(binding);
+    return of !== null && isSameFamily(of.decl, dense) && model !== null ? [{ family: model, binding }] : [];
+  });
+}
+
+/** Beside these, the name of a model: what its own declaration says of a source's family. */
 export const RELATIONS = ["mixture", "dense", "model"] as const;
 
 /** The models that a declaration relates; null for one that is not there. */
@@ -154,15 +159,18 @@ function bindChoice({ family, binding }: Related, source: Model, env: Env): Choi
 }
 
 function reportNoRelation(decl: UpcycleDecl, scope: Scope, source: Model, env: Env): void {
-  const dense = decl.target.text === "dense";
-  const known = new Set(scope.mixtures().map(({ item }) => (dense ? item.model.text : item.of.text)));
+  const relation = decl.target.text;
+  const dense = relation === "dense";
+  const isNamed = !RELATIONS.some((r) => r === relation);
+  const declared = scope.mixtures().filter(({ item }) => !isNamed || item.model.text === relation);
+  const known = new Set(declared.map(({ item }) => (dense ? item.model.text : item.of.text)));
   env.ctx.bag.error(
     "upcycle/no-mixture",
     dense
       ? `\`${source.name}\` is no family's mixture`
-      : `no model is declared to be the mixture of \`${source.name}\``,
+      : `${isNamed ? `\`${relation}\`` : "no model"} is${isNamed ? " not" : ""} declared to be the mixture of \`${source.name}\``,
     [{ span: decl.target.span, text: "chosen by the source" }],
-    `write \`mixture ${dense ? source.name : "NAME"} of ${dense ? "NAME" : source.name}\` beside the upcycling, or give --to NAME`,
+    `write \`mixture ${dense ? source.name : isNamed ? relation : "NAME"} of ${dense ? "NAME" : source.name}\` beside the upcycling, or give --to NAME`,
     known.size === 0 ? [] : [`there are declarations ${dense ? "for" : "of mixtures of"} ${[...known].join(", ")}`],
   );
 }

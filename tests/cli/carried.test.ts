@@ -141,7 +141,7 @@ test("commands take it by its folder alone, and what is exported from it again",
 
 test("a model of the library that no class of transformers can hold carries its file", async () => {
   const out = temporary("bam");
-  const from = ["seed", "code"].map((name) => `tests/fixtures/mix/bam/${name}`);
+  const from = ["seed", "code"].map((name) => `examples/checkpoints/cohere/${name}`);
   expect((await moec("upcycle", "bam", "--from", ...from, "--out", out)).code).toBe(0);
   const path = join(out, "model.safetensors");
   // Another moec does not know its type.

@@ -5,10 +5,12 @@ import {
   evaluateProgram,
   expandUpcycle,
   type Model,
+  newContext,
   type Scope,
   type Upcycling,
   type Value,
 } from "../../compiler/index.ts";
+import type { Purpose } from "../../compiler/interpret/context.ts";
 import { fillInit } from "../../compiler/model/init.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { openWorkspace } from "../../runtime/modules.ts";
@@ -93,8 +95,8 @@ export function matrixOf(weights: Weights, path: string, rows: number, columns: 
   );
 }
 
-export function logits(model: Model, weights: Weights): ArrayLike<number> {
-  const program = buildProgram(model.instance);
+export function logits(model: Model, weights: Weights, purpose: Purpose = "evaluate"): ArrayLike<number> {
+  const program = buildProgram(model.instance, newContext("build", undefined, purpose));
   const axes = new Map(model.parameters.map((p) => [p.path, p.axes]));
   const name = program.main.inputs[0]!.attrs.name;
   return evaluateProgram(program, {

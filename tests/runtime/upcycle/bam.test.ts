@@ -10,7 +10,7 @@ import { withScratch } from "../checkpoint/scratch.ts";
 import { count, evaluateLogits, readValues, withPlan } from "./support.ts";
 
 const FIXTURES = "tests/fixtures/mix/bam";
-const SOURCES = ["seed", "code", "law", "math"].map((name) => join(FIXTURES, name));
+const SOURCES = ["seed", "code", "law", "math"].map((name) => join("examples/checkpoints/cohere", name));
 const TOLERANCE = 1e-4;
 
 let device: Device;

@@ -12,6 +12,7 @@ const IDS = [3, 17, 90, 4, 4, 61];
 const none: Record<string, Value> = {};
 const everyOther = { layers: { kind: "string", value: "every other" } as const };
 const groups = { E: count(2), G: count(4), T: count(4) };
+const whole = { share: count(1), std: count(0) };
 const parts = { N: count(4), K: count(4), scale: count(4), std: count(0) };
 
 /** Family, recipe, options, another target, `model_type` of the result. */
@@ -28,6 +29,9 @@ test.each<[string, string, Record<string, Value>, string | undefined, string]>([
   ["qwen3", "virtual_groups", groups, undefined, "qwen3_moe"],
   ["qwen3", "average", none, undefined, "qwen3"],
   ["llama", "shared_expert", none, undefined, "qwen2_moe"],
+  ["mistral", "depths", whole, undefined, "depths_llama"],
+  ["qwen3", "depths", whole, undefined, "depths_llama"],
+  ["qwen2", "depths_experts", { ...whole, N: count(3) }, undefined, "sparse_depths_llama"],
 ])("%s by %s keeps its function on disk (%j %s)", async (family, name, options, to, type) => {
   const folder = `tests/fixtures/families/${family}`;
   await withScratch(async (scratch) => {

@@ -36,6 +36,9 @@ test.each<[string, number, Record<string, Value>, number]>([
   ["weighted_average", 3, { weights: { kind: "list", items: [count(1), count(2), count(5)] } }, 100_000],
   ["slerp", 2, {}, 100_000],
   ["ties", 3, {}, 300_000],
+  ["depths", 1, { layers: { kind: "string", value: "last half" } }, 100_000],
+  ["depths_experts", 1, { N: count(2) }, 100_000],
+  ["ensemble", 3, {}, 100_000],
   ["dare", 3, { consensus: { kind: "bool", value: true } }, 300_000],
 ])("%s of real checkpoints", async (name, sources, options, budget) => {
   await withScratch(async (scratch) => {
