@@ -7,6 +7,7 @@
 import { absorbProgram } from "./absorb/absorb.ts";
 import { Builder } from "./ops/builder.ts";
 import type { OpDef } from "./ops/define.ts";
+import { longestDelays } from "./incrementalise/incrementalise.ts";
 import { rowWidth, shapesOf } from "./ops/states.ts";
 import { ops } from "./ops/table.ts";
 import { Graph, isOp } from "./graph/node.ts";
@@ -142,6 +143,7 @@ function addWork(
     const { path, times } = calls.get(fn.name) ?? { path: "", times: 1 };
     const nodes = topologicalOrder(outputNodes(fn));
     const users = usersOf(nodes);
+    const longest = longestDelays(fn);
     const owners = new Map<Node, string | null>();
     for (const node of nodes) {
       const owner = ownerOf(node, owners, path, templates);
@@ -162,7 +164,7 @@ function addWork(
       } else {
         const flops = flopsPerToken(node) * times;
         const isProduct = isOp(node, "dot") && node.inputs.some((input) => parameterBehind(input) !== null);
-        add(owner, { flops, products: isProduct ? flops : 0, kept: 4 * times * lastRows(node, nodes) });
+        add(owner, { flops, products: isProduct ? flops : 0, kept: 4 * times * lastRows(node, longest) });
       }
     }
   }
@@ -170,13 +172,9 @@ function addWork(
 }
 
 /** Numbers that a recurrence keeps. Delays of one value keep the rows of the longest. */
-function lastRows(node: Node, nodes: readonly Node[]): number {
-  const shapes = shapesOf(node).flatMap(({ row, rows }) => (rows.kind === "last" ? rows.count * rowWidth(row) : []));
-  const kept = shapes.reduce((a, b) => a + b, 0);
-  if (!isOp(node, "delay")) return kept;
-  const alike = nodes.filter((other) => isOp(other, "delay") && other.inputs[0] === node.inputs[0]);
-  const longest = Math.max(...alike.map((other) => (other as Node<"delay">).attrs.by));
-  return node.attrs.by === longest ? kept : 0;
+function lastRows(node: Node, longest: ReadonlyMap<Node, number>): number {
+  if (isOp(node, "delay") && node.attrs.by < longest.get(node.inputs[0]!)!) return 0;
+  return shapesOf(node).reduce((n, { row, rows }) => n + (rows.kind === "last" ? rows.count * rowWidth(row) : 0), 0);
 }
 
 /** Where a function is called from main, its layer's index replaced, and how often. */

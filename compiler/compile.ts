@@ -35,16 +35,16 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
   const evaluating = likely(model, "evaluate");
   const names = evaluating.program.main.outputs.map((o) => o.name);
   const sameRule = printProgram(generating.program) === printProgram(evaluating.program);
-  const isCausal = (program: Program, output: string): boolean => peeksOf(program, [output]).length === 0;
-  const whole = !sameRule || !isCausal(evaluating.program, "logits");
-  const generates = purpose === "generate" || isCausal(generating.program, "logits");
+  const isCausal = (program: Program, outputs: readonly string[]): boolean => peeksOf(program, outputs).length === 0;
+  const whole = !sameRule || !isCausal(evaluating.program, ["logits"]);
+  const generates = purpose === "generate" || isCausal(generating.program, ["logits"]);
   const scored = names.includes("nll");
   const computes = evaluating.program.main.outputs
     .filter(({ name, role }) => role === "metric" && options.metrics?.includes(splitMetric(name).metric))
     .map((o) => o.name);
   const evaluated = (output: string, more: Partial<EntryOptions> = {}): EntryOptions => ({
     output,
-    regimes: [whole || !(more.computes ?? []).every((name) => isCausal(evaluating.program, name)) ? "whole" : "many"],
+    regimes: [whole || !isCausal(evaluating.program, more.computes ?? []) ? "whole" : "many"],
     program: evaluating.program,
     ...more,
   });

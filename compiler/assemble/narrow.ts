@@ -10,6 +10,7 @@ import type { Schedule, ScheduleOptions } from "../schedule/schedule.ts";
 import { schedule } from "../schedule/schedule.ts";
 import type { FunctionContext } from "./function.ts";
 import { probeContext } from "./function.ts";
+import { storageBuffers } from "./verify.ts";
 
 /** Schedules a function. A kernel that no cut makes narrow enough stays as it is, for the device to refuse. */
 export function scheduleNarrow(
@@ -20,8 +21,12 @@ export function scheduleNarrow(
   const cuts = new Set<Node>();
   const attempt = (more: readonly Node[]): Attempt => {
     const made = schedule(outputs, { ...options, cuts: new Set([...cuts, ...more]) });
-    const wide = made.kernels.filter((k) => excessOf(k, made, context) > 0);
-    return { made, wide, excess: wide.reduce((n, k) => n + excessOf(k, made, context), 0) };
+    const excesses = made.kernels.map((k) => excessOf(k, made, context));
+    return {
+      made,
+      wide: made.kernels.filter((_, i) => excesses[i]! > 0),
+      excess: excesses.reduce((a, b) => a + b, 0),
+    };
   };
   for (let now = attempt([]); ;) {
     if (now.excess === 0) return now.made;
@@ -54,6 +59,6 @@ function excessOf(kernel: Kernel, made: Schedule, context: FunctionContext): num
   const most = made.reads(kernel).size + params + 2 * kernel.stores.length + kernel.computes.length + OTHERS;
   if (most <= maxStorageBuffers) return 0;
   const lowered = lowerKernel(kernel, "kernel", probeContext(made, context));
-  const widest = Math.max(0, ...lowered.map(({ module }) => module.bindings.filter((b) => b !== "uniform").length));
+  const widest = Math.max(0, ...lowered.map(({ module }) => storageBuffers(module)));
   return Math.max(0, widest - maxStorageBuffers);
 }

@@ -1,5 +1,5 @@
 /** What must hold of any plan: nothing is read before it is written, everything bound exists, and limits are kept. */
-import type { Binding, Dispatch, Entry, Plan } from "../plan/plan.ts";
+import type { Binding, Dispatch, Entry, KernelModule, Plan } from "../plan/plan.ts";
 
 /** Sentences about what is wrong; none when the plan is sound. */
 export function verifyPlan(plan: Plan): readonly string[] {
@@ -43,7 +43,7 @@ function verifyEntry(plan: Plan, entry: Entry): readonly string[] {
     if (module === undefined) return say(`there is no module ${d.module}`);
     if (module.bindings.length !== d.bindings.length)
       say(`${d.bindings.length} bindings for a module with ${module.bindings.length}`);
-    if (module.bindings.filter((b) => b !== "uniform").length > plan.device.maxStorageBuffers)
+    if (storageBuffers(module) > plan.device.maxStorageBuffers)
       say(`binds more than ${plan.device.maxStorageBuffers} storage buffers`);
     if (module.workgroup.reduce((a, b) => a * b) > plan.device.maxInvocations) say("its workgroup is too large");
     const memory = (b: Binding): string =>
@@ -72,4 +72,9 @@ function verifyEntry(plan: Plan, entry: Entry): readonly string[] {
   }
   for (const id of entry.outputs) if (!written.has(id)) problems.push(`${entry.name}: output ${id} is never written`);
   return problems;
+}
+
+/** What counts against the device's limit of storage buffers. */
+export function storageBuffers({ bindings }: Pick<KernelModule, "bindings">): number {
+  return bindings.filter((b) => b !== "uniform").length;
 }

@@ -107,7 +107,7 @@ function runningSum(b: Builder, node: Node<"cumsum">, x: Node, state: string): N
 }
 
 /** By delayed value, how far back any reader looks. */
-function longestDelays(fn: GraphFunction): ReadonlyMap<Node, number> {
+export function longestDelays(fn: GraphFunction): ReadonlyMap<Node, number> {
   const longest = new Map<Node, number>();
   for (const node of topologicalOrder(outputNodes(fn))) {
     if (!isOp(node, "delay")) continue;

@@ -6,7 +6,7 @@ import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { hasAxis } from "../graph/type.ts";
 import { sameBytes } from "./bytes.ts";
-import { growEpilogues } from "./grow.ts";
+import { joinEpilogue } from "./grow.ts";
 import type { ContractKernel } from "./kernel.ts";
 import type { Matrix } from "../graph/matrix.ts";
 import type { Scheduling } from "./schedule.ts";
@@ -29,7 +29,7 @@ export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
   const group = kernel.groups[0]!;
   // Parts along banks leave whole columns, so that two weights cut alike can still be multiplied together.
   if (combine === null && (whole || matrix.bank.length > 0)) pairUp(s, kernel, matrix);
-  if (group.matrices.length === 1) end(s, kernel, [first]);
+  if (group.matrices.length === 1) group.root = joinEpilogue(s, kernel, [first]) ?? first;
   kernel.stores.push({ node: group.root, state: null });
   if (combine === null && whole) lieBeside(s, kernel);
 }
@@ -45,31 +45,9 @@ function pairUp(s: Scheduling, kernel: ContractKernel, matrix: Matrix): void {
     )
       continue;
     if (s.partsOf(other.param.attrs.path) !== s.partsOf(matrix.param.attrs.path)) continue;
-    const seeds = [matrix.dot, other.dot];
-    for (const { root, inside } of [...growEpilogues(seeds, s.uses)].reverse()) {
-      if (
-        !s.clusters.join(
-          kernel,
-          [...inside].filter((n) => n !== matrix.dot),
-        )
-      )
-        continue;
-      kernel.groups[0]!.matrices.push(other);
-      kernel.groups[0]!.root = root;
-      return;
-    }
-  }
-}
-
-function end(s: Scheduling, kernel: ContractKernel, seeds: readonly Node[]): void {
-  for (const { root, inside } of [...growEpilogues(seeds, s.uses)].reverse()) {
-    if (
-      !s.clusters.join(
-        kernel,
-        [...inside].filter((n) => !seeds.includes(n)),
-      )
-    )
-      continue;
+    const root = joinEpilogue(s, kernel, [matrix.dot, other.dot], [matrix.dot]);
+    if (root === null) continue;
+    kernel.groups[0]!.matrices.push(other);
     kernel.groups[0]!.root = root;
     return;
   }

@@ -5,6 +5,8 @@
 import type { Node } from "../graph/node.ts";
 import type { Lowering } from "../ops/define.ts";
 import { ops } from "../ops/table.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Scheduling } from "./schedule.ts";
 
 /** A place to end: the node to store, and every node that then needs no storing. */
 export interface Epilogue {
@@ -22,8 +24,17 @@ export interface Uses {
 
 const STEPS = 48;
 
+/** Ends a kernel as far from its seeds as it can be; gives the node to store, or null where it cannot end. `own`: the seeds it has already. */
+export function joinEpilogue(s: Scheduling, kernel: Kernel, seeds: readonly Node[], own = seeds): Node | null {
+  for (const { root, inside } of [...growEpilogues(seeds, s.uses)].reverse()) {
+    const more = [...inside].filter((n) => !own.includes(n));
+    if (s.clusters.join(kernel, more)) return root;
+  }
+  return null;
+}
+
 /** Every place to end, the longest last; with one seed the first is the seed itself. */
-export function growEpilogues(seeds: readonly Node[], uses: Uses): readonly Epilogue[] {
+function growEpilogues(seeds: readonly Node[], uses: Uses): readonly Epilogue[] {
   const inside = new Set(seeds);
   const axes = axesKey(seeds[0]!);
   const found: Epilogue[] = [];

@@ -16,7 +16,7 @@ import { classify } from "./classify.ts";
 import { Clusters } from "./clusters.ts";
 import { addContraction } from "./contractions.ts";
 import type { Uses } from "./grow.ts";
-import { growEpilogues } from "./grow.ts";
+import { joinEpilogue } from "./grow.ts";
 import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel, Regime } from "./kernel.ts";
 import type { Layouts } from "./layout.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
@@ -91,9 +91,7 @@ function addHeavy(s: Scheduling, node: Node): void {
       return addRowStage(s, node);
     case "loop": {
       const kernel = s.clusters.add<MapKernel>({ kind: "map", computes: [node], stores: [] });
-      const [root] = endIn(s, kernel, [node]);
-      kernel.stores.push({ node: root!, state: null });
-      return;
+      return storeEnd(s, kernel, node);
     }
     case "attend": {
       const kernel = s.clusters.add<AttendKernel>({
@@ -102,16 +100,12 @@ function addHeavy(s: Scheduling, node: Node): void {
         stores: [],
         attend: node as Node<"attend">,
       });
-      const [root] = endIn(s, kernel, [node]);
-      kernel.stores.push({ node: root!, state: null });
-      return;
+      return storeEnd(s, kernel, node);
     }
     case "recurrence": {
       const own = node as Node<"scan"> | Node<"delta_rule">;
       const kernel = s.clusters.add<RecurrenceKernel>({ kind: "recurrence", computes: [node], stores: [], node: own });
-      const [root] = endIn(s, kernel, [node]);
-      kernel.stores.push({ node: root!, state: null });
-      return;
+      return storeEnd(s, kernel, node);
     }
     case "call": {
       const { fn, path } = (node as Node<"call">).attrs;
@@ -127,18 +121,9 @@ function addHeavy(s: Scheduling, node: Node): void {
   }
 }
 
-/** Carries the result of `seeds` as far as possible; gives the node to store. */
-function endIn(s: Scheduling, kernel: Kernel, seeds: readonly Node[]): readonly [Node] {
-  for (const { root, inside } of [...growEpilogues(seeds, s.uses)].reverse()) {
-    if (
-      s.clusters.join(
-        kernel,
-        [...inside].filter((n) => !seeds.includes(n)),
-      )
-    )
-      return [root];
-  }
-  return [seeds[0]!];
+/** Carries the result of a heavy node as far as possible, and stores it there. */
+function storeEnd(s: Scheduling, kernel: Kernel, heavy: Node): void {
+  kernel.stores.push({ node: joinEpilogue(s, kernel, [heavy]) ?? heavy, state: null });
 }
 
 /**
