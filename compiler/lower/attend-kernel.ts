@@ -7,13 +7,13 @@ import type { AttendKernel } from "../schedule/kernel.ts";
 import { cacheAxes, valuesInKeys } from "../graph/cache.ts";
 import { stateOf } from "../ops/states.ts";
 import type { LowerContext, Lowered } from "./context.ts";
-import { Emitter } from "./emit.ts";
 import type { Index } from "./index.ts";
 import { flatten, unflatten } from "./index.ts";
 import { count } from "./place.ts";
 import { callValue } from "./prologue.ts";
 import { sizeOf } from "./size.ts";
-import { emitStore, rowsText } from "./store.ts";
+import { storeHead } from "./store-head.ts";
+import { rowsText } from "./store.ts";
 
 export function lowerAttend(kernel: AttendKernel, id: string, context: LowerContext): Lowered {
   const { attend } = kernel;
@@ -56,18 +56,9 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
     ring: (w) => rowsText(w, keys.rows, context.stepTokens),
     position: memory.builtin("position"),
     slot: memory.builtin("slot"),
-    store: (w, lanes, token, head, c, result) => {
-      const e = new Emitter(w, memory, (node) => (node === attend ? result : null));
-      const places: readonly (readonly [string, string])[] = [
-        [TIME, token],
-        ...unflatten(heads, head),
-        [value.name, c],
-      ];
-      const index = new Map(places.map(([label, text]) => [label, e.name(text)]));
+    store: (w, lanes, token, head, channel, result) => {
       const run = lanes === 4 ? value.name : null;
-      for (const store of kernel.stores)
-        emitStore(e, context, memory, store, index, run, e.value(store.node, index, run));
-      return e.flush();
+      return storeHead(w, context, memory, kernel, attend, { heads, value }, { token, head, channel }, result, run);
     },
   };
   return chooseAttend(spec, context.regime, context.device, context.force.attend);

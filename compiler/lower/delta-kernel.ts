@@ -1,17 +1,17 @@
 /** Fills in a `DeltaSpec`: heads from the axes of the result, operands read through functions of the module. */
 import type { Node } from "../graph/node.ts";
 import { TIME } from "../graph/type.ts";
+import type { KernelWriter } from "../kernel/writer.ts";
 import { chooseDelta } from "../kernel/select.ts";
 import { deltaAxes } from "../ops/delta.ts";
 import { stateOf } from "../ops/states.ts";
 import type { RecurrenceKernel } from "../schedule/kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
-import { Emitter } from "./emit.ts";
 import type { Index } from "./index.ts";
 import { unflatten } from "./index.ts";
 import { count } from "./place.ts";
 import { callValue } from "./prologue.ts";
-import { emitStore } from "./store.ts";
+import { storeHead } from "./store-head.ts";
 
 export function lowerDelta(
   kernel: RecurrenceKernel,
@@ -26,7 +26,7 @@ export function lowerDelta(
     new Map([[TIME, "token"], ...unflatten(heads, "head"), ...(inner === null ? [] : [[inner, "c"] as const])]);
   const read = (name: string, node: Node, inner: string | null) => {
     const names = inner === null ? ["token", "head"] : ["token", "head", "c"];
-    return (w: Parameters<typeof callValue>[0], ...at: string[]): string =>
+    return (w: KernelWriter, ...at: string[]): string =>
       callValue(w, memory, `read_${name}`, node, names, indexOf(inner), null, at);
   };
   const spec = {
@@ -40,18 +40,8 @@ export function lowerDelta(
     k: read("k", k, channel.name),
     v: read("v", v, value.name),
     beta: read("beta", beta, null),
-    store: (w: Parameters<typeof callValue>[0], token: string, head: string, c: string, result: string): string => {
-      const e = new Emitter(w, memory, (node) => (node === delta ? result : null));
-      const places: readonly (readonly [string, string])[] = [
-        [TIME, token],
-        ...unflatten(heads, head),
-        [value.name, c],
-      ];
-      const index = new Map(places.map(([label, text]) => [label, e.name(text)]));
-      for (const store of kernel.stores)
-        emitStore(e, context, memory, store, index, null, e.value(store.node, index, null));
-      return e.flush();
-    },
+    store: (w: KernelWriter, token: string, head: string, channel: string, result: string): string =>
+      storeHead(w, context, memory, kernel, delta, { heads, value }, { token, head, channel }, result, null),
   };
   return chooseDelta(spec, context.regime, context.device, context.force.delta);
 }
