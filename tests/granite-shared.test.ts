@@ -3,17 +3,16 @@
  * held to those of `granitemoe`, for which there are, and the GPU to the oracle.
  */
 import { expect, test } from "vitest";
-import { buildProgram, compileModel, evaluateProgram, expandMap, findMap, type Json } from "../compiler/index.ts";
+import { buildProgram, evaluateProgram, expandMap, findMap, type Json } from "../compiler/index.ts";
 import type { Model } from "../compiler/index.ts";
 import type { Value } from "../compiler/ops/define.ts";
 import { DiagnosticBag } from "../grammar/index.ts";
 import { parseConfig } from "../runtime/config-file.ts";
 import { openDevice } from "../runtime/device.ts";
 import { openWorkspace } from "../runtime/modules.ts";
-import { openSession } from "../runtime/session.ts";
 import { randomParams } from "./support/compare-plan.ts";
-import { Draw, drawWeights, modelOfConfig } from "./support/random-models.ts";
-import { checkDecode, checkForward } from "./support/session-checks.ts";
+import { Draw, modelOfConfig } from "./support/random-models.ts";
+import { checkDecode, checkForward, withRandomSession } from "./support/session-checks.ts";
 
 const sizes = {
   vocab_size: 31,
@@ -75,18 +74,10 @@ test("a shared expert that equals the only other one is that expert twice", () =
 });
 
 test("the GPU computes what the oracle does, a prompt and token by token", async () => {
-  const model = modelOfConfig(config(3, 2, 10));
-  const draw = new Draw(5);
-  const weights = drawWeights(model, "f32", draw);
   const device = await openDevice();
-  const plan = compileModel(model, { device: device.facts, storage: () => "f32", verify: true });
-  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity: 64 });
-  try {
-    const ids = (n: number): number[] => Array.from({ length: n }, () => draw.below(31));
-    await checkForward(session, weights.runOracle, [ids(33), ids(2)], "granitemoeshared");
-    await checkDecode(session, weights.runOracle, ids(12), ids(6), "granitemoeshared");
-  } finally {
-    session.close();
-    device.close();
-  }
+  const options = { draw: new Draw(5) };
+  await withRandomSession(device, modelOfConfig(config(3, 2, 10)), options, async (session, { runOracle }, ids) => {
+    await checkForward(session, runOracle, [ids(33), ids(2)], "granitemoeshared");
+    await checkDecode(session, runOracle, ids(12), ids(6), "granitemoeshared");
+  }).finally(() => device.close());
 });

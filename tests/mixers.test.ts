@@ -3,13 +3,12 @@
  * step, prefill in pieces and decoding, with every kind of kernel. States hold what came before, rings no more than windows need.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { accountModel, compileModel } from "../compiler/index.ts";
+import { accountModel } from "../compiler/index.ts";
 import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { type Device, openDevice } from "../runtime/device.ts";
-import { openSession, type Session } from "../runtime/session.ts";
 import { modelOf } from "./support/programs.ts";
-import { Draw, drawWeights, modelOfConfig, type RandomWeights } from "./support/random-models.ts";
-import { checkDecode, checkForward, expectClose } from "./support/session-checks.ts";
+import { Draw, modelOfConfig } from "./support/random-models.ts";
+import { checkDecode, checkForward, expectClose, withRandomSession } from "./support/session-checks.ts";
 
 const ranges = { lambda: [-0.6, 0.5], step: [-1, 0.5] } as const;
 const stepTokens = 16;
@@ -71,29 +70,15 @@ model Mixing(V, L, D) {
 }
 config tiny: Mixing { V: 31  L: 1  D: 10 }`;
 
-async function withMixer(
+function withMixer(
   mixer: string,
   { facts = {}, force }: Variant,
-  use: (session: Session, weights: RandomWeights, ids: (n: number) => number[]) => Promise<void>,
+  use: Parameters<typeof withRandomSession>[3],
   purpose: "generate" | "evaluate" = "generate",
 ): Promise<void> {
-  const model = modelOf(sourceOf(mixer));
-  const draw = new Draw(mixer.length);
-  const weights = drawWeights(model, "f32", draw, ranges);
-  const plan = compileModel(model, {
-    device: { ...device.facts, ...facts },
-    storage: () => "f32",
-    stepTokens,
-    verify: true,
-    purpose,
-    ...(force === undefined ? {} : { force }),
-  });
-  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity: 320 });
-  try {
-    await use(session, weights, (n) => Array.from({ length: n }, () => draw.below(31)));
-  } finally {
-    session.close();
-  }
+  const more = force === undefined ? {} : { force };
+  const options = { draw: new Draw(mixer.length), ranges, facts, stepTokens, purpose, capacity: 320, ...more };
+  return withRandomSession(device, modelOf(sourceOf(mixer)), options, use);
 }
 
 const cases = Object.keys(mixers).flatMap((name) =>
@@ -166,11 +151,7 @@ model Retrieving(V, L, D, E, M, U, J) {
 }
 config tiny: Retrieving { V: 31  L: 1  D: 10  E: 6  M: 4  U: 5  J: 3 }`);
   const draw = new Draw(7);
-  const weights = drawWeights(model, "f32", draw);
-  const plan = compileModel(model, { device: device.facts, storage: () => "f32", stepTokens, verify: true });
-  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity: 64 });
-  try {
-    const ids = (n: number): number[] => Array.from({ length: n }, () => draw.below(31));
+  await withRandomSession(device, model, { draw, stepTokens }, async (session, weights, ids) => {
     const near = [0, 1].map(() => Float32Array.from({ length: 5 * 3 * 6 }, () => draw.next() - 0.5));
     const axes = Object.entries({ U: 5, J: 3, E: 6 }).map(([name, size]) => ({ name, size }));
     const oracle = (i: number) => (x: readonly number[]) =>
@@ -186,9 +167,7 @@ config tiny: Retrieving { V: 31  L: 1  D: 10  E: 6  M: 4  U: 5  J: 3 }`);
     await checkDecode(session, oracle(1), ids(20), ids(12), "near", oracle(0));
     expect(() => session.condition(0, "near", [1])).toThrow("90 elements");
     expect(() => session.condition(0, "far", [1])).toThrow("no input `far`");
-  } finally {
-    session.close();
-  }
+  });
 });
 
 test.each([
@@ -209,17 +188,10 @@ test.each([
     intermediate_size: 10,
     ...more,
   });
-  const draw = new Draw(3);
-  const weights = drawWeights(model, "f32", draw);
-  const plan = compileModel(model, { device: device.facts, storage: () => "f32", stepTokens, verify: true });
-  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity: 64 });
-  try {
-    const ids = (n: number): number[] => Array.from({ length: n }, () => draw.below(31));
-    await checkForward(session, weights.runOracle, [ids(33), ids(2)], "delta_net");
-    await checkDecode(session, weights.runOracle, ids(25), ids(12), "delta_net");
-  } finally {
-    session.close();
-  }
+  await withRandomSession(device, model, { draw: new Draw(3), stepTokens }, async (session, { runOracle }, ids) => {
+    await checkForward(session, runOracle, [ids(33), ids(2)], "delta_net");
+    await checkDecode(session, runOracle, ids(25), ids(12), "delta_net");
+  });
 });
 
 test("what a sequence keeps is told: states whatever its length, keys and values within the window", () => {

@@ -1,7 +1,7 @@
 /**
  * Attention over latents: keys W c of every head, read from one latent c per token, need not be kept. q · (W c) = (Wᵀ q) · c, and
  * Σ p (W c) = W Σ p c, so the queries go to the latent's channels, the latent is key and value of all heads at once, and the value's
- * matrix comes after attention. Further key channels without heads (a rotary part) stay as they are. DeepSeek-AI (2024), arXiv
+ * matrix comes after attention. Further key channels without heads (a rotary part) stay as they are. arXiv
  * 2405.04434. Done where a token's row in the caches becomes smaller.
  */
 import { Dim } from "../graph/dim.ts";

@@ -4,7 +4,7 @@
  *
  * mxfp4: 4-bit floats E2M1 in blocks of 32 along the last axis, two to a byte, the first in the low half, each block with an
  * exponent E8M0. OCP Microscaling Formats (MX), version 1.0 (2023). Values are exact in bf16.
- * fp8: E4M3 in blocks of 128 by 128 of a matrix, each with a factor. DeepSeek-AI (2024), arXiv 2412.19437. Values are rounded to bf16.
+ * fp8: E4M3 in blocks of 128 by 128 of a matrix, each with a factor. arXiv 2412.19437. Values are rounded to bf16.
  */
 import type { MapRule } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";

@@ -1,7 +1,36 @@
 /** A session held to the oracle: batches, pieces, several sequences at once. */
 import { expect } from "vitest";
-import type { Session } from "../../runtime/session.ts";
+import { compileModel, type CompileModelOptions, type Model } from "../../compiler/index.ts";
+import type { DeviceFacts } from "../../compiler/plan/plan.ts";
+import type { Device } from "../../runtime/device.ts";
+import { openSession, type Session } from "../../runtime/session.ts";
 import { maxDifference } from "./close.ts";
+import { type Draw, drawWeights, type RandomWeights } from "./random-models.ts";
+
+/** A session over a model with random weights, for three sequences; `use` gets it, the weights, and a way to draw token ids. */
+export async function withRandomSession(
+  device: Device,
+  model: Model,
+  { draw, ranges = {}, facts = {}, capacity = 64, ...more }: RandomSession,
+  use: (session: Session, weights: RandomWeights, ids: (n: number) => number[]) => Promise<void>,
+): Promise<void> {
+  const weights = drawWeights(model, "f32", draw, ranges);
+  const target = { ...device.facts, ...facts };
+  const plan = compileModel(model, { device: target, storage: () => "f32", verify: true, ...more });
+  const session = await openSession({ plan, device, source: weights.source, sequences: 3, capacity });
+  try {
+    await use(session, weights, (n) => Array.from({ length: n }, () => draw.below(session.vocab)));
+  } finally {
+    session.close();
+  }
+}
+
+export interface RandomSession extends Pick<CompileModelOptions, "stepTokens" | "purpose" | "force"> {
+  readonly draw: Draw;
+  readonly ranges?: Parameters<typeof drawWeights>[3];
+  readonly facts?: Partial<DeviceFacts>;
+  readonly capacity?: number;
+}
 
 /** Of the largest logit. */
 const tolerance = 1e-4;
