@@ -7,7 +7,7 @@ import { type Estimate, estimateTransfer } from "../runtime/upcycle/estimate.ts"
 import { executeTransfer } from "../runtime/upcycle/execute.ts";
 import type { Transfer } from "../runtime/upcycle/transfer.ts";
 import { parseSize } from "./options.ts";
-import { humanBytes, humanTime, say, startProgress } from "./output.ts";
+import { humanBytes, humanTime, plural, say, startProgress } from "./output.ts";
 
 export interface TransferFlags {
   readonly dtype?: StorageType;
@@ -15,6 +15,7 @@ export interface TransferFlags {
   readonly maxShardSize?: number;
   readonly memory?: number;
   readonly overwrite?: true;
+  readonly adapter?: string;
 }
 
 export function addTransferOptions(command: Command): Command {
@@ -61,7 +62,10 @@ export async function runTransfer(transfer: Transfer, out: string, flags: Transf
   try {
     await executeTransfer(transfer, out, {
       overwrite: flags.overwrite ?? false,
-      ...(flags.maxShardSize === undefined ? {} : { maxShardBytes: flags.maxShardSize }),
+      adapter: flags.adapter,
+      onRun: ({ loaded, prompts }, done) => {
+        if (done === prompts.length) say(`ran ${loaded.checkpoint.path} on ${plural(done, "prompt")}`);
+      },
       onEarlierRun: (bytes, isSame) => {
         before = bytes;
         if (isSame) say(`going on with an unfinished run: ${humanBytes(bytes)} are written`);

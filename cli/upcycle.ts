@@ -7,6 +7,7 @@ import { failure, suggest, textOf, type UpcycleDecl } from "../grammar/index.ts"
 import { type LoadedModel, loadModel, STORAGE_BYTES } from "../runtime/model.ts";
 import { openChecked, openWorkspace, readMaps } from "../runtime/modules.ts";
 import { planUpcycle, type UpcyclePlan } from "../runtime/upcycle/plan.ts";
+import type { SourceRun } from "../runtime/upcycle/runs.ts";
 import { addTransferOptions, describeOutlook, lookAhead, runTransfer, type TransferFlags } from "./transfer.ts";
 import { describeVerification, type VerifyOptions, verifyResult } from "./verify.ts";
 import {
@@ -53,7 +54,7 @@ export function registerUpcycle(program: Command): void {
       "--verify <text>",
       "afterwards, run the result and its sources on this text (or .bin of token ids) on the GPU",
     )
-    .option("--adapter <name>", "the adapter for --verify (`moec devices` lists them)")
+    .option("--adapter <name>", "the adapter for --verify and for sources that run (`moec devices` lists them)")
     .option("--json", "print the plan, and what --verify found, as JSON")
     .addHelpText(
       "after",
@@ -194,14 +195,18 @@ function describePlan(plan: UpcyclePlan): string {
     humanBytes(bytesWritten),
   ]);
   const used = active === parameters ? "" : `, ${humanCount(active)} of them active per token`;
+  const ran = plan.runs.map((run) => [`run ${describeRun(run, plan)}, on the GPU`, "", humanBytes(run.bytes), ""]);
   const total = ["", `${plan.tensors.length}`, humanBytes(plan.bytesRead), humanBytes(plan.bytesWritten)];
   return [
-    table([["rule", "tensors", "read", "written"].map(paint.bold), ...rows, total], [1, 2, 3]),
+    table([["rule", "tensors", "read", "written"].map(paint.bold), ...ran, ...rows, total], [1, 2, 3]),
     "",
     `${plan.target.name}: ${humanCount(parameters)} parameters${used}, stored as ${plan.dtype}`,
     `at most ${humanBytes(plan.peakBytes)} of weights in memory at a time`,
   ].join("\n");
 }
+
+const describeRun = ({ source, prompts, tokens }: SourceRun, { provenance }: UpcyclePlan): string =>
+  `${provenance.sources[source]!.name} on ${plural(prompts.length, "prompt")} of ${plural(tokens, "token")}`;
 
 function countParameters({ target, dtype }: UpcyclePlan): { readonly parameters: number; readonly active: number } {
   return accountModel(target, () => STORAGE_BYTES[dtype], 1).cost;
@@ -225,6 +230,13 @@ function planJson(plan: UpcyclePlan): object {
     bytesRead,
     bytesWritten,
     peakBytes,
+    runs: plan.runs.map(({ source, prompts, tokens, bytes, loaded }) => ({
+      source: plan.provenance.sources[source]!.name,
+      path: loaded.checkpoint.path,
+      prompts,
+      tokens,
+      bytes,
+    })),
     rules: plan.rules.map(({ rule, ...total }) => ({ rule: ruleText(rule), ...total })),
     tensors: plan.tensors.map(({ name, shape, dtype: stored, bytes, bytesRead: read }) => ({
       name,

@@ -54,11 +54,11 @@ function describeTrace({ tensor, record, parts }: Trace, provenance: Provenance)
   ].join("\n");
 }
 
-function describePart(part: PartRecord, isOneOfMany: boolean, { sources, rules }: Provenance): readonly string[] {
+function describePart(part: PartRecord, isOneOfMany: boolean, provenance: Provenance): readonly string[] {
   const { parameter, start, length, copy, terms } = part;
-  const rule = rules[part.rule]!;
+  const rule = provenance.rules[part.rule]!;
   const elements = isOneOfMany || start > 0 ? `, elements ${start} to ${start + length}` : "";
-  const from = terms.flatMap((term) => describeTerm(term, terms.length, sources));
+  const from = terms.flatMap((term) => describeTerm(term, terms.length, provenance));
   const how = copy
     ? "copied, byte for byte, from"
     : terms.length === 0
@@ -74,14 +74,23 @@ function describePart(part: PartRecord, isOneOfMany: boolean, { sources, rules }
   ];
 }
 
-function describeTerm(term: TermRecord, count: number, sources: Provenance["sources"]): readonly string[] {
+function describeTerm(term: TermRecord, count: number, provenance: Provenance): readonly string[] {
   const weight = weightText(term, count);
+  const { sources, prompts } = provenance;
   if ("fresh" in term) return [`${weight}${term.fresh}`];
   if ("made" in term) {
-    const inner = term.of.flatMap((t) => describeTerm(t, term.of.length, sources));
+    const inner = term.of.flatMap((t) => describeTerm(t, term.of.length, provenance));
     return [`${weight}\`${term.made}\` of`, ...inner.map((line) => `  ${line}`)];
   }
   const source = sources[term.source]!;
+  if ("given" in term)
+    return [
+      `${weight}input(${source.name}.${term.given}), which ${source.path} was run for; sha256 ${term.sha256}`,
+      ...term.rows.flat().map(({ prompt, tokens, weight: of }) => {
+        const { text, ids } = prompts[prompt]!;
+        return `  ${Number(of.toPrecision(6))} * ${plural(tokens.length, "token")} of ${JSON.stringify(text ?? ids)}`;
+      }),
+    ];
   return [
     `${weight}${source.name}.${term.parameter}, of ${source.path}`,
     ...term.from.map((place) => `  ${describePlace(place)}`),
@@ -100,21 +109,24 @@ function describeBytes([start, end]: readonly [number, number]): string {
   return `bytes ${start} to ${end} (${humanBytes(end - start)})`;
 }
 
-/** With rules and sources in place of their numbers. */
-function traceJson({ tensor, record, parts }: Trace, { sources, rules }: Provenance): object {
+/** With rules, sources and prompts in place of their numbers. */
+function traceJson({ tensor, record, parts }: Trace, provenance: Provenance): object {
   return {
     tensor,
     ...record,
     parts: parts.map((part) => ({
       ...part,
-      rule: rules[part.rule],
-      terms: part.terms.map((term) => withSources(term, sources)),
+      rule: provenance.rules[part.rule],
+      terms: part.terms.map((term) => withSources(term, provenance)),
     })),
   };
 }
 
-function withSources(term: TermRecord, sources: Provenance["sources"]): object {
+function withSources(term: TermRecord, provenance: Provenance): object {
   if ("fresh" in term) return term;
-  if ("made" in term) return { ...term, of: term.of.map((t) => withSources(t, sources)) };
-  return { ...term, source: sources[term.source] };
+  if ("made" in term) return { ...term, of: term.of.map((t) => withSources(t, provenance)) };
+  const source = provenance.sources[term.source];
+  if (!("given" in term)) return { ...term, source };
+  const rows = term.rows.map((row) => row.map((part) => ({ ...part, prompt: provenance.prompts[part.prompt] })));
+  return { ...term, source, rows };
 }

@@ -4,8 +4,16 @@ import type { Program } from "./graph/node.ts";
 import { printProgram } from "./graph/print.ts";
 import { buildProgram, newContext, type Model } from "./model/model.ts";
 import type { Context, Purpose } from "./interpret/context.ts";
+import { givenTo, probeOf } from "./interpret/probe.ts";
 import { addLikelihood } from "./objective/objective.ts";
-import { compileProgram, type CompileOptions, type EntryOptions, NotCausal, peeksOf } from "./pipeline.ts";
+import {
+  compileProgram,
+  type CompileOptions,
+  type EntryOptions,
+  NotCausal,
+  parametersOf,
+  peeksOf,
+} from "./pipeline.ts";
 import type { Plan } from "./plan/plan.ts";
 import { describePeeks } from "./refusal.ts";
 
@@ -13,6 +21,8 @@ export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
   readonly entries?: CompileOptions["entries"];
   /** Names of metrics, such as `expert_load`: of all layers that declare them, in one more entry, `metrics`. */
   readonly metrics?: readonly string[];
+  /** Parts such as `blocks[3].mlp`: what each is given is one more metric, `givenTo(part)`. */
+  readonly given?: readonly string[];
   /** What the plan has to do: generate as well, or evaluate alone. */
   readonly purpose?: "generate" | "evaluate";
 };
@@ -30,9 +40,10 @@ export function splitMetric(name: string): { readonly part: string; readonly met
  * is to generate has no rule that does not. A plan without the metrics asked for has no entry for them.
  */
 export function compileModel(model: Model, options: CompileModelOptions): Plan {
-  const { purpose = "generate" } = options;
-  const generating = likely(model, "generate");
-  const evaluating = likely(model, "evaluate");
+  const { purpose = "generate", given = [] } = options;
+  const generating = likely(model, "generate", given);
+  const evaluating = likely(model, "evaluate", given);
+  const told = new Set(given.map(givenTo));
   const names = evaluating.program.main.outputs.map((o) => o.name);
   const sameRule = printProgram(generating.program) === printProgram(evaluating.program);
   const isCausal = (program: Program, outputs: readonly string[]): boolean => peeksOf(program, outputs).length === 0;
@@ -40,7 +51,9 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
   const generates = purpose === "generate" || isCausal(generating.program, ["logits"]);
   const scored = names.includes("nll");
   const computes = evaluating.program.main.outputs
-    .filter(({ name, role }) => role === "metric" && options.metrics?.includes(splitMetric(name).metric))
+    .filter(
+      ({ name, role }) => role === "metric" && (told.has(name) || options.metrics?.includes(splitMetric(name).metric)),
+    )
     .map((o) => o.name);
   const evaluated = (output: string, more: Partial<EntryOptions> = {}): EntryOptions => ({
     output,
@@ -67,7 +80,16 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
 }
 
 /** The model's program with its likelihood, and where its nodes come from. */
-function likely(model: Model, purpose: Purpose): { readonly program: Program; readonly sites: Context["sites"] } {
-  const ctx = newContext("build", undefined, purpose);
+function likely(
+  model: Model,
+  purpose: Purpose,
+  given: readonly string[],
+): { readonly program: Program; readonly sites: Context["sites"] } {
+  const ctx = newContext("build", undefined, purpose, new Set(given.map(probeOf)));
   return { program: addLikelihood(buildProgram(model.instance, ctx), ctx.builder), sites: ctx.sites };
+}
+
+/** Paths of the parameters on the way to what these parts are given: what a plan for that alone holds. */
+export function parametersGiving(model: Model, parts: readonly string[]): readonly string[] {
+  return parametersOf(likely(model, "evaluate", parts).program, parts.map(givenTo));
 }

@@ -13,8 +13,19 @@ export type { Layout, Piece, TensorEntry, TensorMap } from "./map/tensors.ts";
 export { expandMap } from "./map/tensors.ts";
 export { checkTotal } from "./map/total.ts";
 export { fillInit } from "./model/init.ts";
-export type { Assignment, FormulaTerm, FreshTerm, OrderedTerm, SourceTerm, Statistic, Term } from "./upcycle/recipe.ts";
-export { orderTerms, sourcesOf, statisticsOf } from "./upcycle/recipe.ts";
+export type {
+  Activation,
+  Assignment,
+  FormulaTerm,
+  FreshTerm,
+  OrderedTerm,
+  Prompt,
+  SourceTerm,
+  Statistic,
+  Term,
+} from "./upcycle/recipe.ts";
+export { activationsOf, orderTerms, sourcesOf, statisticsOf, sumsOf } from "./upcycle/recipe.ts";
+export type { Prompts } from "./upcycle/observe.ts";
 export { FORMULAS } from "./upcycle/formula.ts";
 export { MEASURES, type Pass } from "./upcycle/measure.ts";
 export type { View } from "./upcycle/view.ts";
@@ -46,7 +57,8 @@ export { differentiateProgram } from "./autodiff/differentiate.ts";
 export type { LookAhead, OutputTime } from "./causality.ts";
 export { describeTime } from "./causality.ts";
 export type { CompileModelOptions } from "./compile.ts";
-export { compileModel, splitMetric } from "./compile.ts";
+export { compileModel, parametersGiving, splitMetric } from "./compile.ts";
+export { givenTo } from "./interpret/probe.ts";
 export type { CompileOptions } from "./pipeline.ts";
 export { compileProgram, NotCausal, passes, peeksOf } from "./pipeline.ts";
 export { emitSample, SETTINGS_WORDS } from "./kernel/sample.ts";

@@ -3,9 +3,11 @@
  * entry is scheduled once per regime, lowered to WGSL and put into one plan. Layers are functions, so none of it
  * depends on how many there are.
  */
-import { Graph } from "./graph/node.ts";
-import type { Program } from "./graph/node.ts";
+import { Graph, isOp } from "./graph/node.ts";
+import type { GraphFunction, Program } from "./graph/node.ts";
+import { bindPath } from "./graph/path.ts";
 import { printProgram } from "./graph/print.ts";
+import { outputNodes, topologicalOrder } from "./graph/traverse.ts";
 import { Builder } from "./ops/builder.ts";
 import type { EntryProgram } from "./assemble/assemble.ts";
 import { assemblePlan } from "./assemble/assemble.ts";
@@ -125,6 +127,21 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
 export function peeksOf(program: Program, outputs: readonly string[]): readonly Peek[] {
   const b = new Builder(new Graph());
   return findPeeks(pruneProgram(inlineCalls(program, b), outputs, b));
+}
+
+/** Paths of the parameters that these outputs need. */
+export function parametersOf(program: Program, outputs: readonly string[]): readonly string[] {
+  const b = new Builder(new Graph());
+  const { main, functions } = pruneProgram(inlineCalls(program, b), outputs, b);
+  const found = new Set<string>();
+  const visit = (fn: GraphFunction, path: string): void => {
+    for (const node of topologicalOrder(outputNodes(fn))) {
+      if (isOp(node, "param")) found.add(bindPath(node.attrs.path, path));
+      else if (isOp(node, "call")) visit(functions.get(node.attrs.fn)!, bindPath(node.attrs.path, path));
+    }
+  };
+  visit(main, "");
+  return [...found];
 }
 
 function runPasses(

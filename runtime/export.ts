@@ -51,6 +51,7 @@ export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Tr
   return {
     tensors,
     sources: [source],
+    runs: [],
     checkpoints,
     config,
     metadata,

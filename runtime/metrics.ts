@@ -27,19 +27,49 @@ export async function collectMetrics(
   batch: readonly ArrayLike<number>[],
   onProgress: (sequences: number) => void = () => undefined,
 ): Promise<readonly Metric[]> {
+  let tokens = 0;
+  const starts = batch.map((ids) => (tokens += ids.length) - ids.length);
+  const found = new Map<string, Metric>();
+  await visitMetrics(
+    session,
+    batch,
+    ({ name, perToken, width }, values, sequence, token) => {
+      const length = perToken ? tokens * width : width;
+      const metric = found.get(name) ?? { name, perToken, width, data: new Float64Array(length) };
+      found.set(name, metric);
+      if (perToken) metric.data.set(values, (starts[sequence]! + token) * width);
+      else values.forEach((value, at) => (metric.data[at]! += value));
+    },
+    onProgress,
+  );
+  return [...found.values()];
+}
+
+/** Of a metric with a value per token those of some tokens of a sequence, [tokens, width], from `token` on; of another the part of these tokens. */
+export type VisitMetric = (
+  metric: Omit<Metric, "data">,
+  values: Float32Array | Uint32Array | Int32Array,
+  sequence: number,
+  token: number,
+) => void;
+
+/** The same, step by step as they are computed, for whoever does not keep them all. */
+export async function visitMetrics(
+  session: Session,
+  batch: readonly ArrayLike<number>[],
+  visit: VisitMetric,
+  onProgress: (sequences: number) => void = () => undefined,
+): Promise<void> {
   const { plan, buffers } = session.executor;
   const whole = session.isWhole("metrics");
   const entry = session.entryFor("metrics", Number.POSITIVE_INFINITY, whole);
   const outputs = entry.outputs.map((id) => plan.buffers.find((b) => b.id === id)!);
-  const tokens = batch.reduce((n, ids) => n + ids.length, 0);
-  const metrics = outputs.map(({ name, elements }): Metric => {
-    const perToken = hasTokens(elements);
-    const width = evaluateSize(elements, { T: 1, Q: 1, S: 1, P: 1 });
-    return { name, perToken, width, data: new Float64Array(perToken ? tokens * width : width) };
+  const metrics = outputs.map(({ name, elements }) => {
+    return { name, perToken: hasTokens(elements), width: evaluateSize(elements, { T: 1, Q: 1, S: 1, P: 1 }) };
   });
   const most = session.mostTokens((T) => T);
-  let before = 0;
-  for (const [done, ids] of batch.entries()) {
+  for (const [sequence, ids] of batch.entries()) {
+    let token = 0;
     const stretch: Stretch = { slot: 0, start: 0, length: ids.length, ids };
     session.reset(0);
     await session.admit([stretch]);
@@ -49,17 +79,13 @@ export async function collectMetrics(
         session.staging.read(buffers.find({ kind: "buffer", id }).buffer, evaluateSize(elements, sizes) * 4),
       );
       await session.executor.run(name, sizes, reads);
-      for (const [i, metric] of metrics.entries()) {
-        const values = valuesOf(outputs[i]!, await reads[i]!.take());
-        if (metric.perToken) metric.data.set(values, before * metric.width);
-        else values.forEach((value, at) => (metric.data[at]! += value));
-      }
-      before += sizes.T;
+      for (const [i, metric] of metrics.entries())
+        visit(metric, valuesOf(outputs[i]!, await reads[i]!.take()), sequence, token);
+      token += sizes.T;
     }
-    onProgress(done + 1);
+    onProgress(sequence + 1);
   }
   session.reset(0);
-  return metrics;
 }
 
 export function noMetric({ model }: Plan, name: string): Error {

@@ -27,6 +27,8 @@ export interface OpenOptions {
   readonly purpose?: "generate";
   /** Metrics to compile, by the names that `metric` statements give; `collectMetrics` runs them. */
   readonly metrics?: readonly string[];
+  /** Parts such as `blocks[3].mlp`: what these are given is compiled as a metric, and nothing else. */
+  readonly given?: readonly string[];
   /** Hears the bytes uploaded so far. */
   readonly onProgress?: (bytes: number, total: number) => void;
 }
@@ -45,8 +47,8 @@ export async function open(folder: string, options: OpenOptions = {}): Promise<S
 export async function openModel({ model, source }: LoadedModel, options: OpenOptions = {}): Promise<Session> {
   const device = options.device ?? (await openDevice(deviceOptions(options.adapter)));
   try {
-    const { capacity, sequences, metrics, onProgress } = options;
-    const compiled = compileFor(model, device, source, metrics, options.purpose);
+    const { capacity, sequences, onProgress } = options;
+    const compiled = compileFor(model, device, source, options);
     const session = await openSession({
       ...compiled,
       device,
@@ -68,9 +70,12 @@ function compileFor(
   model: Model,
   device: Device,
   source: Pick<ParameterSource, "storage">,
-  metrics: readonly string[] | undefined,
-  purpose: OpenOptions["purpose"],
+  { metrics, given, purpose }: OpenOptions,
 ): { readonly plan: Plan; readonly refusal?: Error } {
+  if (given !== undefined) {
+    const { facts } = device;
+    return { plan: compileModel(model, { device: facts, storage: source.storage, entries: [], given }) };
+  }
   try {
     return { plan: compile(model, device, source, metrics) };
   } catch (error) {

@@ -25,6 +25,8 @@ export interface Context {
   readonly builder: Builder;
   readonly mode: "check" | "build";
   readonly purpose: Purpose;
+  /** Parts whose input is told as a metric (`probe.ts`). */
+  readonly probes: ReadonlySet<string>;
   /** One graph function per template that a `for` runs over, by its path. */
   readonly functions: Map<string, GraphFunction>;
   /** Layers being made, outermost first. */

@@ -12,6 +12,7 @@ import { callStacked } from "./stack.ts";
 import type { Instance, Value } from "./value.ts";
 import { ERROR } from "./value.ts";
 import { bindPorts } from "./ports.ts";
+import { tellGiven } from "./probe.ts";
 import { finish } from "./results.ts";
 import { runBody } from "./statements.ts";
 
@@ -97,6 +98,7 @@ export function expandLayer(env: Env, instance: Instance, args: readonly Arg[], 
   };
   const back = bindPorts(env, inner, forward.params, args, span, `\`${name.text}\``, instance.banks, instance.span);
   if (back === null) return ERROR;
+  tellGiven(inner, instance);
   for (const [inside, outside] of instance.outer) if (!back.has(inside)) back.set(inside, outside);
   return finish(env, inner, runBody(inner, forward.body), forward.result, back, span, name.text);
 }

@@ -40,12 +40,14 @@ export function newContext(
   mode: Context["mode"] = "build",
   bag = new DiagnosticBag(),
   purpose: Context["purpose"] = "evaluate",
+  probes: Context["probes"] = new Set(),
 ): Context {
   return {
     bag,
     builder: new Builder(new Graph()),
     mode,
     purpose,
+    probes,
     functions: new Map(),
     nesting: [],
     sites: new Map(),

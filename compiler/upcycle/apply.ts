@@ -3,7 +3,18 @@ import type { Upcycling } from "./expand.ts";
 import { FORMULAS } from "./formula.ts";
 import { addFresh } from "./fresh.ts";
 import { MEASURES, type Pass } from "./measure.ts";
-import { type OrderedTerm, orderTerms, type FormulaTerm, type Statistic, type Term } from "./recipe.ts";
+import { evaluateActivations } from "./observe.ts";
+import {
+  type Activation,
+  activationsOf,
+  type ActivationTerm,
+  type FormulaTerm,
+  type OrderedTerm,
+  orderTerms,
+  type SourceTerm,
+  type Statistic,
+  type Term,
+} from "./recipe.ts";
 import { eachLine, extentOf } from "./view.ts";
 
 export type Weights = ReadonlyMap<string, Float64Array>;
@@ -12,7 +23,9 @@ export function applyAssignments(upcycling: Upcycling, sources: readonly Weights
   const target = new Map(
     upcycling.target.parameters.map((p) => [p.path, new Float64Array(p.axes.reduce((n, a) => n * a.size, 1))]),
   );
-  const run: Run = { sources, known: new Map() };
+  const activations = new Set(upcycling.assignments.flatMap((a) => activationsOf(a.terms)));
+  const given = evaluateActivations([...activations], upcycling.sources, sources);
+  const run: Run = { sources, given, known: new Map() };
   for (const { path, start, length, offset, terms } of upcycling.assignments)
     sumTerms(terms, offset, target.get(path)!.subarray(start, start + length), run);
   return target;
@@ -20,6 +33,7 @@ export function applyAssignments(upcycling: Upcycling, sources: readonly Weights
 
 interface Run {
   readonly sources: readonly Weights[];
+  readonly given: ReadonlyMap<Activation, Float64Array>;
   readonly known: Map<Statistic, readonly number[]>;
 }
 
@@ -29,12 +43,20 @@ function sumTerms(terms: readonly Term[], offset: number, out: Float64Array, run
       addFresh(term, offset, out);
       continue;
     }
-    const [first, end] = term.kind === "source" ? [0, 0] : extentOf(term.view);
-    const whole = term.kind === "source" ? run.sources[term.source]!.get(term.path)! : derive(term, first, end, run);
+    const [first, end] = isGiven(term) ? [0, 0] : extentOf(term.view);
+    const whole = isGiven(term) ? elementsOf(term, run) : derive(term, first, end, run);
     eachLine(term.view, offset, out.length, (at, start, count) => {
       for (let i = 0; i < count; i++) out[at + i]! += term.weight * whole[start - first + i]!;
     });
   }
+}
+
+type GivenTerm = SourceTerm | ActivationTerm;
+
+const isGiven = (term: Term): term is GivenTerm => term.kind === "source" || term.kind === "activation";
+
+function elementsOf(term: GivenTerm, { sources, given }: Run): Float64Array {
+  return term.kind === "source" ? sources[term.source]!.get(term.path)! : given.get(term.activation)!;
 }
 
 /** The elements `start ..< end` of what a term makes of others. */

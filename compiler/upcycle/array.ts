@@ -2,6 +2,7 @@
  * What an expression of an upcycling stands for: arrays whose elements are sums over views of sources and of fresh values.
  * Subtrees are arrays by path. What is asked for comes from the target: its axes, whose sizes an operator may change.
  */
+import { addActivations, chooseRow } from "./activation.ts";
 import { ABSENT, collapseView, contiguousView, pickAxis, sliceAxis, type View } from "./view.ts";
 import type { FormulaName } from "./formula.ts";
 import type { MeasureName } from "./measure.ts";
@@ -98,7 +99,7 @@ export function takeIndex(value: ArrayValue, axis: number, index: number): Array
     return picks === null ? without(view) : without({ ...view, start: view.start + picks[0]! * stride });
   };
   const there = terms.filter(({ view }) => view.axes[axis]!.picks?.[0] !== ABSENT);
-  return { sizes: sizes.toSpliced(axis, 1), terms: there.map((t) => ({ ...t, view: move(t.view) })) };
+  return { sizes: sizes.toSpliced(axis, 1), terms: there.map((t) => chooseRow({ ...t, view: move(t.view) })) };
 }
 
 export function addArrays(a: ArrayValue, b: ArrayValue, sign: 1 | -1): ArrayValue {
@@ -133,5 +134,5 @@ function mapViews(value: ArrayValue, axis: number, size: number, change: (view: 
 
 /** Terms as an assignment has them. */
 export function finishTerms(terms: readonly Term[]): readonly Term[] {
-  return terms.map((t) => ({ ...t, view: collapseView(t.view) }));
+  return addActivations(terms.map((t) => ({ ...t, view: collapseView(t.view) })));
 }

@@ -11,7 +11,8 @@ import type { Model } from "../model/model.ts";
 import type { Scope } from "../resolve/modules.ts";
 import { bindNames } from "./bind.ts";
 import { evaluateRule } from "./evaluate.ts";
-import type { Assignment, Statistic } from "./recipe.ts";
+import { type Prompts, SMALL_PROMPTS } from "./observe.ts";
+import type { Assignment } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
 import type { UpcycleScope } from "./source.ts";
 import { makeTarget } from "./target.ts";
@@ -29,7 +30,8 @@ export interface Upcycling {
 
 /**
  * `sources` in the order of the declaration's source parameters; `options` are its compile-time parameters by name; `to` names a
- * model that is made instead of the declared or chosen one. Throws `MoeError` with what does not fit.
+ * model that is made instead of the declared or chosen one. Unless `prompts` says how they are read, those of rules are read as for a small
+ * instance. Throws `MoeError` with what does not fit.
  */
 export function expandUpcycle(
   decl: UpcycleDecl,
@@ -37,6 +39,7 @@ export function expandUpcycle(
   sources: readonly Model[],
   options: ReadonlyMap<string, Value> = new Map(),
   to: string | null = null,
+  prompts: Prompts = SMALL_PROMPTS,
 ): Upcycling {
   const bag = new DiagnosticBag();
   const { env, sourceIndex } = bindNames(decl, scope, sources, options, bag);
@@ -51,7 +54,9 @@ export function expandUpcycle(
     lists: new Map(lists),
     indices: numbersOf(env.locals),
     each: new Map(),
-    share: shareStatistics(),
+    prompts,
+    prompt: shareEqual(),
+    share: shareEqual(),
   };
   const placed = applyRules(decl.rules, target, where, 0);
   if (mixture !== null) {
@@ -70,11 +75,12 @@ export function expandUpcycle(
   return { decl, scope, sources, target, assignments, sourceIndex };
 }
 
-function shareStatistics(): UpcycleScope["share"] {
-  const known = new Map<string, Statistic>();
-  return (statistic) => {
-    const key = JSON.stringify(statistic);
-    const found = known.get(key) ?? statistic;
+/** The first of all values that are equal. */
+function shareEqual<T>(): (value: T) => T {
+  const known = new Map<string, T>();
+  return (value) => {
+    const key = JSON.stringify(value);
+    const found = known.get(key) ?? value;
     known.set(key, found);
     return found;
   };

@@ -3,14 +3,22 @@
  * statistics found; inputs are chunks of one length, whose first element has the index `start`. Sources: mergekit's
  * definitions of SLERP, TIES (Yadav et al., arXiv 2306.01708) and DARE (Yu et al., arXiv 2311.03099).
  */
-import { type Floats, isDrawn } from "./measure.ts";
+import { type Floats, isDrawn, lineOf } from "./measure.ts";
 
 type Formula = (numbers: readonly number[], inputs: readonly Floats[], start: number, out: Floats) => void;
+
+/** Below it, a vector counts as 0; as mergekit has it. */
+const SHORTEST = 1e-8;
 
 export const FORMULAS = {
   /** mean, deviation: x with these instead of 0 and 1. */
   spread([mean, deviation], [x], _, out) {
     for (let i = 0; i < out.length; i++) out[i] = mean! + deviation! * x![i]!;
+  },
+  /** size of an axis, stride, lengths of the vectors along it: these vectors with length 1, or at 0. */
+  unit([size, stride, ...lengths], [x], start, out) {
+    for (let i = 0; i < out.length; i++)
+      out[i] = x![i]! / Math.max(lengths[lineOf(start + i, size!, stride!)]!, SHORTEST);
   },
   /** t, |a|², a·b, |b|²: on the arc from a to b; on the line where they point the same way or oppositely. */
   arc([t, aa, ab, bb], [a, b], _, out) {

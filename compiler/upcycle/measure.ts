@@ -27,6 +27,8 @@ export const MEASURES = {
   moments: { start: startMoments, passes: once },
   /** Of two inputs: |a|², a·b, |b|². */
   products: { start: startProducts, passes: once },
+  /** With the size of an axis and its stride: the lengths of all vectors along it. */
+  lengths: { start: startLengths, passes: once },
   /** Of values and draws from -1 to 1, with a density: Σ|x| over the Σ|x| of those that are kept. */
   kept: { start: startKept, passes: once },
   /** With a density: the magnitude of the last element that is kept, and its index; ties go to the lowest index. */
@@ -70,6 +72,20 @@ function startProducts(): Pass {
     end: () => [aa, ab, bb],
   };
 }
+
+function startLengths([size, stride]: readonly number[], length: number): Pass {
+  const squares = new Float64Array(length / size!);
+  return {
+    add(at, [x]) {
+      for (let i = 0; i < x!.length; i++) squares[lineOf(at + i, size!, stride!)]! += x![i]! * x![i]!;
+    },
+    end: () => Array.from(squares, Math.sqrt),
+  };
+}
+
+/** Which of the vectors along an axis an element belongs to. */
+export const lineOf = (index: number, size: number, stride: number): number =>
+  Math.floor(index / (size * stride)) * stride + (index % stride);
 
 function startKept([density]: readonly number[]): Pass {
   let [all, kept] = [0, 0];

@@ -1,7 +1,8 @@
 /**
  * Upcycling as data: for every parameter of the target, by runs of its elements, a sum of terms. Nothing is read to make it,
  * so a plan can be shown and checked before a byte moves; an executor streams it. What depends on whole tensors (norms,
- * thresholds, clusters) is a `Statistic`, counted in passes of its own before the elements that need it.
+ * thresholds, clusters) is a `Statistic`, counted in passes of its own before the elements that need it; what depends on what a source
+ * computes is an `Activation`, for which it runs before all else.
  */
 import type { Span } from "../../grammar/span.ts";
 import type { Init } from "../interpret/value.ts";
@@ -22,7 +23,7 @@ export interface Assignment {
   readonly rule: Span;
 }
 
-export type Term = SourceTerm | FreshTerm | FormulaTerm | OrderedTerm;
+export type Term = SourceTerm | FreshTerm | ActivationTerm | FormulaTerm | OrderedTerm;
 
 interface TermBase {
   readonly weight: number;
@@ -41,6 +42,39 @@ export interface FreshTerm extends TermBase {
   readonly kind: "fresh";
   readonly init: Init;
   readonly path: string;
+}
+
+/** What a part of a source is given. */
+export interface ActivationTerm extends TermBase {
+  readonly kind: "activation";
+  readonly activation: Activation;
+}
+
+/** What a part of a source is given when the source runs on prompts: an array [rows, width]. */
+export interface Activation {
+  readonly source: number;
+  /** Path of the part, such as `blocks[3].mlp`. */
+  readonly part: string;
+  /** Elements of one token. */
+  readonly width: number;
+  readonly rows: readonly Row[];
+}
+
+/** A sum over tokens. */
+export type Row = readonly RowPart[];
+
+/** Σ weight · what is given at these tokens of a prompt, which count from 0. */
+export interface RowPart {
+  readonly prompt: Prompt;
+  readonly tokens: readonly number[];
+  readonly weight: number;
+}
+
+/** Runs on its own, from position 0. */
+export interface Prompt {
+  readonly ids: readonly number[];
+  /** What they were made of; null for ids that a rule gives. */
+  readonly text: string | null;
 }
 
 /** A function of sums, element by element; numbers that it needs of whole tensors come from statistics. The view is of its results. */
@@ -82,8 +116,23 @@ export function orderTerms(term: OrderedTerm, order: readonly number[]): readonl
 /** Every source that terms read, also for their statistics. */
 export function sourcesOf(terms: readonly Term[]): readonly SourceTerm[] {
   return terms.flatMap((term): readonly SourceTerm[] => {
-    if (term.kind === "source") return [term];
-    const within = term.kind === "formula" ? term.inputs : term.kind === "ordered" ? [term.terms] : [];
-    return [...within, ...statisticsOf(term).flatMap((s) => s.inputs)].flatMap(sourcesOf);
+    return term.kind === "source" ? [term] : inputsOf(term).flatMap(sourcesOf);
   });
+}
+
+/** Every activation that terms have, also for their statistics. */
+export function activationsOf(terms: readonly Term[]): readonly Activation[] {
+  return terms.flatMap((term): readonly Activation[] => {
+    return term.kind === "activation" ? [term.activation] : inputsOf(term).flatMap(activationsOf);
+  });
+}
+
+/** The sums that a term is made of, and those that its statistics are counted over. */
+function inputsOf(term: Term): readonly (readonly Term[])[] {
+  return [...sumsOf(term), ...statisticsOf(term).flatMap((s) => s.inputs)];
+}
+
+/** The sums that a term is made of. */
+export function sumsOf(term: Term): readonly (readonly Term[])[] {
+  return term.kind === "formula" ? term.inputs : term.kind === "ordered" ? [term.terms] : [];
 }

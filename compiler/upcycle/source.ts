@@ -9,7 +9,8 @@ import { evaluate, report } from "../interpret/context.ts";
 import { type Found, resolvePath } from "../map/path.ts";
 import type { Model } from "../model/model.ts";
 import type { ArrayValue, Demand, Tree } from "./array.ts";
-import type { Statistic } from "./recipe.ts";
+import type { Prompts } from "./observe.ts";
+import type { Prompt, Statistic } from "./recipe.ts";
 import { type Run, runsOf } from "./runs.ts";
 import { contiguousView } from "./view.ts";
 
@@ -24,6 +25,9 @@ export interface UpcycleScope {
   readonly indices: ReadonlyMap<string, number>;
   /** The member of each list that a verb has come to. */
   readonly each: ReadonlyMap<string, number>;
+  readonly prompts: Prompts;
+  /** Equal prompts become one. */
+  readonly prompt: (prompt: Prompt) => Prompt;
   /** Equal statistics become one, which is counted once. */
   readonly share: (statistic: Statistic) => Statistic;
 }

@@ -91,6 +91,14 @@ export const AXIS_VERBS: Readonly<Record<string, Verb>> = {
       return value === null || order === null ? null : pickArray(value, axis, order);
     }),
   cluster,
+  /** `normalize[D](x)`: every vector along D of length 1. */
+  normalize: (call, where, inner) =>
+    withAxis(call, where, inner, 1, (tree, axis, demand, partial) => {
+      const value = tree(demand, partial);
+      if (value === null) return null;
+      const lines = [value.sizes[axis]!, value.sizes.slice(axis + 1).reduce((a, b) => a * b, 1)];
+      return formulaArray("unit", [value], lines, [measureArrays("lengths", [value], lines)]);
+    }),
   /** `redraw[F](x, l, n, share: 0.5, seed: 1)`: along F fresh normal values, with mean and deviation of what they replace. */
   redraw: (call, where, inner) =>
     withAxis(call, where, inner, 1, (tree, axis, demand, partial) => {

@@ -4,6 +4,7 @@
  */
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { walk } from "../../grammar/index.ts";
+import { TIME } from "../graph/type.ts";
 import type { Init, Value } from "../interpret/value.ts";
 import { addArrays, type ArrayValue, formulaArray, measureArrays, scaleArray, takeIndex, type Tree } from "./array.ts";
 import { eachModel, findPlaces, isSource, rootName, type UpcycleScope } from "./source.ts";
@@ -97,7 +98,8 @@ function overMembers(
 ): Tree | null {
   const [arg] = positionalOf(call);
   const at = namedOf(call, "at");
-  if (arg !== undefined && at !== undefined) return overIndices(call, at, where, inner(arg, where), combine);
+  if (arg !== undefined && (at !== undefined || isOverTokens(call, arg, where)))
+    return overIndices(call, at ?? null, where, inner(arg, where), combine);
   const members = arg === undefined ? null : membersOf(call, arg, where);
   if (members === null) return null;
   const trees = members.map((member) => inner(arg!, member));
@@ -109,32 +111,51 @@ function overMembers(
   };
 }
 
-/** The first argument at indices of an axis that the left side has not: its first, such as the vocabulary of an embedding. */
+/** `mean[T](input(...))`. */
+function isOverTokens(call: CallExpr, arg: Expr, where: UpcycleScope): boolean {
+  if (axisName(call) !== TIME || where.lists.has(TIME)) return false;
+  let runs = false;
+  walk(
+    arg,
+    (node) =>
+      void (node.kind === "call" && node.callee.kind === "name" && node.callee.name.text === "input" && (runs = true)),
+  );
+  return runs;
+}
+
+/**
+ * The first argument at indices of an axis that the left side has not: its first, such as the vocabulary of an embedding, or the tokens
+ * of prompts. `at` null: at all of them.
+ */
 function overIndices(
   call: CallExpr,
-  at: Expr,
+  at: Expr | null,
   where: UpcycleScope,
   tree: Tree | null,
   combine: (arrays: readonly ArrayValue[], weights: readonly number[]) => ArrayValue | null,
 ): Tree | null {
   const name = axisName(call);
-  const list = where.env.ctx.walk.evaluate(where.env, at);
-  const count = list.kind === "list" ? list.items.length : 0;
-  const indices = numbersOf(call, where, at, count);
-  const weights = readWeights(call, where, count);
-  if (tree === null || indices === null || weights === null) return null;
-  if (name === null || count === 0)
+  const list = at === null ? null : where.env.ctx.walk.evaluate(where.env, at);
+  const count = list?.kind === "list" ? list.items.length : 0;
+  const chosen = at === null ? [] : numbersOf(call, where, at, count);
+  if (tree === null || chosen === null) return null;
+  if (name === null || (at !== null && count === 0))
     return refuse(call, where, "indices are a list that is not empty, of an axis in brackets", "write `at: [5, 77]`");
   return (demand, partial) => {
     const whole = tree({ ...demand, axes: [{ name, size: null }, ...demand.axes] }, partial);
     if (whole === null) return null;
+    const indices = at === null ? Array.from({ length: whole.sizes[0]! }, (_, i) => i) : chosen;
+    const weights = readWeights(call, where, indices.length);
+    if (weights === null) return null;
     const wrong = indices.find((i) => !Number.isInteger(i) || i < 0 || i >= whole.sizes[0]!);
     if (wrong !== undefined)
       return refuse(
         call,
         where,
         `there is no ${wrong} among ${whole.sizes[0]} of \`${name}\``,
-        `say what the sources must have: \`where ${name} > ${wrong}\``,
+        name === TIME
+          ? "tokens of prompts count from 0"
+          : `say what the sources must have: \`where ${name} > ${wrong}\``,
       );
     return combine(
       indices.map((i) => takeIndex(whole, 0, i)),

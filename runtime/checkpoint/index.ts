@@ -3,7 +3,7 @@ export { type DataType, dataTypes, fromFloat32, isDataType, toFloat32 } from "./
 export { decoders } from "./decode.ts";
 export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./half.ts";
 export { type FileFacts, openSafetensors, type ReadOptions, type SafetensorsFile } from "./safetensors.ts";
-export { checkSpace, freeBytes } from "./publish.ts";
+export { checkSpace, checkTarget, freeBytes } from "./publish.ts";
 export { partialFolder } from "./journal.ts";
 export { byteSize, encodeHeader, type TensorSpec } from "./safetensors-header.ts";
 export { type Checkpoint, openCheckpoint, type StoredTensor } from "./store.ts";

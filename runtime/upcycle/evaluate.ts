@@ -10,18 +10,21 @@ import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
 import { isContiguous, scatter } from "../strided.ts";
 import { type Adder, BLOCK, Lane } from "./lane.ts";
+import type { Given } from "./runs.ts";
 import { isCopy, type Unit } from "./transfer.ts";
 
 /** Names of the storage types in a safetensors file. */
 export const DATA_TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Record<StorageType, DataType>;
 
+/** What results are made of. */
+export interface Inputs {
+  readonly sources: readonly ParameterSource[];
+  /** f32 [rows, width] each. */
+  readonly given: Given;
+}
+
 /** The bytes of a unit, as they go to the file; they stay in `lane` until it is released. */
-export async function evaluateUnit(
-  unit: Unit,
-  sources: readonly ParameterSource[],
-  dtype: StorageType,
-  lane: Lane,
-): Promise<Uint8Array> {
+export async function evaluateUnit(unit: Unit, from: Inputs, dtype: StorageType, lane: Lane): Promise<Uint8Array> {
   const { window, runs } = unit;
   const width = STORAGE_BYTES[dtype];
   const out = lane.take(window.length * width);
@@ -30,10 +33,10 @@ export async function evaluateUnit(
     const mark = lane.mark;
     if (isContiguous(piece)) {
       const at = (piece.source + range.start - window.start) * width;
-      await evaluateAssignment(assignment, sources, dtype, out.subarray(at, at + range.length * width), lane);
+      await evaluateAssignment(assignment, from, dtype, out.subarray(at, at + range.length * width), lane);
     } else {
       const bytes = lane.take(range.length * width);
-      await evaluateAssignment(assignment, sources, dtype, bytes, lane);
+      await evaluateAssignment(assignment, from, dtype, bytes, lane);
       scatter(bytes, width, piece, range, window, out);
     }
     lane.release(mark);
@@ -43,38 +46,39 @@ export async function evaluateUnit(
 
 async function evaluateAssignment(
   assignment: Assignment,
-  sources: readonly ParameterSource[],
+  from: Inputs,
   dtype: StorageType,
   out: Uint8Array,
   lane: Lane,
 ): Promise<void> {
   const { offset, length, terms } = assignment;
-  if (isCopy(assignment, sources, dtype)) {
+  if (isCopy(assignment, from.sources, dtype)) {
     const [term] = terms as readonly [SourceTerm];
-    await readView(sources[term.source]!, term, offset, length, out);
+    await readView(from.sources[term.source]!, term, offset, length, out);
     return;
   }
   // All that the sum needs is asked for at once.
-  const adders = await Promise.all(terms.map((term) => openTerm(term, offset, length, sources, lane)));
+  const adders = await Promise.all(terms.map((term) => openTerm(term, offset, length, from, lane)));
   for (let at = 0; at < length; at += BLOCK) {
     lane.store(dtype, lane.sum(adders, at, Math.min(BLOCK, length - at)), out, at);
   }
 }
 
-async function openTerm(
-  term: Term,
-  offset: number,
-  length: number,
-  sources: readonly ParameterSource[],
-  lane: Lane,
-): Promise<Adder> {
+async function openTerm(term: Term, offset: number, length: number, from: Inputs, lane: Lane): Promise<Adder> {
   if (term.kind === "fresh") return (at, sum) => addFresh(term, offset + at, sum);
+  if (term.kind === "activation") {
+    const given = from.given.get(term.activation)!;
+    return (at, sum) =>
+      eachLine(term.view, offset + at, sum.length, (to, start, count) => {
+        for (let i = 0; i < count; i++) sum[to + i]! += term.weight * given[start + i]!;
+      });
+  }
   if (term.kind !== "source") {
     const bytes = lane.take(4 * length);
-    await fillDerived(term, offset, new Float32Array(bytes.buffer, bytes.byteOffset, length), sources);
+    await fillDerived(term, offset, new Float32Array(bytes.buffer, bytes.byteOffset, length), from);
     return (at, sum) => lane.add("f32", bytes, at, term.weight, sum);
   }
-  const source = sources[term.source]!;
+  const source = from.sources[term.source]!;
   const storage = source.storage(term.path);
   const bytes = lane.take(length * STORAGE_BYTES[storage]);
   await readView(source, term, offset, length, bytes);
@@ -84,56 +88,40 @@ async function openTerm(
 /** Elements of a statistic's inputs, or of what is made of other terms, that are made at a time. */
 const PART = 1 << 18;
 
-type Derived = Exclude<Term, { kind: "source" | "fresh" }>;
+type Derived = Exclude<Term, { kind: "source" | "fresh" | "activation" }>;
 
 /** What a term makes of others: whole bands of it, of which the view has some. */
-async function fillDerived(
-  term: Derived,
-  offset: number,
-  out: Float32Array,
-  sources: readonly ParameterSource[],
-): Promise<void> {
+async function fillDerived(term: Derived, offset: number, out: Float32Array, from: Inputs): Promise<void> {
   out.fill(0);
   for (let at = 0; at < out.length; at += PART) {
     const length = Math.min(PART, out.length - at);
     for (const { first, end, lines } of bandsOf(term.view, offset + at, length, 4, 4 * length)) {
-      const values = await deriveRange(term, first, end - first, sources);
+      const values = await deriveRange(term, first, end - first, from);
       for (const { at: to, start, count } of lines)
         out.set(values.subarray(start - first, start - first + count), at + to);
     }
   }
 }
 
-async function deriveRange(
-  term: Derived,
-  start: number,
-  length: number,
-  sources: readonly ParameterSource[],
-): Promise<Float32Array> {
-  if (term.kind === "ordered")
-    return sumRange(orderTerms(term, await measure(term.order, sources)), start, length, sources);
+async function deriveRange(term: Derived, start: number, length: number, from: Inputs): Promise<Float32Array> {
+  if (term.kind === "ordered") return sumRange(orderTerms(term, await measure(term.order, from)), start, length, from);
   const numbers = [...term.constants];
-  for (const statistic of term.statistics) numbers.push(...(await measure(statistic, sources)));
+  for (const statistic of term.statistics) numbers.push(...(await measure(statistic, from)));
   const inputs: Float32Array[] = [];
-  for (const input of term.inputs) inputs.push(await sumRange(input, start, length, sources));
+  for (const input of term.inputs) inputs.push(await sumRange(input, start, length, from));
   const out = new Float32Array(length);
   FORMULAS[term.formula](numbers, inputs, start, out);
   return out;
 }
 
 /** A sum of its own, in a lane of its own. */
-async function sumRange(
-  terms: readonly Term[],
-  start: number,
-  length: number,
-  sources: readonly ParameterSource[],
-): Promise<Float32Array> {
+async function sumRange(terms: readonly Term[], start: number, length: number, from: Inputs): Promise<Float32Array> {
   const width = terms.reduce(
-    (n, t) => n + (t.kind === "source" ? STORAGE_BYTES[sources[t.source]!.storage(t.path)] : 4),
+    (n, t) => n + (t.kind === "source" ? STORAGE_BYTES[from.sources[t.source]!.storage(t.path)] : 4),
     0,
   );
   const lane = new Lane(length * width);
-  const adders = await Promise.all(terms.map((term) => openTerm(term, start, length, sources, lane)));
+  const adders = await Promise.all(terms.map((term) => openTerm(term, start, length, from, lane)));
   const out = new Float32Array(length);
   for (let at = 0; at < length; at += BLOCK) out.set(lane.sum(adders, at, Math.min(BLOCK, length - at)), at);
   return out;
@@ -142,21 +130,21 @@ async function sumRange(
 /** Parts of one term share what whole tensors say, and so do terms that share a statistic. */
 const known = new WeakMap<Statistic, Promise<readonly number[]>>();
 
-function measure(statistic: Statistic, sources: readonly ParameterSource[]): Promise<readonly number[]> {
-  const found = known.get(statistic) ?? runPasses(statistic, sources);
+function measure(statistic: Statistic, from: Inputs): Promise<readonly number[]> {
+  const found = known.get(statistic) ?? runPasses(statistic, from);
   known.set(statistic, found);
   return found;
 }
 
 async function runPasses(
   { measure: name, constants, inputs, length }: Statistic,
-  sources: readonly ParameterSource[],
+  from: Inputs,
 ): Promise<readonly number[]> {
   let state: Pass | readonly number[] = MEASURES[name].start(constants, length);
   while ("add" in state) {
     for (let at = 0; at < length; at += PART) {
       const parts: Float32Array[] = [];
-      for (const input of inputs) parts.push(await sumRange(input, at, Math.min(PART, length - at), sources));
+      for (const input of inputs) parts.push(await sumRange(input, at, Math.min(PART, length - at), from));
       state.add(at, parts);
     }
     state = state.end();

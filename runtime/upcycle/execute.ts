@@ -5,18 +5,19 @@
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
-import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
+import { checkTarget, type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
 import { findNotFinite } from "../finite.ts";
 import { STORAGE_BYTES } from "../model.ts";
-import { DATA_TYPES, evaluateUnit } from "./evaluate.ts";
+import { DATA_TYPES, evaluateUnit, type Inputs } from "./evaluate.ts";
 import { openHasher } from "./hasher.ts";
 import { Lane } from "./lane.ts";
 import { formatProvenance, placesOf, PROVENANCE_NAME } from "./provenance.ts";
+import { computeGiven, hashRows, hashTexts, type RunOptions } from "./runs.ts";
 import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer.ts";
 
-export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "overwrite"> {
+export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "overwrite">, RunOptions {
   /** Hears the bytes written so far, those of an earlier run among them. */
   readonly onProgress?: (done: number, total: number) => void;
   /** Hears of an unfinished run: that it left `bytes` to go on from, or that it was for other sources, rules or options. */
@@ -24,25 +25,33 @@ export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "o
 }
 
 /**
- * Makes the folder `target`, a checkpoint as Hugging Face lays it out with `moec.provenance.json`. Throws what reading the
+ * Makes the folder `target`, a checkpoint as Hugging Face lays it out with `moec.provenance.json`. Throws what running and reading the
  * sources and `createCheckpoint` throw, `checkpoint/changed`, and `checkpoint/not-finite` for values that are no numbers. What
  * was written until then is gone, except when it was the disk that failed: then the same call goes on where it stopped.
  */
 export async function executeTransfer(transfer: Transfer, target: string, options: ExecuteOptions = {}): Promise<void> {
-  const { onProgress = () => {}, onEarlierRun = () => {}, ...writing } = options;
+  const { onProgress = () => {}, onEarlierRun = () => {}, adapter, onRun, ...writing } = options;
   const specs = transfer.tensors.map((t) => ({ name: t.name, dtype: DATA_TYPES[t.dtype], shape: t.shape }));
-  const fingerprint = `${transfer.fingerprint} ${options.maxShardBytes ?? ""}`;
+  // What cannot be written is told before sources run.
+  if (transfer.runs.length > 0) await checkTarget(resolve(target), options.overwrite ?? false);
+  const given = await computeGiven(transfer.runs, { adapter, ...(onRun === undefined ? {} : { onRun }) });
+  // Another device may round otherwise: its rows do not go on where those of an earlier run stopped.
+  const rows = [...given.values()].map(hashRows);
+  const fingerprint = [transfer.fingerprint, options.maxShardBytes ?? "", hashTexts(rows)].join(" ");
   const writer = await createCheckpoint(target, specs, { ...writing, metadata: transfer.metadata, fingerprint });
   try {
     const left = transfer.tensors.filter((t) => !writer.done.has(t.name));
     const before = transfer.bytesWritten - left.reduce((n, t) => n + t.bytes, 0);
     if (writer.origin !== "new") onEarlierRun(before, writer.origin === "resumed");
-    const hashes = await writeTensors(left, transfer, writer, (done) => onProgress(before + done, writer.totalBytes));
+    const inputs = { sources: transfer.sources, given };
+    const hashes = await writeTensors(left, transfer, inputs, writer, (done) =>
+      onProgress(before + done, writer.totalBytes),
+    );
     await Promise.all(transfer.checkpoints.map((checkpoint) => checkpoint.checkUnchanged()));
     const written = new Map(
       [...writer.done, ...hashes].map(([name, sha256]) => [name, { ...writer.place(name), sha256 }]),
     );
-    await writer.addFile(PROVENANCE_NAME, formatProvenance(transfer, written));
+    await writer.addFile(PROVENANCE_NAME, formatProvenance(transfer, given, written));
     await writer.addFile("config.json", transfer.config);
     await writer.copyTokenizer(transfer.folder);
     const generation = await readFile(join(transfer.folder, "generation_config.json")).catch(() => null);
@@ -63,6 +72,7 @@ function isDisk(error: unknown): boolean {
 async function writeTensors(
   tensors: readonly TransferTensor[],
   transfer: Transfer,
+  inputs: Inputs,
   writer: CheckpointWriter,
   onProgress: (done: number) => void,
 ): Promise<ReadonlyMap<string, string>> {
@@ -75,7 +85,7 @@ async function writeTensors(
     const { tensor } = current;
     const mark = lane.mark;
     try {
-      const bytes = await evaluateUnit(unit, transfer.sources, tensor.dtype, lane);
+      const bytes = await evaluateUnit(unit, inputs, tensor.dtype, lane);
       if (!lane.isFinite(tensor.dtype, bytes)) throw notFinite(tensor, unit, bytes, transfer);
       const hashed = before.then(() => hasher.add(tensor.name, bytes, release));
       await Promise.all([writer.write(tensor.name, bytes, unit.window.start * STORAGE_BYTES[tensor.dtype]), hashed]);
@@ -127,8 +137,8 @@ function* listWork(tensors: readonly TransferTensor[]): Generator<Work, undefine
     const current: Current = { tensor, left: tensor.units.length };
     let before = Promise.resolve();
     for (const unit of tensor.units) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      yield { current, unit, before, release: resolve };
+      const { promise, resolve: release } = Promise.withResolvers<void>();
+      yield { current, unit, before, release };
       before = promise;
     }
   }

@@ -34,6 +34,7 @@ import { countElements } from "../strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
 import type { ProvenanceHead } from "./provenance.ts";
+import { openPrompts, planRuns } from "./runs.ts";
 import { checkTokenizers, findTargetMap, makeConfig } from "./target.ts";
 import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./transfer.ts";
 
@@ -87,6 +88,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     sources.map((s) => s.model),
     options,
     request.to ?? null,
+    await openPrompts(item, sources),
   );
   checkContracts(upcycling, options, request.to ?? null);
   await checkTokenizers(sources.map((s) => s.checkpoint.path));
@@ -110,12 +112,15 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
       dtype,
       ...(request.budget === undefined ? {} : { budget: request.budget }),
     });
+    const runs = planRuns(assignments, sources);
+    const totals = sumTransfer(tensors);
     return {
       target,
       map,
       dtype: common,
       tensors,
       sources: readers,
+      runs,
       checkpoints,
       config,
       metadata,
@@ -132,7 +137,8 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
       folder: sources[0]!.checkpoint.path,
       rules: sumRules(tensors),
       warnings: findLostSettings(upcycling),
-      ...sumTransfer(tensors),
+      ...totals,
+      bytesRead: totals.bytesRead + runs.reduce((n, run) => n + run.bytes, 0),
       close: opened.close,
     };
   } catch (error) {

@@ -3,14 +3,15 @@
  * tensor; of source files only what costs nothing to know, their size, their last write and the SHA-256 of their header. A
  * tensor that is a copy has the hash of its source's bytes as well. Nothing in it depends on when or how fast it was made.
  */
-import type { Assignment, Json, SourceTerm, Term, View } from "../../compiler/index.ts";
-import { isWhole } from "../../compiler/index.ts";
+import type { Assignment, Json, Prompt, SourceTerm, Term, View } from "../../compiler/index.ts";
+import { isWhole, sumsOf } from "../../compiler/index.ts";
 import { lineAndColumn } from "../../grammar/index.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
 import { basename } from "node:path";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import type { ParameterSource, StoredPlace } from "../parameters.ts";
 import { VERSION } from "../version.ts";
+import { type Given, hashRows } from "./runs.ts";
 import { isCopy, type Transfer, type TransferTensor } from "./transfer.ts";
 
 export const PROVENANCE_NAME = "moec.provenance.json";
@@ -34,6 +35,8 @@ export interface Provenance extends Omit<ProvenanceHead, "sources"> {
   readonly format: typeof FORMAT;
   readonly moec: string;
   readonly sources: readonly SourceRecord[];
+  /** What sources ran on, before the rest was read. */
+  readonly prompts: readonly PromptRecord[];
   readonly rules: readonly RuleRecord[];
   readonly tensors: Readonly<Record<string, TensorRecord>>;
 }
@@ -48,6 +51,13 @@ export interface SourceRecord {
     readonly modified: string;
     readonly headerSha256: string;
   }[];
+}
+
+export interface PromptRecord {
+  /** Index into `sources`. */
+  readonly source: number;
+  readonly text: string | null;
+  readonly ids: readonly number[];
 }
 
 export interface RuleRecord {
@@ -80,6 +90,15 @@ export interface PartRecord {
 
 export type TermRecord =
   | { readonly weight: number; readonly fresh: string }
+  /** What a part of a source is given, f32: a sum over tokens, which count from 0 in their prompt. */
+  | {
+      readonly weight: number;
+      /** Index into `sources`. */
+      readonly source: number;
+      readonly given: string;
+      readonly rows: readonly (readonly RowRecord[])[];
+      readonly sha256: string;
+    }
   /** A function of other sums, by its name, with the terms of all of them. */
   | { readonly weight: number; readonly made: string; readonly of: readonly TermRecord[] }
   | {
@@ -89,6 +108,13 @@ export type TermRecord =
       readonly parameter: string;
       readonly from: readonly PlaceRecord[];
     };
+
+export interface RowRecord {
+  /** Index into `prompts`. */
+  readonly prompt: number;
+  readonly tokens: readonly number[];
+  readonly weight: number;
+}
 
 export interface PlaceRecord {
   readonly tensor: string;
@@ -106,16 +132,31 @@ export interface Written {
   readonly sha256: string;
 }
 
+/** What records refer to. */
+interface Known {
+  readonly sources: readonly ParameterSource[];
+  readonly given: Given;
+  readonly prompts: ReadonlyMap<string, number>;
+  readonly rules: Map<Span, number>;
+  readonly written: ReadonlyMap<string, Written>;
+}
+
+const keyOf = (source: number, prompt: Prompt): string => JSON.stringify([source, prompt]);
+
 /** The text of the file. */
-export function formatProvenance(transfer: Transfer, written: ReadonlyMap<string, Written>): string {
-  const { tensors, checkpoints, provenance } = transfer;
+export function formatProvenance(transfer: Transfer, given: Given, written: ReadonlyMap<string, Written>): string {
+  const { tensors, checkpoints, provenance, sources } = transfer;
+  const ran = transfer.runs.flatMap(({ source, prompts }) => prompts.map((prompt) => ({ source, prompt })));
+  const prompts = new Map(ran.map(({ source, prompt }, i) => [keyOf(source, prompt), i]));
   const rules = new Map<Span, number>();
-  const records = tensors.map((tensor) => [tensor.name, recordTensor(tensor, transfer, rules, written)] as const);
+  const known = { sources, given, prompts, rules, written };
+  const records = tensors.map((tensor) => [tensor.name, recordTensor(tensor, known)] as const);
   const all: Provenance = {
     format: FORMAT,
     moec: VERSION,
     ...provenance,
     sources: provenance.sources.map((source, i) => recordSource(source, checkpoints[i]!)),
+    prompts: ran.map(({ source, prompt: { text, ids } }) => ({ source, text, ids })),
     rules: [...rules.keys()].map((span) => ({
       file: span.file.path,
       line: lineAndColumn(span.file, span.start).line,
@@ -143,12 +184,8 @@ function recordSource({ name, model }: ProvenanceHead["sources"][number], { path
   };
 }
 
-function recordTensor(
-  { name, dtype, shape, parts }: TransferTensor,
-  { sources }: Transfer,
-  rules: Map<Span, number>,
-  written: ReadonlyMap<string, Written>,
-): TensorRecord {
+function recordTensor({ name, dtype, shape, parts }: TransferTensor, known: Known): TensorRecord {
+  const { sources, rules, written } = known;
   const { file, start, end, sha256 } = written.get(name)!;
   const recordPart = (assignment: Assignment): PartRecord => {
     const { path, rule, terms, offset, length } = assignment;
@@ -159,29 +196,40 @@ function recordTensor(
       length,
       rule: rules.get(rule)!,
       copy: isCopy(assignment, sources, dtype),
-      terms: terms.map((term) => recordTerm(term, offset, length, sources)),
+      terms: terms.map((term) => recordTerm(term, offset, length, known)),
     };
   };
   return { dtype, shape, file, bytes: [start, end], sha256, parts: parts.map((p) => recordPart(p.assignment)) };
 }
 
-function recordTerm(term: Term, offset: number, length: number, sources: readonly ParameterSource[]): TermRecord {
+function recordTerm(term: Term, offset: number, length: number, known: Known): TermRecord {
   if (term.kind === "fresh") {
     const { kind, ...settings } = term.init;
     const given = Object.entries(settings).map(([key, value]) => `${key}: ${value}`);
     const text = given.length === 0 ? kind : `${kind}(${given.join(", ")})`;
     return { weight: term.weight, fresh: text };
   }
+  if (term.kind === "activation") {
+    const { source, part, rows } = term.activation;
+    return {
+      weight: term.weight,
+      source,
+      given: part,
+      rows: rows.map((row) =>
+        row.map(({ prompt, ...rest }) => ({ prompt: known.prompts.get(keyOf(source, prompt))!, ...rest })),
+      ),
+      sha256: hashRows(known.given.get(term.activation)!),
+    };
+  }
   if (term.kind !== "source") {
-    const inputs = term.kind === "formula" ? term.inputs : [term.terms];
-    const of = inputs.flatMap((terms) => terms.map((t) => recordTerm(t, 0, countElements(t.view), sources)));
+    const of = sumsOf(term).flatMap((terms) => terms.map((t) => recordTerm(t, 0, countElements(t.view), known)));
     return { weight: term.weight, made: term.kind === "formula" ? term.formula : term.order.measure, of };
   }
   return {
     weight: term.weight,
     source: term.source,
     parameter: term.path,
-    from: placesOf(term, offset, length, sources[term.source]!).map(({ file, start, end, ...place }) => ({
+    from: placesOf(term, offset, length, known.sources[term.source]!).map(({ file, start, end, ...place }) => ({
       tensor: place.tensor,
       file: basename(file),
       bytes: [start, end],

@@ -3,12 +3,13 @@
  * runs of parameters with the assignment that gives them. An upcycling and an export differ only in their assignments.
  */
 import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
-import { MEASURES, sliceAssignment, type Statistic, statisticsOf } from "../../compiler/index.ts";
+import { MEASURES, sliceAssignment, type Statistic, statisticsOf, sumsOf } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
 import type { ProvenanceHead } from "./provenance.ts";
+import type { SourceRun } from "./runs.ts";
 import { countElements, isContiguous, type Range, runWithin } from "../strided.ts";
 
 export interface Transfer {
@@ -16,6 +17,8 @@ export interface Transfer {
   readonly tensors: readonly TransferTensor[];
   /** By number, as terms of assignments name them. */
   readonly sources: readonly ParameterSource[];
+  /** Models that run before anything is written. */
+  readonly runs: readonly SourceRun[];
   /** Closed by whoever opened them. Their files must not change while they are read. */
   readonly checkpoints: readonly Checkpoint[];
   /** What all written bytes follow from: the same for another plan of the same, whatever its budget. */
@@ -170,8 +173,7 @@ function planRuns(
 function readBytes(terms: readonly Term[], length: number, sources: readonly ParameterSource[]): number {
   return terms.reduce((n, t) => {
     if (t.kind === "source") return n + length * STORAGE_BYTES[sources[t.source]!.storage(t.path)];
-    const within = t.kind === "formula" ? t.inputs : t.kind === "ordered" ? [t.terms] : [];
-    return n + within.reduce((m, input) => m + readBytes(input, length, sources), 0);
+    return n + sumsOf(t).reduce((m, input) => m + readBytes(input, length, sources), 0);
   }, 0);
 }
 
@@ -179,7 +181,7 @@ function readBytes(terms: readonly Term[], length: number, sources: readonly Par
 function statisticBytes(terms: readonly Term[], sources: readonly ParameterSource[], counted: Set<Statistic>): number {
   return terms.reduce((n, term) => {
     const fresh = statisticsOf(term).filter((s) => !counted.has(s));
-    const within = [...(term.kind === "formula" ? term.inputs : term.kind === "ordered" ? [term.terms] : [])];
+    const within = [...sumsOf(term)];
     const read = fresh.map((s) => {
       counted.add(s);
       within.push(...s.inputs);
@@ -193,9 +195,9 @@ function statisticBytes(terms: readonly Term[], sources: readonly ParameterSourc
 /** Bytes per element that are held while these terms are added: what is read of sources, and what others make of it. */
 function heldBytes(terms: readonly Term[], sources: readonly ParameterSource[]): number {
   return terms.reduce((n, t) => {
-    if (t.kind === "fresh") return n;
+    if (t.kind === "fresh" || t.kind === "activation") return n;
     if (t.kind === "source") return n + STORAGE_BYTES[sources[t.source]!.storage(t.path)];
-    const inputs = t.kind === "formula" ? t.inputs : [t.terms];
+    const inputs = sumsOf(t);
     return n + 8 + 4 * inputs.length + Math.max(...inputs.map((input) => heldBytes(input, sources)));
   }, 0);
 }
