@@ -1,8 +1,11 @@
-/** How routers begin: mergekit's `gate_mode`. */
+/**
+ * How routers begin: mergekit's `gate_mode`. Rows from prompts are rules too: sums of embeddings of their tokens, or what the base's
+ * feed-forwards are given when it runs on them. mergekit takes the residual stream that enters the layer; a router sees the
+ * normalised stream behind attention, and that is what is taken here.
+ */
 import { failure } from "../../grammar/diagnostic.ts";
 import type { MergekitConfig } from "./config.ts";
-import { numberText } from "./number.ts";
-import { mixPrompts, type Row } from "./prompts.ts";
+import { checkPrompts, greatestId, listText, type Tokens, tokenizePrompts } from "./prompts.ts";
 
 export interface Gate {
   /** Rules for the router, and for the gate of a shared expert, below `blocks[l].ffn`. */
@@ -20,45 +23,50 @@ const DRAWN: Readonly<Record<string, string>> = {
 /** Rows are made of embeddings of prompts. */
 const EMBEDDED = "cheap_embed";
 
+/** Rows are what the base has at a prompt's last token, or in the mean. */
+const HIDDEN: Readonly<Record<string, string>> = { hidden: "last", hidden_last: "last", hidden_avg: "mean" };
+
 /** Taken where a configuration says nothing. */
 const USUAL = "hidden";
 
-/** Throws `import/unsupported`, and what `mixPrompts` throws. */
+/** Throws `import/unsupported`, `import/missing-key`, `import/bad-value`. */
 export async function makeGate(config: MergekitConfig): Promise<Gate> {
-  const { gate, base, experts, shared } = config;
+  const { gate, base, shared } = config;
   const mode = gate?.value ?? USUAL;
-  if (mode === EMBEDDED) return embeddedGate(await mixPrompts(config), experts.length);
-  const drawn = Object.hasOwn(DRAWN, mode) ? DRAWN[mode]! : null;
-  if (drawn !== null)
-    return { rules: [`pick.score.w = ${drawn}`, ...shared.map(() => `gate.w = ${drawn}`)], conditions: [] };
+  if (Object.hasOwn(DRAWN, mode))
+    return { rules: [`pick.score.w = ${DRAWN[mode]}`, ...shared.map(() => `gate.w = ${DRAWN[mode]}`)], conditions: [] };
+  if (mode === EMBEDDED) {
+    checkPrompts(config);
+    const tokens = await tokenizePrompts(config);
+    const sum = (texts: readonly string[]): string => unit(`sum[V](base.embed.w, at: ${idsText(texts, tokens)})`);
+    return { rules: rowRules(config, sum), conditions: [`V > ${greatestId(tokens)}`] };
+  }
+  if (Object.hasOwn(HIDDEN, mode)) {
+    checkPrompts(config);
+    const mean = (texts: readonly string[]): string =>
+      `mean[T](input(base.blocks[l].mlp, text: ${listText(texts)}, each: "${HIDDEN[mode]}"))`;
+    return { rules: rowRules(config, mean), conditions: [] };
+  }
   throw failure("import/unsupported", `routers cannot be made by \`gate_mode: ${mode}\``, {
-    labels: [
-      { span: (gate ?? base).span, text: gate === null ? `\`gate_mode\` is missing, which means ${USUAL}` : "here" },
-    ],
-    notes: [`known are ${[...Object.keys(DRAWN), EMBEDDED].join(", ")}`],
-    help: `write \`${EMBEDDED}\`, which goes by the prompts' tokens, or \`random\`, and train the router; rows of your own come with \`--set\``,
+    labels: [{ span: (gate ?? base).span, text: "here" }],
+    notes: [`known are ${[...Object.keys(DRAWN), EMBEDDED, ...Object.keys(HIDDEN)].join(", ")}`],
+    help: "write one of these; rows of your own come with `--set`",
   });
 }
 
-/** Rows of the router, the same in every layer, and behind them that of a shared expert. */
-function embeddedGate(rows: readonly Row[], experts: number): Gate {
-  const greatest = Math.max(...rows.flatMap((row) => row.flatMap((part) => part.ids)));
-  const [own, shared] = [rows.slice(0, experts), rows.slice(experts)];
-  return {
-    rules: [
-      `pick.score.w = stack[N](${own.map(sumText).join(", ")})`,
-      // Its one row is along an axis of its own.
-      ...shared.map((row) => `gate.w = stack[single](${sumText(row)})`),
-    ],
-    conditions: [`V > ${greatest}`],
-  };
-}
+const unit = (row: string): string => `normalize[D](${row})`;
 
-function sumText(row: Row): string {
-  return row
-    .map(({ factor, ids }, i) => {
-      const sign = factor < 0 ? (i === 0 ? "-" : " - ") : i === 0 ? "" : " + ";
-      return `${sign}${numberText(Math.abs(factor))} * sum[V](base.embed.w, at: [${ids.join(", ")}])`;
-    })
-    .join("");
+const idsText = (texts: readonly string[], tokens: Tokens): string =>
+  `[${texts.flatMap((text) => tokens.get(text)!).join(", ")}]`;
+
+/** A row per expert, and behind them that of a shared expert: what its prompts give, without what its negative ones do, of length one. */
+function rowRules({ experts, shared }: MergekitConfig, give: (texts: readonly string[]) => string): readonly string[] {
+  const rows = [...experts, ...shared].map(({ positive, negative }) =>
+    negative.length === 0 ? unit(give(positive)) : unit(`${give(positive)} - ${give(negative)}`),
+  );
+  return [
+    `pick.score.w = stack[N](${rows.slice(0, experts.length).join(", ")})`,
+    // Its one row is along an axis of its own.
+    ...rows.slice(experts.length).map((row) => `gate.w = stack[single](${row})`),
+  ];
 }

@@ -3,6 +3,7 @@ import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadTokenizer, openSafetensors, toFloat32 } from "../../runtime/checkpoint/index.ts";
+import { add, type Layer, mean, runLlama, scale, unit, type Vector } from "../support/plain-llama.ts";
 import { anonymous, moec, temporary, writeFile } from "./support.ts";
 
 const checkpoint = (name: string): string => `examples/checkpoints/${name}`;
@@ -185,6 +186,50 @@ ${text("seed", prompts.shared)}`,
   }
 });
 
+describe("routers from what the base's feed-forwards are given on prompts", () => {
+  const prompts = [
+    { positive: ["def f(x):", 'return "x" + 1'], negative: ["the licence", "a"] },
+    { positive: ["the licence and the copyright"], negative: [] },
+  ] as const;
+  const yaml = (mode: string): string =>
+    `base_model: ${checkpoint("seed")}
+${mode}dtype: float32
+experts:
+${prompts.map(({ positive, negative }, i) => `  - source_model: ${checkpoint(["code", "law"][i]!)}\n    positive_prompts: ${JSON.stringify(positive)}\n    negative_prompts: ${JSON.stringify(negative)}\n`).join("")}`;
+
+  test.each([
+    ["", "last"],
+    ["gate_mode: hidden_avg\n", "mean"],
+  ])("%j: of each prompt the %s", async (mode, each) => {
+    const { tensors } = await make(`hidden-${each}`, yaml(mode));
+    const tokenizer = await loadTokenizer(checkpoint("seed"));
+    const weights = await readAll(checkpoint("seed"));
+    const sizes = { L: 4, D: 128, F: 384, G: 2, R: 2, C: 32, eps: 1e-5 };
+    const run = (text: string): readonly Layer[] =>
+      runLlama((path) => weights.get(tensorOf(path))!, sizes, [tokenizer.bosId!, ...tokenizer.encode(text)]);
+    const take = (layer: Layer): Vector => (each === "last" ? layer.mlp.at(-1)! : mean(layer.mlp));
+    for (let l = 0; l < 4; l++) {
+      const given = (texts: readonly string[]): Vector => mean(texts.map((text) => take(run(text)[l]!)));
+      const rows = prompts.map(({ positive, negative }) =>
+        unit(negative.length === 0 ? given(positive) : add(given(positive), scale(given(negative), -1))),
+      );
+      const values = tensors.get(`model.layers.${l}.block_sparse_moe.gate.weight`)!;
+      expect(values.length).toBe(2 * 128);
+      rows.flat().forEach((v, i) => expect(Math.abs(v - values[i]!)).toBeLessThan(2e-5));
+    }
+  });
+});
+
+/** Where a Llama keeps a parameter. */
+const tensorOf = (path: string): string =>
+  path
+    .replace("embed.w", "model.embed_tokens.weight")
+    .replace(/^blocks\[(\d+)\]/, "model.layers.$1")
+    .replace("norm1.w", "input_layernorm.weight")
+    .replace("norm2.w", "post_attention_layernorm.weight")
+    .replace(/attn\.(\w)\.w/, "self_attn.$1_proj.weight")
+    .replace(/mlp\.(\w+)\.w/, "mlp.$1_proj.weight");
+
 describe("the architecture is that of mergekit", () => {
   const two = (name: string, more = ""): string =>
     `base_model: ${family(name)}\ngate_mode: random\nexperts: [{source_model: ${family(name)}}, {source_model: ${family(name)}}]\n${more}`;
@@ -322,8 +367,9 @@ test.each([
     "a scale that is no number",
     `${start}experts: [{source_model: a, residual_scale: big}]\nexperts_per_token: 1\n`,
   ],
-  ["import/unsupported", "hidden states", `base_model: a\ngate_mode: hidden\n${experts}`],
-  ["import/unsupported", "hidden states by default", `base_model: a\n${experts}`],
+  ["import/unsupported", "a gate mode", `base_model: a\ngate_mode: magic\n${experts}`],
+  ["import/missing-key", "no prompts to run", `base_model: a\ngate_mode: hidden_avg\n${experts}`],
+  ["import/missing-key", "no prompts, and none said to be needed", `base_model: a\n${experts}`],
   [
     "import/unsupported",
     "embeddings of a model that is not here",
