@@ -189,7 +189,7 @@ async function closeAll(sources: readonly LoadedModel[]): Promise<void> {
 function describePlan(plan: UpcyclePlan): string {
   const { parameters, active } = countParameters(plan);
   const rows = plan.rules.map(({ rule, tensors, bytesRead, bytesWritten }) => [
-    ruleText(rule),
+    shorten(ruleText(rule)),
     `${tensors}`,
     humanBytes(bytesRead),
     humanBytes(bytesWritten),
@@ -204,6 +204,10 @@ function describePlan(plan: UpcyclePlan): string {
     `at most ${humanBytes(plan.peakBytes)} of weights in memory at a time`,
   ].join("\n");
 }
+
+/** Rules may hold whole texts. */
+const WIDEST = 100;
+const shorten = (text: string): string => (text.length > WIDEST ? `${text.slice(0, WIDEST - 1)}…` : text);
 
 const describeRun = ({ source, prompts, tokens }: SourceRun, { provenance }: UpcyclePlan): string =>
   `${provenance.sources[source]!.name} on ${plural(prompts.length, "prompt")} of ${plural(tokens, "token")}`;

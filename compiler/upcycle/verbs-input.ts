@@ -1,5 +1,6 @@
 /** The verb that runs a source: `input(src.blocks[l].mlp, text: "a prompt")` is what that part is given, an array with an axis T of tokens. */
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
+import { textOf } from "../../grammar/span.ts";
 import { evaluate, report } from "../interpret/context.ts";
 import type { Value } from "../interpret/value.ts";
 import { type Each, EACH, activationOf } from "./activation.ts";
@@ -12,6 +13,8 @@ import { contiguousView } from "./view.ts";
 export const INPUT_VERBS: Readonly<Record<string, Verb>> = {
   /** `input(src.blocks[l].mlp, ids: [[5, 77], [8]])`: [T, ...], T the tokens of all prompts. */
   input: (call, where) => {
+    const odd = call.args.find(({ name }) => name !== null && !ARGUMENTS.includes(name.text));
+    if (odd !== undefined) return refuse(call, where, `\`input\` has no argument \`${odd.name!.text}\``, USAGE);
     const place = findPlace(call, where);
     const prompts = place === null ? null : readPrompts(call, where, place);
     const each = prompts === null ? null : readEach(call, where);
@@ -49,29 +52,28 @@ function findPlace(call: CallExpr, where: UpcycleScope): Place | null {
   const source = sourcePath(expr, where);
   const found = source === null ? [] : resolveSource(source, where);
   const [only] = found;
-  // A wrong path has been told.
-  if (only === undefined) return where.env.ctx.bag.hasErrors ? null : noInput(expr, where, "a source's part", "here");
-  const part = only.path;
-  const model = where.sources[source!.model]!;
-  if (found.length > 1) return noInput(expr, where, "one part", "an index is not bound on the left side");
-  if (only.kind === "parameter") return noInput(expr, where, "a layer", `\`${part}\` is a parameter`);
-  const sizes = sizesGiven(model, part);
+  if (source === null || only === undefined) {
+    // A wrong path has been told; a part may also be absent.
+    if (where.env.ctx.bag.hasErrors) return null;
+    return refuse(call, where, "this is no part of a source", USAGE);
+  }
+  const told = textOf(expr.span);
+  const { name } = where.sources[source.model]!;
+  if (found.length > 1) return noInput(expr, where, `\`${told}\` is several parts at once`);
+  if (only.kind === "parameter")
+    return noInput(expr, where, `\`${told}\` is a parameter, and only layers are given something`);
+  const sizes = sizesGiven(where.sources[source.model]!, only.path);
   return sizes === null
-    ? noInput(expr, where, `a layer that \`${model.name}\` applies once, to every token`, "not so here")
-    : { source: source!.model, part, sizes };
+    ? noInput(expr, where, `\`${told}\` is not given a row of numbers for every token of a \`${name}\`, once`)
+    : { source: source.model, part: only.path, sizes };
 }
 
+const ARGUMENTS: readonly string[] = ["ids", "text", "each"];
 const USAGE = "write `input(src.blocks[l].mlp, text: [...])`, or `ids: [...]`";
 
-function noInput({ span }: Expr, { env }: UpcycleScope, wanted: string, text: string): null {
-  report(
-    env,
-    "upcycle/no-input",
-    `only ${wanted} is given something when a source runs`,
-    span,
-    text,
-    "name the part whose input is meant, such as `src.blocks[l].mlp`",
-  );
+function noInput({ span }: Expr, { env }: UpcycleScope, message: string): null {
+  const help = "name the layer whose input is meant, such as `src.blocks[l].mlp`";
+  report(env, "upcycle/no-input", message, span, "nothing to take here", help);
   return null;
 }
 
@@ -127,9 +129,12 @@ function checkPrompts(
     badPrompt(expr, where, "a prompt has at least one token", prompts.length === 0 ? "no prompt" : "one is empty");
     return false;
   }
-  const wrong = prompts.flatMap((p) => p.ids).find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
-  if (wrong !== undefined) {
-    badPrompt(expr, where, `${wrong} is not a token: the vocabulary has ${vocabulary}`, "in this prompt");
+  const ids = prompts.flatMap((p) => p.ids);
+  const odd = ids.find((id) => !Number.isInteger(id) || id < 0);
+  const beyond = ids.find((id) => id >= vocabulary);
+  if (odd !== undefined || beyond !== undefined) {
+    const why = odd === undefined ? `the vocabulary has ${vocabulary}` : "ids are whole numbers from 0 on";
+    badPrompt(expr, where, `${odd ?? beyond} is not a token: ${why}`, "in this prompt");
     return false;
   }
   const longest = where.prompts.longest(source);

@@ -164,10 +164,13 @@ export function formatProvenance(transfer: Transfer, given: Given, written: Read
     })),
     tensors: Object.fromEntries(records),
   };
-  // A tensor a line: large models have very many.
+  // A prompt and a tensor a line: there may be very many.
   const lines = Object.entries(all.tensors).map(([name, t]) => `    ${JSON.stringify(name)}: ${JSON.stringify(t)}`);
-  const head = JSON.stringify({ ...all, tensors: null }, null, 2);
-  return `${head.replace(/null\n\}$/, () => `{\n${lines.join(",\n")}\n  }\n}`)}\n`;
+  const texts = all.prompts.map((prompt) => `    ${JSON.stringify(prompt)}`);
+  const head = JSON.stringify({ ...all, prompts: texts.length === 0 ? [] : null, tensors: null }, null, 2);
+  return `${head
+    .replace(/^ {2}"prompts": null/m, () => `  "prompts": [\n${texts.join(",\n")}\n  ]`)
+    .replace(/null\n\}$/, () => `{\n${lines.join(",\n")}\n  }\n}`)}\n`;
 }
 
 function recordSource({ name, model }: ProvenanceHead["sources"][number], { path, files }: Checkpoint): SourceRecord {

@@ -23,10 +23,32 @@ export async function withPlan<T>(
 ): Promise<T> {
   const { workspace, maps } = own ?? { workspace: openWorkspace(), maps: [] };
   const upcycle = workspace.standard("upcycle").find((u) => u.item.name.text === name)!;
+  return withUpcycle(workspace, upcycle, folders, { ...request, maps }, body);
+}
+
+/** The same for the upcycling of a text. */
+export async function withRecipe<T>(
+  text: string,
+  folders: readonly string[],
+  body: (plan: UpcyclePlan, sources: readonly LoadedModel[]) => Promise<T>,
+): Promise<T> {
+  const workspace = openWorkspace();
+  const scope = workspace.open({ path: "recipe.moe", text });
+  const item = scope.module.items.find((i) => i.kind === "upcycle")!;
+  return withUpcycle(workspace, { item, scope }, folders, {}, body);
+}
+
+async function withUpcycle<T>(
+  workspace: Workspace,
+  upcycle: UpcycleRequest["upcycle"],
+  folders: readonly string[],
+  request: Omit<UpcycleRequest, "upcycle" | "workspace" | "sources">,
+  body: (plan: UpcyclePlan, sources: readonly LoadedModel[]) => Promise<T>,
+): Promise<T> {
   const sources: LoadedModel[] = [];
   try {
     for (const folder of folders) sources.push(await loadModel(folder, workspace));
-    const plan = await planUpcycle({ ...request, upcycle, workspace, sources, maps });
+    const plan = await planUpcycle({ ...request, upcycle, workspace, sources });
     try {
       return await body(plan, sources);
     } finally {
