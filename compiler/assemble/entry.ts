@@ -130,8 +130,35 @@ function assembleFunction(
       throw new Error(`${fn.name} calls ${kernel.fn}: calls inside of functions have to be inlined first`);
     return emitKernel(kernel, planned, places, context);
   });
-  for (const { node, to } of copies) steps.push(emitCopy(node, placeOf(places, node), to, context));
+  steps.push(
+    ...emitCopies(
+      copies.map(({ node, to }) => ({ node, from: placeOf(places, node), to })),
+      context,
+    ),
+  );
   return { steps, arguments: args, results };
+}
+
+interface Copy {
+  readonly node: Node;
+  readonly from: string;
+  readonly to: string;
+}
+
+/** In an order in which no copy overwrites what another has yet to read; where they go in a circle, one value waits aside. */
+function emitCopies(copies: readonly Copy[], context: FunctionContext): readonly Dispatch[] {
+  const [steps, left] = [[] as Dispatch[], [...copies]];
+  while (left.length > 0) {
+    const free = left.findIndex(({ to }) => !left.some((other) => other.to !== to && other.from === to));
+    const [{ node, from, to }] = left.splice(Math.max(0, free), 1) as [Copy];
+    if (free >= 0) steps.push(emitCopy(node, from, to, context));
+    else {
+      const aside = context.collector.buffer(`${context.prefix}.aside${node.id}`, node.type.dtype, elementsOf(node));
+      steps.push(emitCopy(node, from, aside, context));
+      left.push({ node, from: aside, to });
+    }
+  }
+  return steps;
 }
 
 /** Where arguments and results of main's calls lie, and the copies that a value needs which outlives its buffer. */

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Node, Program } from "../../../compiler/graph/node.ts";
 import { Graph } from "../../../compiler/graph/node.ts";
-import { parseAxis, parseType } from "../../../compiler/graph/parse.ts";
+import { parseAxis, parseProgram, parseType } from "../../../compiler/graph/parse.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import { compareOutputs } from "../../support/compare-plan.ts";
 import type { TestGpu } from "../../support/gpu.ts";
@@ -145,6 +145,34 @@ test("time as an inner axis, rows of a parameter, maps of spread constants", asy
     gpu,
     5,
   );
+});
+
+test("a layer that tells its argument beside its result, and one that hands its arguments on crosswise", async () => {
+  const text = `
+fn layer(x: f32[T, D=8]) {
+  %1 = tanh(x) : f32[T, D=8]
+  result out = %1
+  metric seen = x
+}
+fn cross(x: f32[T, D=8], y: f32[T, D=8]) {
+  result out = y
+  result out1 = x
+}
+main f(x: f32[T, D=8], y: f32[T, D=8]) {
+  %1 = call(x) {fn: "layer", path: "blocks[0]", part: 0} : f32[T, D=8]
+  %2 = call(x) {fn: "layer", path: "blocks[0]", part: 1} : f32[T, D=8]
+  %3 = call(%1) {fn: "layer", path: "blocks[1]", part: 1} : f32[T, D=8]
+  %4 = mul(%2, %3) : f32[T, D=8]
+  %5 = call(x, y) {fn: "cross", path: "turns[0]", part: 0} : f32[T, D=8]
+  %6 = call(x, y) {fn: "cross", path: "turns[0]", part: 1} : f32[T, D=8]
+  %7 = call(%5, %6) {fn: "cross", path: "turns[1]", part: 0} : f32[T, D=8]
+  %8 = tanh(%6) : f32[T, D=8]
+  %9 = mul(%5, %8) : f32[T, D=8]
+  %10 = add(%9, %7) : f32[T, D=8]
+  result told = %4
+  result crossed = %10
+}`;
+  await compareOutputs(parseProgram(text), gpu, 11);
 });
 
 interface Make {

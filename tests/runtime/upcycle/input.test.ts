@@ -3,8 +3,15 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { failure } from "../../../grammar/diagnostic.ts";
+import type { Activation, Model } from "../../../compiler/index.ts";
+import { evaluateActivations, sizesGiven } from "../../../compiler/upcycle/observe.ts";
+import { toFloat32 } from "../../../runtime/checkpoint/index.ts";
+import { loadModel } from "../../../runtime/model.ts";
+import { countElements } from "../../../runtime/strided.ts";
+import { DATA_TYPES } from "../../../runtime/upcycle/evaluate.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import type { UpcyclePlan } from "../../../runtime/upcycle/plan.ts";
+import { computeGiven } from "../../../runtime/upcycle/runs.ts";
 import { readProvenance } from "../../../runtime/upcycle/why.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 import { CHECKPOINTS, withRecipe } from "./support.ts";
@@ -93,6 +100,47 @@ test("a run that broke off is continued to the same bits, with other prompts it 
     });
   });
 });
+
+test.each(["deepseek_v3", "gpt_neox", "gemma2"])(
+  "what every part of a layer of %s is given is what the oracle says, token by token",
+  async (family) => {
+    const loaded = await loadModel(`tests/fixtures/families/${family}`);
+    try {
+      const { model, source } = loaded;
+      const prompt = { ids: [5, 3, 7, 1, 9, 2, 4, 4, 8, 6, 1, 0], text: null };
+      const activations = partsOf(model).map((part): Activation => {
+        const width = sizesGiven(model, part)!.reduce((a, b) => a * b, 1);
+        return { source: 0, part, width, rows: prompt.ids.map((_, at) => [{ prompt, tokens: [at], weight: 1 }]) };
+      });
+      expect(activations.length).toBeGreaterThan(6);
+      const weights = new Map<string, Float64Array>();
+      for (const { path, axes } of model.parameters) {
+        const bytes = await source.read(path, 0, countElements(axes.map((a) => a.size)));
+        weights.set(path, Float64Array.from(toFloat32(DATA_TYPES[source.storage(path)], bytes)));
+      }
+      const expected = evaluateActivations(activations, [model], [weights]);
+      const run = { source: 0, loaded, prompts: [prompt], activations, tokens: 12, bytes: 0 };
+      for (const [activation, values] of await computeGiven([run])) {
+        const largest = values.reduce((n, v, i) => Math.max(n, Math.abs(v - expected.get(activation)![i]!)), 0);
+        expect([activation.part, largest < 2e-5]).toEqual([activation.part, true]);
+      }
+    } finally {
+      await loaded.checkpoint.close();
+    }
+  },
+);
+
+/** Every layer of a stack, and what it is made of. */
+function partsOf({ instance }: Model): readonly string[] {
+  return [...instance.members].flatMap(([stack, member]) =>
+    member.kind !== "stack"
+      ? []
+      : member.layers.flatMap((layer, l) => [
+          `${stack}[${l}]`,
+          ...[...layer.members].flatMap(([name, m]) => (m.kind === "layer" ? [`${stack}[${l}].${name}`] : [])),
+        ]),
+  );
+}
 
 describe("what cannot run is told before anything is written", () => {
   const plan = (first: string, sources = SOURCES): Promise<void> =>
