@@ -66,6 +66,7 @@ export async function runTransfer(transfer: Transfer, out: string, flags: Transf
       onRun: ({ loaded, prompts }, done) => {
         if (done === prompts.length) say(`ran ${loaded.checkpoint.path} on ${plural(done, "prompt")}`);
       },
+      ...(flags.maxShardSize === undefined ? {} : { maxShardBytes: flags.maxShardSize }),
       onEarlierRun: (bytes, isSame) => {
         before = bytes;
         if (isSame) say(`going on with an unfinished run: ${humanBytes(bytes)} are written`);
