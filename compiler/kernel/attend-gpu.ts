@@ -1,17 +1,17 @@
 /**
- * Attention on a GPU: a workgroup per head and block of queries, online softmax over tiles of positions. Queries lie in
- * workgroup memory; each invocation scores a few (query, position) pairs, then the same invocations, by channel, add up
- * the values. In the `few` regime the block is one query and the tile is long, so that a long cache keeps every
- * invocation busy. Needs no feature. Queries of different sequences in one block are taken one sequence after the other.
+ * Attention on a GPU: a workgroup per head and block of queries, an online softmax over tiles of positions (Milakov and
+ * Gimelshein 2018, arXiv 1805.02867; tiled as in FlashAttention-2, arXiv 2307.08691). Many queries: a tile of keys passes
+ * through workgroup memory, each invocation scores one position for several queries and then adds up one unit of channels
+ * of the values for several queries, so that what is loaded is used by all of them. Few: a block is one query, lanes side
+ * by side read a key together, and the positions of a long tile are shared out among the invocations, whose sums meet at
+ * the end. Needs no feature. Queries of different sequences in one block are taken one sequence after the other.
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
-import { float, forEachRun, isVisible, unitOf } from "./attend-pieces.ts";
+import { type ChannelUnit, float, forEachRun, isVisible, range, unitOf } from "./attend-pieces.ts";
 import type { ContractKernel } from "./contract.ts";
 import { tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
-
-const INVOCATIONS = 128;
 
 export const attendGpu = {
   name: "attend-gpu",
@@ -22,23 +22,77 @@ export const attendGpu = {
 };
 
 interface Tile {
+  readonly invocations: number;
+  /** Of a block; one in the `few` regime. */
   readonly queries: number;
+  /** Of a tile. */
   readonly positions: number;
+  /** Queries whose values an invocation adds up. */
+  readonly rows: number;
+  /** Shares of a tile's positions, each with sums of its own. */
+  readonly splits: number;
 }
 
-/** Queries per block and positions per tile, within the device's workgroup memory. */
+/** Lanes that read a key together where there is one query. */
+const KEY_LANES = 8;
+/** Most queries that an invocation adds up values for: so many vectors are in registers. */
+const MOST_ROWS = 8;
+
+/** The largest tile within the device's workgroup memory. */
 function chooseTile(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): Tile {
-  const words = (t: Tile): number =>
-    t.queries * (spec.channels + t.positions + 24) +
-    5 * Math.max(INVOCATIONS, (t.queries * spec.valueChannels) / 4) +
-    INVOCATIONS * 5;
-  let tile: Tile =
-    regime === "few" ? { queries: 1, positions: INVOCATIONS } : { queries: tuning.gpu.queries, positions: 32 };
-  while (tile.queries > 1 && words(tile) * 4 > device.workgroupMemory) tile = { ...tile, queries: tile.queries / 2 };
+  const units = unitOf(spec.valueChannels).units;
+  const fits = (tile: Tile): boolean => 4 * countWords(spec, tile) <= device.workgroupMemory;
+  if (regime === "few") {
+    const few = (invocations: number): Tile => {
+      const splits = Math.max(1, Math.floor(invocations / units));
+      return { invocations, queries: 1, positions: invocations, rows: 1, splits };
+    };
+    let tile = few(Math.min(tuning.gpu.attendLanes, device.maxInvocations));
+    while (tile.invocations > 32 && !fits(tile)) tile = few(tile.invocations / 2);
+    return tile;
+  }
+  const many = (queries: number): Tile => {
+    const invocations = 128;
+    const rows = Math.min(MOST_ROWS, queries, 2 ** Math.ceil(Math.log2(Math.max(1, (queries * units) / invocations))));
+    return { invocations, queries, positions: 32, rows, splits: 1 };
+  };
+  let tile = many(tuning.gpu.queries);
+  while (tile.queries > 4 && !fits(tile)) tile = many(tile.queries / 2);
   return tile;
 }
 
-function emitTiledAttend(spec: AttendSpec, { queries, positions }: Tile): ContractKernel {
+/** Words of workgroup memory that `declareMemory` takes, rounded up. */
+function countWords(spec: AttendSpec, tile: Tile): number {
+  const { queries, positions, invocations } = tile;
+  const keys = queries === 1 ? KEY_LANES * (positions + 4) : positions * (spec.channels + 4);
+  const sums = tile.splits === 1 ? 0 : 5 * invocations * countTurns(spec, tile);
+  return queries * (spec.channels + positions + foldsOf(tile) + 4) + keys + sums;
+}
+
+const foldsOf = ({ positions }: Tile): number => Math.min(16, positions / 4);
+
+/** Items of work when values are added up: a unit of channels, a few queries and a share of the positions each. */
+const countItems = (spec: AttendSpec, { queries, rows, splits }: Tile): number =>
+  unitOf(spec.valueChannels).units * (queries / rows) * splits;
+
+const countTurns = (spec: AttendSpec, tile: Tile): number => Math.ceil(countItems(spec, tile) / tile.invocations);
+
+/** What the pieces of the kernel share. */
+interface Pieces {
+  readonly spec: AttendSpec;
+  readonly tile: Tile;
+  readonly w: KernelWriter;
+  readonly key: ChannelUnit;
+  readonly value: ChannelUnit;
+  /** Names of the bound caches. */
+  readonly keys: string;
+  readonly values: string;
+  /** A loop that shares `count` items out among the invocations. */
+  readonly strided: (name: string, count: number, body: string) => string;
+}
+
+function emitTiledAttend(spec: AttendSpec, tile: Tile): ContractKernel {
+  const { invocations, queries, positions } = tile;
   const w = new KernelWriter();
   const key = unitOf(spec.channels);
   const value = unitOf(spec.valueChannels);
@@ -46,93 +100,11 @@ function emitTiledAttend(spec: AttendSpec, { queries, positions }: Tile): Contra
   const values = w.bind(spec.values, value.array, "read");
   const position = w.bind(spec.position, "array<u32>", "read");
   const slotOf = w.bind(spec.slot, "array<u32>", "read");
-  // For the values an invocation is one (query, unit of channels, share of the tile); what does not fit takes turns.
-  const outputs = queries * value.units;
-  const splits = Math.max(1, Math.min(positions, Math.floor(INVOCATIONS / outputs)));
-  const turns = Math.ceil((outputs * splits) / INVOCATIONS);
-  const share = Math.ceil(positions / splits);
-  const folds = Math.min(16, positions / 4);
-  w.global(
-    "memory",
-    `var<workgroup> query: array<${key.type}, ${queries * key.units}>;
-var<workgroup> weights: array<f32, ${queries * positions}>;
-var<workgroup> places: array<vec2<u32>, ${queries}>;
-var<workgroup> tops: array<f32, ${queries}>;
-var<workgroup> partial_tops: array<f32, ${queries * folds}>;
-var<workgroup> fades: array<f32, ${queries}>;
-var<workgroup> partial_sums: array<f32, ${INVOCATIONS * turns}>;
-var<workgroup> partial: array<${value.type}, ${INVOCATIONS * turns}>;`,
-  );
   const strided = (name: string, count: number, body: string): string =>
-    `for (var ${name} = lane; ${name} < ${count}u; ${name} += ${INVOCATIONS}u) {\n${body}\n}`;
-  const softcap =
-    spec.softcap === null
-      ? ""
-      : `score = ${float(spec.softcap)} * tanh(clamp(score / ${float(spec.softcap)}, -15.0, 15.0));`;
-  const visible = `place.y == slot && ${isVisible(spec, "place.x")}`;
-  const scores = strided(
-    "i",
-    queries * positions,
-    `let row = i / ${positions}u;
-let p = base + i % ${positions}u;
-let place = places[row];
-var score = -1e30;
-if (${visible}) {
-  let at = (slot_row + p % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u;
-  score = 0.0;
-  for (var c = 0u; c < ${key.units}u; c++) { score += ${key.dot(`query[row * ${key.units}u + c]`, `${keys}[at + c]`)}; }
-  score *= ${float(spec.scale)};
-  ${softcap}
-}
-weights[i] = score;`,
-  );
-  // The largest of a row of scores in two steps, by several invocations and then by one.
-  const fold = strided(
-    "i",
-    queries * folds,
-    `var top = -1e30;
-for (var j = 0u; j < ${positions / folds}u; j++) { top = max(top, weights[i * ${positions / folds}u + j]); }
-partial_tops[i] = top;`,
-  );
-  const softmax = strided(
-    "row",
-    queries,
-    `var top = tops[row];
-for (var j = 0u; j < ${folds}u; j++) { top = max(top, partial_tops[row * ${folds}u + j]); }
-fades[row] = exp(tops[row] - top);
-tops[row] = top;`,
-  );
-  const exponents = strided(
-    "i",
-    queries * positions,
-    `let score = weights[i];
-weights[i] = select(exp(score - tops[i / ${positions}u]), 0.0, score <= -1e30);`,
-  );
-  const accumulate = Array.from(
-    { length: turns },
-    (_, t) => `{
-let i = lane + ${t * INVOCATIONS}u;
-if (i < ${outputs * splits}u) {
-  let row = i / ${value.units}u % ${queries}u;
-  let unit = i % ${value.units}u;
-  let from_j = i / ${outputs}u * ${share}u;
-  let to_j = min(min(from_j + ${share}u, ${positions}u), last + 1u - base);
-  var sum = out${t} * fades[row];
-  var total = total${t} * fades[row];
-  for (var j = from_j; j < to_j; j++) {
-    let at = (slot_row + (base + j) % ring) * ${spec.valueRow / value.width}u + kv_head * ${value.units}u;
-    let weight = weights[row * ${positions}u + j];
-    total += weight;
-    sum = fma(${value.type}(weight), ${values}[at + unit], sum);
-  }
-  out${t} = sum;
-  total${t} = total;
-}
-}`,
-  ).join("\n");
-  // A sink is the largest score so far, counted once by the first share.
-  const first = (turn: number): string =>
-    spec.sink === null ? "0.0" : `select(0.0, 1.0, lane + ${turn * INVOCATIONS}u < ${outputs}u)`;
+    `for (var ${name} = lane; ${name} < ${count}u * once; ${name} += ${invocations}u) {\n${body}\n}`;
+  const pieces: Pieces = { spec, tile, w, key, value, keys, values, strided };
+  declareMemory(pieces);
+  const turns = range(countTurns(spec, tile));
   const body = `
 let blocks = (${w.step("T")} + ${queries - 1}u) / ${queries}u;
 let head = group / blocks;
@@ -155,48 +127,242 @@ ${strided(
 places[row] = vec2<u32>(${position}[at], ${slotOf}[at]);
 tops[row] = ${spec.sink === null ? "-1e30" : spec.sink(w, "head")};`,
 )}
-${Array.from({ length: turns }, (_, t) => `var out${t} = ${value.type}(); var total${t} = ${first(t)};`).join("\n")}
+${turns.map((t) => declareSums(pieces, t)).join("\n")}
 workgroupBarrier();
 ${forEachRun(
   spec,
   position,
   slotOf,
   positions,
-  `    ${scores}
-    workgroupBarrier();
-    ${fold}
-    workgroupBarrier();
-    ${softmax}
-    workgroupBarrier();
-    ${exponents}
-    workgroupBarrier();
-    ${accumulate}
-    workgroupBarrier();`,
+  [
+    queries === 1 ? scoreOne(pieces) : scoreMany(pieces),
+    ...weigh(pieces),
+    turns.map((t) => accumulate(pieces, t)).join("\n"),
+    "",
+  ].join("\nworkgroupBarrier();\n"),
 )}
-${Array.from({ length: turns }, (_, t) => `partial[lane + ${t * INVOCATIONS}u] = out${t}; partial_sums[lane + ${t * INVOCATIONS}u] = total${t};`).join("\n")}
-workgroupBarrier();
-${strided(
-  "i",
-  outputs,
-  `let row = i / ${value.units}u;
-if (row < count) {
-  var sum = ${value.type}();
-  var total = 0.0;
-  for (var s = 0u; s < ${splits}u; s++) {
-    sum += partial[s * ${outputs}u + i];
-    total += partial_sums[s * ${outputs}u + i];
-  }
-  let out_token = token + row;
-  let channel = i % ${value.units}u * ${value.width}u;
-  let result = sum / total;
-  ${spec.store(w, value.width, "out_token", "head", "channel", "result")}
-}`,
-)}`;
-  const module = w.finish(spec.id, [INVOCATIONS, 1, 1], body);
+${tile.splits === 1 ? turns.map((t) => storeOwn(pieces, t)).join("\n") : storeSplit(pieces, turns)}`;
+  const module = w.finish(spec.id, [invocations, 1, 1], body);
   return {
     module,
     grid: [["*", ["ceil", spec.rows, queries], spec.heads], 1, 1],
     bindings: w.bindings,
     constants: w.constants,
   };
+}
+
+function declareMemory({ spec, tile, w, key, value }: Pieces): void {
+  const { invocations, queries, positions } = tile;
+  const sums = invocations * countTurns(spec, tile);
+  w.global(
+    "memory",
+    `var<workgroup> query: array<${key.type}, ${queries * key.units}>;
+var<workgroup> weights: array<vec4<f32>, ${(queries * positions) / 4}>;
+var<workgroup> places: array<vec2<u32>, ${queries}>;
+var<workgroup> tops: array<f32, ${queries}>;
+var<workgroup> partial_tops: array<f32, ${queries * foldsOf(tile)}>;
+var<workgroup> fades: array<f32, ${queries}>;
+${
+  queries === 1
+    ? `var<workgroup> dots: array<f32, ${KEY_LANES * (positions + 4)}>;`
+    : `var<workgroup> tile_k: array<${key.type}, ${positions * (key.units + 1)}>;`
+}
+${
+  tile.splits === 1
+    ? ""
+    : `var<workgroup> partial_sums: array<f32, ${sums}>;
+var<workgroup> partial: array<${value.type}, ${sums}>;`
+}`,
+  );
+}
+
+/** WGSL: `score`, which holds q times k, becomes the score of `place`'s query for position `p`. */
+function finishScore({ spec }: Pieces): string {
+  const softcap =
+    spec.softcap === null
+      ? ""
+      : `score = ${float(spec.softcap)} * tanh(clamp(score / ${float(spec.softcap)}, -15.0, 15.0));`;
+  return `score *= ${float(spec.scale)};
+${softcap}
+score = select(-1e30, score, p <= last && place.y == slot && ${isVisible(spec, "place.x")});`;
+}
+
+/** Rows of the cache past `last` may hold anything: the last one is read in their stead. */
+const keyAt = ({ spec, key }: Pieces, p: string): string =>
+  `(slot_row + min(${p}, last) % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u`;
+
+/** A position for several queries each; the odd stride spreads the keys of a tile over the banks of the memory. */
+function scoreMany(pieces: Pieces): string {
+  const { tile, key, keys, strided } = pieces;
+  const { invocations, queries, positions } = tile;
+  const own = range((queries * positions) / invocations);
+  return `${strided(
+    "i",
+    positions * key.units,
+    `let j = i / ${key.units}u;
+let c = i % ${key.units}u;
+tile_k[j * ${key.units + 1}u + c] = ${keys}[${keyAt(pieces, "base + j")} + c];`,
+  )}
+workgroupBarrier();
+{
+let j = lane % ${positions}u;
+let p = base + j;
+let row = lane / ${positions}u * ${own.length}u;
+${own.map((r) => `var score${r} = 0.0;`).join(" ")}
+for (var c = 0u; c < ${key.units}u * once; c++) {
+let k = tile_k[j * ${key.units + 1}u + c];
+${own.map((r) => `score${r} += ${key.dot(`query[(row + ${r}u) * ${key.units}u + c]`, "k")};`).join("\n")}
+}
+${own
+  .map(
+    (r) => `{
+let place = places[row + ${r}u];
+var score = score${r};
+${finishScore(pieces)}
+weights[((row + ${r}u) * ${positions}u + j) / 4u][j % 4u] = score;
+}`,
+  )
+  .join("\n")}
+}`;
+}
+
+/** Neighbouring lanes share a key, and what they have is added up by one; the padding keeps them in different banks. */
+function scoreOne(pieces: Pieces): string {
+  const { tile, key, keys, strided } = pieces;
+  const { invocations, positions } = tile;
+  const stride = positions + 4;
+  return `for (var j = lane / ${KEY_LANES}u; j < ${positions}u * once; j += ${invocations / KEY_LANES}u) {
+let at = ${keyAt(pieces, "base + j")};
+var sum = 0.0;
+for (var c = lane % ${KEY_LANES}u; c < ${key.units}u * once; c += ${KEY_LANES}u) { sum += ${key.dot("query[c]", `${keys}[at + c]`)}; }
+dots[lane % ${KEY_LANES}u * ${stride}u + j] = sum;
+}
+workgroupBarrier();
+${strided(
+  "j",
+  positions,
+  `let p = base + j;
+let place = places[0];
+var score = ${range(KEY_LANES)
+    .map((i) => `dots[${i * stride}u + j]`)
+    .join(" + ")};
+${finishScore(pieces)}
+weights[j / 4u][j % 4u] = score;`,
+)}`;
+}
+
+/** Scores to weights, in three steps with a barrier between: the largest by several invocations, by one, and the powers. */
+function weigh({ tile, strided }: Pieces): readonly string[] {
+  const { queries, positions } = tile;
+  const folds = foldsOf(tile);
+  const each = positions / 4 / folds;
+  return [
+    strided(
+      "i",
+      queries * folds,
+      `var top = weights[i * ${each}u];
+for (var j = 1u; j < ${each}u; j++) { top = max(top, weights[i * ${each}u + j]); }
+partial_tops[i] = max(max(top.x, top.y), max(top.z, top.w));`,
+    ),
+    strided(
+      "row",
+      queries,
+      `var top = tops[row];
+for (var j = 0u; j < ${folds}u; j++) { top = max(top, partial_tops[row * ${folds}u + j]); }
+fades[row] = exp(tops[row] - top);
+tops[row] = top;`,
+    ),
+    strided(
+      "i",
+      (queries * positions) / 4,
+      `let score = weights[i];
+weights[i] = select(exp(score - tops[i / ${positions / 4}u]), vec4<f32>(), score <= vec4<f32>(-1e30));`,
+    ),
+  ];
+}
+
+/** A sink is the largest score so far, counted once, by the first share. */
+function declareSums({ spec, tile, value }: Pieces, turn: number): string {
+  const { invocations, splits, rows, queries } = tile;
+  const outputs = value.units * (queries / rows);
+  const first =
+    spec.sink === null ? "0.0" : splits === 1 ? "1.0" : `select(0.0, 1.0, lane + ${turn * invocations}u < ${outputs}u)`;
+  return range(rows)
+    .map((r) => `var mix${turn}_${r} = ${value.type}(); var total${turn}_${r} = ${first};`)
+    .join("\n");
+}
+
+/** A unit of channels for a few queries, over a share of the tile, four positions at a time. */
+function accumulate({ spec, tile, value, values }: Pieces, turn: number): string {
+  const { invocations, queries, positions, rows, splits } = tile;
+  const outputs = value.units * (queries / rows);
+  const share = 4 * Math.ceil(positions / splits / 4);
+  const own = range(rows);
+  const at = (e: number): string =>
+    `(slot_row + min(base + j + ${e}u, last) % ring) * ${spec.valueRow / value.width}u + kv_head * ${value.units}u + unit`;
+  return `{
+let i = lane + ${turn * invocations}u;
+if (i < ${outputs * splits}u) {
+let unit = i % ${value.units}u;
+let row = i / ${value.units}u % ${queries / rows}u * ${rows}u;
+let from_j = i / ${outputs}u * ${share}u;
+let to_j = min(min(from_j + ${share}u, ${positions}u), last + 1u - base);
+${own.map((r) => `mix${turn}_${r} *= fades[row + ${r}u]; total${turn}_${r} *= fades[row + ${r}u];`).join("\n")}
+for (var j = from_j; j < to_j; j += 4u) {
+${range(4)
+  .map((e) => `let v${e} = ${values}[${at(e)}];`)
+  .join("\n")}
+${own
+  .map(
+    (r) => `{
+let weight = weights[((row + ${r}u) * ${positions}u + j) / 4u];
+total${turn}_${r} += weight.x + weight.y + weight.z + weight.w;
+mix${turn}_${r} = ${["x", "y", "z", "w"].reduce((sum, c, e) => `fma(${value.type}(weight.${c}), v${e}, ${sum})`, `mix${turn}_${r}`)};
+}`,
+  )
+  .join("\n")}
+}
+}
+}`;
+}
+
+function storeOwn({ spec, tile, value, w }: Pieces, turn: number): string {
+  const { invocations, queries, rows } = tile;
+  return `{
+let i = lane + ${turn * invocations}u;
+if (i < ${value.units * (queries / rows)}u) {
+let channel = i % ${value.units}u * ${value.width}u;
+let row = i / ${value.units}u * ${rows}u;
+${range(rows)
+  .map(
+    (r) => `if (row + ${r}u < count) {
+let out_token = token + row + ${r}u;
+let result = mix${turn}_${r} / total${turn}_${r};
+${spec.store(w, value.width, "out_token", "head", "channel", "result")}
+}`,
+  )
+  .join("\n")}
+}
+}`;
+}
+
+/** One query: the sums of the shares meet, always in the same order. */
+function storeSplit({ spec, tile, value, w, strided }: Pieces, turns: readonly number[]): string {
+  const { invocations, splits } = tile;
+  return `${turns.map((t) => `partial[lane + ${t * invocations}u] = mix${t}_0; partial_sums[lane + ${t * invocations}u] = total${t}_0;`).join("\n")}
+workgroupBarrier();
+${strided(
+  "i",
+  value.units,
+  `var sum = ${value.type}();
+var total = 0.0;
+for (var s = 0u; s < ${splits}u; s++) {
+sum += partial[s * ${value.units}u + i];
+total += partial_sums[s * ${value.units}u + i];
+}
+let out_token = token;
+let channel = i * ${value.width}u;
+let result = sum / total;
+${spec.store(w, value.width, "out_token", "head", "channel", "result")}`,
+)}`;
 }

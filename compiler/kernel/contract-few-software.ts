@@ -13,7 +13,8 @@ export const contractFewSoftware: ContractTemplate = {
   emit(spec, device) {
     const lanes = fixedLanes(device);
     // Without broadcast every row costs each invocation a load of its own.
-    if (lanes === null) return emitFew(spec, { columns: 8, splits: 1, height: 4, lanes });
-    return emitFew(spec, { columns: lanes, splits: 1, height: Math.max(lanes, tuning.software.fewRows), lanes });
+    if (lanes === null) return emitFew(spec, { columns: 8, splits: 1, height: 4, lanes, ahead: 1 });
+    const height = Math.max(lanes, tuning.software.fewRows);
+    return emitFew(spec, { columns: lanes, splits: 1, height, lanes, ahead: 1 });
   },
 };

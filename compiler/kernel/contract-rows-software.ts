@@ -64,6 +64,7 @@ export function emitRegisterRows(
         vector,
         from: "0u",
         step: 4,
+        ahead: 1,
       });
       return `let ${vector} = ${vectorOf(group)};\n${text}\n${storeRows(w, group, rows, sums)}`;
     },

@@ -15,7 +15,7 @@ import {
   storeRows,
   vectorOf,
 } from "./places.ts";
-import { emitRowBlock } from "./row-block.ts";
+import { emitRowBlock, type RowBlock } from "./row-block.ts";
 import { KernelWriter } from "./writer.ts";
 
 export interface FewShape {
@@ -25,6 +25,8 @@ export interface FewShape {
   /** Rows that share a load of the weights, and the subgroup size when they are broadcast. */
   readonly height: number;
   readonly lanes: number | null;
+  /** Steps of k whose loads are under way together. */
+  readonly ahead: number;
 }
 
 export function emitFew(spec: ContractSpec, shape: FewShape): ContractKernel {
@@ -39,7 +41,8 @@ function emitDense(spec: ContractSpec, shape: FewShape): ContractKernel {
   const body = forEachGroup(spec, shape.columns * 4, columnOf(shape), (group) => {
     const at = { bank: null, vector: "vector", ...stepOf(shape) };
     const one = emitRowBlock(w, spec, group, { ...at, rows: 1, lanes: null, aRow: () => rows.aRow("0u") });
-    const several = emitRowBlock(w, spec, group, { ...at, rows: shape.height, lanes: shape.lanes, aRow });
+    // Several rows have loads enough under way.
+    const several = emitRowBlock(w, spec, group, { ...at, rows: shape.height, lanes: shape.lanes, ahead: 1, aRow });
     const store = (sums: readonly (readonly string[])[]): string =>
       shape.splits > 1
         ? storeSplit(w, group, shape, rows.count, rows.row, sums)
@@ -69,6 +72,9 @@ function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): Cont
   declarePartial(w, spec, shape, 1);
   const { total } = columnBlocks(spec, shape.columns * 4);
   const index = w.bind(routing.index, "array<u32>", "read");
+  // With `combine` teams of invocations take slots of the token side by side.
+  const teams = routing.combine === null ? 1 : largestPower(Math.min(routing.slots, shape.splits));
+  const team = { ...shape, splits: shape.splits / teams };
   const sum = (group: ColumnGroup, slot: string): { readonly text: string; readonly sums: readonly string[] } => {
     const aRow = (): string => rowOfSlot(routing, slot);
     const { text, sums } = emitRowBlock(w, spec, group, {
@@ -77,7 +83,7 @@ function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): Cont
       aRow,
       bank: "bank",
       vector: "vector",
-      ...stepOf(shape),
+      ...stepOf(team),
     });
     return { text, sums: sums.map((s) => s[0] as string) };
   };
@@ -100,7 +106,7 @@ function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): Cont
     const totals = group.matrices.map(() => w.fresh("total"));
     const { text, sums } = sum(group, "slot");
     return `${totals.map((t) => `var ${t} = vec4<f32>();`).join("\n")}
-for (var slot = row * ${routing.slots}u; slot < (row + 1u) * ${routing.slots}u; slot++) {
+for (var slot = row * ${routing.slots}u + ${teams === 1 ? "0u" : `lane / ${team.columns * team.splits}u`}; slot < (row + 1u) * ${routing.slots}u; slot += ${teams}u) {
 ${chooseBank(w, spec, `${index}[slot]`, "continue;")}
 ${text}
 let scale = ${scale(w, "slot")};
@@ -125,9 +131,12 @@ function columnOf({ columns, splits }: FewShape): (block: string) => string {
   return (block) => `(${block} * ${columns}u + lane${splits > 1 ? ` % ${columns}u` : ""}) * 4u`;
 }
 
-function stepOf({ columns, splits }: FewShape): { readonly from: string; readonly step: number } {
-  return splits > 1 ? { from: `(lane / ${columns}u * 4u)`, step: 4 * splits } : { from: "0u", step: 4 };
+function stepOf({ columns, splits, ahead }: FewShape): Pick<RowBlock, "from" | "step" | "ahead"> {
+  return { from: splits > 1 ? `(lane / ${columns}u % ${splits}u * 4u)` : "0u", step: 4 * splits, ahead };
 }
+
+/** The largest power of two that is not above `n`. */
+const largestPower = (n: number): number => 2 ** Math.floor(Math.log2(n));
 
 function storeOne(w: KernelWriter, group: ColumnGroup, row: string, sums: readonly string[]): string {
   return `if (column < ${group.cols}u) {\n${storeRow(w, group, row, sums)}\n}`;

@@ -22,6 +22,8 @@ export interface RowBlock {
   /** WGSL: first k and step of k, multiples of 4. */
   readonly from: string;
   readonly step: number;
+  /** Steps whose loads are under way together: what hides the memory's latency on a GPU. */
+  readonly ahead: number;
 }
 
 /** Statements, and for each matrix the names of the sums (vec4<f32>) of each row. */
@@ -51,37 +53,53 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
 
   // One matrix after the other, where rows are broadcast even in a loop of its own: its four rows of weights stay in
   // registers while all rows of A pass, and a loop over two matrices would have twice the sums to keep.
-  const multiply = (matrix: (typeof matrices)[number]): string[] =>
+  const multiply = (matrix: (typeof matrices)[number], turn: number): string[] =>
     own.flatMap(({ a }, i) =>
       Array.from({ length: block.lanes ?? 1 }, (_, lane) => {
         const sum = matrix.sums[i * (block.lanes ?? 1) + lane] as string;
-        const v = block.lanes === null ? a : w.fresh("v");
+        const v = block.lanes === null ? `${a}_${turn}` : w.fresh("v");
         const step = ["x", "y", "z", "w"].reduce(
-          (s, c, j) => `fma(vec4<f32>(${v}.${c}), ${matrix.quad}${j}, ${s})`,
+          (s, c, j) => `fma(vec4<f32>(${v}.${c}), ${matrix.quad}${turn}_${j}, ${s})`,
           sum,
         );
         return [
-          ...(block.lanes === null ? [] : [`let ${v} = subgroupBroadcast(${a}, ${lane}u);`]),
+          ...(block.lanes === null ? [] : [`let ${v} = subgroupBroadcast(${a}_${turn}, ${lane}u);`]),
           `${sum} = ${step};`,
         ].join("\n");
       }),
     );
+  const turns = Array.from({ length: block.ahead }, (_, turn) => turn);
+  const advance = (block.step / 4) * stride;
+  /** The loop over k, `count` steps at a time while so many are left; all loads of a pass come before its products. */
+  const loop = (pass: readonly (typeof matrices)[number][], count: number): string[] => [
+    `for (; ${plus(k, (count - 1) * block.step)} < ${spec.k}u * once; ${k} += ${count * block.step}u) {`,
+    ...turns.slice(0, count).flatMap((turn) => [
+      ...own.map(({ row, a }) => `let ${a}_${turn} = ${loadA(w, spec, row, plus(k, turn * block.step))};`),
+      ...pass.map(({ operand, name, at, quad }) => {
+        const from = plus(at, turn * advance * loadsPerQuad(operand.storage));
+        return loadQuad(operand, name, from, stride, `${quad}${turn}_`);
+      }),
+    ]),
+    ...turns.slice(0, count).flatMap((turn) => pass.flatMap((m) => multiply(m, turn))),
+    ...pass.map(({ operand, at }) => `${at} += ${count * advance * loadsPerQuad(operand.storage)}u;`),
+    "}",
+  ];
   const text = [
     ...own.map(({ row, at }) => `let ${row} = ${block.aRow(at)};`),
     ...matrices.flatMap(({ operand, at, sums }) => [
       `var ${at} = ${vectorIndex(spec, group, operand, block.bank, block.from, block.vector)};`,
       ...sums.map((s) => `var ${s} = vec4<f32>();`),
     ]),
-    ...(block.lanes === null ? [matrices] : matrices.map((m) => [m])).flatMap((pass) => [
-      `for (var ${k} = ${block.from}; ${k} < ${spec.k}u * once; ${k} += ${block.step}u) {`,
-      ...own.map(({ row, a }) => `let ${a} = ${loadA(w, spec, row, k)};`),
-      ...pass.flatMap((m) => [loadQuad(m.operand, m.name, m.at, stride, m.quad), ...multiply(m)]),
-      ...pass.map(({ operand, at }) => `${at} += ${(block.step / 4) * loadsPerQuad(operand.storage) * stride}u;`),
-      "}",
+    ...(block.lanes === null ? [matrices] : matrices.map((m) => [m])).flatMap((pass, i) => [
+      `${i === 0 ? "var " : ""}${k} = ${block.from};`,
+      ...(block.ahead === 1 ? [] : loop(pass, block.ahead)),
+      ...loop(pass, 1),
     ]),
   ];
   return { text: text.join("\n"), sums: matrices.map(({ sums }) => sums) };
 }
+
+const plus = (name: string, n: number): string => (n === 0 ? name : `(${name} + ${n}u)`);
 
 /** A at k .. k+3 as a vec4<f32>. Past the end of k the last element stands in: the weights are zero there. */
 export function loadA(w: KernelWriter, spec: ContractSpec, row: string, k: string): string {

@@ -14,11 +14,13 @@ export interface Tuning {
   readonly fewRows: number;
   /** Queries per workgroup of attention over many tokens. */
   readonly queries: number;
+  /** Invocations of attention for one query, which read a long cache together. */
+  readonly attendLanes: number;
 }
 
 export const tuning: Readonly<Record<DeviceFacts["kind"], Tuning>> = {
-  software: { rows: [16, 16, 8], tileRows: 16, fewRows: 8, queries: 8 },
-  gpu: { rows: [64, 64, 32], tileRows: 32, fewRows: 4, queries: 16 },
+  software: { rows: [16, 16, 8], tileRows: 16, fewRows: 8, queries: 8, attendLanes: 8 },
+  gpu: { rows: [64, 64, 32], tileRows: 32, fewRows: 4, queries: 32, attendLanes: 512 },
 };
 
 /** Rows per workgroup for `matrices` multiplied together. */

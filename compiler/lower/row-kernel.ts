@@ -110,7 +110,8 @@ function teamFor(device: DeviceFacts, kernel: RowKernel): Team {
       width(n, kernel.rows),
     ),
   );
-  const wanted = widest >= 2048 ? 256 : widest >= 512 ? 128 : 64;
+  // A contraction reads a matrix for its one row: nothing else hides the latency of that.
+  const wanted = kernel.computes.some((n) => isOp(n, "dot")) ? 1024 : widest >= 2048 ? 256 : widest >= 512 ? 128 : 64;
   return { lanes: Math.min(wanted, device.maxInvocations), subgroup: false };
 }
 

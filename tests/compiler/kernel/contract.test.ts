@@ -3,6 +3,7 @@ import type { ContractSpec } from "../../../compiler/kernel/contract.ts";
 import { contractTemplates } from "../../../compiler/kernel/select.ts";
 import { type ContractCase, type ContractShape, makeContractCase } from "../../support/contract-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../support/gpu.ts";
+import { canRun } from "../../support/templates.ts";
 
 /** Workgroups in x before they fold into y: small and odd, so that some are left over and must do nothing. */
 const FOLD = 7;
@@ -20,6 +21,7 @@ async function check(
   tokens: number,
   more: ReadonlyMap<string, GPUBuffer> = new Map(),
 ): Promise<void> {
+  if (!canRun(name, gpu.facts)) return;
   const template = contractTemplates.find((t) => t.name === name);
   if (template === undefined) throw new Error(`no template ${name}`);
   const kernel = template.emit(test.spec, gpu.facts);
