@@ -319,14 +319,16 @@ export type MapRule =
   | { readonly kind: "stored"; readonly encoding: Name; readonly patterns: readonly StringExpr[]; readonly span: Span };
 
 /**
- * `mixture Qwen2MoE(W: F) of Qwen2 { blocks[l].ffn.gate.w = zeros }`: what the mixture of a dense family is. Arguments are in
- * the dense model's parameters; rules say what parameters begin as that an upcycling does not give.
+ * `mixture Qwen2MoE(W: F) of Qwen2(F: F + S) { blocks[l].ffn.gate.w = zeros }`: what the mixture of a dense family is. Arguments
+ * of the mixture are in the dense model's parameters, those of the dense model in the mixture's; rules say what parameters begin as
+ * that an upcycling does not give.
  */
 export interface MixtureDecl extends ItemBase {
   readonly kind: "mixture";
   readonly model: Name;
   readonly args: readonly Arg[];
   readonly of: Name;
+  readonly ofArgs: readonly Arg[];
   readonly rules: readonly UpcycleRule[];
 }
 

@@ -109,15 +109,22 @@ function findFamily(scope: Scope, name: string): Family | null {
   return found?.item.kind === "layer" ? { decl: found.item, scope: found.scope } : null;
 }
 
-/** Both models are there, and the arguments are the mixture's, in the parameters of the dense one. */
+/** Both models are there, and the arguments of each are its own, in the parameters of the other. */
 export function checkMixture(bag: DiagnosticBag, scope: Scope, item: MixtureDecl): void {
   const [model, of] = [item.model, item.of].map((name) => {
     const family = findFamily(scope, name.text);
     if (family === null) reportUnknownModel(bag, scope, name);
     return family;
   });
-  const dense = of == null ? null : tinyModel(of.decl, of.scope, new Map());
-  if (model == null || dense === null) return;
-  const env = staticEnv(newContext("build", bag), scope, new Map(dense.args));
-  bindParameters(env, { kind: "constructor", ...model, bound: new Map() }, item.args);
+  if (model == null || of == null) return;
+  const sides = [
+    { from: of, to: model, args: item.args },
+    { from: model, to: of, args: item.ofArgs },
+  ];
+  for (const { from, to, args } of sides) {
+    const small = tinyModel(from.decl, from.scope, new Map());
+    if (small === null) continue;
+    const env = staticEnv(newContext("build", bag), scope, new Map(small.args));
+    bindParameters(env, { kind: "constructor", ...to, bound: new Map() }, args);
+  }
 }

@@ -10,7 +10,7 @@ import type { Init } from "../interpret/value.ts";
 import { addArrays, type Demand, finishTerms, scaleArray, type Tree } from "./array.ts";
 import type { Assignment } from "./recipe.ts";
 import type { Run } from "./runs.ts";
-import { constantOf, isSource, sourceTree, type UpcycleScope } from "./source.ts";
+import { constantOf, isSource, resolveSource, sourcePath, sourceTree, type UpcycleScope } from "./source.ts";
 import { findVerb } from "./verbs.ts";
 import { contiguousView } from "./view.ts";
 
@@ -41,6 +41,8 @@ function evaluateTree(expr: Expr, where: UpcycleScope): Tree | null {
   if (expr.kind === "binary" && (expr.op === "*" || expr.op === "/")) return scaleTree(expr, where);
   if (expr.kind === "binary" && expr.op === "??") return firstThere(expr, where);
   if (expr.kind === "unary" && expr.op === "-") return mapTree(evaluateTree(expr.value, where), -1);
+  if (expr.kind === "if" && isSource(expr.condition, where))
+    return evaluateTree(isThere(expr.condition, where) ? expr.then : expr.else, where);
   if (expr.kind === "if") {
     const condition = evaluate(env, expr.condition);
     if (condition.kind === "bool") return evaluateTree(condition.value ? expr.then : expr.else, where);
@@ -123,6 +125,16 @@ function numberIn(expr: Expr, where: UpcycleScope): number | null {
   let verbs = 0;
   walk(expr, (node) => void (node.kind === "call" && findVerb(node) !== null && verbs++));
   return verbs > 0 ? null : constantOf(expr, where);
+}
+
+/** Whether a source has something at a path; what is wrong with the path itself is told. */
+function isThere(path: Expr, where: UpcycleScope): boolean {
+  const bag = new DiagnosticBag();
+  const source = sourcePath(path, where);
+  if (source === null) return false;
+  const found = resolveSource(source, { ...where, env: { ...where.env, ctx: { ...where.env.ctx, bag } } });
+  for (const d of bag.list) if (d.code !== "map/no-member") where.env.ctx.bag.add(d);
+  return found.length > 0;
 }
 
 /** `a ?? b`: b where the source has nothing at a. */

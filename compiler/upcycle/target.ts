@@ -55,13 +55,13 @@ export function makeTarget(
   const instance = instantiate(env.ctx, { ...callee, bound }, "", [], decl.target.span);
   if (bag.hasErrors || instance === null) throw new MoeError(bag.list);
   const model = { name: target.name.text, instance, args: instance.args, parameters: listParameters(instance) };
-  return { model, mixture: choice.binding };
+  return { model, mixture: choice.mixture };
 }
 
 const isNone = (env: Env, arg: Arg): boolean => evaluate(env, arg.value).kind === "none";
 
-interface Choice extends Related {
-  /** Arguments that the declaration of the mixture gives. */
+interface Choice extends Pick<Related, "family" | "mixture"> {
+  /** Arguments that a declaration gives. */
   readonly bound: ReadonlyMap<string, Value>;
 }
 
@@ -80,7 +80,7 @@ function chooseTarget(
     const found = scope.lookup(to) ?? scope.library(to);
     if (declared !== undefined) return bindChoice(declared, source!, env);
     if (found?.item.kind === "layer")
-      return { family: { decl: found.item, scope: found.scope }, binding: null, bound: new Map() };
+      return { family: { decl: found.item, scope: found.scope }, mixture: null, bound: new Map() };
     const near = suggest(to, [...scope.names(), ...scope.mixtures().map((m) => m.item.model.text)]);
     env.ctx.bag.error(
       "name/unknown",
@@ -93,7 +93,7 @@ function chooseTarget(
   if (decl.targetOf === null) {
     const found = scope.lookup(decl.target.text);
     if (found?.item.kind === "layer")
-      return { family: { decl: found.item, scope: found.scope }, binding: null, bound: new Map() };
+      return { family: { decl: found.item, scope: found.scope }, mixture: null, bound: new Map() };
     reportUnknownModel(env.ctx.bag, scope, decl.target);
     return null;
   }
@@ -106,7 +106,11 @@ function chooseTarget(
 
 interface Related {
   readonly family: Family;
-  readonly binding: MixtureBinding | null;
+  /** The declaration whose rules it begins by. */
+  readonly mixture: MixtureBinding | null;
+  /** What a declaration says of its parameters, and where. */
+  readonly args: readonly Arg[];
+  readonly scope: Scope;
 }
 
 /** What stands in a relation to a source's family, what is declared first being first. A new relation is a line here. */
@@ -114,13 +118,14 @@ function relatedTo(scope: Scope, relation: string, source: Model): readonly Rela
   const own = source.instance.decl;
   switch (relation) {
     case "model":
-      return [{ family: { decl: own, scope: source.instance.scope }, binding: null }];
+      return [{ family: { decl: own, scope: source.instance.scope }, mixture: null, args: [], scope }];
     case "mixture":
       return mixturesOf(scope, own);
     case "dense":
       return scope.mixtures().flatMap((binding) => {
         const { of, model } = declaredFamilies(binding);
-        return model !== null && isSameFamily(model.decl, own) && of !== null ? [{ family: of, binding: null }] : [];
+        if (model === null || !isSameFamily(model.decl, own) || of === null) return [];
+        return [{ family: of, mixture: null, args: binding.item.ofArgs, scope: binding.scope }];
       });
     default:
       return mixturesOf(scope, own).filter((r) => r.family.decl.name.text === relation);
@@ -130,7 +135,8 @@ function relatedTo(scope: Scope, relation: string, source: Model): readonly Rela
 function mixturesOf(scope: Scope, dense: LayerDecl): readonly Related[] {
   return scope.mixtures().flatMap((binding) => {
     const { of, model } = declaredFamilies(binding);
-    return of !== null && isSameFamily(of.decl, dense) && model !== null ? [{ family: model, binding }] : [];
+    if (of === null || !isSameFamily(of.decl, dense) || model === null) return [];
+    return [{ family: model, mixture: binding, args: binding.item.args, scope: binding.scope }];
   });
 }
 
@@ -150,12 +156,10 @@ export function declaredFamilies({ item, scope }: MixtureBinding): {
 }
 
 /** Arguments of the declaration, in the source's parameters. */
-function bindChoice({ family, binding }: Related, source: Model, env: Env): Choice | null {
-  if (binding === null) return { family, binding, bound: new Map() };
+function bindChoice({ family, mixture, args, scope }: Related, source: Model, env: Env): Choice | null {
   const plain = { kind: "constructor" as const, ...family, bound: new Map<string, Value>() };
-  const within = staticEnv(env.ctx, binding.scope, new Map(source.args));
-  const callee = bindParameters(within, plain, binding.item.args);
-  return callee.kind === "constructor" ? { family, binding, bound: callee.bound } : null;
+  const callee = bindParameters(staticEnv(env.ctx, scope, new Map(source.args)), plain, args);
+  return callee.kind === "constructor" ? { family, mixture, bound: callee.bound } : null;
 }
 
 function reportNoRelation(decl: UpcycleDecl, scope: Scope, source: Model, env: Env): void {

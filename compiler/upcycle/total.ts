@@ -5,6 +5,7 @@
 import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Model } from "../model/model.ts";
+import { ANY } from "./bind.ts";
 import { type Assignment, sourcesOf } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
 import { resolveSource, rootName, sourcePath, type UpcycleScope } from "./source.ts";
@@ -73,7 +74,7 @@ export function checkSources(decl: UpcycleDecl, where: UpcycleScope, assignments
     note(source, path, ...extentOf(view));
   for (const rule of decl.rules) {
     if (rule.kind !== "ignore") continue;
-    for (const { source, path, start, end } of ignoredBy(rule.path, where)) note(source, path, start, end);
+    for (const { source, path, start, end } of ignoredBy(rule.path, decl, where)) note(source, path, start, end);
   }
   for (const [name, models] of sourceIndex) {
     for (const [i, model] of models.entries()) {
@@ -102,9 +103,13 @@ interface Ignored extends Range {
   readonly path: string;
 }
 
-/** `ignore src.blocks[l].ffn.pick`, `ignore extra`; of all models of a list unless one is named. */
-function ignoredBy(path: Expr, where: UpcycleScope): readonly Ignored[] {
+/**
+ * `ignore src.blocks[l].ffn.pick`, `ignore extra`; of all models of a list unless one is named. Where a source may be of any family,
+ * what it does not have is as good as ignored.
+ */
+function ignoredBy(path: Expr, decl: UpcycleDecl, where: UpcycleScope): readonly Ignored[] {
   const name = rootName(path) ?? "";
+  const isOpen = decl.params.some((p) => p.name.text === name && p.source?.model.text === ANY);
   const models = where.sourceIndex.get(name);
   const { bag } = where.env.ctx;
   if (models === undefined) {
@@ -123,7 +128,7 @@ function ignoredBy(path: Expr, where: UpcycleScope): readonly Ignored[] {
       return { source: source!.model, path: parameter, start, end: start + length };
     });
   });
-  const [wrong] = quiet.list;
+  const wrong = quiet.list.find((d) => !isOpen || d.code !== "map/no-member");
   if (ranges.length === 0 && wrong !== undefined) bag.add(wrong);
   return ranges;
 }

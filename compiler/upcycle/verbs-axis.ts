@@ -60,6 +60,20 @@ export const AXIS_VERBS: Readonly<Record<string, Verb>> = {
         return refuse(call, where, `${size} from ${start} on are not among ${whole.sizes[axis]}`);
       return sliceArray(whole, axis, start!, size!);
     }),
+  /** `pad[F](x)`: x, and zeros behind it along F where more is needed. */
+  pad: (call, where, inner) =>
+    withAxis(call, where, inner, 1, (tree, axis, demand, partial) => {
+      const { size, name } = demand.axes[axis]!;
+      const whole = tree(resizeDemand(demand, axis, null), partial);
+      const length = whole?.sizes[axis] ?? 0;
+      if (whole === null || size === null || size === length) return whole;
+      if (length > size) return refuse(call, where, `${length} of \`${name}\` do not fit into ${size}`);
+      return pickArray(
+        whole,
+        axis,
+        Int32Array.from({ length: size }, (_, i) => (i < length ? i : ABSENT)),
+      );
+    }),
   /** `repeat[N](x, G)`: each index along N G times, one after the other. */
   repeat: (call, where, inner) =>
     withAxis(call, where, inner, 2, (tree, axis, demand, partial) => {
@@ -117,6 +131,8 @@ export const AXIS_VERBS: Readonly<Record<string, Verb>> = {
       for (const [i, tree] of trees.entries()) {
         const { size } = demand.axes[axis]!;
         const left: number | null = size === null ? null : size - (sum?.sizes[axis] ?? 0);
+        if (left !== null && left < 0)
+          return refuse(call, where, `${sum!.sizes[axis]} of \`${demand.axes[axis]!.name}\` do not fit into ${size}`);
         const own = equal ? (size === null ? null : size / trees.length) : i === trees.length - 1 ? left : null;
         const part = tree(resizeDemand(demand, axis, own), partial);
         if (part === null) return null;

@@ -20,11 +20,12 @@ export abstract class UpcycleRules extends MapRules {
   readonly mixture: Rule<MixtureDecl> = this.rule("mixture", () => {
     const start = this.CONSUME(t.Mixture);
     const model = this.SUBRULE1(this.name);
-    const args: readonly Arg[] = this.OPTION1(() => this.SUBRULE(this.args)) ?? [];
+    const args: readonly Arg[] = this.OPTION1(() => this.SUBRULE1(this.args)) ?? [];
     this.CONSUME(t.Of, { ERR_MSG: "`of` and the dense model" });
     const of = this.SUBRULE2(this.name);
-    const rules = this.OPTION2({ GATE: () => this.onSameLine(), DEF: () => this.SUBRULE(this.upcycleRules) });
-    return { kind: "mixture", model, args, of, rules: rules ?? [], doc: this.docOf(start), span: this.since(start) };
+    const ofArgs: readonly Arg[] = this.OPTION2(() => this.SUBRULE2(this.args)) ?? [];
+    const rules = this.OPTION3({ GATE: () => this.onSameLine(), DEF: () => this.SUBRULE(this.upcycleRules) }) ?? [];
+    return { kind: "mixture", model, args, of, ofArgs, rules, doc: this.docOf(start), span: this.since(start) };
   });
 
   readonly upcycle: Rule<UpcycleDecl> = this.rule("upcycle", () => {

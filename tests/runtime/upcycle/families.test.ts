@@ -68,6 +68,22 @@ test.each(["gpt2", "gpt_neox", "gemma2", "cohere", "deepseek_v3", "gpt_oss", "je
   },
 );
 
+test.each([
+  ["qwen2_moe", "merge_experts", "qwen2"],
+  ["deepseek_v2", "merge_deepseek", "deepseek_v2"],
+  ["deepseek_v3", "merge_deepseek", "deepseek_v3"],
+])("%s by %s is a dense %s on disk", async (family, name, type) => {
+  await withScratch(async (scratch) => {
+    const out = join(scratch, "made");
+    await withPlan(name, [`tests/fixtures/families/${family}`], {}, (plan) => executeTransfer(plan, out));
+    const made = await loadModel(out);
+    expect(made.map.item.name.text).toBe(type);
+    expect(made.model.parameters.filter(({ path }) => /pick|experts|shared/.test(path))).toEqual([]);
+    expect(made.model.parameters.some(({ path }) => /blocks\[1\].*\.down\.w/.test(path))).toBe(true);
+    await made.checkpoint.close();
+  });
+});
+
 test("there and back is the checkpoint that was there", async () => {
   await withScratch(async (scratch) => {
     const [there, back] = [join(scratch, "there"), join(scratch, "back")];
