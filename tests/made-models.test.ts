@@ -21,6 +21,7 @@ test.each<[string, string, Purpose]>([
   ["LlamaEnsemble", "N: 3", "generate"],
   ["LlamaEnsemble", "N: 3  prior: [2, 0, 1]  top: 2  tie: true  window: 9", "generate"],
   ["DepthsLlama", 'share: 0.4  bias: true  out_bias: false  heads: "head"', "evaluate"],
+  ["SparseLlama", "N: 3  K: 2  idle: 2  dense: [0]", "generate"],
   ["SparseDepthsLlama", "N: 3  K: 2  share: 0.4  routed: [0, 1]", "evaluate"],
 ])("%s, %s", async (name, more, forward) => {
   const model = modelOf(`

@@ -39,6 +39,49 @@ describe.each(["Llama", "Qwen2", "Qwen3"])("%s", (from) => {
   });
 });
 
+describe.each(["Llama", "Qwen2", "Qwen3"])("%s by idle_experts", (from) => {
+  const source = modelFrom(from);
+
+  test("has copies of its feed-forwards, and rows in the router for experts that are not there", () => {
+    const { plan, sources, target } = make("idle_experts", [source], { N: 3, K: 2, idle: 2 });
+    expect(plan.target.name).toBe("SparseLlama");
+    for (const [path, data] of sources[0]!) {
+      const there = path.replace(".mlp.", ".ffn.experts.");
+      const copies = there === path ? 1 : 3;
+      expect([...target.get(there)!], path).toEqual(Array.from({ length: copies }, () => [...data]).flat());
+    }
+    const rows = target.get("blocks[1].ffn.pick.pick.score.w")!;
+    expect([rows.length, new Set(rows).size]).toEqual([5 * D, 5 * D]);
+    expect(new Set(target.keys()).size).toBe(sources[0]!.size + 2);
+  });
+
+  test.each<[Options]>([[{}], [{ renormalize: false }], [{ layers: [1] }]])(
+    "computes what a mixture does whose last experts give zeros, %j",
+    (options) => {
+      const { plan, sources, target } = make("idle_experts", [source], { N: 3, K: 2, idle: 2, std: 1, ...options });
+      const other = make("sparse", [source], { N: 5, K: 2, std: 1, ...options }, "SparseLlama", sources);
+      const weights = new Map(
+        [...other.target].map(([path, data]) => {
+          const router = target.get(path.replace("pick.score", "pick.pick.score"))!;
+          const isLast = (i: number): boolean => path.includes(".experts.down") && i >= (3 * data.length) / 5;
+          return [path, path.includes("pick.score") ? router : data.map((x, i) => (isLast(i) ? 0 : x))];
+        }),
+      );
+      const found = logits(plan.target, target);
+      expect(worst(found, logits(other.plan.target, weights))).toBeLessThan(1e-12);
+      expect(worst(found, logits(source, sources[0]!))).toBeGreaterThan(1e-3);
+    },
+  );
+
+  test("is what it was while all ties go to the copies", () => {
+    expect(change(make("idle_experts", [source], { std: 0 }))).toBeLessThan(1e-6);
+    const { item, scope } = recipe("idle_experts");
+    const { decl, scope: own } = source.instance;
+    for (const { text, failure } of runContracts(item, scope, [{ decl, scope: own }], new Map()))
+      expect([text, failure]).toEqual([text, null]);
+  });
+});
+
 test.each<[Options["layers"], readonly boolean[]]>([
   ["all", [true, true]],
   ["last half", [false, true]],

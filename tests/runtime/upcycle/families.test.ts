@@ -31,6 +31,7 @@ test.each<[string, string, Record<string, Value>, string | undefined, string]>([
   ["llama", "shared_expert", none, undefined, "qwen2_moe"],
   ["mistral", "depths", whole, undefined, "depths_llama"],
   ["qwen3", "depths", whole, undefined, "depths_llama"],
+  ["qwen2", "idle_experts", { std: count(0) }, undefined, "sparse_llama"],
   ["qwen2", "depths_experts", { ...whole, N: count(3) }, undefined, "sparse_depths_llama"],
 ])("%s by %s keeps its function on disk (%j %s)", async (family, name, options, to, type) => {
   const folder = `tests/fixtures/families/${family}`;
