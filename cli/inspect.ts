@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { Cost, LookAhead, OutputTime, Part } from "../compiler/index.ts";
 import { accountModel, describeTime } from "../compiler/index.ts";
 import { STORAGE_BYTES } from "../runtime/model.ts";
-import { parseCount } from "./options.ts";
+import { parseCount, TYPICAL_CONTEXT } from "./options.ts";
 import { humanBytes, humanCount, humanParameters, numberRange, paint, print, printJson, table } from "./output.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";
 
@@ -21,7 +21,12 @@ export function registerInspect(program: Command): void {
     .option("--config <name>", "which config of the file")
     .option("--map <file>", "a .moe file with the map of the checkpoint's family")
     .option("--depth <n>", "levels of the tree to show", parseCount)
-    .option("--context <n>", "positions that attention looks at, for its FLOPs", parseCount, 1024)
+    .option(
+      "--context <n>",
+      "length of a sequence, for attention and for choices among tokens",
+      parseCount,
+      TYPICAL_CONTEXT,
+    )
     .option("--json", "print the tree as JSON")
     .addHelpText("after", "\nExample:\n  moec inspect examples/checkpoints/seed --depth 2")
     .action(runInspect);

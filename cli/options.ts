@@ -34,3 +34,6 @@ export function parseSize(text: string): number {
   if (!(bytes >= 1)) throw new InvalidArgumentError("It must be a size such as 5GB, 500MB or 4GiB.");
   return Math.floor(bytes);
 }
+
+/** Positions of a sequence, where nothing else is said. */
+export const TYPICAL_CONTEXT = 1024;

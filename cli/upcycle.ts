@@ -8,6 +8,7 @@ import { type LoadedModel, loadModel, STORAGE_BYTES } from "../runtime/model.ts"
 import { openChecked, openWorkspace, readMaps } from "../runtime/modules.ts";
 import { planUpcycle, type UpcyclePlan } from "../runtime/upcycle/plan.ts";
 import type { SourceRun } from "../runtime/upcycle/runs.ts";
+import { TYPICAL_CONTEXT } from "./options.ts";
 import { addTransferOptions, describeOutlook, lookAhead, runTransfer, type TransferFlags } from "./transfer.ts";
 import { describeVerification, type VerifyOptions, verifyResult } from "./verify.ts";
 import {
@@ -213,7 +214,7 @@ const describeRun = ({ source, prompts, tokens }: SourceRun, { provenance }: Upc
   `${provenance.sources[source]!.name} on ${plural(prompts.length, "prompt")} of ${plural(tokens, "token")}`;
 
 function countParameters({ target, dtype }: UpcyclePlan): { readonly parameters: number; readonly active: number } {
-  return accountModel(target, () => STORAGE_BYTES[dtype], 1).cost;
+  return accountModel(target, () => STORAGE_BYTES[dtype], TYPICAL_CONTEXT).cost;
 }
 
 /** A rule on one line; what an option gives, with the option. */

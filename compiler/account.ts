@@ -2,7 +2,8 @@
  * What a model costs, part by part: parameters, those of them that one token uses, bytes, floating-point operations,
  * bytes of cache. Everything follows from the program with its selections pushed to the parameters (`sparsify`): a
  * parameter that is only read through a selection of K slots out of N is used to K / N, and a contraction with it counts
- * K times. No name is looked at.
+ * K times; one that only meets the Z tokens of a sequence of T that were chosen is used to Z / T, on average. What is computed for
+ * all tokens before some are chosen, such as keys, counts for all. No name is looked at.
  */
 import { absorbProgram } from "./absorb/absorb.ts";
 import { Builder } from "./ops/builder.ts";
@@ -10,11 +11,12 @@ import type { OpDef } from "./ops/define.ts";
 import { longestDelays } from "./incrementalise/incrementalise.ts";
 import { rowWidth, shapesOf } from "./ops/states.ts";
 import { ops } from "./ops/table.ts";
+import { Dim } from "./graph/dim.ts";
 import { Graph, isOp } from "./graph/node.ts";
 import type { GraphFunction, Node } from "./graph/node.ts";
 import { fillPath } from "./graph/path.ts";
 import { outputNodes, topologicalOrder, usersOf } from "./graph/traverse.ts";
-import { TIME, findAxis } from "./graph/type.ts";
+import { type Axis, TIME, findAxis } from "./graph/type.ts";
 import type { Instance } from "./interpret/value.ts";
 import { buildProgram, type Model } from "./model/model.ts";
 import { inlineCalls } from "./simplify/inline.ts";
@@ -25,7 +27,7 @@ import { sparsifyProgram } from "./sparsify/sparsify.ts";
 /** Sums over all layers where `count` is more than 1. */
 export interface Cost {
   readonly parameters: number;
-  /** Parameters that one token uses: all, but of routed banks the chosen share. A table that is looked up counts in full. */
+  /** Parameters that one token uses: all, but the chosen share of routed banks and of tokens. A table that is looked up counts in full. */
   readonly active: number;
   /** As stored. */
   readonly bytes: number;
@@ -56,7 +58,7 @@ export interface Part {
   readonly parts: readonly Part[];
 }
 
-/** `width` gives the bytes of one element of a parameter by its full path; `context` is the number of positions attended to. */
+/** `width` gives the bytes of one element of a parameter by its full path; `context` is the length of a sequence, in positions. */
 export function accountModel(model: Model, width: (path: string) => number, context: number): Part {
   const own = new Map<string, Cost>();
   const templates = templatesOf(model.instance);
@@ -143,6 +145,7 @@ function addWork(
     const { path, times } = calls.get(fn.name) ?? { path: "", times: 1 };
     const nodes = topologicalOrder(outputNodes(fn));
     const users = usersOf(nodes);
+    const reads = readersOf(nodes);
     const longest = longestDelays(fn);
     const owners = new Map<Node, string | null>();
     for (const node of nodes) {
@@ -150,19 +153,20 @@ function addWork(
       owners.set(node, owner);
       if (owner === null) continue;
       if (isOp(node, "param")) {
-        const share = (users.get(node) ?? []).reduce((sum, user) => sum + shareOf(node, user), 0);
+        const share = shareOf({ users, reads, context }, node, axisNames(node));
         const template = toTemplate(node.attrs.path, templates);
-        shares.set(template, Math.max(shares.get(template) ?? 0, Math.min(1, share)));
+        shares.set(template, Math.max(shares.get(template) ?? 0, share));
       } else if (isOp(node, "attend")) {
         const row = 4 * times * shapesOf(node).reduce((n, shape) => n + rowWidth(shape.row), 0);
         const { window, chunk = null } = node.attrs;
         const seen = Math.min(context, window ?? context, chunk ?? context);
-        const each = flopsPerToken(node) * times;
+        // With one position in view, so that it can be scaled by the context.
+        const each = flopsOf(node, 1) * times;
         // The number of positions in view grows with the token's own up to `seen`, and stays; or starts again with a chunk.
         const mean = chunk === seen ? seen / 2 : seen - (seen * seen) / (2 * context);
         add(owner, { attention: each * seen, meanAttention: each * mean, cache: row, kept: row * seen });
       } else {
-        const flops = flopsPerToken(node) * times;
+        const flops = (flopsOf(node, context) / context) * times;
         const isProduct = isOp(node, "dot") && node.inputs.some((input) => parameterBehind(input) !== null);
         add(owner, { flops, products: isProduct ? flops : 0, kept: 4 * times * lastRows(node, longest) });
       }
@@ -226,17 +230,46 @@ function commonPath(a: string, b: string): string {
   return (end < 0 ? left : left.slice(0, end)).join(".");
 }
 
-/** How much of a parameter a user reads for one token. */
-function shareOf(param: Node<"param">, user: Node): number {
-  const [from, index] = user.inputs;
-  if (!isOp(user, "take") || from !== param || index === undefined) return 1;
-  const slots = index.type.axes.filter((a) => a.name !== TIME);
-  const size = findAxis(param.type, user.attrs.axis)?.size.value ?? 1;
-  return slots.length === 0 ? 1 : slots.reduce((n, a) => n * (a.size.value ?? 1), 1) / size;
+/** Nodes whose values are those of tokens, not of parameters alone. */
+function readersOf(nodes: readonly Node[]): ReadonlySet<Node> {
+  const found = new Set<Node>();
+  for (const node of nodes)
+    if (isOp(node, "input") || isOp(node, "call") || node.inputs.some((i) => found.has(i))) found.add(node);
+  return found;
 }
 
-/** With one position in view, so that attention's part can be scaled by the context. */
-function flopsPerToken(node: Node): number {
+interface Uses {
+  readonly users: ReadonlyMap<Node, readonly Node[]>;
+  readonly reads: ReadonlySet<Node>;
+  readonly context: number;
+}
+
+const axisNames = ({ type }: Node): ReadonlySet<string> => new Set(type.axes.map((a) => a.name));
+
+/**
+ * How much of a parameter, or of what is made of parameters alone, the users of `node` read for one token, at most 1. `own` are its axes; a
+ * user's others are rows, of which a sequence has so many.
+ */
+function shareOf(uses: Uses, node: Node, own: ReadonlySet<string>): number {
+  const { users, reads, context } = uses;
+  const rows = (axes: readonly Axis[]): number => Dim.product(axes.map((a) => a.size)).evaluate({ [TIME]: context });
+  const share = (users.get(node) ?? []).reduce((sum, user) => {
+    const [from, index] = user.inputs;
+    if (isOp(user, "take") && from === node && index !== undefined && reads.has(index)) {
+      const { axes } = index.type;
+      const isTable = axes.every((a) => a.size.symbols.length > 0);
+      const size = findAxis(node.type, user.attrs.axis)?.size.value ?? 1;
+      return sum + rows(axes) / context / (isTable ? 1 : size);
+    }
+    if (reads.has(user)) return sum + rows(user.type.axes.filter((a) => !own.has(a.name))) / context;
+    // A broadcast has its input's axes and others.
+    return sum + shareOf(uses, user, isOp(user, "broadcast") ? own : axisNames(user));
+  }, 0);
+  return Math.min(1, share);
+}
+
+/** Of all tokens of a sequence of so many. */
+function flopsOf(node: Node, tokens: number): number {
   const row = ops[node.op] as OpDef<typeof node.op>;
   return row
     .flops(
@@ -244,7 +277,7 @@ function flopsPerToken(node: Node): number {
       node.attrs,
       node.type,
     )
-    .evaluate({ [TIME]: 1 });
+    .evaluate({ [TIME]: tokens });
 }
 
 function layerPart(instance: Instance, own: ReadonlyMap<string, Cost>, kind: "layer" | "stack", count: number): Part {

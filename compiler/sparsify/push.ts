@@ -67,7 +67,7 @@ function inward(s: Selection, x: Node): Node | null {
     case "gather": {
       const [from, chosen] = x.inputs as [Node, Node];
       const own = (x as Node<"take">).attrs.axis;
-      if (touchesIndex([own]) || (hasAxis(from.type, axis) && hasAxis(chosen.type, axis))) return null;
+      if (own === axis || touchesIndex([own])) return null;
       // Kernels read chosen indices by tokens, then slots: their order stays.
       const order = chosen.type.axes.flatMap((a) => (a.name === axis ? index.type.axes.map((i) => i.name) : [a.name]));
       return b.must("take", [push(s, from), b.transpose(push(s, chosen), order)], { axis: own }, x.origin);

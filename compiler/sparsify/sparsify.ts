@@ -20,14 +20,19 @@ export function sparsifyProgram(program: Program, b: Builder): Program {
 
 function sparsify(fn: GraphFunction, b: Builder): GraphFunction {
   let now = fn;
-  for (const take of topologicalOrder(outputNodes(fn))
-    .filter((n): n is Node<"take"> => isOp(n, "take"))
-    .reverse()) {
+  const tried = new Set<Node>();
+  // The last first: a selection that stops at another one makes that smaller.
+  const next = (): Node<"take"> | undefined =>
+    topologicalOrder(outputNodes(now)).findLast(
+      (n): n is Node<"take"> => isOp(n, "take") && n.inputs[0]!.inputs.length > 0 && !tried.has(n),
+    );
+  for (let take = next(); take !== undefined; take = next()) {
+    tried.add(take);
     const [x, index] = take.inputs as [Node, Node];
-    if (x.inputs.length === 0) continue;
+    const { attrs } = take;
     const pushed = rewriteFunction(now, (node, inputs) => {
-      const same = node.attrs === take.attrs && node.op === "take" && inputs[0] === x && inputs[1] === index;
-      return same ? pushTake(b, x, take.attrs.axis, index) : b.must(node.op, inputs, node.attrs, node.origin);
+      const same = node.attrs === attrs && node.op === "take" && inputs[0] === x && inputs[1] === index;
+      return same ? pushTake(b, x, attrs.axis, index) : b.must(node.op, inputs, node.attrs, node.origin);
     });
     if (work(pushed) < work(now)) now = pushed;
   }

@@ -48,6 +48,50 @@ test("of a mixture, the chosen experts are active and counted", async () => {
   expect(cost("").parameters - cost("").active).toBe(cost("blocks[#].ffn.experts").parameters * (2 / 3));
 });
 
+describe("of blocks that choose their tokens", () => {
+  const text = (model: string, more: string): string =>
+    `edition 2026
+import { ${model} } from "std"
+
+config c: ${model} { V: 7  L: 2  D: 4  F: 6  G: 1  R: 2  C: 2  ${more} }
+`;
+
+  test("what the chosen ones meet is active to their share; what is computed for all, queries, keys and values, is active", async () => {
+    const cost = await inspect(writeFile("depths.moe", text("DepthsLlama", "share: 0.25")), "--context", "64");
+    const [all, chosen] = [
+      (path: string) => cost(`blocks[#].${path}`),
+      (path: string) => cost(`blocks[#1].inside.${path}`),
+    ];
+    for (const path of ["attn.o", "norm2", "mlp.gate", "mlp.up", "mlp.down"]) {
+      expect(chosen(path).active, path).toBe(chosen(path).parameters / 4);
+      expect(chosen(path).flops, path).toBe(all(path).flops / 4);
+    }
+    for (const path of ["attn.q", "attn.k", "attn.v", "norm1"])
+      expect(chosen(path)).toMatchObject({ active: all(path).parameters, flops: all(path).flops });
+    expect(cost("blocks[#1].score").active).toBe(5);
+    // Of a short sequence at least one token is chosen.
+    const short = await inspect(writeFile("depths.moe", text("DepthsLlama", "share: 0.25")), "--context", "2");
+    expect(short("blocks[#1].inside.mlp").active).toBe(72 / 2);
+  });
+
+  test("experts within them are active to the product of both shares", async () => {
+    const path = writeFile("staged.moe", text("SparseDepthsLlama", "share: 0.25  N: 4  K: 2"));
+    const cost = await inspect(path, "--context", "64");
+    const experts = cost("blocks[#1].inside.ffn.experts");
+    expect(experts.active).toBe((experts.parameters * 2) / 4 / 4);
+    expect(cost("blocks[#].ffn.experts").active).toBe(experts.parameters / 2);
+    expect(experts.products).toBe(cost("blocks[#].ffn.experts").products / 4);
+  });
+
+  test("experts that choose their tokens are active to their capacity", async () => {
+    const path = writeFile("choice.moe", text("SparseLlama", "N: 8  K: 2  capacity: 2.0"));
+    const cost = await inspect(path, "--context", "64");
+    const experts = cost("blocks[#].ffn.experts");
+    expect(experts.active).toBe((experts.parameters * 2) / 8);
+    expect(experts.products).toBe(2 * experts.active);
+  });
+});
+
 test("published models have the sizes that they are known by", async () => {
   const text = `edition 2026
 import { Llama, Mixtral } from "std"
