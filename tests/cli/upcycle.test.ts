@@ -172,7 +172,7 @@ test("a source of another family is refused", async () => {
     9 |   -> mixture of src(N: N, K: K, capacity: capacity, renormalize: renormalize, dense: dense_layers(L, layers)) where K <= N {
       |      ^^^^^^^ chosen by the source
       |
-      = note: there are declarations of mixtures of Cohere, Granite, Llama, Qwen2, Qwen3
+      = note: there are declarations of mixtures of Cohere, DeepSeekV2, DeepSeekV3, Granite, Llama, Qwen2, Qwen3
       = help: write \`mixture NAME of Mixtral\` beside the upcycling, or give --to NAME
     "
   `);
@@ -215,7 +215,7 @@ test.each([
 test("an unknown upcycling is an error with the known ones", async () => {
   expect(await refuse("sprse", "--from", checkpoint("seed"))).toMatchInlineSnapshot(`
     "error[cli/no-upcycle]: the standard library has no upcycling \`sprse\`
-      = note: it has add_expert, average, bam, blending, btx, dare, depths_experts, depths, drop, ensemble, interpolation, merge_experts, moefication, noise, partition, shared_expert, slerp, sparse, split_experts, task_arithmetic, ties, virtual_groups, weighted_average
+      = note: it has add_expert, average, bam, blending, btx, dare, depths_experts, depths, drop, ensemble, idle_experts, interpolation, merge_deepseek, merge_experts, moefication, noise, partition, shared_expert, slerp, sparse, split_experts, task_arithmetic, ties, virtual_groups, weighted_average
       = help: did you mean \`sparse\`?
     "
   `);
