@@ -291,23 +291,29 @@ export interface MapDecl extends ItemBase {
  * `left` is an expression in the model's parameters, solvable for the one that is not yet known; `keys` are alternatives,
  * read in order and all written; `default` (over config keys, by their names) stands in for a missing or null key.
  * `rotary <-> map rope_scaling` has a map instead of keys: its rules give the parameters of the layer that `left` is.
+ * `member <-> map of model` has one key, whose object is the config of a model that the map of its own family reads.
  */
 export interface ConfigRule {
   readonly left: Expr;
   readonly keys: readonly (readonly Name[])[];
   readonly map: Name | null;
+  readonly isModel: boolean;
   readonly default: Expr | null;
   readonly span: Span;
 }
 
 export type MapRule =
-  /** `a.w <-> "name" as [...]`, with rules relative to both sides in braces; several sources `{ a, b }` are concatenated. */
+  /**
+   * `a.w <-> "name" as [...]`, with rules relative to both sides in braces; several sources `{ a, b }` are concatenated.
+   * `models[n] <-> map "name"`: a model, by the rules of its own family's map.
+   */
   | {
       readonly kind: "pair";
       readonly left: readonly Expr[];
       readonly pattern: StringExpr;
       readonly layout: readonly AxisExpr[] | null;
       readonly rules: readonly MapRule[] | null;
+      readonly isModel: boolean;
       readonly condition: Expr | null;
       readonly span: Span;
     }

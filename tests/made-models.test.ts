@@ -17,16 +17,19 @@ beforeAll(async () => {
 });
 afterAll(() => device.close());
 
+const sizes = "V: 31, L: 2, D: 10, F: 12, G: 1, R: 2, C: 4";
+const member = (family: string, more = "tie: false"): string => `M: 3  member: ${family}(${sizes}, ${more})`;
+
 test.each<[string, string, Purpose]>([
-  ["LlamaEnsemble", "N: 3", "generate"],
-  ["LlamaEnsemble", "N: 3  prior: [2, 0, 1]  top: 2  tie: true  window: 9", "generate"],
+  ["Ensemble", member("Llama"), "generate"],
+  ["Ensemble", `prior: [2, 0, 1]  top: 2  ${member("Qwen3", "tie: true, windowed: true, window: 9")}`, "generate"],
   ["DepthsLlama", 'share: 0.4  bias: true  out_bias: false  heads: "head"', "evaluate"],
   ["SparseLlama", "N: 3  K: 2  idle: 2  dense: [0]", "generate"],
   ["SparseDepthsLlama", "N: 3  K: 2  share: 0.4  routed: [0, 1]", "evaluate"],
 ])("%s, %s", async (name, more, forward) => {
   const model = modelOf(`
-import { ${name} } from "std"
-config tiny: ${name} { V: 31  L: 2  D: 10  F: 12  G: 1  R: 2  C: 4  ${more} }`);
+import { Llama, Qwen3, ${name} } from "std"
+config tiny: ${name} { ${name === "Ensemble" ? "V: 31" : sizes} ${more} }`);
   const draw = new Draw(5);
   const weights = drawWeights(model, "f32", draw);
   const plan = compileModel(model, {

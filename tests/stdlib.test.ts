@@ -49,6 +49,8 @@ function familiesWith(text: string): string[] {
     // One query per head, which one family asks for.
     const one = { kind: "axis", label: "R", size: Dim.of(1), origin: item.span } as const;
     const model = tinyModel(item, scope, new Map()) ?? tinyModel(item, scope, new Map([["R", one]]));
+    // What is made of models has the parts of those.
+    if (model === null && item.params.some((p) => p.type?.text === "model")) return [];
     return model!.parameters.some((p) => p.path.includes(text)) ? [model!.name] : [];
   });
   return [...new Set(names)].sort();

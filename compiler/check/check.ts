@@ -124,8 +124,9 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): readonly
 
 function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean): Value | null {
   const name = param.name.text;
-  if (param.default === null && (param.type?.text === "router" || param.type?.text === "layer"))
-    return { kind: "abstract", role: param.type.text, args: [] };
+  const role = param.type?.text;
+  if (param.default === null && (role === "router" || role === "layer" || role === "model"))
+    return { kind: "abstract", role, args: [] };
   if (param.default === null) return { kind: "axis", label: name, size: Dim.of(name), origin: param.span };
   if (!flip) return null;
   const value = evaluate(staticEnv(ctx, scope), param.default);

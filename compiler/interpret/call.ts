@@ -143,8 +143,8 @@ export function missingParameters(decl: LayerDecl, bound: ReadonlyMap<string, Va
 }
 
 /**
- * A `router` or `layer` parameter of a definition that is checked on its own: its types follow from its role. What a router has as a
- * member maps tokens to experts: whether it is there is known when a router is given.
+ * A `router`, `layer` or `model` parameter of a definition that is checked on its own: its types follow from its role. What a router has
+ * as a member maps tokens to experts: whether it is there is known when a router is given. So is what a model gives.
  */
 function applyAbstract(env: Env, callee: Extract<Value, { kind: "abstract" }>, expr: CallExpr): Value {
   const args = expr.args.map((a) => evaluate(env, a.value));
@@ -155,6 +155,7 @@ function applyAbstract(env: Env, callee: Extract<Value, { kind: "abstract" }>, e
       ? ERROR
       : report(env, "type/not-a-tensor", `a ${callee.role} is applied to a tensor`, expr.span, "no tensor here");
   if (callee.role === "layer") return x;
+  if (callee.role === "model") return ERROR;
   const bank = callee.args[1];
   if (bank?.kind !== "axis")
     return report(

@@ -192,6 +192,8 @@ function checkParameter(type: string | null, optional: boolean, value: Value): s
       return role === "router" ? null : "a router";
     case "layer":
       return role === "layer" ? null : "a layer";
+    case "model":
+      return role === "model" ? null : "a model";
     case null:
       if (optional || value.kind === "list" || toSize(value) !== null) return null;
       return "a size";
@@ -249,7 +251,7 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
     }
     const layer = evaluate(env, value.value);
     if (layer.kind === "error") return null;
-    if (layer.kind === "abstract" && layer.role === "layer") return { kind: "value", value: layer };
+    if (layer.kind === "abstract" && layer.role !== "router") return { kind: "value", value: layer };
     if (!isLayer(env, layer, value.value)) return null;
     const bank = toAxis(count, member.name.text);
     const instance = instantiate(env.ctx, layer, path, [...owner.banks, bank], value.span);

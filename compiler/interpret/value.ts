@@ -31,10 +31,10 @@ export type Value =
   | { readonly kind: "pool"; readonly scope: Pool }
   /** Several results of one call. */
   | { readonly kind: "tuple"; readonly items: readonly Value[] }
-  /** A parameter of type `router` or `layer` while a definition is checked on its own: any of them. A router's member is its logits'. */
+  /** A parameter of type `router`, `layer` or `model` while a definition is checked on its own: any of them. A router's member is its logits'. */
   | {
       readonly kind: "abstract";
-      readonly role: "router" | "layer" | "router's member";
+      readonly role: "router" | "layer" | "model" | "router's member";
       readonly args: readonly Value[];
     }
   /** Something that was already reported. */

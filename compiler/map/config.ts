@@ -12,11 +12,11 @@ import { toSize } from "../interpret/axes.ts";
 import type { Env } from "../interpret/context.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
-import { newContext } from "../model/model.ts";
-import type { Binding, Scope, Workspace } from "../resolve/modules.ts";
+import { makeModel, newContext } from "../model/model.ts";
+import type { MapBinding, Scope, Workspace } from "../resolve/modules.ts";
 import { at, type ConfigFile, fromJson, type Json, keySpan, put, show, toJson } from "./config-value.ts";
 
-export type MapBinding = Binding & { readonly item: MapDecl };
+export type { MapBinding };
 
 /** The map whose `model_type` is this config's, or null. */
 export function lookupMap(config: ConfigFile, maps: readonly MapBinding[]): MapBinding | null {
@@ -27,7 +27,10 @@ export function lookupMap(config: ConfigFile, maps: readonly MapBinding[]): MapB
 
 /** The same among those of the standard library too; throws with the known ones when there is none. */
 export function findMap(workspace: Workspace, config: ConfigFile, own: readonly MapBinding[] = []): MapBinding {
-  const maps = [...own, ...workspace.standard("map")];
+  return requireMap(config, [...own, ...workspace.standard("map")]);
+}
+
+function requireMap(config: ConfigFile, maps: readonly MapBinding[]): MapBinding {
   const type = config.json["model_type"];
   const found = lookupMap(config, maps);
   if (found !== null) return found;
@@ -63,7 +66,11 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
   const env = staticEnv(ctx, map.scope, bound);
   for (const rule of map.item.config) {
     const { value, span } =
-      rule.map === null ? readRule(rule, config, map.scope, bound) : readPart(rule.map, rule.left, config, map.scope);
+      rule.map !== null
+        ? readPart(rule.map, rule.left, config, map.scope)
+        : rule.isModel
+          ? readModel(rule, config, map.scope)
+          : readRule(rule, config, map.scope, bound);
     if (rule.left.kind === "name") places.set(rule.left.name.text, span);
     bindLeft(rule, value, span, bound, env, (name) => {
       const param = decl.params.find((p) => p.name.text === name);
@@ -86,6 +93,47 @@ function readPart(name: Name, left: Expr, config: ConfigFile, scope: Scope): Rea
   const bound = new Map(part.bound);
   for (const param of usual) bound.delete(param.name.text);
   return { value: { ...part, bound }, span: part.places?.get(part.decl.params[0]!.name.text) ?? name.span };
+}
+
+/** A model whose config is the object at a key, by the map of its family. */
+function readModel(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
+  const { span } = readRule(rule, config, scope, new Map());
+  const path = rule.keys[0]!.map((k) => k.text);
+  const prefix = `${path.join(".")}.`;
+  const floats = [...config.floats].flatMap((f) => (f.startsWith(prefix) ? [f.slice(prefix.length)] : []));
+  const own = { file: config.file, json: at(config.json, path) as ConfigFile["json"], floats: new Set(floats) };
+  const callee = readConfig(requireMap(own, scope.maps()), own);
+  return { value: { ...callee, bound: makeModel(callee, span).args }, span };
+}
+
+/** Of the maps of a model's family the first that keeps all its settings, else the first. Throws when there is none. */
+export function mapOfModel(scope: Scope, decl: LayerDecl, args: ReadonlyMap<string, Value>): MapBinding {
+  const fitting = scope.maps().filter(({ item, scope: own }) => {
+    const model = own.lookup(item.model.text)?.item;
+    return model?.span.file.path === decl.span.file.path && item.model.text === decl.name.text;
+  });
+  const found = fitting.find((map) => keepsSettings(map, args)) ?? fitting[0];
+  if (found !== undefined) return found;
+  throw new MoeError({
+    code: "map/unknown-family",
+    severity: "error",
+    message: `no map says how \`${decl.name.text}\` is stored`,
+    labels: [{ span: decl.name.span, text: "this model" }],
+    notes: [],
+    help: `write \`map name: ${decl.name.text} { ... }\` beside it`,
+  });
+}
+
+function keepsSettings(map: MapBinding, args: ReadonlyMap<string, Value>): boolean {
+  const json = (value: Value | undefined): string => JSON.stringify(toJson(value ?? { kind: "none" }));
+  try {
+    const config = { file: map.item.span.file, json: writeConfig(map, args), floats: findFloats(map, args) };
+    const read = makeModel(readConfig(map, config), map.item.span).args;
+    return [...args].every(([name, value]) => json(value) === json(read.get(name)));
+  } catch (error) {
+    if (error instanceof MoeError) return false;
+    throw error;
+  }
 }
 
 /** The map that `rotary <-> map name` names, or what is wrong with it. */
@@ -243,6 +291,15 @@ export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): 
       for (const [path, json] of entriesOf(writeConfig(part.map, part.args))) put(out, path, json);
       continue;
     }
+    if (rule.isModel) {
+      const { map: own, args: settings } = modelOf(rule, env);
+      put(
+        out,
+        rule.keys[0]!.map((k) => k.text),
+        writeConfig(own, settings),
+      );
+      continue;
+    }
     const json = toJson(evaluate(env, rule.left));
     const fallback = rule.default === null ? undefined : defaultJson(rule.default, env);
     rule.keys.forEach((key, i) => {
@@ -263,6 +320,11 @@ export function findFloats(map: MapBinding, args: ReadonlyMap<string, Value>): R
     if (rule.map !== null) {
       const part = partOf(rule.map, rule.left, env);
       return [...findFloats(part.map, part.args)];
+    }
+    if (rule.isModel) {
+      const own = modelOf(rule, env);
+      const path = rule.keys[0]!.map((k) => k.text).join(".");
+      return [...findFloats(own.map, own.args)].map((float) => `${path}.${float}`);
     }
     // Of a list, every entry.
     const isFloat = (v: Value): boolean => v.kind === "number" && v.float;
@@ -285,6 +347,14 @@ function partOf(name: Name, left: Expr, outer: Env): { map: MapBinding; args: Re
   for (const { name: param, default: initial } of layer.decl.params)
     if (initial !== null && !args.has(param.text)) args.set(param.text, evaluate(env, initial));
   return { map, args };
+}
+
+/** The map of a model that is a parameter, and all arguments of it. */
+function modelOf({ left }: ConfigRule, env: Env): { map: MapBinding; args: ReadonlyMap<string, Value> } {
+  const callee = evaluate(env, left);
+  if (callee.kind !== "constructor") throw new MoeError(env.ctx.bag.list);
+  const { args } = makeModel(callee, left.span);
+  return { map: mapOfModel(env.scope, callee.decl, args), args };
 }
 
 /** The leaves of an object, with their paths. */

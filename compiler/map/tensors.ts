@@ -11,7 +11,7 @@ import type { Env } from "../interpret/context.ts";
 import type { Instance, ParameterInfo, Value } from "../interpret/value.ts";
 import type { Model } from "../model/model.ts";
 import { newContext } from "../model/model.ts";
-import type { MapBinding } from "./config.ts";
+import { type MapBinding, mapOfModel } from "./config.ts";
 import { checkStored, storedAs, type StoredAs, type StoredRule } from "./encoding.ts";
 import { resolvePath } from "./path.ts";
 
@@ -130,6 +130,7 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
         const condition = evaluate(withIndices(place), rule.condition);
         if (condition.kind !== "bool" || !condition.value) return [];
       }
+      if (rule.isModel) return expandModel(rule, place);
       return rule.rules === null ? expandPair(rule, place) : expandScope(rule, rule.rules, place);
     }
   }
@@ -183,6 +184,24 @@ function expandScope(rule: Pair, rules: readonly MapRule[], place: Place): Tenso
       banks: new Map([...place.banks, ...found.banks]),
       layers: new Map([...place.layers, ...found.layers]),
       pattern: join(place.pattern, substitute(rule.pattern.value, indices)),
+    });
+  });
+}
+
+/** `models[n] <-> map "models.{n}"`: the rules of the model's own map, whose index variables are its own. */
+function expandModel(rule: Pair, place: Place): TensorEntry[] {
+  return resolvePath(place.env, place.instance, rule.left[0]!, place).flatMap((found) => {
+    if (found.kind !== "layer") return [];
+    const { decl, args } = found.instance;
+    const { item, scope } = mapOfModel(place.env.scope, decl, args);
+    return expandRules(item.rules, {
+      ...place,
+      env: staticEnv(place.env.ctx, scope, new Map(args)),
+      instance: found.instance,
+      indices: new Map(),
+      banks: new Map([...place.banks, ...found.banks]),
+      layers: new Map([...place.layers, ...found.layers]),
+      pattern: join(place.pattern, substitute(rule.pattern.value, found.indices)),
     });
   });
 }

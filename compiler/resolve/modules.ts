@@ -3,7 +3,7 @@
  * files of the standard library, found by walking. Functions of the standard library are in scope everywhere (the
  * prelude); layers, routers, models, maps and upcyclings are imported. Text arrives only through the `ModuleLoader`.
  */
-import type { Import, Item, MixtureDecl, Module } from "../../grammar/ast.ts";
+import type { Import, Item, MapDecl, MixtureDecl, Module } from "../../grammar/ast.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { parse, suggest } from "../../grammar/index.ts";
 import type { SourceFile } from "../../grammar/span.ts";
@@ -37,6 +37,8 @@ export interface Scope {
   readonly library: (name: string) => Binding | null;
   /** Every `mixture` declaration: those of this file, then the standard library's. */
   readonly mixtures: () => readonly MixtureBinding[];
+  /** Every `map` that this file has or imports, then the standard library's. */
+  readonly maps: () => readonly MapBinding[];
 }
 
 export interface MixtureBinding {
@@ -49,6 +51,8 @@ export interface Binding {
   readonly item: NamedItem;
   readonly scope: Scope;
 }
+
+export type MapBinding = Binding & { readonly item: MapDecl };
 
 /** A declaration of the standard library that is known by name and not parsed yet. */
 interface Listed {
@@ -127,6 +131,10 @@ export class Workspace {
           s.module.items.flatMap((item) => (item.kind === "mixture" ? [{ item, scope: s }] : [])),
         );
       },
+      maps: () =>
+        [...own.values(), ...imported.values(), ...this.standard("map")].filter(
+          (b): b is MapBinding => b.item.kind === "map",
+        ),
       names: () => [
         ...own.keys(),
         ...imported.keys(),

@@ -37,11 +37,20 @@ export function bindNames(
   const sourceIndex = bindSources(decl, scope, sources, locals, bag);
   bindSettings(sources, locals);
   for (const { name } of decl.params) locals.delete(name.text);
+  // As an argument, a source is its model.
+  for (const [name, [first]] of sourceIndex) {
+    const model = first === undefined ? undefined : sources[first];
+    if (model !== undefined) locals.set(name, modelValue(model));
+  }
   bindOptions(decl, options, env);
   if (bag.hasErrors) throw new MoeError(bag.list);
   checkConditions(decl, env);
   if (bag.hasErrors) throw new MoeError(bag.list);
   return { env, sourceIndex };
+}
+
+function modelValue({ instance: { decl, scope }, args }: Model): Value {
+  return { kind: "constructor", decl, scope, bound: args };
 }
 
 function bindOptions(decl: UpcycleDecl, options: ReadonlyMap<string, Value>, env: Env): void {

@@ -14,7 +14,9 @@ import type { Upcycling } from "./expand.ts";
 
 /** A warning that names them all, or nothing. */
 export function findLostSettings({ decl, sources, target }: Upcycling): readonly Diagnostic[] {
-  const known = new Set(target.instance.decl.params.map((p) => p.name.text));
+  // What is given as a whole keeps its own.
+  const within = [...target.args.values()].flatMap((v) => (v.kind === "constructor" ? [v.decl] : []));
+  const known = new Set([target.instance.decl, ...within].flatMap((decl) => decl.params.map((p) => p.name.text)));
   const lost = new Map<string, string>();
   for (const source of sources) {
     for (const { name, given, usual } of settingsOf(source))

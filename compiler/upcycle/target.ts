@@ -15,7 +15,7 @@ import { listParameters, type Model } from "../model/model.ts";
 import type { MixtureBinding, Scope } from "../resolve/modules.ts";
 import { reportUnknownModel } from "../resolve/unknown.ts";
 
-import { isSameFamily } from "./bind.ts";
+import { isSameFamily, namesIn } from "./bind.ts";
 
 export interface Family {
   readonly decl: LayerDecl;
@@ -47,6 +47,7 @@ export function makeTarget(
   const plain = { kind: "constructor" as const, decl: target, scope: family.scope, bound: new Map<string, Value>() };
   // What is chosen may lack what is only asked for on demand.
   const args = decl.targetOf === null ? decl.targetArgs : decl.targetArgs.filter((a) => !isNone(env, a));
+  checkMembers(args, sources, sourceIndex, env);
   const callee = bindParameters(env, plain, args);
   if (callee.kind !== "constructor") throw new MoeError(bag.list);
   const bound = new Map([...settled, ...callee.bound]);
@@ -56,6 +57,23 @@ export function makeTarget(
   if (bag.hasErrors || instance === null) throw new MoeError(bag.list);
   const model = { name: target.name.text, instance, args: instance.args, parameters: listParameters(instance) };
   return { model, mixture: choice.mixture };
+}
+
+/** Models of a list that are an argument together are of one shape, with the same settings. */
+function checkMembers(
+  args: readonly Arg[],
+  sources: readonly Model[],
+  sourceIndex: ReadonlyMap<string, readonly number[]>,
+  env: Env,
+): void {
+  for (const { value, span } of args)
+    for (const name of namesIn(value)) {
+      const [first, ...others] = (sourceIndex.get(name) ?? []).map((i) => sources[i]!);
+      for (const [setting, own] of first?.args ?? []) {
+        const texts = new Set([own, ...others.map((s) => s.args.get(setting)!)].map((v) => JSON.stringify(toJson(v))));
+        if (texts.size > 1) return reportDiffering(env, `\`${setting}\`: ${[...texts].join(", ")}`, span, []);
+      }
+    }
 }
 
 const isNone = (env: Env, arg: Arg): boolean => evaluate(env, arg.value).kind === "none";
@@ -195,11 +213,20 @@ function takeByName(target: LayerDecl, sources: readonly Model[], bound: Map<str
   }
   const [first, ...others] = differing;
   if (first !== undefined)
-    env.ctx.bag.error(
-      "upcycle/sources-differ",
-      `the sources disagree on ${first.text}`,
-      [{ span: first.span, text: "needed here" }],
-      "upcycle checkpoints that were trained from one seed",
-      others.length === 0 ? [] : [`they disagree on ${others.map((o) => o.text).join("; ")} as well`],
+    reportDiffering(
+      env,
+      first.text,
+      first.span,
+      others.map((o) => o.text),
     );
+}
+
+function reportDiffering(env: Env, what: string, span: Span, others: readonly string[]): void {
+  env.ctx.bag.error(
+    "upcycle/sources-differ",
+    `the sources disagree on ${what}`,
+    [{ span, text: "needed here" }],
+    "upcycle checkpoints that were trained from one seed",
+    others.length === 0 ? [] : [`they disagree on ${others.join("; ")} as well`],
+  );
 }

@@ -4,7 +4,7 @@ import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { LayerRules } from "./layers.ts";
 
-type ConfigSide = Pick<ConfigRule, "keys" | "map" | "default">;
+type ConfigSide = Pick<ConfigRule, "keys" | "map" | "isModel" | "default">;
 type Entry = { readonly config: readonly ConfigRule[] } | { readonly rule: MapRule };
 
 export abstract class MapRules extends LayerRules {
@@ -49,6 +49,7 @@ export abstract class MapRules extends LayerRules {
       ERR_MSG: "a key",
       DEF: [
         { GATE: () => this.atMapName(), ALT: () => this.SUBRULE(this.configMap) },
+        { GATE: () => this.at(t.Of, 2), ALT: () => this.SUBRULE(this.configModel) },
         { ALT: () => this.SUBRULE(this.configKeys) },
       ],
     });
@@ -57,14 +58,21 @@ export abstract class MapRules extends LayerRules {
 
   readonly configMap: Rule<ConfigSide> = this.rule("configMap", () => {
     this.CONSUME(t.MapKeyword);
-    return { keys: [], map: this.SUBRULE(this.name), default: null };
+    return { keys: [], map: this.SUBRULE(this.name), isModel: false, default: null };
+  });
+
+  /** `member <-> map of model`. */
+  readonly configModel: Rule<ConfigSide> = this.rule("configModel", () => {
+    this.CONSUME(t.MapKeyword);
+    this.CONSUME(t.Of);
+    return { keys: [this.SUBRULE(this.configKey)], map: null, isModel: true, default: null };
   });
 
   readonly configKeys: Rule<ConfigSide> = this.rule("configKeys", () => {
     const keys: (readonly Name[])[] = [];
     this.AT_LEAST_ONE_SEP({ SEP: t.Bar, DEF: () => keys.push(this.SUBRULE(this.configKey)), ERR_MSG: "a key" });
     const value = this.OPTION(() => this.SUBRULE(this.initial));
-    return { keys, map: null, default: value ?? null };
+    return { keys, map: null, isModel: false, default: value ?? null };
   });
 
   /** `map` may be a key itself: then a name that follows begins the next rule, and an operator or `<->` follows that. */
@@ -124,7 +132,7 @@ export abstract class MapRules extends LayerRules {
     return { kind: "stored", encoding, patterns, span: this.since(start) };
   });
 
-  /** `attn.q.w <-> "self_attn.q_proj.weight" as [G*R*C, D] if bias { ... }`. */
+  /** `attn.q.w <-> "self_attn.q_proj.weight" as [G*R*C, D] if bias { ... }`, `models[n] <-> map "models.{n}"`. */
   readonly pair: Rule<MapRule> = this.rule("pair", () => {
     const start = this.LA(1);
     const left = this.OR([
@@ -132,6 +140,7 @@ export abstract class MapRules extends LayerRules {
       { ALT: (): readonly Expr[] => [this.SUBRULE(this.path)] },
     ]);
     this.CONSUME(t.Both);
+    const isModel = this.OPTION4(() => this.CONSUME(t.MapKeyword)) !== undefined;
     const pattern = this.SUBRULE(this.string);
     const layout = this.OPTION1(() => {
       this.CONSUME(t.As);
@@ -149,6 +158,7 @@ export abstract class MapRules extends LayerRules {
       pattern,
       layout: layout ?? null,
       rules: rules ?? null,
+      isModel,
       condition: condition ?? null,
       span: this.since(start),
     };

@@ -102,8 +102,14 @@ test("a family that no declaration names is refused", () => {
   );
 });
 
-describe("an ensemble", () => {
-  const models = [1, 2, 3].map(() => modelFrom("Llama"));
+describe.each([
+  ["Llama", ""],
+  ["Qwen3", "tie: true"],
+  ["Granite", ""],
+  ["Cohere", ""],
+  ["Gemma2", ""],
+])("an ensemble of models of %s", (family, more) => {
+  const models = [1, 2, 3].map(() => modelFrom(family, more));
   // The sequence that `logits` runs.
   const ids = [1, 6, 4, 2, 0];
 
@@ -138,12 +144,17 @@ describe("an ensemble", () => {
     [{ top: 1 }, [1, 1, 1], 1],
   ])("%o has its models whole, and weighs them by what they said of the tokens so far", (options, prior, top) => {
     const { plan, sources, target } = make("ensemble", models, options);
-    expect(plan.target.name).toBe("LlamaEnsemble");
+    expect(plan.target.name).toBe("Ensemble");
     for (const [path] of sources[0]!)
       expect([...target.get(`models.${path}`)!]).toEqual(sources.flatMap((s) => [...s.get(path)!]));
     const rows = sources.map((s, n) => logits(models[n]!, s));
     const found = logits(plan.target, target);
     expect(worst(found, ensembleOf(rows, prior, top))).toBeLessThan(1e-9);
     expect(worst(found, ensembleOf(rows, [1, 5, 1], top))).toBeGreaterThan(1e-3);
+  });
+
+  test("refuses models that are not of one shape", () => {
+    const other = modelFrom(family, `${more} eps: 0.25`);
+    expect(() => make("ensemble", [models[0]!, other])).toThrow("the sources disagree on `eps`");
   });
 });

@@ -85,6 +85,34 @@ test.each([
   });
 });
 
+test.each(["llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "gemma2", "cohere"])(
+  "an ensemble of %s with itself is stored by that family's map, and says what it says",
+  async (family) => {
+    const folder = `tests/fixtures/families/${family}`;
+    await withScratch(async (scratch) => {
+      const out = join(scratch, "made");
+      const before = await withPlan("ensemble", [folder, folder], {}, async (plan, [source]) => {
+        expect(plan.warnings).toEqual([]);
+        await executeTransfer(plan, out);
+        return { logits: await evaluateLogits(source!, IDS), names: source!.entries.map((e) => e.tensor) };
+      });
+      const made = await loadModel(out);
+      expect(made.entries.map((e) => e.tensor).sort()).toEqual(
+        [0, 1].flatMap((n) => before.names.map((name) => `models.${n}.${name}`)).sort(),
+      );
+      const after = await evaluateLogits(made, IDS);
+      await made.checkpoint.close();
+      const width = before.logits.length / IDS.length;
+      const worst = after.reduce((most, x, i) => {
+        const row = before.logits.slice(i - (i % width), i - (i % width) + width);
+        const log = Math.log(row.reduce((sum, z) => sum + Math.exp(z), 0));
+        return Math.max(most, Math.abs(x - (before.logits[i]! - log)));
+      }, 0);
+      expect(worst).toBeLessThan(1e-5);
+    });
+  },
+);
+
 test("there and back is the checkpoint that was there", async () => {
   await withScratch(async (scratch) => {
     const [there, back] = [join(scratch, "there"), join(scratch, "back")];
