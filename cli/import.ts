@@ -6,6 +6,7 @@ import { chooseArchitecture } from "../runtime/mergekit/architecture.ts";
 import { type MergekitConfig, readMergekit } from "../runtime/mergekit/config.ts";
 import { makeGate } from "../runtime/mergekit/gate.ts";
 import { writeRecipe } from "../runtime/mergekit/recipe.ts";
+import { settleSettings } from "../runtime/mergekit/settings.ts";
 import { readSource } from "../runtime/modules.ts";
 import { print, printJson, say } from "./output.ts";
 import { writeWhole } from "./write.ts";
@@ -36,7 +37,8 @@ async function runImport(path: string, options: Options): Promise<void> {
     .replace(/\.moe$/, "");
   if (existsSync(out))
     throw failure("cli/file-exists", `${out} exists already`, { help: "give another name with --out, or remove it" });
-  const { text, sources } = writeRecipe(config, architecture, await makeGate(config), title);
+  const differing = settleSettings(config, architecture);
+  const { text, sources } = writeRecipe(config, architecture, await makeGate(config, architecture), differing, title);
   writeWhole(out, [text]);
   const command = commandOf(out, title, sources, config);
   const missing = sources.filter((source) => statSync(source, { throwIfNoEntry: false })?.isDirectory() !== true);
@@ -46,6 +48,8 @@ async function runImport(path: string, options: Options): Promise<void> {
   }
   say(`wrote ${out}`);
   if (isGuess) say(`taken to be of ${architecture.bases.join(" or ")}; else say \`architecture:\` in ${path}`);
+  if (differing.length > 0)
+    say(`the models differ in ${differing.map((d) => d.name).join(", ")}: taken as ${config.base.value} has it`);
   for (const source of missing) say(`${source} is no folder here: put that of the model in its place`);
   print(command.map(quote).join(" "));
 }

@@ -15,22 +15,22 @@ export interface Architecture {
   readonly bases: readonly string[];
   /** How many shared experts it has. */
   readonly shared: readonly number[];
-  /** Whether a shared expert has prompts; where they serve for nothing, it may. */
+  /** Whether a shared expert has prompts, for a gate; where they serve for nothing, it may. */
   readonly prompts?: boolean;
-  /** The model of the standard library; null for one that it has not. */
-  readonly target: string | null;
+  /** The model of the standard library. */
+  readonly target: string;
   readonly arguments: readonly string[];
   /** Rules below `blocks[l]`. */
   readonly rules: readonly string[];
 }
 
 export interface Choice {
-  readonly architecture: Architecture & { readonly target: string };
+  readonly architecture: Architecture;
   /** Whether it was chosen without knowing what the models are. */
   readonly isGuess: boolean;
 }
 
-/** Models that are folders here are looked at, others may be anything. Throws `import/no-architecture` and `import/unsupported`. */
+/** Models that are folders here are looked at, others may be anything. Throws `import/no-architecture`. */
 export function chooseArchitecture(config: MergekitConfig): Choice {
   const all = readTable();
   const wanted = config.architecture;
@@ -50,13 +50,8 @@ export function chooseArchitecture(config: MergekitConfig): Choice {
       notes: named.map(({ name }, i) => `${name} ${reasons[i]}`),
       help: "change the models or `shared_experts`, or write an upcycling of your own",
     });
-  const { target } = found;
-  if (target === null)
-    throw failure("import/unsupported", `mergekit makes a ${found.name} of this, which moec cannot write`, {
-      labels: [{ span, text: wanted === null ? "chosen by this" : "asked for here" }],
-      help: `say another \`architecture\`: ${all.flatMap((a) => (a.target === null ? [] : a.name)).join(", ")}`,
-    });
-  return { architecture: { ...found, target }, isGuess: types.size === 0 && wanted === null };
+  const args = found.arguments.map((argument) => argument.replace("{shared}", String(config.shared.length)));
+  return { architecture: { ...found, arguments: args }, isGuess: types.size === 0 && wanted === null };
 }
 
 /** All models that a configuration names, the base first. */

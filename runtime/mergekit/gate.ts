@@ -4,6 +4,7 @@
  * normalised stream behind attention, and that is what is taken here.
  */
 import { failure } from "../../grammar/diagnostic.ts";
+import type { Architecture } from "./architecture.ts";
 import type { MergekitConfig } from "./config.ts";
 import { checkPrompts, greatestId, listText, type Tokens, tokenizePrompts } from "./prompts.ts";
 
@@ -30,7 +31,9 @@ const HIDDEN: Readonly<Record<string, string>> = { hidden: "last", hidden_last: 
 const USUAL = "hidden";
 
 /** Throws `import/unsupported`, `import/missing-key`, `import/bad-value`. */
-export async function makeGate(config: MergekitConfig): Promise<Gate> {
+export async function makeGate(all: MergekitConfig, architecture: Architecture): Promise<Gate> {
+  // Where a shared expert has no gate, it takes no row.
+  const config = architecture.prompts === false ? { ...all, shared: [] } : all;
   const { gate, base, shared } = config;
   const mode = gate?.value ?? USUAL;
   if (Object.hasOwn(DRAWN, mode))

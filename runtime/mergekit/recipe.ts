@@ -5,6 +5,7 @@ import { type Architecture, sourcesOf } from "./architecture.ts";
 import type { Expert, MergekitConfig } from "./config.ts";
 import type { Gate } from "./gate.ts";
 import { numberText } from "./number.ts";
+import type { Setting } from "./settings.ts";
 
 export interface Recipe {
   /** Of the upcycling. */
@@ -18,13 +19,20 @@ export interface Recipe {
 type Named = (source: string) => string;
 
 /** `title` is what the upcycling is called after: the name of the file. */
-export function writeRecipe(config: MergekitConfig, architecture: Architecture, gate: Gate, title: string): Recipe {
+export function writeRecipe(
+  config: MergekitConfig,
+  architecture: Architecture,
+  gate: Gate,
+  differing: readonly Setting[],
+  title: string,
+): Recipe {
   const sources = sourcesOf(config);
   const names = nameSources(sources);
   const named: Named = (source) => names.get(source)!;
   const name = identifier(title);
   const { experts, shared, perToken } = config;
-  const settings = [...architecture.arguments, `N: ${experts.length}`, `K: ${perToken}`];
+  const settled = differing.map((setting) => `${setting.name}: ${setting.text}`);
+  const settings = [...architecture.arguments, ...settled, `N: ${experts.length}`, `K: ${perToken}`];
   const rules = [
     ...experts.flatMap((expert, i) => expertRules(`experts[${i}]`, expert, named)),
     ...shared.flatMap((expert) => expertRules("shared", expert, named)),
@@ -33,10 +41,13 @@ export function writeRecipe(config: MergekitConfig, architecture: Architecture, 
   const text = [
     "edition 2026",
     "",
-    `import { ${architecture.target} } from "std"`,
+    `import { ${[...new Set([architecture.target, ...differing.flatMap((d) => d.layers)])].join(", ")} } from "std"`,
     "",
     `/// ${config.file.path.replaceAll("\\", "/").split("/").at(-1)!} of mergekit-moe: all but the feed-forwards from \`base\`, each feed-forward an expert.`,
     ...sources.map((source) => `/// ${named(source)}: ${source}`),
+    ...(settled.length === 0
+      ? []
+      : [`/// The models differ in ${differing.map((d) => d.name).join(", ")}: as in \`base\`.`]),
     `upcycle ${name}(${sources.map((s) => `${named(s)}: model`).join(", ")}${rules.some((rule) => rule.includes("seed: seed")) ? ", seed = 1" : ""})`,
     `  -> ${architecture.target}(${settings.join(", ")})${gate.conditions.length === 0 ? "" : ` where ${gate.conditions.join(", ")}`} {`,
     "default = base",

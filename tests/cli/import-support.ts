@@ -5,6 +5,7 @@ import { openSafetensors, toFloat32 } from "../../runtime/checkpoint/index.ts";
 import { moec, temporary, writeFile } from "./support.ts";
 
 export const checkpoint = (name: string): string => `examples/checkpoints/${name}`;
+export const family = (name: string): string => `tests/fixtures/families/${name}`;
 
 /** All tensors of a folder in float32. */
 export async function readAll(folder: string): Promise<ReadonlyMap<string, Float32Array>> {

@@ -45,6 +45,16 @@ describe.each([
     S,
     1,
   ],
+  [
+    "DeepSeekMoE",
+    "Llama",
+    modelFrom("DeepSeekMoE", "W: 8  N: 3  K: 2  shared: 2"),
+    "merge_experts",
+    "mlp",
+    F,
+    2 * F,
+    1,
+  ],
   ["DeepSeekV2", "DeepSeekV2", latent("DeepSeekV2", "shared: 2"), "merge_deepseek", "ffn", 6, 12, 1],
   ["DeepSeekV3", "DeepSeekV3", latent("DeepSeekV3"), "merge_deepseek", "ffn", 6, 6, 1],
 ] as const)("%s becomes %s", (_, to, model, name, place, routed, shared, gate) => {
