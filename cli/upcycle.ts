@@ -200,6 +200,7 @@ function describePlan(plan: UpcyclePlan): string {
   const total = ["", `${plan.tensors.length}`, humanBytes(plan.bytesRead), humanBytes(plan.bytesWritten)];
   return [
     table([["rule", "tensors", "read", "written"].map(paint.bold), ...ran, ...rows, total], [1, 2, 3]),
+    ...plan.leftOut.map((left) => `left out: ${ruleText(left.rule)}, ${humanCount(left.parameters)} parameters`),
     "",
     `${plan.target.name}: ${humanCount(parameters)} parameters${used}, stored as ${plan.dtype}`,
     `at most ${humanBytes(plan.peakBytes)} of weights in memory at a time`,
@@ -243,6 +244,7 @@ function planJson(plan: UpcyclePlan): object {
       bytes,
     })),
     rules: plan.rules.map(({ rule, ...total }) => ({ rule: ruleText(rule), ...total })),
+    leftOut: plan.leftOut.map(({ rule, parameters: count }) => ({ path: ruleText(rule), parameters: count })),
     tensors: plan.tensors.map(({ name, shape, dtype: stored, bytes, bytesRead: read }) => ({
       name,
       shape,

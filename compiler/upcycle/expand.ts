@@ -16,7 +16,7 @@ import type { Assignment } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
 import type { UpcycleScope } from "./source.ts";
 import { makeTarget } from "./target.ts";
-import { checkSources, checkTarget } from "./total.ts";
+import { checkSources, checkTarget, type LeftOut } from "./total.ts";
 
 export interface Upcycling {
   readonly decl: UpcycleDecl;
@@ -24,6 +24,7 @@ export interface Upcycling {
   readonly sources: readonly Model[];
   readonly target: Model;
   readonly assignments: readonly Assignment[];
+  readonly leftOut: readonly LeftOut[];
   /** Names in `ensures`: the sources by parameter, `self`. */
   readonly sourceIndex: ReadonlyMap<string, readonly number[]>;
 }
@@ -68,11 +69,11 @@ export function expandUpcycle(
   checkTarget(decl, target, layered, bag);
   // What a stronger rule replaces was used: its author has named what comes in its place.
   const given = placed.flatMap((p) => p.runs);
-  checkSources(decl, where, given);
+  const leftOut = checkSources(decl, where, given);
   stopOnErrors(bag);
   // Ends of interpolations are copies then, byte for byte.
   const assignments = layered.map((a) => ({ ...a, terms: a.terms.filter((t) => t.weight !== 0) }));
-  return { decl, scope, sources, target, assignments, sourceIndex };
+  return { decl, scope, sources, target, assignments, leftOut, sourceIndex };
 }
 
 /** The first of all values that are equal. */

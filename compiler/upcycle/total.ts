@@ -4,6 +4,7 @@
  */
 import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import type { Span } from "../../grammar/span.ts";
 import type { Model } from "../model/model.ts";
 import { ANY } from "./bind.ts";
 import { type Assignment, sourcesOf } from "./recipe.ts";
@@ -62,7 +63,18 @@ export function checkTarget(
   }
 }
 
-export function checkSources(decl: UpcycleDecl, where: UpcycleScope, assignments: readonly Assignment[]): void {
+/** What an `ignore` leaves out: elements of sources that no rule uses. */
+export interface LeftOut {
+  readonly rule: Span;
+  readonly parameters: number;
+}
+
+/** Reports what is neither used nor ignored; gives what is ignored. */
+export function checkSources(
+  decl: UpcycleDecl,
+  where: UpcycleScope,
+  assignments: readonly Assignment[],
+): readonly LeftOut[] {
   const { sources, sourceIndex } = where;
   const used = sources.map(() => new Map<string, Range[]>());
   const note = (source: number, path: string, start: number, end: number): void => {
@@ -72,9 +84,15 @@ export function checkSources(decl: UpcycleDecl, where: UpcycleScope, assignments
   };
   for (const { source, path, view } of assignments.flatMap((a) => sourcesOf(a.terms)))
     note(source, path, ...extentOf(view));
+  const leftOut: LeftOut[] = [];
   for (const rule of decl.rules) {
     if (rule.kind !== "ignore") continue;
-    for (const { source, path, start, end } of ignoredBy(rule.path, decl, where)) note(source, path, start, end);
+    let parameters = 0;
+    for (const { source, path, start, end } of ignoredBy(rule.path, decl, where)) {
+      parameters += gaps(used[source]!.get(path) ?? [], start, end);
+      note(source, path, start, end);
+    }
+    if (parameters > 0) leftOut.push({ rule: rule.path.span, parameters });
   }
   for (const [name, models] of sourceIndex) {
     for (const [i, model] of models.entries()) {
@@ -93,9 +111,10 @@ export function checkSources(decl: UpcycleDecl, where: UpcycleScope, assignments
         ],
         `use it, say that it is left out with \`ignore ${name}.${general}\`, or make a model that has it`,
       );
-      return;
+      return leftOut;
     }
   }
+  return leftOut;
 }
 
 interface Ignored extends Range {
@@ -133,11 +152,14 @@ function ignoredBy(path: Expr, decl: UpcycleDecl, where: UpcycleScope): readonly
   return ranges;
 }
 
-function covers(ranges: readonly Range[], count: number): boolean {
-  let end = 0;
+const covers = (ranges: readonly Range[], count: number): boolean => gaps(ranges, 0, count) === 0;
+
+/** How many of the elements `start ..< end` are in none of the ranges. */
+function gaps(ranges: readonly Range[], start: number, end: number): number {
+  let [at, missing] = [start, 0];
   for (const range of ranges.toSorted((a, b) => a.start - b.start)) {
-    if (range.start > end) return false;
-    end = Math.max(end, range.end);
+    missing += Math.max(0, Math.min(range.start, end) - at);
+    at = Math.max(at, range.end);
   }
-  return end >= count;
+  return missing + Math.max(0, end - at);
 }

@@ -65,6 +65,8 @@ export interface UpcyclePlan extends Transfer {
   /** What most parameters are stored as. */
   readonly dtype: StorageType;
   readonly rules: readonly RuleTotal[];
+  /** What the sources have and the upcycling ignores. */
+  readonly leftOut: Upcycling["leftOut"];
   readonly warnings: readonly Diagnostic[];
   /** Closes what the plan itself opened. */
   close(): Promise<void>;
@@ -117,6 +119,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     return {
       target,
       map,
+      leftOut: upcycling.leftOut,
       dtype: common,
       tensors,
       sources: readers,

@@ -220,3 +220,26 @@ test("an unknown upcycling is an error with the known ones", async () => {
     "
   `);
 });
+
+test("the plan says what is left out of the sources, and how much", async () => {
+  const from = "tests/fixtures/families/qwen2_moe";
+  const run = await moec("upcycle", "merge_experts", "--from", from, "--out", temporary("left"), "--plan", "--json");
+  const { leftOut } = JSON.parse(run.out) as { leftOut: unknown };
+  // Two layers with six experts; width 48.
+  expect(leftOut).toEqual([
+    { path: "src.blocks[l].ffn.pick", parameters: 2 * 6 * 48 },
+    { path: "src.blocks[l].ffn.gate", parameters: 2 * 48 },
+  ]);
+  // What is used of a model that is otherwise ignored does not count, nor what is not there.
+  const added = await moec(
+    "upcycle",
+    "merge_experts",
+    "--from",
+    "tests/fixtures/families/mixtral",
+    "--out",
+    temporary("left"),
+    "--plan",
+  );
+  expect(added.out).toContain("left out: src.blocks[l].ffn.pick, 576 parameters");
+  expect(added.out).not.toContain("ffn.gate, ");
+});

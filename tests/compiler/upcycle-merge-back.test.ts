@@ -11,6 +11,7 @@ import {
   matrixOf,
   modelFrom,
   randomWeights,
+  recipeOf,
   type Weights,
   worst,
 } from "./upcycle-support.ts";
@@ -126,4 +127,16 @@ test("a gate is a number then: another than it had is another function", () => {
   const back = (gate: number): number =>
     change(make("merge_experts", [there.plan.target], { gate }, null, [there.target]));
   expect([back(0.5) < 1e-9, back(0.6) < 1e-3]).toEqual([true, false]);
+});
+
+test("what does not fit is refused: more before than there is place for", () => {
+  const fewer = recipeOf(`
+import { Mixtral } from "std"
+upcycle fewer(src: Mixtral) -> Mixtral(N: 2, K: 1) {
+  default                    = src
+  blocks[l].ffn.experts[n]   = src.blocks[l].ffn.experts[n]
+  blocks[l].ffn.pick.score.w = concat[N](src.blocks[l].ffn.pick.score.w, zeros)
+  ignore src.blocks[l].ffn
+}`);
+  expect(() => make(fewer, [modelFrom("Mixtral", "N: 3  K: 2")])).toThrow("3 of `N` do not fit into 2");
 });
