@@ -27,6 +27,8 @@ interface Tile {
   readonly queries: number;
   /** Of a tile. */
   readonly positions: number;
+  /** Units of channels of the keys that are in workgroup memory at a time, where there are many queries. */
+  readonly keyUnits: number;
   /** Queries whose values an invocation adds up. */
   readonly rows: number;
   /** Shares of a tile's positions, each with sums of its own. */
@@ -35,36 +37,44 @@ interface Tile {
 
 /** Lanes that read a key together where there is one query. */
 const KEY_LANES = 8;
+/** A line of a cache: shorter runs of a key would be read twice. */
+const LEAST_KEY_UNITS = 8;
 /** Most queries that an invocation adds up values for: so many vectors are in registers. */
 const MOST_ROWS = 8;
 
-/** The largest tile within the device's workgroup memory. */
+/** The first tile within the device's workgroup memory. */
 function chooseTile(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): Tile {
-  const units = unitOf(spec.valueChannels).units;
-  const fits = (tile: Tile): boolean => 4 * countWords(spec, tile) <= device.workgroupMemory;
-  if (regime === "few") {
-    const few = (invocations: number): Tile => {
-      const splits = Math.max(1, Math.floor(invocations / units));
-      return { invocations, queries: 1, positions: invocations, rows: 1, splits };
-    };
-    let tile = few(Math.min(tuning.gpu.attendLanes, device.maxInvocations));
-    while (tile.invocations > 32 && !fits(tile)) tile = few(tile.invocations / 2);
-    return tile;
-  }
-  const many = (queries: number): Tile => {
-    const invocations = 128;
-    const rows = Math.min(MOST_ROWS, queries, 2 ** Math.ceil(Math.log2(Math.max(1, (queries * units) / invocations))));
-    return { invocations, queries, positions: 32, rows, splits: 1 };
-  };
-  let tile = many(tuning.gpu.queries);
-  while (tile.queries > 4 && !fits(tile)) tile = many(tile.queries / 2);
-  return tile;
+  const candidates =
+    regime === "few"
+      ? halves(Math.min(tuning.gpu.attendLanes, device.maxInvocations), 32).map((lanes) => fewTile(spec, lanes))
+      : halves(tuning.gpu.queries, 4).flatMap((queries) =>
+          halves(unitOf(spec.channels).units, LEAST_KEY_UNITS).map((units) => manyTile(spec, queries, units)),
+        );
+  return candidates.find((tile) => 4 * countWords(spec, tile) <= device.workgroupMemory) ?? candidates.at(-1)!;
+}
+
+/** `n`, half of it and so on, rounded up, down to `least`. */
+function halves(n: number, least: number): readonly number[] {
+  return n <= least ? [n] : [n, ...halves(Math.ceil(n / 2), least)];
+}
+
+function fewTile(spec: AttendSpec, invocations: number): Tile {
+  const splits = Math.max(1, Math.floor(invocations / unitOf(spec.valueChannels).units));
+  return { invocations, queries: 1, positions: invocations, keyUnits: 0, rows: 1, splits };
+}
+
+function manyTile(spec: AttendSpec, queries: number, keyUnits: number): Tile {
+  const invocations = 128;
+  const outputs = queries * unitOf(spec.valueChannels).units;
+  const rows = Math.min(MOST_ROWS, queries, 2 ** Math.ceil(Math.log2(Math.max(1, outputs / invocations))));
+  return { invocations, queries, positions: 32, keyUnits, rows, splits: 1 };
 }
 
 /** Words of workgroup memory that `declareMemory` takes, rounded up. */
 function countWords(spec: AttendSpec, tile: Tile): number {
   const { queries, positions, invocations } = tile;
-  const keys = queries === 1 ? KEY_LANES * (positions + 4) : positions * (spec.channels + 4);
+  const { width } = unitOf(spec.channels);
+  const keys = queries === 1 ? KEY_LANES * (positions + 4) : positions * (tile.keyUnits + 1) * width;
   const sums = tile.splits === 1 ? 0 : 5 * invocations * countTurns(spec, tile);
   return queries * (spec.channels + positions + foldsOf(tile) + 4) + keys + sums;
 }
@@ -165,7 +175,7 @@ var<workgroup> fades: array<f32, ${queries}>;
 ${
   queries === 1
     ? `var<workgroup> dots: array<f32, ${KEY_LANES * (positions + 4)}>;`
-    : `var<workgroup> tile_k: array<${key.type}, ${positions * (key.units + 1)}>;`
+    : `var<workgroup> tile_k: array<${key.type}, ${positions * (tile.keyUnits + 1)}>;`
 }
 ${
   tile.splits === 1
@@ -194,25 +204,31 @@ const keyAt = ({ spec, key }: Pieces, p: string): string =>
 /** A position for several queries each; the odd stride spreads the keys of a tile over the banks of the memory. */
 function scoreMany(pieces: Pieces): string {
   const { tile, key, keys, strided } = pieces;
-  const { invocations, queries, positions } = tile;
+  const { invocations, queries, positions, keyUnits } = tile;
   const own = range((queries * positions) / invocations);
-  return `${strided(
-    "i",
-    positions * key.units,
-    `let j = i / ${key.units}u;
-let c = i % ${key.units}u;
-tile_k[j * ${key.units + 1}u + c] = ${keys}[${keyAt(pieces, "base + j")} + c];`,
-  )}
+  const stride = keyUnits + 1;
+  const part = (from: number): string => {
+    const count = Math.min(keyUnits, key.units - from);
+    return `${strided(
+      "i",
+      positions * count,
+      `let own_j = i / ${count}u;
+let c = i % ${count}u;
+tile_k[own_j * ${stride}u + c] = ${keys}[${keyAt(pieces, "base + own_j")} + ${from}u + c];`,
+    )}
 workgroupBarrier();
-{
+for (var c = 0u; c < ${count}u * once; c++) {
+let k = tile_k[j * ${stride}u + c];
+${own.map((r) => `score${r} += ${key.dot(`query[(row + ${r}u) * ${key.units}u + ${from}u + c]`, "k")};`).join("\n")}
+}`;
+  };
+  const parts = range(Math.ceil(key.units / keyUnits)).map((i) => part(i * keyUnits));
+  return `{
 let j = lane % ${positions}u;
 let p = base + j;
 let row = lane / ${positions}u * ${own.length}u;
 ${own.map((r) => `var score${r} = 0.0;`).join(" ")}
-for (var c = 0u; c < ${key.units}u * once; c++) {
-let k = tile_k[j * ${key.units + 1}u + c];
-${own.map((r) => `score${r} += ${key.dot(`query[(row + ${r}u) * ${key.units}u + c]`, "k")};`).join("\n")}
-}
+${parts.join("\nworkgroupBarrier();\n")}
 ${own
   .map(
     (r) => `{
