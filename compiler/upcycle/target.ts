@@ -50,7 +50,7 @@ export function makeTarget(
   checkMembers(args, sources, sourceIndex, env);
   const callee = bindParameters(env, plain, args);
   if (callee.kind !== "constructor") throw new MoeError(bag.list);
-  const bound = new Map([...settled, ...callee.bound]);
+  const bound = new Map([...settled, ...callee.bound].map(([name, value]) => [name, ownSize(name, value)]));
   takeByName(target, sources, bound, env);
   if (bag.hasErrors) throw new MoeError(bag.list);
   const instance = instantiate(env.ctx, { ...callee, bound }, "", [], decl.target.span);
@@ -58,6 +58,9 @@ export function makeTarget(
   const model = { name: target.name.text, instance, args: instance.args, parameters: listParameters(instance) };
   return { model, mixture: choice.mixture };
 }
+
+/** Axes of the target are named by its own parameters, whatever of a source gave their sizes. */
+const ownSize = (name: string, value: Value): Value => (value.kind === "axis" ? { ...value, label: name } : value);
 
 /** Models of a list that are an argument together are of one shape, with the same settings. */
 function checkMembers(

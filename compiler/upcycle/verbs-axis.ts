@@ -67,7 +67,10 @@ export const AXIS_VERBS: Readonly<Record<string, Verb>> = {
       const whole = tree(resizeDemand(demand, axis, null), partial);
       const length = whole?.sizes[axis] ?? 0;
       if (whole === null || size === null || size === length) return whole;
-      if (length > size) return refuse(call, where, `${length} of \`${name}\` do not fit into ${size}`);
+      if (length > size) {
+        const wider = "what is made must be wider there: recipes take its size as a parameter, such as `width`";
+        return refuse(call, where, `${length} of \`${name}\` do not fit into ${size}`, wider);
+      }
       return pickArray(
         whole,
         axis,

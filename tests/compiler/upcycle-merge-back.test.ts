@@ -107,10 +107,18 @@ test("zeros stand behind what is narrower than the layers that were dense", () =
   expect(merged!.map((row) => row.every((x) => x === 0))).toEqual(Array.from({ length: 20 }, (_, f) => f >= 12));
 
   const qwen = modelFrom("Qwen2MoE", `S: ${S}  W: 40  N: 3  K: 2  dense: [0]  renormalize: true`);
-  expect(() => make("merge_experts", [qwen])).toThrow("40 of `F` do not fit into 22");
-  const wide = make("merge_experts", [qwen], { width: 40 });
-  const up = matrixOf(wide.target, "blocks[1].mlp.up.w", 40, D);
-  expect(up.map((row) => row.every((x) => x === 0))).toEqual(Array.from({ length: 40 }, (_, f) => f >= F + S));
+  expect(() => make("merge_experts", [qwen], { width: 22 })).toThrow("40 of `F` do not fit into 22");
+  for (const [options, width] of [
+    [{}, 40],
+    [{ width: 48 }, 48],
+  ] as const) {
+    const up = matrixOf(make("merge_experts", [qwen], options).target, "blocks[1].mlp.up.w", width, D);
+    expect(up.map((row) => row.every((x) => x === 0))).toEqual(Array.from({ length: width }, (_, f) => f >= F + S));
+  }
+
+  const plain = make("merge_experts", [modelFrom("Qwen3MoE", "W: 40  N: 3  K: 2  dense: [0]  renormalize: true")]);
+  const gate = matrixOf(plain.target, "blocks[1].mlp.gate.w", 40, D);
+  expect(gate.map((row) => row.every((x) => x === 0))).toEqual(Array.from({ length: 40 }, (_, f) => f >= F));
 });
 
 test.each(["Llama", "Qwen2", "Granite"])("%s with a shared expert comes back as it was", (from) => {
