@@ -4,6 +4,7 @@
  */
 import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { openFlusher } from "./flusher.ts";
 import { type Journal, openJournal, type Origin } from "./journal.ts";
 import { attempt, checkSpace, checkTarget, flushDirectory, publish, writeFlushed } from "./publish.ts";
 import { byteSize, type TensorSpec } from "./safetensors-header.ts";
@@ -46,9 +47,6 @@ export interface CheckpointWriter {
   /** Stops here; with a fingerprint, what is finished waits for the next run. */
   leave(): Promise<void>;
 }
-
-/** After so many bytes the disk is made to take them, beside the writing. It is what a crash of the machine may cost. */
-const FLUSH_BYTES = 256 << 20;
 
 /**
  * `target` is the directory to make. Throws a `MoeError` before anything is written: `checkpoint/target-exists`,
@@ -150,44 +148,7 @@ export async function createCheckpoint(
   };
 }
 
-interface Flusher {
-  /** So many more bytes are written to a file. */
-  add(file: FileHandle, bytes: number): void;
-  /** Ends when none is under way. Throws what went wrong on the way. */
-  end(): Promise<void>;
-}
-
-/** Flushes go on beside the writing, one at a time, so that little is left to wait for at the end. */
-function openFlusher(journal: Journal, handles: readonly FileHandle[]): Flusher {
-  let [waiting, isBusy] = [0, false];
-  // Any of them may have what an earlier run wrote.
-  const files = new Set(handles);
-  let last = Promise.resolve();
-  const flush = async (): Promise<void> => {
-    const written = [...files];
-    files.clear();
-    waiting = 0;
-    isBusy = true;
-    await journal.flush(async () => {
-      await Promise.all(written.map((file) => file.datasync()));
-    });
-    // Not after a failure: what the next would say of these files were not true.
-    isBusy = false;
-  };
-  return {
-    add(file, bytes) {
-      files.add(file);
-      waiting += bytes;
-      if (isBusy || waiting < FLUSH_BYTES) return;
-      last = flush();
-      // Whoever ends it hears of it.
-      last.catch(() => undefined);
-    },
-    end: () => last,
-  };
-}
-
-/** The same without memory: gone with the process, whatever ends it. */
+/** A journal without memory: gone with the process, whatever ends it. */
 async function temporaryJournal(target: string): Promise<Journal> {
   const directory = await createSibling(target);
   const nothing = async (): Promise<void> => undefined;
