@@ -23,7 +23,7 @@ export interface Journal {
   begin(): Promise<void>;
   /** Notes a part that is written. */
   record(name: string, note: string): Promise<void>;
-  /** Flushes what is written, and says so of the parts that were noted before. */
+  /** Flushes what is written, and says so of the parts that were noted before; others may be noted meanwhile. */
   flush(flushData: () => Promise<void>): Promise<void>;
   /** Stops, and leaves all there is to a later run. */
   leave(): Promise<void>;
@@ -57,10 +57,15 @@ export async function openJournal(target: string, fingerprint: string): Promise<
   await mkdir(directory, { recursive: true });
   let file: FileHandle | null = origin === "resumed" ? await open(path, "a") : null;
   let lines = found?.done.size ?? 0;
-  const append = async (line: Line): Promise<void> => {
-    file ??= await open(path, "a");
+  let last: Promise<void> = Promise.resolve();
+  // One after the other, whoever asks.
+  const append = (line: Line): Promise<void> => {
     if ("name" in line) lines++;
-    await file.appendFile(`${JSON.stringify(line)}\n`);
+    last = last.then(async () => {
+      file ??= await open(path, "a");
+      await file.appendFile(`${JSON.stringify(line)}\n`);
+    });
+    return last;
   };
   const close = async (): Promise<void> => {
     await file?.close();

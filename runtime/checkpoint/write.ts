@@ -1,15 +1,16 @@
 /**
- * Writes a checkpoint as a stream: what the tensors are is known first, their bytes come in pieces, in any order, and are
- * never held here. All of it goes to a hidden folder that one rename makes visible, so a final name never shows half
+ * Writes a checkpoint as a stream: what the tensors are is known first, their bytes come in pieces and are never held here. All of it goes to a hidden folder that one rename makes visible, so a final name never shows half
  * a checkpoint. What is renamed has been flushed to the disk before. With a fingerprint, the hidden folder survives a kill.
  */
 import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { openFlusher } from "./flusher.ts";
 import { type Journal, openJournal, type Origin } from "./journal.ts";
 import { attempt, checkSpace, checkTarget, flushDirectory, publish, writeFlushed } from "./publish.ts";
 import { byteSize, type TensorSpec } from "./safetensors-header.ts";
 import { INDEX_NAME } from "./shard-index.ts";
 import { formatIndex, layOutShards, type Shard } from "./shard-layout.ts";
+import { openSink } from "./sink.ts";
 import { createSibling, discard } from "./temporary.ts";
 
 export interface WriterOptions {
@@ -27,14 +28,14 @@ export interface CheckpointWriter {
   /** Data bytes of all tensors. */
   readonly totalBytes: number;
   readonly origin: Origin;
-  /** Tensors that an earlier run has finished, with what it noted of each; they take no more bytes. */
+  /** SHA-256 of the tensors that are finished, those of an earlier run among them, which take no more bytes. */
   readonly done: ReadonlyMap<string, string>;
   /** Which file holds a tensor, and where in it. */
   place(name: string): { readonly file: string; readonly start: number; readonly end: number };
-  /** Bytes of a tensor, from byte `at` on, or after those before. Pieces and tensors come in any order, also at the same time. */
-  write(name: string, bytes: Uint8Array, at?: number): Promise<void>;
-  /** All bytes of a tensor are written: a later run need not. `note` is what it is to know about them. */
-  finish(name: string, note: string): void;
+  /** The next bytes of a tensor. Tensors come in any order, also at the same time. */
+  write(name: string, bytes: Uint8Array): Promise<void>;
+  /** All bytes of a tensor are written: a later run need not. */
+  finish(name: string): Promise<void>;
   /** A small file beside the weights, e.g. `config.json`. */
   addFile(name: string, content: string | Uint8Array): Promise<void>;
   /** Copies the tokenizer and chat template of another checkpoint. Returns the names of the files it had. */
@@ -46,9 +47,6 @@ export interface CheckpointWriter {
   /** Stops here; with a fingerprint, what is finished waits for the next run. */
   leave(): Promise<void>;
 }
-
-/** How much work a crash of the machine may cost. A flush slows down what is written meanwhile. */
-const FLUSH_MILLISECONDS = 30_000;
 
 /**
  * `target` is the directory to make. Throws a `MoeError` before anything is written: `checkpoint/target-exists`,
@@ -69,7 +67,8 @@ export async function createCheckpoint(
     options.fingerprint === undefined ? temporaryJournal(final) : openJournal(final, options.fingerprint),
   );
   const { directory, origin } = journal;
-  const owners = new Map<string, { readonly file: OpenFile; readonly shard: Shard }>();
+  const done = new Map(journal.done);
+  const owners = new Map<string, { readonly handle: FileHandle; readonly shard: Shard }>();
   const handles: FileHandle[] = [];
   const totalBytes = tensors.reduce((sum, tensor) => sum + byteSize(tensor), 0);
   try {
@@ -79,9 +78,8 @@ export async function createCheckpoint(
       for (const shard of shards) {
         const handle = await open(join(directory, shard.name), origin === "resumed" ? "r+" : "wx");
         handles.push(handle);
-        await writeAt(handle, shard.header, 0);
-        const file: OpenFile = { handle, last: Promise.resolve() };
-        for (const name of shard.positions.keys()) owners.set(name, { file, shard });
+        await handle.writeFile(shard.header);
+        for (const name of shard.positions.keys()) owners.set(name, { handle, shard });
       }
       if (shards.length > 1) await writeFlushed(join(directory, INDEX_NAME), formatIndex(shards, totalBytes));
       await flushDirectory(directory);
@@ -92,41 +90,43 @@ export async function createCheckpoint(
     await journal.discard();
     throw cause;
   }
-  for (const name of journal.done.keys()) progress.get(name)!.written = progress.get(name)!.bytes;
+  for (const name of done.keys()) progress.get(name)!.written = progress.get(name)!.bytes;
 
-  const notes = openNotes(journal, handles);
+  const sink = openSink(totalBytes - [...done.keys()].reduce((sum, name) => sum + progress.get(name)!.bytes, 0));
+  const flusher = openFlusher(journal, handles);
   const end = async (how: "leave" | "discard"): Promise<void> => {
-    await notes.end().catch(() => undefined);
+    await flusher.end().catch(() => undefined);
+    await sink.close();
     await Promise.all(handles.splice(0).map((handle) => handle.close()));
     await journal[how]();
   };
   return {
     totalBytes,
     origin,
-    done: journal.done,
+    done,
     place: (name) => {
       const { shard } = owners.get(name)!;
       const start = shard.positions.get(name)!;
       return { file: shard.name, start, end: start + progress.get(name)!.bytes };
     },
-    write: async (name, bytes, at) => {
+    write: async (name, bytes) => {
       const state = progress.get(name);
       const owner = owners.get(name);
       if (state === undefined || owner === undefined) throw new Error(`\`${name}\` was not announced to the writer`);
-      const from = at ?? state.given;
-      // Counted before the wait, so that pieces written at the same time do not meet.
+      const at = state.given;
+      // Counted before the wait: the next bytes may come during it.
       state.given += bytes.byteLength;
-      if (Math.max(state.given, from + bytes.byteLength) > state.bytes)
-        throw new Error(`\`${name}\` has ${state.bytes} bytes, was given ${state.given}`);
-      // One at a time: the system takes turns on a file anyway, and threads that wait for theirs burn the processor.
-      const written = owner.file.last.then(() =>
-        writeAt(owner.file.handle, bytes, owner.shard.positions.get(name)! + from),
-      );
-      owner.file.last = written.catch(() => undefined);
-      await attempt(final, () => written);
+      if (state.given > state.bytes) throw new Error(`\`${name}\` has ${state.bytes} bytes, was given ${state.given}`);
+      const { handle, shard } = owner;
+      await attempt(final, () => sink.write(name, bytes, handle.fd, shard.positions.get(name)! + at));
       state.written += bytes.byteLength;
+      flusher.add(handle, bytes.byteLength);
     },
-    finish: (name, note) => notes.add(name, note),
+    finish: async (name) => {
+      const sha256 = await sink.end(name);
+      await attempt(final, () => journal.record(name, sha256));
+      done.set(name, sha256);
+    },
     addFile: (name, content) => attempt(final, () => writeFlushed(join(directory, plainName(name)), content)),
     copyTokenizer: (source) => attempt(final, () => copyTokenizer(source, directory)),
     commit: async () => {
@@ -134,7 +134,8 @@ export async function createCheckpoint(
         if (written !== bytes) throw new Error(`\`${name}\` has ${bytes} bytes, ${written} of them are written`);
       }
       await attempt(final, async () => {
-        await notes.end();
+        await flusher.end();
+        await sink.close();
         await Promise.all(handles.map((handle) => handle.sync()));
         await Promise.all(handles.splice(0).map((handle) => handle.close()));
         await flushDirectory(directory);
@@ -147,42 +148,7 @@ export async function createCheckpoint(
   };
 }
 
-interface OpenFile {
-  readonly handle: FileHandle;
-  /** Ends with the write that was asked for last. */
-  last: Promise<void>;
-}
-
-interface Notes {
-  add(name: string, note: string): void;
-  /** Ends when all is noted. Throws what went wrong on the way. */
-  end(): Promise<void>;
-}
-
-/** Notes follow the data, while the writing goes on. */
-function openNotes(journal: Journal, handles: readonly FileHandle[]): Notes {
-  let since = performance.now();
-  let all: Promise<void> = Promise.resolve();
-  const then = (next: () => Promise<void>): void => {
-    all = all.then(next);
-    // Whoever ends it hears of it.
-    all.catch(() => undefined);
-  };
-  const flushData = async (): Promise<void> => {
-    await Promise.all(handles.map((handle) => handle.datasync()));
-  };
-  return {
-    add(name, note) {
-      then(() => journal.record(name, note));
-      if (performance.now() - since < FLUSH_MILLISECONDS) return;
-      since = performance.now();
-      then(() => journal.flush(flushData));
-    },
-    end: () => all,
-  };
-}
-
-/** The same without memory: gone with the process, whatever ends it. */
+/** A journal without memory: gone with the process, whatever ends it. */
 async function temporaryJournal(target: string): Promise<Journal> {
   const directory = await createSibling(target);
   const nothing = async (): Promise<void> => undefined;
@@ -193,7 +159,7 @@ async function temporaryJournal(target: string): Promise<Journal> {
     done: new Map(),
     begin: nothing,
     record: nothing,
-    flush: nothing,
+    flush: (flushData) => flushData(),
     leave: remove,
     discard: remove,
   };
@@ -213,17 +179,6 @@ async function copyTokenizer(source: string, directory: string): Promise<readonl
   const names = (await readdir(source)).filter((name) => TOKENIZER_FILES.test(name)).sort();
   for (const name of names) await writeFlushed(join(directory, name), await readFile(join(source, name)));
   return names;
-}
-
-/** Of one system call: larger ones are several times slower on some systems, smaller ones on none. */
-const CHUNK_BYTES = 2 << 20;
-
-async function writeAt(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength;) {
-    const chunk = bytes.subarray(done, done + CHUNK_BYTES);
-    const { bytesWritten } = await handle.write(chunk, 0, chunk.byteLength, position + done);
-    done += bytesWritten;
-  }
 }
 
 function plainName(name: string): string {

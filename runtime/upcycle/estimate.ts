@@ -19,7 +19,8 @@ export interface Estimate {
 
 /** Bytes to try with, and the most time for it. */
 const MOST_BYTES = 64 << 20;
-const CHUNK_BYTES = 4 << 20;
+/** Small ones: `checkpoint/sink.ts` says why. */
+const CHUNK_BYTES = 1 << 18;
 const MOST_SECONDS = 0.5;
 
 /** `target` need not be there; null when it is not known yet. */

@@ -3,15 +3,12 @@
  * writes, each in memory of its own that it uses again. Nothing appears under the final name unless all of it is there, and
  * a run that was killed is continued by the next.
  */
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
 import { checkTarget, type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
 import { findNotFinite } from "../finite.ts";
-import { STORAGE_BYTES } from "../model.ts";
 import { DATA_TYPES, evaluateUnit, type Inputs } from "./evaluate.ts";
-import { openHasher } from "./hasher.ts";
 import { Lane } from "./lane.ts";
 import { formatProvenance, placesOf, PROVENANCE_NAME } from "./provenance.ts";
 import { computeGiven, hashRows, hashTexts, type RunOptions } from "./runs.ts";
@@ -44,13 +41,9 @@ export async function executeTransfer(transfer: Transfer, target: string, option
     const before = transfer.bytesWritten - left.reduce((n, t) => n + t.bytes, 0);
     if (writer.origin !== "new") onEarlierRun(before, writer.origin === "resumed");
     const inputs = { sources: transfer.sources, given };
-    const hashes = await writeTensors(left, transfer, inputs, writer, (done) =>
-      onProgress(before + done, writer.totalBytes),
-    );
+    await writeTensors(left, transfer, inputs, writer, (done) => onProgress(before + done, writer.totalBytes));
     await Promise.all(transfer.checkpoints.map((checkpoint) => checkpoint.checkUnchanged()));
-    const written = new Map(
-      [...writer.done, ...hashes].map(([name, sha256]) => [name, { ...writer.place(name), sha256 }]),
-    );
+    const written = new Map([...writer.done].map(([name, sha256]) => [name, { ...writer.place(name), sha256 }]));
     await writer.addFile(PROVENANCE_NAME, formatProvenance(transfer, given, written));
     await writer.addFile("config.json", transfer.config);
     await writer.copyTokenizer(transfer.folder);
@@ -68,17 +61,14 @@ function isDisk(error: unknown): boolean {
   return error instanceof MoeError && error.diagnostics.some((d) => codes.includes(d.code));
 }
 
-/** The SHA-256 of each tensor by name. */
 async function writeTensors(
   tensors: readonly TransferTensor[],
   transfer: Transfer,
   inputs: Inputs,
   writer: CheckpointWriter,
   onProgress: (done: number) => void,
-): Promise<ReadonlyMap<string, string>> {
-  const hashes = new Map<string, string>();
+): Promise<void> {
   const work = listWork(tensors);
-  const hasher = openHasher(tensors.reduce((n, t) => n + t.bytes, 0));
   const largest = tensors.reduce((most, t) => t.units.reduce((m, u) => Math.max(m, u.memory), most), 0);
   let [done, failed] = [0, false];
   const make = async ({ current, unit, before, release }: Work, lane: Lane): Promise<void> => {
@@ -87,14 +77,13 @@ async function writeTensors(
     try {
       const bytes = await evaluateUnit(unit, inputs, tensor.dtype, lane);
       if (!lane.isFinite(tensor.dtype, bytes)) throw notFinite(tensor, unit, bytes, transfer);
-      const hashed = before.then(() => hasher.add(tensor.name, bytes, release));
-      await Promise.all([writer.write(tensor.name, bytes, unit.window.start * STORAGE_BYTES[tensor.dtype]), hashed]);
+      await before;
+      const written = writer.write(tensor.name, bytes);
+      release();
+      await written;
       done += bytes.byteLength;
       onProgress(done);
-      if (--current.left > 0) return;
-      const sha256 = await hasher.end(tensor.name);
-      hashes.set(tensor.name, sha256);
-      writer.finish(tensor.name, sha256);
+      if (--current.left === 0) await writer.finish(tensor.name);
     } catch (error) {
       failed = true;
       throw error;
@@ -110,10 +99,8 @@ async function writeTensors(
   };
   // All lanes end before files are closed: a read must not be under way then.
   const ends = await Promise.allSettled(Array.from({ length: LANES }, runLane));
-  await hasher.close();
   for (const end of ends) if (end.status === "rejected") throw end.reason;
-  for (const { name, bytes } of tensors) if (bytes === 0) hashes.set(name, createHash("sha256").digest("hex"));
-  return hashes;
+  for (const { name, units } of tensors) if (units.length === 0) await writer.finish(name);
 }
 
 /** A tensor on its way. */
@@ -126,7 +113,7 @@ interface Current {
 interface Work {
   readonly current: Current;
   readonly unit: Unit;
-  /** Ends when the units before it are in the hash, which takes them in their order, in whatever order they are made. */
+  /** Ends when the units before it are with the writer, which takes them in their order, in whatever order they are made. */
   readonly before: Promise<void>;
   /** Says so to the next. */
   readonly release: () => void;

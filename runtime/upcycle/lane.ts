@@ -46,7 +46,7 @@ export class Lane {
   /** The sum of one block of elements, at most `BLOCK`; the next takes its place. */
   sum(adders: readonly Adder[], at: number, length: number): Float32Array {
     const block = this.#block.subarray(0, length);
-    block.fill(0);
+    this.#sums.clear(block);
     for (const add of adders) add(at, block);
     return block;
   }

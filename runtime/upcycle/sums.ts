@@ -10,6 +10,8 @@ import { EXPONENTS, findNotFinite } from "../finite.ts";
 import { compile, type FunctionSpec, instantiate, type Memory, type Module, op } from "./wasm.ts";
 
 export interface Sums {
+  /** Begins sums, at zero. */
+  clear(sum: Float32Array): void;
   /** Adds `weight` times the elements of `bytes` from `at` on, one for each of `sum`. Both lie in the memory. */
   add(dtype: StorageType, bytes: Uint8Array, at: number, weight: number, sum: Float32Array): void;
   /** Puts sums at element `at` of `out`, rounded to nearest even. */
@@ -19,6 +21,7 @@ export interface Sums {
 }
 
 interface Exports {
+  readonly clear: (sum: number, bytes: number) => void;
   readonly addBf16: (sum: number, source: number, end: number, weight: number) => void;
   readonly addF32: (sum: number, source: number, end: number, weight: number) => void;
   readonly storeBf16: (sum: number, out: number, end: number) => void;
@@ -29,9 +32,10 @@ interface Exports {
 const STEP = 8;
 
 export function openSums(memory: Memory): Sums {
-  module ??= compile([addBf16, addF32, storeBf16, carry]);
+  module ??= compile([clear, addBf16, addF32, storeBf16, carry]);
   const vectors = instantiate(module, memory) as Exports;
   return {
+    clear: (sum) => vectors.clear(sum.byteOffset, sum.byteLength),
     add(dtype, bytes, at, weight, sum) {
       const scale = Math.fround(weight);
       const width = dtype === "f32" ? 4 : 2;
@@ -75,6 +79,15 @@ let module: Module | null = null;
 
 /** Locals of the functions below, in this order. */
 const [SUM, OTHER, END, WEIGHT, FACTOR] = [0, 1, 2, 3, 4];
+
+/** In shared memory, typed arrays fill one element at a time. */
+const clear: FunctionSpec = {
+  name: "clear",
+  parameters: ["i32", "i32"],
+  result: null,
+  locals: [],
+  body: [op.get(SUM), op.i32(0), op.get(OTHER), op.fill],
+};
 
 const advance = (local: number, bytes: number) => [op.get(local), op.i32(bytes), op.add];
 

@@ -98,6 +98,8 @@ export const op = {
   loop: [0x03, 0x40] as Instruction,
   again: [0x0d, 0x00, 0x0b] as Instruction,
   load: (offset: number): Instruction => simd(0x00, ...at(offset)),
+  /** Sets bytes of memory: where, to what, how many. */
+  fill: [0xfc, 0x0b, 0x00] as Instruction,
   /** Four 16-bit elements as 32 bits each. */
   loadHalves: (offset: number): Instruction => simd(0x04, ...at(offset)),
   store: (offset: number): Instruction => simd(0x0b, ...at(offset)),

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -56,6 +57,22 @@ describe("what is written", () => {
       const header = (await readFile(join(target, "model.safetensors"))).toString("latin1");
       expect(header).toContain('"__metadata__":{"format":"pt","made_by":"a test"}');
       expect(await readdir(join(directory, "new"))).toEqual(["model"]);
+    });
+  });
+
+  test("has hashes, tensor by tensor as they are finished", async () => {
+    await withScratch(async (directory) => {
+      const writer = await createCheckpoint(join(directory, "model"), tensors);
+      await writer.write("half", bytesOf("half", 8).subarray(0, 3));
+      await writer.write("half", bytesOf("half", 8).subarray(3));
+      await writer.finish("half");
+      await writer.finish("empty");
+      const hash = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+      expect([...writer.done]).toEqual([
+        ["half", hash(bytesOf("half", 8))],
+        ["empty", hash(new Uint8Array(0))],
+      ]);
+      await writer.abort();
     });
   });
 

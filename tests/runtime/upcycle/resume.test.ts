@@ -45,8 +45,8 @@ test("twenty kills later the files are those of one run, and a run stays small",
       const timed = i % 3 === 2;
       const units = timed ? "0" : String(1 + Math.floor(8 * random()));
       const { signal } = await runChild([killed, units, budget], timed ? took * random() : undefined);
-      if (signal === null) break; // it was faster than the kill
-      expect(existsSync(killed)).toBe(false);
+      // It was faster than the kill, or was killed when all was done: whatever has the final name is whole, as seen below.
+      if (signal === null || existsSync(killed)) break;
     }
     if (!existsSync(killed)) expect((await runChild([killed, "0", budget])).earlier).toBeGreaterThan(0);
     expect(readdirSync(scratch).sort()).toEqual(["killed", "whole"]);

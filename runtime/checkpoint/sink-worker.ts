@@ -1,0 +1,43 @@
+/** The thread of `sink.ts`: takes pieces of tensors, from shared memory where they lie there, and answers each in turn. */
+import { parentPort } from "node:worker_threads";
+import { openPieces } from "./sink.ts";
+
+export interface SinkTask {
+  readonly tensor: string;
+  readonly file: number;
+  readonly position: number;
+  /** Null: that was all of the tensor. */
+  readonly piece: {
+    /** Number of a shared memory, which comes along the first time: to hand one over takes a millisecond. */
+    readonly memory: number | null;
+    readonly buffer: ArrayBufferLike | null;
+    readonly start: number;
+    readonly length: number;
+  } | null;
+}
+
+export interface SinkAnswer {
+  /** Empty until a tensor ends. */
+  readonly sha256: string;
+  /** What of the system's error survives the way between threads. */
+  readonly failure: { readonly message: string; readonly code?: string; readonly syscall?: string } | null;
+}
+
+const pieces = openPieces();
+const memories: ArrayBufferLike[] = [];
+
+parentPort?.on("message", (task: SinkTask) => parentPort!.postMessage(answer(task)));
+
+function answer({ tensor, file, position, piece }: SinkTask): SinkAnswer {
+  if (piece === null) return { sha256: pieces.end(tensor), failure: null };
+  const { memory, start, length } = piece;
+  const buffer = piece.buffer ?? memories[memory!]!;
+  if (memory !== null) memories[memory] = buffer;
+  try {
+    pieces.write(tensor, new Uint8Array(buffer, start, length), file, position);
+    return { sha256: "", failure: null };
+  } catch (cause) {
+    const { message, code, syscall } = cause as NodeJS.ErrnoException;
+    return { sha256: "", failure: { message, ...(code && { code }), ...(syscall && { syscall }) } };
+  }
+}
