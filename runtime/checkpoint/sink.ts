@@ -1,10 +1,12 @@
 /**
  * Writes tensors to files and hashes them (SHA-256) on the way, both from one small piece after the other: hashing brings a piece
  * into the processor's cache, writing takes it from there, and memory is crossed once. That is most of the work of a stream of
- * copies, so a thread of its own does it beside the reading and computing, where there is enough to pay for starting one.
+ * copies, so threads of their own do it beside the reading and computing, where there is enough to pay for starting them: a tensor
+ * belongs to one of them, which hashes its bytes in their order.
  */
 import { createHash } from "node:crypto";
 import { writeSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { SinkAnswer, SinkTask } from "./sink-worker.ts";
@@ -12,7 +14,7 @@ import type { SinkAnswer, SinkTask } from "./sink-worker.ts";
 export interface Sink {
   /**
    * Writes the next bytes of a tensor to an open file, from byte `position` on; they must stay as they are until the promise
-   * ends. What is asked for first is done first. Throws the system's error, with its `code` and `syscall`.
+   * ends. What is asked for first of a tensor is done first. Throws the system's error, with its `code` and `syscall`.
    */
   write(tensor: string, bytes: Uint8Array, file: number, position: number): Promise<void>;
   /** The hash of all that was written of a tensor, in hexadecimal. */
@@ -24,9 +26,12 @@ export interface Sink {
 /** Below this, a thread takes longer to start than it saves. */
 const WORTH_BYTES = 128 << 20;
 
+/** Tensors on their way at one time are few. */
+const MOST_THREADS = 4;
+
 /** `bytes` is how much there will be. */
 export function openSink(bytes: number): Sink {
-  return bytes < WORTH_BYTES ? openHere() : openThread();
+  return bytes < WORTH_BYTES ? openHere() : openThreads(Math.min(MOST_THREADS, availableParallelism()));
 }
 
 function openHere(): Sink {
@@ -73,6 +78,28 @@ export function openPieces(): Pieces {
       const hash = find(tensor);
       open.delete(tensor);
       return hash.digest("hex");
+    },
+  };
+}
+
+function openThreads(count: number): Sink {
+  const threads = Array.from({ length: count }, openThread);
+  const homes = new Map<string, Sink>();
+  let tensors = 0;
+  const homeOf = (tensor: string): Sink => {
+    const home = homes.get(tensor) ?? threads[tensors++ % count]!;
+    homes.set(tensor, home);
+    return home;
+  };
+  return {
+    write: (tensor, ...piece) => homeOf(tensor).write(tensor, ...piece),
+    end(tensor) {
+      const home = homeOf(tensor);
+      homes.delete(tensor);
+      return home.end(tensor);
+    },
+    close: async () => {
+      await Promise.all(threads.map((thread) => thread.close()));
     },
   };
 }
