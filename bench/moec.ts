@@ -103,7 +103,8 @@ async function openProducts(
   };
 }
 
-function readModel(file: string, config: string): Model {
+/** A configuration of a file beside this one. */
+export function readModel(file: string, config: string): Model {
   const scope = openWorkspace().open(readSource(join(import.meta.dirname, file)));
   const item = scope.module.items.find((i) => i.kind === "config" && i.name.text === config);
   if (item?.kind !== "config") throw new Error(`${file} has no config ${config}`);
@@ -111,7 +112,7 @@ function readModel(file: string, config: string): Model {
 }
 
 /** Norms stay in f32, as they do in checkpoints of mixed precision. */
-function storageOf(storage: StorageType): (path: string) => StorageType {
+export function storageOf(storage: StorageType): (path: string) => StorageType {
   return (path) => (path.includes("norm") ? "f32" : storage);
 }
 
