@@ -35,10 +35,10 @@ export const paintError = pc.createColors(hasColor(process.stderr));
 /** More than this does not fit on a screen, and the first mistakes explain most of the rest. */
 const MOST_SHOWN = 8;
 
-/** Diagnostics on stderr, errors first. */
+/** Diagnostics on stderr, errors first, those of one kind at one place as one. */
 export function showDiagnostics(list: readonly Diagnostic[]): void {
   const errors = list.filter((d) => d.severity === "error");
-  const sorted = [...errors, ...list.filter((d) => d.severity !== "error")];
+  const sorted = joinAlike([...errors, ...list.filter((d) => d.severity !== "error")]);
   const color = hasColor(process.stderr);
   say(
     sorted
@@ -47,6 +47,30 @@ export function showDiagnostics(list: readonly Diagnostic[]): void {
       .join("\n\n"),
   );
   if (sorted.length > MOST_SHOWN) say(`\nand ${sorted.length - MOST_SHOWN} more (--json lists all)`);
+}
+
+/** A rule that does not fit says so for every parameter that it gives, and nothing else of each: once is enough. */
+function joinAlike(list: readonly Diagnostic[]): readonly Diagnostic[] {
+  const placeOf = ({ code, message, labels, notes, help }: Diagnostic): string =>
+    labels.length === 0
+      ? message
+      : JSON.stringify([
+          code,
+          labels.map(({ span, text }) => [span.file.path, span.start, span.end, text]),
+          notes,
+          help,
+        ]);
+  return [...Map.groupBy(list, placeOf).values()].map(([first, ...others]) =>
+    others.length === 0
+      ? first!
+      : {
+          ...first!,
+          notes: [
+            ...first!.notes,
+            `and ${others.length} more of this here: ${others[0]!.message}${others.length > 1 ? ", ..." : ""}`,
+          ],
+        },
+  );
 }
 
 /** A diagnostic without source texts, lines and columns counted from 1. */
