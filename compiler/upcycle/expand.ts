@@ -98,8 +98,13 @@ function numbersOf(locals: ReadonlyMap<string, Value>): ReadonlyMap<string, numb
   );
 }
 
+/** What is wrong in every layer is told once. */
 function stopOnErrors(bag: DiagnosticBag): void {
-  if (bag.hasErrors) throw new MoeError(bag.list);
+  if (!bag.hasErrors) return;
+  const distinct = Map.groupBy(bag.list, ({ code, message, labels: [first] }) =>
+    JSON.stringify([code, message, first?.span.file.path, first?.span.start]),
+  );
+  throw new MoeError([...distinct.values()].map(([first]) => first!));
 }
 
 interface Placed {
