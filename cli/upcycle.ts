@@ -1,6 +1,6 @@
 /** `moec upcycle`: a new checkpoint out of others, by the rules of an `upcycle` declaration; the plan first. */
 import { checkSpace } from "../runtime/checkpoint/index.ts";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { MapBinding, Scope, Value, Workspace } from "../compiler/index.ts";
 import { accountModel } from "../compiler/index.ts";
 import { failure, suggest, textOf, type UpcycleDecl } from "../grammar/index.ts";
@@ -10,6 +10,7 @@ import { planUpcycle, type UpcyclePlan } from "../runtime/upcycle/plan.ts";
 import type { SourceRun } from "../runtime/upcycle/runs.ts";
 import { TYPICAL_CONTEXT } from "./options.ts";
 import { addTransferOptions, describeOutlook, lookAhead, runTransfer, type TransferFlags } from "./transfer.ts";
+import { parseParam } from "./value.ts";
 import { describeVerification, type VerifyOptions, verifyResult } from "./verify.ts";
 import {
   diagnosticJson,
@@ -42,7 +43,11 @@ export function registerUpcycle(program: Command): void {
     .argument("<upcycling>", "name of one of the standard library, or FILE.moe#NAME")
     .requiredOption("--from <folder...>", "checkpoints, in the order of the declaration's sources")
     .option("--out <folder>", "checkpoint to make")
-    .option("--param <name=value>", "a parameter of the upcycling, such as K=2 or layers=[1,3]", parseParam)
+    .option(
+      "--param <name=value>",
+      'a parameter of the upcycling, such as K=2, layers=[1,3] or prompts=["a text","another"]',
+      parseParam,
+    )
     .option("--to <model>", "the model to make, instead of the one that the upcycling names or chooses by its source")
     .option(
       "--set <path=file#tensor>",
@@ -62,25 +67,6 @@ export function registerUpcycle(program: Command): void {
       "\nExample:\n  moec upcycle sparse --from examples/checkpoints/seed --out mixture --param N=4",
     )
     .action(runUpcycle);
-}
-
-/** Whole numbers are sizes, others numbers; `true`, `false`, `none`, lists in brackets, and else text. */
-function parseParam(text: string, before: ReadonlyMap<string, Value> = new Map()): ReadonlyMap<string, Value> {
-  const match = /^([A-Za-z_]\w*)=(.+)$/.exec(text);
-  if (match === null) throw new InvalidArgumentError("It must be NAME=VALUE.");
-  const [, name, value] = match as unknown as readonly [string, string, string];
-  return new Map([...before, [name, parseValue(value)]]);
-}
-
-function parseValue(text: string): Value {
-  const list = /^\[(.*)\]$/.exec(text)?.[1]?.trim();
-  if (list !== undefined)
-    return { kind: "list", items: list === "" ? [] : list.split(",").map((item) => parseValue(item.trim())) };
-  if (text === "none") return { kind: "none" };
-  if (text === "true" || text === "false") return { kind: "bool", value: text === "true" };
-  if (/^-?\d+$/.test(text)) return { kind: "number", value: Number(text), float: false };
-  if (/^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text)) return { kind: "number", value: Number(text), float: true };
-  return { kind: "string", value: text };
 }
 
 async function runUpcycle(name: string, options: Options): Promise<void> {

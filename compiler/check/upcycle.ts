@@ -21,16 +21,31 @@ export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl
   if (bag.hasErrors) return;
   const families = sources.map(({ model }) => (model.text === ANY ? null : findFamily(scope, model.text)));
   const failed: DiagnosticBag[] = [];
-  for (const chosen of combine(families, candidates(scope))) {
-    const tried = new DiagnosticBag();
-    // Four models for a list of sources: the smallest number that tells indices apart and divides by two.
-    const all = chosen.flatMap((family, i) => Array.from({ length: sources[i]!.count === null ? 1 : 4 }, () => family));
-    checkOn(tried, scope, decl, all);
-    if (!tried.hasErrors) return;
-    failed.push(tried);
-  }
+  const isOpen = decl.params.some((p) => p.source === null && p.default === null);
+  for (const given of isOpen ? GIVEN : GIVEN.slice(0, 1))
+    for (const chosen of combine(families, candidates(scope))) {
+      const tried = new DiagnosticBag();
+      checkOn(
+        tried,
+        scope,
+        decl,
+        chosen.flatMap((family, i) => Array.from({ length: sources[i]!.count === null ? 1 : MODELS }, () => family)),
+        given,
+      );
+      if (!tried.hasErrors) return;
+      failed.push(tried);
+    }
   for (const d of mostCommon(failed)?.list ?? []) bag.add(d);
 }
+
+/** Models for a list of sources: the smallest number that tells indices apart and divides by two. */
+const MODELS = 4;
+
+/** What the command line might give where there is no default: a number, small and not more than the models, or a list with an entry for each. */
+const GIVEN: readonly Value[] = [
+  { kind: "number", value: 2, float: false },
+  { kind: "list", items: ["a", "b", "c", "d"].map((value) => ({ kind: "string", value })) },
+];
 
 /** Of what is wrong for different families, that which is wrong for most: the upcycling's own mistake, if it has one. */
 function mostCommon(failed: readonly DiagnosticBag[]): DiagnosticBag | undefined {
@@ -64,12 +79,11 @@ function candidates(scope: Scope): readonly Family[] {
   return [...new Map(found.map((f) => [f.decl, f])).values()];
 }
 
-function checkOn(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl, families: readonly Family[]): void {
-  // What the command line would give: small, and not more than the number of models.
+function checkOn(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl, families: readonly Family[], given: Value): void {
   const options = new Map(
     decl.params
       .filter((p) => p.source === null && p.default === null)
-      .map((p): [string, Value] => [p.name.text, { kind: "number", value: 2, float: false }]),
+      .map((p): [string, Value] => [p.name.text, given]),
   );
   try {
     if (decl.ensures.length === 0) tinyUpcycling(decl, scope, families, options);

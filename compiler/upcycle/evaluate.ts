@@ -10,7 +10,7 @@ import type { Init } from "../interpret/value.ts";
 import { addArrays, type Demand, finishTerms, scaleArray, type Tree } from "./array.ts";
 import type { Assignment } from "./recipe.ts";
 import type { Run } from "./runs.ts";
-import { constantOf, isSource, resolveSource, sourcePath, sourceTree, type UpcycleScope } from "./source.ts";
+import { constantOf, isSource, resolveCondition, rootName, sourceTree, type UpcycleScope } from "./source.ts";
 import { findVerb } from "./verbs.ts";
 import { contiguousView } from "./view.ts";
 
@@ -41,7 +41,7 @@ function evaluateTree(expr: Expr, where: UpcycleScope): Tree | null {
   if (expr.kind === "binary" && (expr.op === "*" || expr.op === "/")) return scaleTree(expr, where);
   if (expr.kind === "binary" && expr.op === "??") return firstThere(expr, where);
   if (expr.kind === "unary" && expr.op === "-") return mapTree(evaluateTree(expr.value, where), -1);
-  if (expr.kind === "if" && isSource(expr.condition, where))
+  if (expr.kind === "if" && (isSource(expr.condition, where) || rootName(expr.condition) === SELF))
     return evaluateTree(isThere(expr.condition, where) ? expr.then : expr.else, where);
   if (expr.kind === "if") {
     const condition = evaluate(env, expr.condition);
@@ -127,12 +127,13 @@ function numberIn(expr: Expr, where: UpcycleScope): number | null {
   return verbs > 0 ? null : constantOf(expr, where);
 }
 
-/** Whether a source has something at a path; what is wrong with the path itself is told. */
+/** What the target is called in conditions, as in `ensures`. */
+const SELF = "self";
+
+/** Whether a source or the target has something at a path; what is wrong with the path itself is told. */
 function isThere(path: Expr, where: UpcycleScope): boolean {
   const bag = new DiagnosticBag();
-  const source = sourcePath(path, where);
-  if (source === null) return false;
-  const found = resolveSource(source, { ...where, env: { ...where.env, ctx: { ...where.env.ctx, bag } } });
+  const found = resolveCondition(path, { ...where, env: { ...where.env, ctx: { ...where.env.ctx, bag } } });
   for (const d of bag.list) if (d.code !== "map/no-member") where.env.ctx.bag.add(d);
   return found.length > 0;
 }

@@ -44,13 +44,14 @@ export function expandUpcycle(
 ): Upcycling {
   const bag = new DiagnosticBag();
   const { env, sourceIndex } = bindNames(decl, scope, sources, options, bag);
-  const { model: target, mixture } = makeTarget(decl, scope, sources, sourceIndex, env, to);
+  const { model: target, mixture, notes } = makeTarget(decl, scope, sources, sourceIndex, env, to);
   const lists = decl.params.flatMap(({ name, source }): [string, string][] =>
     source?.count == null ? [] : [[source.count.text, name.text]],
   );
   const where: UpcycleScope = {
     env,
     sources,
+    target,
     sourceIndex,
     lists: new Map(lists),
     indices: numbersOf(env.locals),
@@ -59,7 +60,7 @@ export function expandUpcycle(
     prompt: shareEqual(),
     share: shareEqual(),
   };
-  const placed = applyRules(decl.rules, target, where, 0);
+  const placed = applyRules(decl.rules, target, where, 0, notes);
   if (mixture !== null) {
     const within = { ...where, env: { ...env, scope: mixture.scope } };
     placed.push(...applyRules(mixture.item.rules, target, within, WEAKEST));
@@ -97,8 +98,13 @@ function numbersOf(locals: ReadonlyMap<string, Value>): ReadonlyMap<string, numb
   );
 }
 
+/** What is wrong in every layer is told once. */
 function stopOnErrors(bag: DiagnosticBag): void {
-  if (bag.hasErrors) throw new MoeError(bag.list);
+  if (!bag.hasErrors) return;
+  const distinct = Map.groupBy(bag.list, ({ code, message, labels: [first] }) =>
+    JSON.stringify([code, message, first?.span.file.path, first?.span.start]),
+  );
+  throw new MoeError([...distinct.values()].map(([first]) => first!));
 }
 
 interface Placed {
@@ -110,7 +116,14 @@ interface Placed {
 /** What a mixture begins with is weaker than anything that an upcycling says. */
 const WEAKEST = -1e6;
 
-function applyRules(rules: readonly UpcycleRule[], target: Model, where: UpcycleScope, strength: number): Placed[] {
+/** `notes` are for rules that the target has no place for. */
+function applyRules(
+  rules: readonly UpcycleRule[],
+  target: Model,
+  where: UpcycleScope,
+  strength: number,
+  notes: readonly string[] = [],
+): Placed[] {
   const placed: Placed[] = [];
   const visit = (rules: readonly UpcycleRule[], starts: readonly Found[], depth: number): void => {
     for (const rule of rules) {
@@ -120,7 +133,7 @@ function applyRules(rules: readonly UpcycleRule[], target: Model, where: Upcycle
           placed.push({ runs: assign(rule.value, start, rule.span, where, true), strength: depth });
         continue;
       }
-      const found = findPlaces(rule.path, starts, where);
+      const found = findPlaces(rule.path, starts, where, notes);
       const steps = depth + 1 + textOf(rule.path.span).split(/[.[]/).length;
       if (rule.kind === "scope") visit(rule.rules, found, steps);
       else
@@ -140,7 +153,12 @@ function applyRules(rules: readonly UpcycleRule[], target: Model, where: Upcycle
 }
 
 /** What a path means below each of `starts`. Layers of a stack may differ: a path need not be in all of them, but in one. */
-function findPlaces(path: Expr, starts: readonly Found[], where: UpcycleScope): readonly Found[] {
+function findPlaces(
+  path: Expr,
+  starts: readonly Found[],
+  where: UpcycleScope,
+  notes: readonly string[],
+): readonly Found[] {
   const quiet = new DiagnosticBag();
   const env = { ...where.env, ctx: { ...where.env.ctx, bag: quiet } };
   const found = starts.flatMap((start) => {
@@ -153,7 +171,8 @@ function findPlaces(path: Expr, starts: readonly Found[], where: UpcycleScope): 
     }));
   });
   const wrong = quiet.list.find((d) => found.length === 0 || d.code !== "map/no-member");
-  if (wrong !== undefined) where.env.ctx.bag.add(wrong);
+  const { bag } = where.env.ctx;
+  if (wrong !== undefined) bag.add(bag.hasErrors ? wrong : { ...wrong, notes: [...wrong.notes, ...notes] });
   return found;
 }
 

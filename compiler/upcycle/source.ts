@@ -18,6 +18,7 @@ export interface UpcycleScope {
   /** Index variables of the left side are numbers among its locals. */
   readonly env: Env;
   readonly sources: readonly Model[];
+  readonly target: Model;
   /** Source numbers by the name of the source parameter. */
   readonly sourceIndex: ReadonlyMap<string, readonly number[]>;
   /** Source parameters that are lists, by the name of their count. */
@@ -60,11 +61,21 @@ export function findPlaces(expr: Expr, where: UpcycleScope): readonly ReadonlyMa
 }
 
 export function resolveSource(source: SourcePath, where: UpcycleScope): readonly Found[] {
-  const { instance } = where.sources[source.model]!;
+  return resolveIn(where.sources[source.model]!, source.path, where);
+}
+
+/** What a condition names: a path of a source, or of the target, which is `self`. */
+export function resolveCondition(expr: Expr, where: UpcycleScope): readonly Found[] {
+  if (!isSource(expr, where)) return resolveIn(where.target, splitRoot(expr).path, where);
+  const source = sourcePath(expr, where);
+  return source === null ? [] : resolveSource(source, where);
+}
+
+function resolveIn({ instance }: Model, path: Expr | null, where: UpcycleScope): readonly Found[] {
   const layers = new Map<string, number>();
-  return source.path === null
+  return path === null
     ? [{ kind: "layer", instance, path: "", indices: new Map(), banks: new Map(), layers }]
-    : resolvePath(where.env, instance, source.path, { indices: where.indices, layers });
+    : resolvePath(where.env, instance, path, { indices: where.indices, layers });
 }
 
 function sourceArray(

@@ -28,6 +28,8 @@ export interface Target {
   readonly model: Model;
   /** The declaration that it was chosen by. */
   readonly mixture: MixtureBinding | null;
+  /** Why it is this one, for rules that it has no place for. */
+  readonly notes: readonly string[];
 }
 
 /** Throws `MoeError`. `to` is the name of a model that is made instead. */
@@ -56,7 +58,17 @@ export function makeTarget(
   const instance = instantiate(env.ctx, { ...callee, bound }, "", [], decl.target.span);
   if (bag.hasErrors || instance === null) throw new MoeError(bag.list);
   const model = { name: target.name.text, instance, args: instance.args, parameters: listParameters(instance) };
-  return { model, mixture: choice.mixture };
+  return { model, mixture: choice.mixture, notes: choice.mixture === null ? [] : notesOf(choice.mixture, scope) };
+}
+
+/** Of a mixture that another file declares: how to have another, and for which families there is one beside the upcycling. */
+function notesOf({ item: { model, of }, scope: declared }: MixtureBinding, scope: Scope): readonly string[] {
+  if (declared === scope) return [];
+  const own = new Set(scope.mixtures().flatMap((m) => (m.scope === scope ? [m.item.of.text] : [])));
+  return [
+    `\`${model.text}\` is declared to be the mixture of \`${of.text}\`: --to NAME makes another, as does \`mixture NAME of ${of.text}\` beside the upcycling`,
+    ...(own.size === 0 ? [] : [`beside the upcycling there are declarations of mixtures of ${[...own].join(", ")}`]),
+  ];
 }
 
 /** Axes of the target are named by its own parameters, whatever of a source gave their sizes. */

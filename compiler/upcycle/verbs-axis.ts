@@ -20,6 +20,7 @@ import {
   type Tree,
 } from "./array.ts";
 import { drawIndices } from "./cluster.ts";
+import { entriesOf } from "./members.ts";
 import { eachModel, type UpcycleScope } from "./source.ts";
 import {
   arrowTo,
@@ -143,12 +144,17 @@ export const AXIS_VERBS: Readonly<Record<string, Verb>> = {
       }
       return sum;
     }),
-  /** `stack[N](x, y)`: x, y, ... without the axis N become its indices. */
+  /** `stack[N](x, y)`: x, y, ... without the axis N become its indices. `stack[N](f(list[n]))`: one for every entry of the list. */
   stack: (call, where, inner) =>
     withParts(call, where, inner, "stack", (trees, axis, demand, partial) => {
       const { size, name } = demand.axes[axis]!;
       if (size !== null && size !== trees.length)
-        return refuse(call, where, `\`${name}\` is ${size}, and ${trees.length} are stacked`);
+        return refuse(
+          call,
+          where,
+          `\`${name}\` is ${size}, and ${trees.length} are stacked`,
+          `give one for each \`${name}\``,
+        );
       const parts = trees.map((tree, i) => {
         const ordinal = demand.ordinal * trees.length + i;
         const part = tree({ ...demand, ordinal, axes: demand.axes.toSpliced(axis, 1) }, partial);
@@ -166,7 +172,7 @@ function withParts(
   verb: string,
   along: (trees: readonly Tree[], axis: number, demand: Demand, partial: boolean) => ArrayValue | null,
 ): Tree | null {
-  const members = membersOfBracket(call, where);
+  const members = membersOfParts(call, where);
   const trees = members.flatMap((member) => call.args.map((a) => inner(a.value, member)));
   const name = axisName(call);
   if (trees.includes(null)) return null;
@@ -179,11 +185,13 @@ function withParts(
   };
 }
 
-/** A scope for every model of the list that a second name in the brackets counts. */
-function membersOfBracket({ callee }: CallExpr, where: UpcycleScope): readonly UpcycleScope[] {
-  const second = callee.kind === "bracket" ? callee.items[1] : undefined;
+/** A scope for every model of the list that a second name in the brackets counts, or for every entry of a list whose index is open. */
+function membersOfParts(call: CallExpr, where: UpcycleScope): readonly UpcycleScope[] {
+  const second = call.callee.kind === "bracket" ? call.callee.items[1] : undefined;
   const list = second?.kind === "name" ? where.lists.get(second.name.text) : undefined;
-  return list === undefined ? [where] : eachModel(list, where);
+  if (list !== undefined) return eachModel(list, where);
+  const [only, ...more] = positionalOf(call);
+  return (only === undefined || more.length > 0 ? null : entriesOf(only, where)) ?? [where];
 }
 
 /** `cluster[F -> N](x, by: w, seed: 1, rounds: 10)`: along F in an order in which N equal parts are clusters of the rows of w. */

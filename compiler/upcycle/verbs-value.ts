@@ -5,9 +5,10 @@
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { walk } from "../../grammar/index.ts";
 import { TIME } from "../graph/type.ts";
-import type { Init, Value } from "../interpret/value.ts";
+import type { Init } from "../interpret/value.ts";
 import { addArrays, type ArrayValue, formulaArray, measureArrays, scaleArray, takeIndex, type Tree } from "./array.ts";
-import { eachModel, findPlaces, isSource, rootName, type UpcycleScope } from "./source.ts";
+import { membersOf } from "./members.ts";
+import type { UpcycleScope } from "./source.ts";
 import {
   axisName,
   boolOf,
@@ -171,41 +172,4 @@ function readWeights(call: CallExpr, where: UpcycleScope, count: number): readon
   if (given === undefined) return equal;
   const value = where.env.ctx.walk.evaluate(where.env, given);
   return value.kind === "none" ? equal : numbersOf(call, where, given, count);
-}
-
-/** A scope for every model of the list that the brackets count, or for every value of an index that nothing binds. */
-function membersOf(call: CallExpr, arg: Expr, where: UpcycleScope): readonly UpcycleScope[] | null {
-  const list = where.lists.get(axisName(call) ?? "");
-  if (list !== undefined) return eachModel(list, where);
-  const path = findSource(arg, where);
-  const places = path === null ? null : findPlaces(path, where);
-  // Nothing is there, which has been told.
-  if (places === null || places.length === 0) return null;
-  const bound = places.filter((place) => place.size > 0);
-  if (bound.length === 0)
-    return refuse(
-      call,
-      where,
-      `\`${axisName(call) ?? "this"}\` counts no list of models, and no index is left open`,
-      "write `mean[M](src)` where `src: model[M]` is declared, or `mean[N](src.a[n])` with an `n` that the left side has not",
-    );
-  return bound.map((indices) => {
-    const numbers = [...indices].map(([n, i]): [string, Value] => [n, { kind: "number", value: i, float: false }]);
-    const env = { ...where.env, locals: new Map([...where.env.locals, ...numbers]) };
-    return { ...where, env, indices: new Map([...where.indices, ...indices]) };
-  });
-}
-
-/** The longest path of a source in an expression. */
-function findSource(expr: Expr, where: UpcycleScope): Expr | null {
-  let found: Expr | null = null;
-  walk(expr, (node) => {
-    if (found !== null) return false;
-    if ((node.kind === "member" || node.kind === "bracket" || node.kind === "name") && "span" in node) {
-      const path = node as Expr;
-      if (rootName(path) !== null && isSource(path, where)) found = path;
-    }
-    return found === null;
-  });
-  return found;
 }

@@ -215,7 +215,7 @@ test.each([
 test("an unknown upcycling is an error with the known ones", async () => {
   expect(await refuse("sprse", "--from", checkpoint("seed"))).toMatchInlineSnapshot(`
     "error[cli/no-upcycle]: the standard library has no upcycling \`sprse\`
-      = note: it has add_expert, average, bam, blending, btx, dare, depths_experts, depths, drop, ensemble, idle_experts, interpolation, merge_deepseek, merge_experts, moefication, noise, partition, shared_expert, slerp, sparse, split_experts, task_arithmetic, ties, virtual_groups, weighted_average
+      = note: it has add_expert, average, bam, blending, btx, dare, depths_experts, depths, drop, ensemble, idle_experts, interpolation, merge_deepseek, merge_experts, moefication, noise, partition, prompted, shared_expert, slerp, sparse, split_experts, task_arithmetic, ties, virtual_groups, weighted_average
       = help: did you mean \`sparse\`?
     "
   `);

@@ -153,6 +153,64 @@ upcycle again(src: Mixtral) -> Mixtral(N: 2, K: 1) {
   });
 });
 
+describe("rows from a list of prompts", () => {
+  const prompts = [["ab", "c"], "de", ["f"]];
+  /** On a small instance a text is its letters. */
+  const tokens = (text: string): number[] => Array.from(text, (c) => c.codePointAt(0)! % V);
+
+  test.each([0, 1, 0.5])("by `prompted`, without a share of %f of what they have in common", (common) => {
+    const models = [0, 1, 2, 3].map(() => llama);
+    const { sources, target } = make("prompted", models, { prompts, common });
+    const [base, ...experts] = sources;
+    for (let l = 0; l < L; l++) {
+      const rows = prompts.map((p) => mean([p].flat().flatMap((text) => runLayers(base!, tokens(text))[l]!.mlp)));
+      const expected = rows.map((row) => unit(add(row, scale(mean(rows), -common))));
+      expect(worst(target.get(`blocks[${l}].ffn.pick.score.w`)!, expected.flat())).toBeLessThan(1e-12);
+      const up = experts.flatMap((weights) => [...weights.get(`blocks[${l}].mlp.up.w`)!]);
+      expect([...target.get(`blocks[${l}].ffn.experts.up.w`)!]).toEqual(up);
+      const q = `blocks[${l}].attn.q.w`;
+      expect(worst(target.get(q)!, mean(experts.map((weights) => [...weights.get(q)!])))).toBeLessThan(1e-14);
+    }
+  });
+
+  test("is one for every model", () => {
+    expect(() => make("prompted", [llama, llama, llama], { prompts })).toThrow("`N` is 2, and 3 are stacked");
+    expect(() => make("prompted", [llama, llama, llama], { prompts: "a" })).toThrow("a string takes no brackets here");
+    expect(() => make("prompted", [llama, llama, llama])).toThrow("`prompted` needs `prompts`");
+  });
+
+  test("an open index of a list is what stack, concat, mean and sum run over", () => {
+    const rows = (verb: string): Float64Array => {
+      const text = `
+import { Llama, Mixtral } from "std"
+upcycle scaled(src: Llama, by = [2, 0.5, -1]) -> Mixtral(N: 3, K: 1) {
+  default = src
+  blocks[l].ffn {
+    experts[n]   = src.blocks[l].mlp
+    pick.score.w = ${verb}
+  }
+}`;
+      return make(recipeOf(text), [llama]).target.get("blocks[1].ffn.pick.score.w")!;
+    };
+    const row = (i: string): string => `by[${i}] * mean[T](input(src.blocks[l].mlp, ids: [3, 5]))`;
+    const one = runLayers(make("average", [llama]).sources[0]!, [3, 5])[1]!.mlp;
+    const expected = [2, 0.5, -1].flatMap((w) => scale(mean(one), w));
+    expect(worst(rows(`stack[N](${row("i")})`), expected)).toBeLessThan(1e-12);
+    const summed = `stack[N](sum[N](${row("i")}), mean[N](${row("j")}), zeros)`;
+    expect(worst(rows(summed), [...scale(mean(one), 1.5), ...scale(mean(one), 0.5), 0, 0, 0, 0])).toBeLessThan(1e-12);
+  });
+});
+
+test("what is wrong in every layer is told once", () => {
+  const told: string[] = [];
+  try {
+    make("prompted", [llama, llama, llama], { prompts: ["a", "b", "c"] });
+  } catch (error) {
+    told.push(...(error as MoeError).diagnostics.map((d) => d.message));
+  }
+  expect(told).toEqual(["`N` is 2, and 3 are stacked"]);
+});
+
 describe("what is refused on real sources", () => {
   const exact = { tokenize: () => [1, 2, 3], longest: () => 4, wraps: false };
   const refusal = (first: string): string => {

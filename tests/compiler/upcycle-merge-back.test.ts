@@ -121,10 +121,15 @@ test("zeros stand behind what is narrower than the layers that were dense", () =
   expect(gate.map((row) => row.every((x) => x === 0))).toEqual(Array.from({ length: 40 }, (_, f) => f >= F));
 });
 
-test.each(["Llama", "Qwen2", "Granite"])("%s with a shared expert comes back as it was", (from) => {
+test.each([
+  ["Llama", "shared_expert", null],
+  ["Llama", "shared_expert", "DeepSeekMoE"],
+  ["Qwen2", "shared_expert", null],
+  ["Granite", "shared_expert", null],
+  ["Granite", "sparse", "GraniteMoEShared"],
+] as const)("%s with a shared expert by %s (%s) comes back as it was", (from, name, to) => {
   const source = modelFrom(from);
-  const name = from === "Granite" ? "sparse" : "shared_expert";
-  const there = make(name, [source], { N: 3, K: 2 }, from === "Granite" ? "GraniteMoEShared" : null);
+  const there = make(name, [source], { N: 3, K: 2 }, to);
   const back = make("merge_experts", [there.plan.target], {}, from === "Qwen2" ? null : from, [there.target]);
   expect(back.plan.target.name).toBe(from);
   expect(worst(logits(back.plan.target, back.target), logits(source, there.sources[0]!))).toBeLessThan(1e-9);

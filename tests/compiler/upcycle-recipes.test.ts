@@ -233,17 +233,38 @@ test("an added expert stands behind the others, with a row of its own", () => {
   expect(new Set(router.subarray(3 * D)).size).toBe(D);
 });
 
-test("shared and routed experts together are the feed-forward", () => {
-  const made = make("shared_expert", [dense("Qwen2")], { N: 4, K: 2, std: 0.5 });
-  const { sources, target } = made;
-  const feed = (name: string): number[] => [...sources[0]!.get(`blocks[0].mlp.${name}.w`)!];
-  for (const name of ["gate", "up", "down"]) {
-    expect([...target.get(`blocks[0].ffn.shared.${name}.w`)!]).toEqual(feed(name));
-    const factor = name === "down" ? 0.5 : 1;
-    const experts = [...target.get(`blocks[0].ffn.experts.${name}.w`)!];
-    expect(experts).toEqual([0, 1, 2, 3].flatMap(() => feed(name).map((x) => factor * x)));
+test.each([
+  ["Llama", null, "Qwen2MoE", true],
+  ["Qwen2", null, "Qwen2MoE", true],
+  ["Granite", null, "GraniteMoEShared", false],
+  ["Llama", "DeepSeekMoE", "DeepSeekMoE", false],
+] as const)("shared and routed experts together are the feed-forward: %s (%s) as %s", (from, to, name, gated) => {
+  const multipliers = "embedding_multiplier: 2.0  residual_multiplier: 0.5  logits_scaling: 3.0";
+  const made = make(
+    "shared_expert",
+    [dense(from, name === "GraniteMoEShared" ? multipliers : "")],
+    { N: 4, K: 2, std: 0.5 },
+    to,
+  );
+  const { plan, sources, target } = made;
+  expect(plan.target.name).toBe(name);
+  const feed = (part: string, factor: number): number[] =>
+    [...sources[0]!.get(`blocks[0].mlp.${part}.w`)!].map((x) => factor * x);
+  for (const part of ["gate", "up", "down"]) {
+    const half = part === "down" ? 0.5 : 1;
+    expect([...target.get(`blocks[0].ffn.shared.${part}.w`)!]).toEqual(feed(part, gated ? 1 : half));
+    const experts = [...target.get(`blocks[0].ffn.experts.${part}.w`)!];
+    expect(experts).toEqual([0, 1, 2, 3].flatMap(() => feed(part, half)));
   }
+  expect(target.get("blocks[0].ffn.gate.w")).toEqual(gated ? new Float64Array(D) : undefined);
   expect(change(made)).toBeLessThan(1e-9);
+  const { item, scope } = recipe("shared_expert");
+  const families = plan.sources.map(({ instance: { decl, scope: own } }) => ({ decl, scope: own }));
+  expect(runContracts(item, scope, families, new Map(), to).map((r) => r.failure)).toEqual([null]);
+});
+
+test("a family without a mixture that has a shared expert is told which have one", () => {
+  expect(() => make("shared_expert", [dense("Qwen3")])).toThrow("there is no `shared` in `blocks[0].ffn`");
 });
 
 test("contracts are checked where their premises hold", () => {

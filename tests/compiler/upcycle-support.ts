@@ -17,7 +17,7 @@ import { openWorkspace } from "../../runtime/modules.ts";
 import { findItem, modelOf, openRight } from "../support/programs.ts";
 
 export type Weights = ReadonlyMap<string, Float64Array>;
-type Option = number | boolean | string | null | readonly number[];
+type Option = number | boolean | string | null | readonly Option[];
 export type Options = Readonly<Record<string, Option>>;
 
 export const [V, L, D, F] = [7, 2, 4, 16];

@@ -113,6 +113,27 @@ test.each(["llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "gemma2", "
   },
 );
 
+test("granite with a shared expert keeps its multipliers and its function on disk", async () => {
+  await withScratch(async (scratch) => {
+    const [dense, out] = [join(scratch, "dense"), join(scratch, "out")];
+    const mixture = "tests/fixtures/families/granitemoe";
+    await withPlan("merge_experts", [mixture], {}, (plan) => executeTransfer(plan, dense));
+    const before = await withPlan("shared_expert", [dense], {}, async (plan, [source]) => {
+      expect(plan.warnings).toEqual([]);
+      await executeTransfer(plan, out);
+      return evaluateLogits(source!, IDS);
+    });
+    const made = await loadModel(out);
+    const after = await evaluateLogits(made, IDS);
+    expect([made.map.item.name.text, made.model.args.get("logits_scaling")]).toMatchObject([
+      "granitemoeshared",
+      { value: expect.not.closeTo(1) },
+    ]);
+    await made.checkpoint.close();
+    expect(after.reduce((most, x, i) => Math.max(most, Math.abs(x - before[i]!)), 0)).toBeLessThan(2e-5);
+  });
+});
+
 test("there and back is the checkpoint that was there", async () => {
   await withScratch(async (scratch) => {
     const [there, back] = [join(scratch, "there"), join(scratch, "back")];

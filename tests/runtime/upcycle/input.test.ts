@@ -3,7 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { failure } from "../../../grammar/diagnostic.ts";
-import type { Activation, Model } from "../../../compiler/index.ts";
+import type { Activation, Model, Value } from "../../../compiler/index.ts";
 import { evaluateActivations, sizesGiven } from "../../../compiler/upcycle/observe.ts";
 import { toFloat32 } from "../../../runtime/checkpoint/index.ts";
 import { loadModel } from "../../../runtime/model.ts";
@@ -14,7 +14,7 @@ import type { UpcyclePlan } from "../../../runtime/upcycle/plan.ts";
 import { computeGiven } from "../../../runtime/upcycle/runs.ts";
 import { readProvenance } from "../../../runtime/upcycle/why.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
-import { CHECKPOINTS, withRecipe } from "./support.ts";
+import { CHECKPOINTS, withPlan, withRecipe } from "./support.ts";
 
 /** Both sources run; `first` has an expert's prompts. */
 const recipe = (first: string): string => `edition 2026
@@ -98,6 +98,28 @@ test("a run that broke off is continued to the same bits, with other prompts it 
       ],
       sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as unknown,
     });
+  });
+});
+
+test("`prompted` writes rows of length one, of every model's prompts, and says which", async () => {
+  const text = (value: string): Value => ({ kind: "string", value });
+  const options = new Map([["prompts", { kind: "list", items: [text("def f(x):"), text("the court held")] } as const]]);
+  await withScratch(async (scratch) => {
+    const out = join(scratch, "out");
+    await withPlan("prompted", CHECKPOINTS.slice(0, 3), { options }, (plan) => executeTransfer(plan, out));
+    const { model, source, checkpoint } = await loadModel(out);
+    const { path } = model.parameters.find((p) => p.path.endsWith("pick.score.w"))!;
+    const rows = toFloat32(DATA_TYPES[source.storage(path)], await source.read(path, 0, 2 * 128));
+    await checkpoint.close();
+    const [a, b] = [rows.slice(0, 128), rows.slice(128)];
+    const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, v, i) => sum + v * y[i]!, 0);
+    expect([dot(a, a), dot(b, b)]).toEqual([expect.closeTo(1, 2), expect.closeTo(1, 2)]);
+    expect(dot(a, b)).toBeLessThan(0.99);
+    const { prompts } = await readProvenance(out);
+    expect(prompts.map((p) => [p.source, p.text])).toEqual([
+      [0, "def f(x):"],
+      [0, "the court held"],
+    ]);
   });
 });
 
