@@ -8,9 +8,10 @@
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
-import { type ChannelUnit, float, forEachRun, isVisible, range, unitOf } from "./attend-pieces.ts";
+import { forEachRun, range, unitOf } from "./attend-pieces.ts";
+import { type Pieces, scoreMany, scoreOne, weigh } from "./attend-scores.ts";
+import { chooseTile, countTurns, foldsOf, KEY_LANES, type Tile } from "./attend-tile.ts";
 import type { ContractKernel } from "./contract.ts";
-import { tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
 
 export const attendGpu = {
@@ -20,86 +21,6 @@ export const attendGpu = {
     return emitTiledAttend(spec, chooseTile(spec, regime, device));
   },
 };
-
-interface Tile {
-  readonly invocations: number;
-  /** Of a block; one in the `few` regime. */
-  readonly queries: number;
-  /** Of a tile. */
-  readonly positions: number;
-  /** Units of channels of the keys that are in workgroup memory at a time, where there are many queries. */
-  readonly keyUnits: number;
-  /** Queries whose values an invocation adds up. */
-  readonly rows: number;
-  /** Shares of a tile's positions, each with sums of its own. */
-  readonly splits: number;
-}
-
-/** Lanes that read a key together where there is one query. */
-const KEY_LANES = 8;
-/** A line of a cache: shorter runs of a key would be read twice. */
-const LEAST_KEY_UNITS = 8;
-/** Most queries that an invocation adds up values for: so many vectors are in registers. */
-const MOST_ROWS = 8;
-
-/** The first tile within the device's workgroup memory. */
-function chooseTile(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): Tile {
-  const candidates =
-    regime === "few"
-      ? halves(Math.min(tuning.gpu.attendLanes, device.maxInvocations), 32).map((lanes) => fewTile(spec, lanes))
-      : halves(tuning.gpu.queries, 4).flatMap((queries) =>
-          halves(unitOf(spec.channels).units, LEAST_KEY_UNITS).map((units) => manyTile(spec, queries, units)),
-        );
-  return candidates.find((tile) => 4 * countWords(spec, tile) <= device.workgroupMemory) ?? candidates.at(-1)!;
-}
-
-/** `n`, half of it and so on, rounded up, down to `least`. */
-function halves(n: number, least: number): readonly number[] {
-  return n <= least ? [n] : [n, ...halves(Math.ceil(n / 2), least)];
-}
-
-function fewTile(spec: AttendSpec, invocations: number): Tile {
-  const splits = Math.max(1, Math.floor(invocations / unitOf(spec.valueChannels).units));
-  return { invocations, queries: 1, positions: invocations, keyUnits: 0, rows: 1, splits };
-}
-
-function manyTile(spec: AttendSpec, queries: number, keyUnits: number): Tile {
-  const invocations = 128;
-  const outputs = queries * unitOf(spec.valueChannels).units;
-  const rows = Math.min(MOST_ROWS, queries, 2 ** Math.ceil(Math.log2(Math.max(1, outputs / invocations))));
-  return { invocations, queries, positions: 32, keyUnits, rows, splits: 1 };
-}
-
-/** Words of workgroup memory that `declareMemory` takes, rounded up. */
-function countWords(spec: AttendSpec, tile: Tile): number {
-  const { queries, positions, invocations } = tile;
-  const { width } = unitOf(spec.channels);
-  const keys = queries === 1 ? KEY_LANES * (positions + 4) : positions * (tile.keyUnits + 1) * width;
-  const sums = tile.splits === 1 ? 0 : 5 * invocations * countTurns(spec, tile);
-  return queries * (spec.channels + positions + foldsOf(tile) + 4) + keys + sums;
-}
-
-const foldsOf = ({ positions }: Tile): number => Math.min(16, positions / 4);
-
-/** Items of work when values are added up: a unit of channels, a few queries and a share of the positions each. */
-const countItems = (spec: AttendSpec, { queries, rows, splits }: Tile): number =>
-  unitOf(spec.valueChannels).units * (queries / rows) * splits;
-
-const countTurns = (spec: AttendSpec, tile: Tile): number => Math.ceil(countItems(spec, tile) / tile.invocations);
-
-/** What the pieces of the kernel share. */
-interface Pieces {
-  readonly spec: AttendSpec;
-  readonly tile: Tile;
-  readonly w: KernelWriter;
-  readonly key: ChannelUnit;
-  readonly value: ChannelUnit;
-  /** Names of the bound caches. */
-  readonly keys: string;
-  readonly values: string;
-  /** A loop that shares `count` items out among the invocations. */
-  readonly strided: (name: string, count: number, body: string) => string;
-}
 
 function emitTiledAttend(spec: AttendSpec, tile: Tile): ContractKernel {
   const { invocations, queries, positions } = tile;
@@ -184,117 +105,6 @@ ${
 var<workgroup> partial: array<${value.type}, ${sums}>;`
 }`,
   );
-}
-
-/** WGSL: `score`, which holds q times k, becomes the score of `place`'s query for position `p`. */
-function finishScore({ spec }: Pieces): string {
-  const softcap =
-    spec.softcap === null
-      ? ""
-      : `score = ${float(spec.softcap)} * tanh(clamp(score / ${float(spec.softcap)}, -15.0, 15.0));`;
-  return `score *= ${float(spec.scale)};
-${softcap}
-score = select(-1e30, score, p <= last && place.y == slot && ${isVisible(spec, "place.x")});`;
-}
-
-/** Rows of the cache past `last` may hold anything: the last one is read in their stead. */
-const keyAt = ({ spec, key }: Pieces, p: string): string =>
-  `(slot_row + min(${p}, last) % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u`;
-
-/** A position for several queries each; the odd stride spreads the keys of a tile over the banks of the memory. */
-function scoreMany(pieces: Pieces): string {
-  const { tile, key, keys, strided } = pieces;
-  const { invocations, queries, positions, keyUnits } = tile;
-  const own = range((queries * positions) / invocations);
-  const stride = keyUnits + 1;
-  const part = (from: number): string => {
-    const count = Math.min(keyUnits, key.units - from);
-    return `${strided(
-      "i",
-      positions * count,
-      `let own_j = i / ${count}u;
-let c = i % ${count}u;
-tile_k[own_j * ${stride}u + c] = ${keys}[${keyAt(pieces, "base + own_j")} + ${from}u + c];`,
-    )}
-workgroupBarrier();
-for (var c = 0u; c < ${count}u * once; c++) {
-let k = tile_k[j * ${stride}u + c];
-${own.map((r) => `score${r} += ${key.dot(`query[(row + ${r}u) * ${key.units}u + ${from}u + c]`, "k")};`).join("\n")}
-}`;
-  };
-  const parts = range(Math.ceil(key.units / keyUnits)).map((i) => part(i * keyUnits));
-  return `{
-let j = lane % ${positions}u;
-let p = base + j;
-let row = lane / ${positions}u * ${own.length}u;
-${own.map((r) => `var score${r} = 0.0;`).join(" ")}
-${parts.join("\nworkgroupBarrier();\n")}
-${own
-  .map(
-    (r) => `{
-let place = places[row + ${r}u];
-var score = score${r};
-${finishScore(pieces)}
-weights[((row + ${r}u) * ${positions}u + j) / 4u][j % 4u] = score;
-}`,
-  )
-  .join("\n")}
-}`;
-}
-
-/** Neighbouring lanes share a key, and what they have is added up by one; the padding keeps them in different banks. */
-function scoreOne(pieces: Pieces): string {
-  const { tile, key, keys, strided } = pieces;
-  const { invocations, positions } = tile;
-  const stride = positions + 4;
-  return `for (var j = lane / ${KEY_LANES}u; j < ${positions}u * once; j += ${invocations / KEY_LANES}u) {
-let at = ${keyAt(pieces, "base + j")};
-var sum = 0.0;
-for (var c = lane % ${KEY_LANES}u; c < ${key.units}u * once; c += ${KEY_LANES}u) { sum += ${key.dot("query[c]", `${keys}[at + c]`)}; }
-dots[lane % ${KEY_LANES}u * ${stride}u + j] = sum;
-}
-workgroupBarrier();
-${strided(
-  "j",
-  positions,
-  `let p = base + j;
-let place = places[0];
-var score = ${range(KEY_LANES)
-    .map((i) => `dots[${i * stride}u + j]`)
-    .join(" + ")};
-${finishScore(pieces)}
-weights[j / 4u][j % 4u] = score;`,
-)}`;
-}
-
-/** Scores to weights, in three steps with a barrier between: the largest by several invocations, by one, and the powers. */
-function weigh({ tile, strided }: Pieces): readonly string[] {
-  const { queries, positions } = tile;
-  const folds = foldsOf(tile);
-  const each = positions / 4 / folds;
-  return [
-    strided(
-      "i",
-      queries * folds,
-      `var top = weights[i * ${each}u];
-for (var j = 1u; j < ${each}u; j++) { top = max(top, weights[i * ${each}u + j]); }
-partial_tops[i] = max(max(top.x, top.y), max(top.z, top.w));`,
-    ),
-    strided(
-      "row",
-      queries,
-      `var top = tops[row];
-for (var j = 0u; j < ${folds}u; j++) { top = max(top, partial_tops[row * ${folds}u + j]); }
-fades[row] = exp(tops[row] - top);
-tops[row] = top;`,
-    ),
-    strided(
-      "i",
-      (queries * positions) / 4,
-      `let score = weights[i];
-weights[i] = select(exp(score - tops[i / ${positions / 4}u]), vec4<f32>(), score <= vec4<f32>(-1e30));`,
-    ),
-  ];
 }
 
 /** A sink is the largest score so far, counted once, by the first share. */

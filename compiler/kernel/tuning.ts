@@ -1,7 +1,7 @@
 /**
  * Tile sizes of the kernel templates, per kind of device. Software numbers were measured on Mesa lavapipe with 8-lane
  * subgroups (`bench/kernels.ts` prints them again); a load costs there about as much as fifty multiply-adds, so blocks
- * are as tall as the registers allow. The gpu numbers are the usual ones for tiles in workgroup memory.
+ * are as tall as the registers allow. The gpu numbers are the usual ones for tiles in workgroup memory, looked at on an NVIDIA H200.
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 
@@ -14,13 +14,11 @@ export interface Tuning {
   readonly fewRows: number;
   /** Queries per workgroup of attention over many tokens. */
   readonly queries: number;
-  /** Invocations of attention for one query, which read a long cache together. */
-  readonly attendLanes: number;
 }
 
 export const tuning: Readonly<Record<DeviceFacts["kind"], Tuning>> = {
-  software: { rows: [16, 16, 8], tileRows: 16, fewRows: 8, queries: 8, attendLanes: 8 },
-  gpu: { rows: [64, 64, 32], tileRows: 32, fewRows: 4, queries: 32, attendLanes: 512 },
+  software: { rows: [16, 16, 8], tileRows: 16, fewRows: 8, queries: 8 },
+  gpu: { rows: [64, 64, 32], tileRows: 32, fewRows: 4, queries: 32 },
 };
 
 /** Rows per workgroup for `matrices` multiplied together. */

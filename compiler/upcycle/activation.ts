@@ -57,20 +57,21 @@ export function addActivations(terms: readonly Term[]): readonly Term[] {
     for (const part of term.activation.rows[0]!) sum.row.push({ ...part, weight: part.weight * term.weight });
     sums.set(key, sum);
   }
-  const added = [...sums.values()].map(({ term, row }): Term => {
-    return { ...term, weight: 1, activation: { ...term.activation, rows: [joinRow(row)] } };
+  const added = [...sums.values()].flatMap(({ term, row }): Term[] => {
+    const joined = joinRow(row);
+    return joined.length === 0 ? [] : [{ ...term, weight: 1, activation: { ...term.activation, rows: [joined] } }];
   });
   return [...others, ...added];
 }
 
-/** Tokens of one prompt and weight are one part. */
+/** Every token once, with all its weight, those of one prompt and weight as one part; what weighs nothing is left out. */
 function joinRow(row: Row): Row {
-  const prompts = Map.groupBy(row, (part) => part.prompt);
-  return [...prompts].flatMap(([prompt, parts]) =>
-    [...Map.groupBy(parts, (part) => part.weight)].map(([weight, same]): RowPart => ({
-      prompt,
-      tokens: same.flatMap((part) => part.tokens),
-      weight,
-    })),
-  );
+  return [...Map.groupBy(row, (part) => part.prompt)].flatMap(([prompt, parts]) => {
+    const weights = new Map<number, number>();
+    for (const { tokens, weight } of parts)
+      for (const token of tokens) weights.set(token, (weights.get(token) ?? 0) + weight);
+    const byWeight = Map.groupBy(weights, ([, weight]) => weight);
+    byWeight.delete(0);
+    return [...byWeight].map(([weight, same]): RowPart => ({ prompt, tokens: same.map(([token]) => token), weight }));
+  });
 }
