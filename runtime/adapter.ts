@@ -109,6 +109,7 @@ function noAdapter(): MoeError {
   const notes = existsSync("/dev/nvidiactl")
     ? [
         "an NVIDIA GPU is here, but not its Vulkan driver: in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics",
+        "NVIDIA's driver offers nothing without libEGL, libGL, libX11 and libXext: on Debian and Ubuntu, `sudo apt-get install -y libegl1 libgl1 libxext6`",
       ]
     : [];
   const release = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
