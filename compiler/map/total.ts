@@ -6,6 +6,7 @@ import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { Model } from "../model/model.ts";
 import type { TensorEntry } from "./tensors.ts";
+import { tile } from "./tile.ts";
 
 /** Reports parameters (or parts of them) that no rule gives, and those given twice. */
 export function checkTotal(model: Model, entries: readonly TensorEntry[], bag: DiagnosticBag, at: Span): void {
@@ -21,25 +22,21 @@ export function checkTotal(model: Model, entries: readonly TensorEntry[], bag: D
   const missing: { path: string; span: Span }[] = [];
   for (const parameter of model.parameters) {
     const count = parameter.axes.reduce((n, a) => n * a.size, 1);
-    const list = (runs.get(parameter.path) ?? []).sort((a, b) => a.start - b.start);
-    let end = 0;
-    for (const [i, run] of list.entries()) {
-      if (run.start < end) {
-        bag.error(
-          "map/mapped-twice",
-          `\`${parameter.path}\` is mapped twice, from \`${list[i - 1]!.tensor}\` and \`${run.tensor}\``,
-          [
-            { span: run.span, text: "again here" },
-            { span: list[i - 1]!.span, text: "first here" },
-          ],
-          "remove one of the rules, or put them in `either { ... } or { ... }`",
-        );
-        return;
-      }
-      if (run.start > end) break;
-      end = run.end;
+    const tiling = tile(runs.get(parameter.path) ?? [], count);
+    if (tiling.kind === "twice") {
+      const [first, again] = tiling.runs;
+      bag.error(
+        "map/mapped-twice",
+        `\`${parameter.path}\` is mapped twice, from \`${first.tensor}\` and \`${again.tensor}\``,
+        [
+          { span: again.span, text: "again here" },
+          { span: first.span, text: "first here" },
+        ],
+        "remove one of the rules, or put them in `either { ... } or { ... }`",
+      );
+      return;
     }
-    if (end < count) missing.push({ path: parameter.path, span: parameter.span });
+    if (tiling.kind === "missing") missing.push({ path: parameter.path, span: parameter.span });
   }
   const [first] = missing;
   if (first === undefined) return;

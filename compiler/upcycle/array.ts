@@ -2,6 +2,7 @@
  * What an expression of an upcycling stands for: arrays whose elements are sums over views of sources and of fresh values.
  * Subtrees are arrays by path. What is asked for comes from the target: its axes, whose sizes an operator may change.
  */
+import type { Init } from "../interpret/value.ts";
 import { addActivations, chooseRow } from "./activation.ts";
 import { ABSENT, collapseView, contiguousView, pickAxis, sliceAxis, type View } from "./view.ts";
 import type { FormulaName } from "./formula.ts";
@@ -51,6 +52,17 @@ export function scaleTerms(terms: readonly Term[], factor: number): readonly Ter
 
 export function scaleArray(value: ArrayValue, factor: number): ArrayValue {
   return { ...value, terms: scaleTerms(value.terms, factor) };
+}
+
+/** Fresh values for what is asked for, drawn by `path`: the same wherever they are made. */
+export function freshArray(
+  { ordinal, path: own }: Demand,
+  sizes: readonly number[],
+  init: Init,
+  path: string = own,
+): ArrayValue {
+  const view = contiguousView(ordinal * sizes.reduce((a, b) => a * b, 1), sizes);
+  return { sizes, terms: [{ kind: "fresh", weight: 1, init, path, view }] };
 }
 
 /** A formula of arrays of one shape. */

@@ -7,12 +7,11 @@ import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
 import { evaluate, report } from "../interpret/context.ts";
 import type { Init } from "../interpret/value.ts";
-import { addArrays, type Demand, finishTerms, scaleArray, type Tree } from "./array.ts";
+import { addArrays, type Demand, finishTerms, freshArray, scaleArray, type Tree } from "./array.ts";
 import type { Assignment } from "./recipe.ts";
 import type { Run } from "./runs.ts";
 import { constantOf, isSource, resolveCondition, rootName, sourceTree, type UpcycleScope } from "./source.ts";
 import { findVerb } from "./verbs.ts";
-import { contiguousView } from "./view.ts";
 
 /** What a rule gives to runs; with `partial`, runs that the value does not have are left out (the default rule). */
 export function evaluateRule(
@@ -76,9 +75,7 @@ function freshTree(init: Init, expr: Expr, where: UpcycleScope): Tree {
       );
       return null;
     }
-    const known = sizes as number[];
-    const view = contiguousView(demand.ordinal * known.reduce((a, b) => a * b, 1), known);
-    return { sizes: known, terms: [{ kind: "fresh", weight: 1, init, path: demand.path, view }] };
+    return freshArray(demand, sizes as number[], init);
   };
 }
 

@@ -14,7 +14,6 @@ import { toJson } from "../map/config-value.ts";
 import { listParameters, type Model } from "../model/model.ts";
 import type { MixtureBinding, Scope } from "../resolve/modules.ts";
 import { reportUnknownModel } from "../resolve/unknown.ts";
-
 import { isSameFamily, namesIn } from "./bind.ts";
 
 export interface Family {
@@ -110,10 +109,9 @@ function chooseTarget(
   const related = decl.targetOf === null || source === undefined ? [] : relatedTo(scope, decl.target.text, source);
   if (to !== null) {
     const declared = related.find((r) => r.family.decl.name.text === to);
-    const found = scope.lookup(to) ?? scope.library(to);
     if (declared !== undefined) return bindChoice(declared, source!, env);
-    if (found?.item.kind === "layer")
-      return { family: { decl: found.item, scope: found.scope }, mixture: null, bound: new Map() };
+    const named = chooseNamed(scope.lookup(to) ?? scope.library(to));
+    if (named !== null) return named;
     const near = suggest(to, [...scope.names(), ...scope.mixtures().map((m) => m.item.model.text)]);
     env.ctx.bag.error(
       "name/unknown",
@@ -124,17 +122,21 @@ function chooseTarget(
     return null;
   }
   if (decl.targetOf === null) {
-    const found = scope.lookup(decl.target.text);
-    if (found?.item.kind === "layer")
-      return { family: { decl: found.item, scope: found.scope }, mixture: null, bound: new Map() };
-    reportUnknownModel(env.ctx.bag, scope, decl.target);
-    return null;
+    const named = chooseNamed(scope.lookup(decl.target.text));
+    if (named === null) reportUnknownModel(env.ctx.bag, scope, decl.target);
+    return named;
   }
   if (source === undefined) return null;
   const [first] = related;
   if (first !== undefined) return bindChoice(first, source, env);
   reportNoRelation(decl, scope, source, env);
   return null;
+}
+
+/** A model that was asked for by its name; null where that names no layer. */
+function chooseNamed(found: ReturnType<Scope["lookup"]>): Choice | null {
+  if (found?.item.kind !== "layer") return null;
+  return { family: { decl: found.item, scope: found.scope }, mixture: null, bound: new Map() };
 }
 
 interface Related {

@@ -5,17 +5,13 @@
 import type { Expr, UpcycleDecl } from "../../grammar/ast.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
+import { type Extent, tile } from "../map/tile.ts";
 import type { Model } from "../model/model.ts";
 import { ANY } from "./bind.ts";
 import { type Assignment, sourcesOf } from "./recipe.ts";
 import { runsOf } from "./runs.ts";
 import { resolveSource, rootName, sourcePath, type UpcycleScope } from "./source.ts";
 import { extentOf } from "./view.ts";
-
-interface Range {
-  readonly start: number;
-  readonly end: number;
-}
 
 const countOf = (axes: readonly { readonly size: number }[]): number => axes.reduce((n, a) => n * a.size, 1);
 
@@ -28,25 +24,23 @@ export function checkTarget(
   const covered = Map.groupBy(assignments, (a) => a.path);
   const missing: string[] = [];
   for (const parameter of target.parameters) {
-    const runs = (covered.get(parameter.path) ?? []).toSorted((a, b) => a.start - b.start);
-    let end = 0;
-    for (const [i, run] of runs.entries()) {
-      if (run.start < end) {
-        bag.error(
-          "upcycle/overlap",
-          `\`${parameter.path}\` is given twice`,
-          [
-            { span: run.rule, text: "here" },
-            { span: runs[i - 1]!.rule, text: "and here" },
-          ],
-          "let one rule name all of it, or each its own experts",
-        );
-        return;
-      }
-      if (run.start > end) break;
-      end = run.start + run.length;
+    const runs = covered.get(parameter.path) ?? [];
+    const extents = runs.map(({ start, length, rule }) => ({ start, end: start + length, rule }));
+    const tiling = tile(extents, countOf(parameter.axes));
+    if (tiling.kind === "twice") {
+      const [first, again] = tiling.runs;
+      bag.error(
+        "upcycle/overlap",
+        `\`${parameter.path}\` is given twice`,
+        [
+          { span: again.rule, text: "here" },
+          { span: first.rule, text: "and here" },
+        ],
+        "let one rule name all of it, or each its own experts",
+      );
+      return;
     }
-    if (end < countOf(parameter.axes)) missing.push(parameter.path);
+    if (tiling.kind === "missing") missing.push(parameter.path);
   }
   const [first] = missing;
   if (first !== undefined) {
@@ -76,7 +70,7 @@ export function checkSources(
   assignments: readonly Assignment[],
 ): readonly LeftOut[] {
   const { sources, sourceIndex } = where;
-  const used = sources.map(() => new Map<string, Range[]>());
+  const used = sources.map(() => new Map<string, Extent[]>());
   const note = (source: number, path: string, start: number, end: number): void => {
     const ranges = used[source]!.get(path) ?? [];
     ranges.push({ start, end });
@@ -117,7 +111,7 @@ export function checkSources(
   return leftOut;
 }
 
-interface Ignored extends Range {
+interface Ignored extends Extent {
   readonly source: number;
   readonly path: string;
 }
@@ -152,10 +146,10 @@ function ignoredBy(path: Expr, decl: UpcycleDecl, where: UpcycleScope): readonly
   return ranges;
 }
 
-const covers = (ranges: readonly Range[], count: number): boolean => gaps(ranges, 0, count) === 0;
+const covers = (ranges: readonly Extent[], count: number): boolean => gaps(ranges, 0, count) === 0;
 
 /** How many of the elements `start ..< end` are in none of the ranges. */
-function gaps(ranges: readonly Range[], start: number, end: number): number {
+function gaps(ranges: readonly Extent[], start: number, end: number): number {
   let [at, missing] = [start, 0];
   for (const range of ranges.toSorted((a, b) => a.start - b.start)) {
     missing += Math.max(0, Math.min(range.start, end) - at);

@@ -3,7 +3,6 @@
  * pass unchanged.
  */
 import type { CallExpr } from "../../grammar/ast.ts";
-import type { Init } from "../interpret/value.ts";
 import {
   addArrays,
   type ArrayValue,
@@ -11,6 +10,7 @@ import {
   type Demand,
   findAxis,
   formulaArray,
+  freshArray,
   insertAxis,
   measureArrays,
   orderArray,
@@ -36,7 +36,7 @@ import {
   wholeOf,
   withAxis,
 } from "./verb.ts";
-import { ABSENT, contiguousView } from "./view.ts";
+import { ABSENT } from "./view.ts";
 
 export const AXIS_VERBS: Readonly<Record<string, Verb>> = {
   /** `shard[F -> G](x, g)`: the g-th of G equal parts along F. */
@@ -227,13 +227,7 @@ function redraw(value: ArrayValue, axis: number, demand: Demand, chosen: Int32Ar
     axis,
     place.map((p, i) => (p === ABSENT ? i : ABSENT)),
   );
-  const length = value.sizes.reduce((a, b) => a * b, 1);
-  const init: Init = { kind: "normal", std: 1, seed };
-  const view = contiguousView(demand.ordinal * length, value.sizes);
-  const fresh: ArrayValue = {
-    sizes: value.sizes,
-    terms: [{ kind: "fresh", weight: 1, init, path: demand.path, view }],
-  };
+  const fresh = freshArray(demand, value.sizes, { kind: "normal", std: 1, seed });
   const moments = measureArrays("moments", [pickArray(value, axis, chosen)], []);
   const drawn = formulaArray("spread", [pickArray(fresh, axis, chosen)], [], [moments]);
   return addArrays(kept, pickArray(drawn, axis, place), 1);

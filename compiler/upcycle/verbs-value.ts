@@ -6,7 +6,16 @@ import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { walk } from "../../grammar/index.ts";
 import { TIME } from "../graph/type.ts";
 import type { Init } from "../interpret/value.ts";
-import { addArrays, type ArrayValue, formulaArray, measureArrays, scaleArray, takeIndex, type Tree } from "./array.ts";
+import {
+  addArrays,
+  type ArrayValue,
+  formulaArray,
+  freshArray,
+  measureArrays,
+  scaleArray,
+  takeIndex,
+  type Tree,
+} from "./array.ts";
 import { membersOf } from "./members.ts";
 import type { UpcycleScope } from "./source.ts";
 import {
@@ -21,7 +30,6 @@ import {
   shareOf,
   type Verb,
 } from "./verb.ts";
-import { contiguousView } from "./view.ts";
 
 export const VALUE_VERBS: Readonly<Record<string, Verb>> = {
   /** `mean[M](src.a)`, `mean[N](src.a[n].b)`, `mean[M](src, weights: [3, 1])`: Σ w x / Σ w. */
@@ -69,10 +77,7 @@ export const VALUE_VERBS: Readonly<Record<string, Verb>> = {
     return (demand, partial) => {
       const value = tree(demand, partial);
       if (value === null || density === 1) return value;
-      const length = value.sizes.reduce((a, b) => a * b, 1);
-      const view = contiguousView(demand.ordinal * length, value.sizes);
-      const path = `${demand.path} kept ${member}`;
-      const draws: ArrayValue = { sizes: value.sizes, terms: [{ kind: "fresh", weight: 1, init, path, view }] };
+      const draws = freshArray(demand, value.sizes, init, `${demand.path} kept ${member}`);
       return formulaArray("thin", [value, draws], [density], [measureArrays("kept", [value, draws], [density])]);
     };
   },
