@@ -103,13 +103,13 @@ export async function computeGiven(runs: readonly SourceRun[], { adapter, onRun 
   const given = new Map<Activation, Float32Array>();
   if (runs.length === 0) return given;
   const { openDevice } = await import("../device.ts");
+  const { openModel } = await import("../open.ts");
+  const { visitMetrics } = await import("../metrics.ts");
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   try {
     for (const run of runs) {
       const { activations, prompts, loaded } = run;
       const sums = activations.map((a) => new Float64Array(a.rows.length * a.width));
-      const { openModel } = await import("../open.ts");
-      const { visitMetrics } = await import("../metrics.ts");
       const capacity = Math.max(...prompts.map((p) => p.ids.length));
       const session = await openModel(loaded, { device, capacity, sequences: 1, given: partsOf(activations) });
       try {
