@@ -7,13 +7,16 @@ import { compileModel } from "../compiler/index.ts";
 import { openDevice } from "../runtime/device.ts";
 import type { ParameterSource } from "../runtime/parameters.ts";
 import { openSession } from "../runtime/session.ts";
-import { median } from "./engine.ts";
-import { readModel, storageOf } from "./moec.ts";
+import { timeCalls } from "./engine.ts";
+import { makePrompt } from "./moe-shape.ts";
+import { generate, readModel, storageOf } from "./moec.ts";
 
 const PROMPTS = [128, 512, 2048];
 const CONTEXTS = [128, 2048];
 const ROUNDS = 5;
 const TOKENS = 64;
+/** Ids of its vocabulary that prompts have. */
+const SPREAD = 49000;
 
 const device = await openDevice();
 const model = readModel("mixture.moe", "large");
@@ -22,32 +25,19 @@ const begun = performance.now();
 const session = await openSession({ plan, device, source: repeatedSource(), capacity: 4096 });
 console.log(`${device.adapter.name}: loaded in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 for (const length of PROMPTS) {
-  const seconds: number[] = [];
-  for (let round = 0; round <= ROUNDS; round++) {
+  const prefill = async (): Promise<void> => {
     session.reset(0);
-    const start = performance.now();
-    await session.prefill(0, makePrompt(length));
-    seconds.push((performance.now() - start) / 1000);
-  }
-  // The first round prepares pipelines.
-  console.log(`prompt of ${length}: ${(length / median(seconds.slice(1))).toFixed(0)} tokens/s`);
+    await session.prefill(0, makePrompt(length, SPREAD));
+  };
+  // The first prepares pipelines.
+  await prefill();
+  console.log(`prompt of ${length}: ${(length / (await timeCalls(ROUNDS, prefill))).toFixed(0)} tokens/s`);
 }
 for (const context of CONTEXTS) {
-  const seconds: number[] = [];
-  let last = 0;
-  for await (const _ of session.generate({ prompts: [makePrompt(context)], maxTokens: TOKENS, temperature: 0 })) {
-    const now = performance.now();
-    if (last > 0) seconds.push((now - last) / 1000);
-    last = now;
-  }
-  console.log(`decoding after ${context}: ${(1 / median(seconds)).toFixed(1)} tokens/s`);
+  const seconds = await generate(session, TOKENS, makePrompt(context, SPREAD));
+  console.log(`decoding after ${context}: ${(1 / seconds).toFixed(1)} tokens/s`);
 }
 process.exit(0);
-
-/** Spread over the vocabulary, so that routing is spread over the experts. */
-function makePrompt(length: number): number[] {
-  return Array.from({ length }, (_, i) => 300 + ((i * 7919) % 49000));
-}
 
 /** One block of random numbers over and over: to draw as many as there are would take minutes. Norms are ones. */
 function repeatedSource(): ParameterSource {

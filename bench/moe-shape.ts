@@ -20,9 +20,9 @@ export const moeShape = {
 export const promptLength = 128;
 export const decodeLength = 16;
 
-/** Token ids spread over the vocabulary, so that routing is spread over the experts. */
-export function makePrompt(length: number = promptLength): number[] {
-  return Array.from({ length }, (_, i) => 300 + ((i * 7919) % 7000));
+/** Token ids spread over a vocabulary, so that routing is spread over the experts: `spread` of them, from 300 on. */
+export function makePrompt(length: number = promptLength, spread = 7000): number[] {
+  return Array.from({ length }, (_, i) => 300 + ((i * 7919) % spread));
 }
 
 /** Range of uniform weights that keeps the variance of what goes through a matrix with `inputs` rows. */

@@ -56,10 +56,14 @@ function makeEngine(name: string, storage: StorageType): Engine {
 }
 
 /** Seconds per token after a prompt: the median, as tokens arrive. */
-async function generate(session: Session, count: number): Promise<number> {
+export async function generate(
+  session: Session,
+  count: number,
+  prompt: readonly number[] = makePrompt(),
+): Promise<number> {
   const times: number[] = [];
   let last = 0;
-  for await (const _ of session.generate({ prompts: [makePrompt()], maxTokens: count + 1, temperature: 0 })) {
+  for await (const _ of session.generate({ prompts: [prompt], maxTokens: count + 1, temperature: 0 })) {
     const now = performance.now();
     if (last > 0) times.push((now - last) / 1000);
     last = now;

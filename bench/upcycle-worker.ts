@@ -1,4 +1,5 @@
 /** One upcycling in a process of its own: prints its seconds, those of all processors, and the most bytes it ever had resident. */
+import { parseSize } from "../cli/options.ts";
 import { loadModel } from "../runtime/model.ts";
 import { openWorkspace } from "../runtime/modules.ts";
 import { executeTransfer } from "../runtime/upcycle/execute.ts";
@@ -10,7 +11,7 @@ const upcycle = workspace.standard("upcycle").find((u) => u.item.name.text === n
 const begun = performance.now();
 const usage = process.cpuUsage();
 const sources = await Promise.all(folders.map((folder) => loadModel(folder, workspace)));
-const budget = memory === "" ? {} : { budget: Number.parseFloat(memory!) * 2 ** 20 };
+const budget = memory === "" ? {} : { budget: parseSize(memory!) };
 const plan = await planUpcycle({ upcycle, workspace, sources, ...budget });
 const planned = performance.now();
 await executeTransfer(plan, out!);

@@ -20,6 +20,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { parseSize } from "../cli/options.ts";
 import { encodeHeader, type TensorSpec } from "../runtime/checkpoint/index.ts";
 import { median } from "./engine.ts";
 import { printNumber } from "./report.ts";
@@ -40,7 +41,7 @@ const worker = fileURLToPath(new URL("./upcycle-worker.ts", import.meta.url));
 main();
 
 function main(): void {
-  const bytes = readSize(options.size);
+  const bytes = parseSize(options.size);
   const { bavail, bsize } = statfsSync(options.folder);
   if (2.5 * bytes > bavail * bsize) throw new Error(`${options.folder} has no room for ${options.size} twice`);
   const folder = mkdtempSync(join(options.folder, "moec-bench-"));
@@ -146,10 +147,4 @@ function makeSource(folder: string, bytes: number): string {
   ftruncateSync(file, header.byteLength + tensors.reduce((n, t) => n + 2 * t.shape.reduce((a, b) => a * b, 1), 0));
   closeSync(file);
   return folder;
-}
-
-function readSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)(M|G)B$/.exec(text);
-  if (match === null) throw new Error(`${text} is not a size such as 2GB`);
-  return Number(match[1]) * (match[2] === "G" ? 1e9 : 1e6);
 }
