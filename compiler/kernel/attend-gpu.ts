@@ -8,7 +8,7 @@
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
-import { forEachRun, range, unitOf } from "./attend-pieces.ts";
+import { cacheAt, forEachRun, range, unitOf, valueRow } from "./attend-pieces.ts";
 import { type Pieces, scoreMany, scoreOne, weigh } from "./attend-scores.ts";
 import { chooseTile, countTurns, foldsOf, KEY_LANES, type Tile } from "./attend-tile.ts";
 import type { ContractKernel } from "./contract.ts";
@@ -124,8 +124,7 @@ function accumulate({ spec, tile, value, values }: Pieces, turn: number): string
   const outputs = value.units * (queries / rows);
   const share = 4 * Math.ceil(positions / splits / 4);
   const own = range(rows);
-  const at = (e: number): string =>
-    `(slot_row + min(base + j + ${e}u, last) % ring) * ${spec.valueRow / value.width}u + kv_head * ${value.units}u + unit`;
+  const at = (e: number): string => `${cacheAt(`base + j + ${e}u`, valueRow(spec, value), value.units)} + unit`;
   return `{
 let i = lane + ${turn * invocations}u;
 if (i < ${outputs * splits}u) {

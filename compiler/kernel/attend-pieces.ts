@@ -33,6 +33,15 @@ ${body}
 }`;
 }
 
+/** Where the cache holds a unit of position `p` onwards: rows past `last` may hold anything, so the last one is read in their stead. */
+export function cacheAt(p: string, row: number, units: number): string {
+  return `(slot_row + min(${p}, last) % ring) * ${row}u + kv_head * ${units}u`;
+}
+
+/** Units of all heads of a position, in the cache of keys and in that of values. */
+export const keyRow = ({ kvHeads }: AttendSpec, key: ChannelUnit): number => kvHeads * key.units;
+export const valueRow = ({ valueRow: row }: AttendSpec, value: ChannelUnit): number => row / value.width;
+
 /** Whether the query at position `at` sees position `p`, of those up to its own block's last. */
 export function isVisible({ window, chunk }: AttendSpec, at: string): string {
   const inWindow = window === null ? "" : ` && p + ${window}u > ${at}`;

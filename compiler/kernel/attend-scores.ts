@@ -3,7 +3,7 @@
  * for one.
  */
 import type { AttendSpec } from "./attend.ts";
-import { type ChannelUnit, float, isVisible, range } from "./attend-pieces.ts";
+import { cacheAt, type ChannelUnit, float, isVisible, keyRow, range } from "./attend-pieces.ts";
 import { foldsOf, KEY_LANES, type Tile } from "./attend-tile.ts";
 import type { KernelWriter } from "./writer.ts";
 
@@ -32,9 +32,7 @@ ${softcap}
 score = select(-1e30, score, p <= last && place.y == slot && ${isVisible(spec, "place.x")});`;
 }
 
-/** Rows of the cache past `last` may hold anything: the last one is read in their stead. */
-const keyAt = ({ spec, key }: Pieces, p: string): string =>
-  `(slot_row + min(${p}, last) % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u`;
+const keyAt = ({ spec, key }: Pieces, p: string): string => cacheAt(p, keyRow(spec, key), key.units);
 
 /** A position for several queries each; the odd stride spreads the keys of a tile over the banks of the memory. */
 export function scoreMany(pieces: Pieces): string {

@@ -6,7 +6,17 @@
  */
 import type { DeviceFacts } from "../plan/plan.ts";
 import type { AttendSpec } from "./attend.ts";
-import { type ChannelUnit, float, forEachRun, isVisible, range, unitOf } from "./attend-pieces.ts";
+import {
+  cacheAt,
+  type ChannelUnit,
+  float,
+  forEachRun,
+  isVisible,
+  keyRow,
+  range,
+  unitOf,
+  valueRow,
+} from "./attend-pieces.ts";
 import type { ContractKernel } from "./contract.ts";
 import { fixedLanes, tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
@@ -65,7 +75,7 @@ function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): C
     .join(" ")}`;
   const accumulate = `
 for (var j = 0u; j < ${lanes}u * once; j++) {
-  let value_at = (slot_row + min(base + j, last) % ring) * ${spec.valueRow / value.width}u + kv_head * ${value.units}u;
+  let value_at = ${cacheAt("base + j", valueRow(spec, value), value.units)};
   ${range(owned)
     .map((u) => `let v${u} = ${values}[value_at + ${unit(u)}];`)
     .join("\n  ")}
@@ -106,7 +116,7 @@ ${forEachRun(
   slot,
   lanes,
   `    let p = base + lane;
-    let key_at = (slot_row + min(p, last) % ring) * ${spec.kvHeads * key.units}u + kv_head * ${key.units}u;
+    let key_at = ${cacheAt("p", keyRow(spec, key), key.units)};
     ${q.map((i) => `var score${i} = 0.0;`).join(" ")}
     ${scores}
     ${q.map(softmax).join("")}
