@@ -29,7 +29,7 @@ export type { Prompts } from "./upcycle/observe.ts";
 export { FORMULAS } from "./upcycle/formula.ts";
 export { MEASURES, type Pass } from "./upcycle/measure.ts";
 export type { View } from "./upcycle/view.ts";
-export { contiguousView, eachLine, isWhole } from "./upcycle/view.ts";
+export { contiguousView, eachLine, extentOf, isWhole } from "./upcycle/view.ts";
 export { addFresh } from "./upcycle/fresh.ts";
 export type { Upcycling } from "./upcycle/expand.ts";
 export type { Family } from "./upcycle/target.ts";

@@ -4,7 +4,7 @@
  * tensor that is a copy has the hash of its source's bytes as well. Nothing in it depends on when or how fast it was made.
  */
 import type { Assignment, Json, Prompt, SourceTerm, Term, View } from "../../compiler/index.ts";
-import { isWhole, sumsOf } from "../../compiler/index.ts";
+import { extentOf, isWhole, sumsOf } from "../../compiler/index.ts";
 import { lineAndColumn } from "../../grammar/index.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
 import { basename } from "node:path";
@@ -253,17 +253,6 @@ export function placesOf(
   source: ParameterSource,
 ): readonly StoredPlace[] {
   const whole = isWhole(view);
-  const [start, count] = whole ? [view.start + offset, length] : boundsOf(view);
-  return (source.places?.(path, start, count) ?? []).map((place) => ({ ...place, whole: place.whole && whole }));
-}
-
-function boundsOf({ start, axes }: View): readonly [number, number] {
-  let [low, high] = [start, start];
-  for (const { size, stride, picks } of axes) {
-    const last = picks === null ? size - 1 : picks.reduce((a, b) => Math.max(a, b), 0);
-    const first = picks === null ? 0 : picks.reduce((a, b) => (b < 0 ? a : Math.min(a, b)), last);
-    low += first * stride;
-    high += last * stride;
-  }
-  return [low, high - low + 1];
+  const [start, end] = whole ? [view.start + offset, view.start + offset + length] : extentOf(view);
+  return (source.places?.(path, start, end - start) ?? []).map((place) => ({ ...place, whole: place.whole && whole }));
 }
