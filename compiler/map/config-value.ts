@@ -11,6 +11,8 @@ export interface ConfigFile {
   readonly json: Readonly<Record<string, Json>>;
   /** Paths such as `rope_parameters.factor` whose number had a point or an exponent. */
   readonly floats: ReadonlySet<string>;
+  /** By path, the digits of numbers that would not be written as they were read. */
+  readonly written?: ReadonlyMap<string, string>;
 }
 
 /** Where a key stands in config.json, in an object as deep as its path is long; the start of the file when it is missing. */

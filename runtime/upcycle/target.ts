@@ -64,7 +64,7 @@ export function makeConfig(map: MapBinding, model: Model, dtype: StorageType, ot
   const floats = findFloats(map, model.args);
   if (others === undefined) return formatConfig(json, floats);
   const { transformers_version: _, ...rest } = others.json; // it wrote the other file, not this one
-  return formatConfig(merge(rest, json), new Set([...floats, ...others.floats]));
+  return formatConfig(merge(rest, json), new Set([...floats, ...others.floats]), others.written);
 }
 
 type JsonObject = Readonly<Record<string, Json>>;
