@@ -66,9 +66,9 @@ interface Task extends Needs {
 }
 
 function encodePrompt(text: string, tokenizer: Tokenizer): readonly number[] {
-  const prompt = [...(tokenizer.bosId === null ? [] : [tokenizer.bosId]), ...tokenizer.encode(text)];
+  const prompt = tokenizer.encodeText(text);
   if (prompt.length > 0) return prompt;
-  throw failure("cli/nothing-to-do", "the prompt is empty, and this tokenizer has no token to begin with", {
+  throw failure("cli/nothing-to-do", "the prompt is empty, and this tokenizer puts nothing in front of it", {
     help: "give a prompt with some text",
   });
 }

@@ -6,7 +6,7 @@ const folder = process.argv[2] ?? join(import.meta.dirname, "checkpoints", "seed
 const tokenizer = await loadTokenizer(folder);
 const session = await open(folder, { capacity: 256 });
 
-const prompt = [tokenizer.bosId ?? 0, ...tokenizer.encode("The following example")];
+const prompt = tokenizer.encodeText("The following example");
 const words = tokenizer.stream();
 for await (const { token } of session.generate({ prompts: [prompt], maxTokens: 40, temperature: 0.8, seed: 1 })) {
   process.stdout.write(words.push(token));

@@ -1,7 +1,7 @@
 /**
  * Texts as token ids, for perplexity and training. Two kinds of file: `.bin`, raw little-endian ids in which each document
  * already begins with its first id, and UTF-8 text whose documents are separated by U+001E (the record separator of ASCII),
- * tokenised here with the tokenizer's BOS in front of each document.
+ * tokenised here, each document behind what the tokenizer puts in front of a text.
  */
 import { readFile } from "node:fs/promises";
 import { failure } from "../../grammar/diagnostic.ts";
@@ -45,13 +45,12 @@ export async function loadTokens(path: string, options: LoadTokensOptions = {}):
   return ids;
 }
 
-/** Ids of all documents of a text, each after the tokenizer's BOS; without a BOS they simply follow each other. Empty ones are left out. */
+/** Ids of all documents of a text, each behind what the tokenizer puts in front; where that is nothing they simply follow each other. Empty ones are left out. */
 export function encodeDocuments(text: string, tokenizer: Tokenizer): Uint32Array {
-  const begin = tokenizer.bosId === null ? [] : [tokenizer.bosId];
   const documents = text
     .split(DOCUMENT_SEPARATOR)
     .filter((document) => document !== "")
-    .map((document) => [...begin, ...tokenizer.encode(document)]);
+    .map((document) => tokenizer.encodeText(document));
   return Uint32Array.from(documents.flat());
 }
 

@@ -5,19 +5,25 @@
 import { join } from "node:path";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { failure } from "../../grammar/diagnostic.ts";
+import { DEFAULT_TEMPLATE, readTemplates } from "./chat-template.ts";
 import { readJsonObject } from "./json-file.ts";
+import { findStart, placeStart } from "./text-start.ts";
 
 export interface Tokenizer {
   /** How many ids there are: one more than the greatest. */
   readonly vocabularySize: number;
-  /** The id that begins a document, null where the model has none. Who wants it in front puts it there. */
-  readonly bosId: number | null;
+  /** The ids that it puts in front of a text, by its own rules: for some models a BOS, for others nothing. */
+  readonly start: readonly number[];
   /** The ids that end a generation; empty where no file names any. */
   readonly eosIds: readonly number[];
-  /** The chat template (Jinja) of `tokenizer_config.json`, null where it has none. */
+  /** The chat template (Jinja) that a chat takes unless it asks for another, null where there is none. */
   readonly chatTemplate: string | null;
-  /** `addSpecialTokens` (default false) adds what the tokenizer's own post-processor would: for some models a BOS, for others nothing. */
-  encode(text: string, options?: { readonly addSpecialTokens?: boolean }): number[];
+  /** All chat templates by name, the `default` among them where there is one. */
+  readonly chatTemplates: ReadonlyMap<string, string>;
+  /** The ids of a piece of text, with nothing in front. */
+  encode(text: string): number[];
+  /** The ids of a whole text, a prompt or a document: behind `start`, which is there once, also where the text writes it itself. */
+  encodeText(text: string): readonly number[];
   /** `skipSpecialTokens` (default false) leaves `<s>` and its like out. */
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
   /** A decoder for one stream of ids, special tokens left out. */
@@ -32,13 +38,14 @@ export interface StreamDecoder {
 }
 
 /**
- * Reads `tokenizer.json`, and where present `tokenizer_config.json`, `generation_config.json` and `config.json`.
+ * Reads `tokenizer.json`, and where present `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json`,
+ * `config.json` and chat templates.
  * Throws `checkpoint/no-tokenizer`, `checkpoint/bad-tokenizer`, `checkpoint/bad-json`.
  */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
-  const [definition, settings, generation, config] = await Promise.all(
-    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "config.json"].map((name) =>
-      readJsonObject(join(directory, name)),
+  const [definition, settings = null, named, generation, config] = await Promise.all(
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"].map(
+      (name) => readJsonObject(join(directory, name)),
     ),
   );
   if (!definition) {
@@ -55,14 +62,17 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
     const readable = Array.from(ids).filter((id) => known(id) && !(skipSpecialTokens && special.has(id)));
     return readable.length === 0 ? "" : inner.decode(readable);
   };
-  const template = settings?.["chat_template"];
+  const encode = (text: string): number[] => inner.encode(text, { add_special_tokens: false }).ids;
+  const start = findStart(directory, inner, settings, findBos(inner, [settings, named], [generation, config]));
+  const chatTemplates = await readTemplates(directory, settings);
   return {
     vocabularySize: [...inner.get_vocab().values()].reduce((greatest, id) => Math.max(greatest, id), -1) + 1,
-    bosId: findBos(inner, settings, [generation, config]),
+    start,
     eosIds: findEos(inner, settings, [generation, config]),
-    chatTemplate: typeof template === "string" ? template : null,
-    encode: (text, { addSpecialTokens = false } = {}) =>
-      inner.encode(text, { add_special_tokens: addSpecialTokens }).ids,
+    chatTemplate: chatTemplates.get(DEFAULT_TEMPLATE) ?? null,
+    chatTemplates,
+    encode,
+    encodeText: (text) => placeStart(start, encode(text)),
     decode,
     stream: () => createStreamDecoder(decode, (id) => known(id) && !special.has(id)),
   };
@@ -79,9 +89,10 @@ function build(directory: string, definition: object, settings: object): Hugging
   }
 }
 
-/** The tokenizer's own word comes first: an explicit null there says that texts begin with nothing, whatever the model says. */
-function findBos(inner: HuggingFaceTokenizer, settings: Json, configs: readonly Json[]): number | null {
-  if (settings?.["bos_token"] !== undefined) return tokenId(inner, settings["bos_token"]);
+/** The tokenizer's own word comes first: an explicit null there says that it has none, whatever the model says. */
+function findBos(inner: HuggingFaceTokenizer, own: readonly Json[], configs: readonly Json[]): number | null {
+  const named = own.map((settings) => settings?.["bos_token"]).find((token) => token !== undefined);
+  if (named !== undefined) return tokenId(inner, named);
   const stated = configs.map((config) => config?.["bos_token_id"]).find((id) => typeof id === "number");
   return (stated as number | undefined) ?? null;
 }

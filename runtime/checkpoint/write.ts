@@ -2,8 +2,9 @@
  * Writes a checkpoint as a stream: what the tensors are is known first, their bytes come in pieces and are never held here. All of it goes to a hidden folder that one rename makes visible, so a final name never shows half
  * a checkpoint. What is renamed has been flushed to the disk before. With a fingerprint, the hidden folder survives a kill.
  */
-import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { listTemplates, TEMPLATE_FOLDER } from "./chat-template.ts";
 import { openFlusher } from "./flusher.ts";
 import { type Journal, openJournal, type Origin } from "./journal.ts";
 import { attempt, checkSpace, checkTarget, flushDirectory, publish, writeFlushed } from "./publish.ts";
@@ -177,8 +178,12 @@ const TOKENIZER_FILES =
 
 async function copyTokenizer(source: string, directory: string): Promise<readonly string[]> {
   const names = (await readdir(source)).filter((name) => TOKENIZER_FILES.test(name)).sort();
-  for (const name of names) await writeFlushed(join(directory, name), await readFile(join(source, name)));
-  return names;
+  const templates = await listTemplates(source);
+  if (templates.length > 0) await mkdir(join(directory, TEMPLATE_FOLDER), { recursive: true });
+  const all = [...names, ...templates.map((name) => join(TEMPLATE_FOLDER, name))];
+  for (const name of all) await writeFlushed(join(directory, name), await readFile(join(source, name)));
+  if (templates.length > 0) await flushDirectory(join(directory, TEMPLATE_FOLDER));
+  return all;
 }
 
 function plainName(name: string): string {

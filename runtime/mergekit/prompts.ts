@@ -28,7 +28,7 @@ export function checkPrompts({ experts, shared }: MergekitConfig): void {
     );
 }
 
-/** By the base's tokenizer, each prompt behind the token that begins a text. Throws `import/unsupported` where the base is not here. */
+/** By the base's tokenizer, each prompt behind what that puts in front of a text. Throws `import/unsupported` where the base is not here. */
 export async function tokenizePrompts({ base, gate, experts, shared }: MergekitConfig): Promise<Tokens> {
   if (statSync(base.value, { throwIfNoEntry: false })?.isDirectory() !== true)
     throw failure("import/unsupported", `\`${gate!.value}\` needs the base model's tokenizer`, {
@@ -36,9 +36,8 @@ export async function tokenizePrompts({ base, gate, experts, shared }: MergekitC
       help: "fetch the model, and write its folder",
     });
   const tokenizer = await loadTokenizer(base.value);
-  const begin = tokenizer.bosId === null ? [] : [tokenizer.bosId];
   const texts = [...experts, ...shared].flatMap(({ positive, negative }) => [...positive, ...negative]);
-  return new Map(texts.map((text) => [text, [...begin, ...tokenizer.encode(text)]]));
+  return new Map(texts.map((text) => [text, tokenizer.encodeText(text)]));
 }
 
 export const greatestId = (tokens: Tokens): number => Math.max(...[...tokens.values()].flat());

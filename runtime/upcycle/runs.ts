@@ -34,14 +34,14 @@ export interface SourceRun {
 /** Elements of activations, f32 [rows, width] each. */
 export type Given = ReadonlyMap<Activation, Float32Array>;
 
-/** How a declaration's prompts are read: texts by the source's own tokenizer, behind the token that begins a text where it has one. */
+/** How a declaration's prompts are read: texts by the source's own tokenizer, behind what that puts in front. */
 export async function openPrompts(decl: UpcycleDecl, sources: readonly LoadedModel[]): Promise<Prompts> {
   const tokenizers = hasTexts(decl) ? await Promise.all(sources.map(tryTokenizer)) : [];
   return {
     tokenize(source, text) {
       const tokenizer = tokenizers[source]!;
       if (tokenizer instanceof MoeError) throw tokenizer;
-      return [...(tokenizer.bosId === null ? [] : [tokenizer.bosId]), ...tokenizer.encode(text)];
+      return tokenizer.encodeText(text);
     },
     longest: (source) => {
       const most = sources[source]!.config.json["max_position_embeddings"];

@@ -28,7 +28,7 @@ ${text("seed", prompts.shared)}`,
     return row.map((v) => v / length);
   };
   const embed = (texts: readonly string[]): number[] => {
-    const ids = texts.flatMap((t) => [tokenizer.bosId!, ...tokenizer.encode(t)]);
+    const ids = texts.flatMap((t) => tokenizer.encodeText(t));
     return normalise(Array.from({ length: 128 }, (_, i) => ids.reduce((n, id) => n + embedding[id * 128 + i]!, 0)));
   };
   const rows = Object.values(prompts).map(({ positive, negative }) => {
@@ -67,7 +67,7 @@ ${prompts.map(({ positive, negative }, i) => `  - source_model: ${checkpoint(["c
     const weights = await readAll(checkpoint("seed"));
     const sizes = { L: 4, D: 128, F: 384, G: 2, R: 2, C: 32, eps: 1e-5 };
     const run = (text: string): readonly Layer[] =>
-      runLlama((path) => weights.get(tensorOf(path))!, sizes, [tokenizer.bosId!, ...tokenizer.encode(text)]);
+      runLlama((path) => weights.get(tensorOf(path))!, sizes, [...tokenizer.encodeText(text)]);
     const take = (layer: Layer): Vector => (each === "last" ? layer.mlp.at(-1)! : mean(layer.mlp));
     for (let l = 0; l < 4; l++) {
       const given = (texts: readonly string[]): Vector => mean(texts.map((text) => take(run(text)[l]!)));

@@ -15,7 +15,7 @@ function streamAll(from: Tokenizer, ids: readonly number[]): string[] {
 
 describe("a tokenizer", () => {
   test("knows its special ids and its size", () => {
-    expect(tokenizer).toMatchObject({ bosId: 0, eosIds: [1], vocabularySize: 2048, chatTemplate: null });
+    expect(tokenizer).toMatchObject({ start: [0], eosIds: [1], vocabularySize: 2048, chatTemplate: null });
   });
 
   test("gives back any text, and adds no special tokens of its own", () => {
@@ -82,15 +82,18 @@ describe("a tokenizer", () => {
       const settings = join(directory, "tokenizer_config.json");
       const generation = join(directory, "generation_config.json");
       await writeFile(generation, '{"eos_token_id":[1,7]}');
-      await writeFile(settings, '{"bos_token":null,"chat_template":"{{ x }}"}');
-      expect(await loadTokenizer(directory)).toMatchObject({ bosId: null, eosIds: [1, 7], chatTemplate: "{{ x }}" });
+      await writeFile(settings, '{"bos_token":null,"add_bos_token":true,"chat_template":"{{ x }}"}');
+      expect(await loadTokenizer(directory)).toMatchObject({ start: [], eosIds: [1, 7], chatTemplate: "{{ x }}" });
       await writeFile(generation, "{}");
-      await writeFile(settings, '{"bos_token":{"content":"</s>"}}');
-      expect(await loadTokenizer(directory)).toMatchObject({ bosId: 1, eosIds: [1] });
-      await rm(settings);
-      await rm(generation);
-      await rm(join(directory, "config.json"));
-      expect(await loadTokenizer(directory)).toMatchObject({ bosId: null, eosIds: [] });
+      await writeFile(settings, '{"bos_token":{"content":"</s>"},"add_bos_token":true}');
+      expect(await loadTokenizer(directory)).toMatchObject({ start: [1], eosIds: [1] });
+      await writeFile(settings, '{"add_bos_token":true}');
+      expect((await loadTokenizer(directory)).start).toEqual([0]);
+      await writeFile(join(directory, "special_tokens_map.json"), '{"bos_token":"</s>"}');
+      expect((await loadTokenizer(directory)).start).toEqual([1]);
+      for (const name of ["tokenizer_config", "special_tokens_map", "generation_config", "config"])
+        await rm(join(directory, `${name}.json`));
+      expect(await loadTokenizer(directory)).toMatchObject({ start: [], eosIds: [] });
     });
   });
 
@@ -119,7 +122,7 @@ describe("a text", () => {
     },
   );
 
-  test("has the BOS before each document, and none for an empty one", async () => {
+  test("has what the tokenizer puts in front before each document, and nothing for an empty one", async () => {
     await withScratch(async (directory) => {
       const path = join(directory, "a.txt");
       await writeFile(path, "one\u001etwo\u001e");
