@@ -48,9 +48,13 @@ export function lowerRow(kernel: RowKernel, id: string, context: LowerContext): 
   const team = teamFor(context.device, kernel);
   if (team.subgroup) w.feature("subgroups");
   const held = new Map<Node, Held>();
+  const place = new Map<string, string>();
   const e = new Emitter(w, memory, (node, index, run) => {
     const own = held.get(node);
     if (own === undefined) return null;
+    const apart = kernel.rows.find((r) => index.get(r) !== place.get(r) || r === run);
+    if (apart !== undefined)
+      throw new Error(`${node.op} %${node.id} is wanted along ${apart} at another row than the kernel's`);
     if (own.kind === "scalar") return own.name;
     const load = (i: Index): string => fromMemory(`${own.name}[${flatten(own.axes, i)}]`, node.type.dtype, null);
     return run === null
@@ -61,6 +65,7 @@ export function lowerRow(kernel: RowKernel, id: string, context: LowerContext): 
   const rows = Dim.product(rowAxes.map((a) => a.size));
   e.line(`if (group >= ${runTimeSize(w, rows)}) { return; }`);
   const rowIndex = new Map([...unflatten(rowAxes, "group")].map(([label, text]) => [label, e.name(text)]));
+  for (const [label, text] of rowIndex) place.set(label, text);
   const inside = (node: Node): readonly Axis[] => node.type.axes.filter((a) => !kernel.rows.includes(a.name));
   const twin = (node: Node<"topk">, part: "values" | "indices"): Node | null =>
     kernel.computes.find(

@@ -4,9 +4,8 @@
  */
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
-import { TIME } from "../graph/type.ts";
-import { ops } from "../ops/table.ts";
-import type { Kernel } from "./kernel.ts";
+import { ownLabels } from "../ops/moves.ts";
+import { type Kernel, placeLabels } from "./kernel.ts";
 
 export class Clusters {
   readonly kernels: Kernel[] = [];
@@ -56,14 +55,9 @@ export class Clusters {
     this.#waits.set(kernel, others);
   }
 
-  /** Nodes of other kernels, and function inputs, that a kernel reads; and its own, where it would need them for other tokens. */
+  /** Nodes of other kernels, and function inputs, that a kernel reads; and its own, where it would need them at another place than its own. */
   reads(kernel: Kernel): ReadonlySet<Node> {
-    const found = new Set<Node>();
-    for (const { node, delayed } of this.#walk(kernel)) {
-      const owner = this.#owner.get(node);
-      if ((owner !== undefined && (owner !== kernel || delayed)) || isOp(node, "input")) found.add(node);
-    }
-    return found;
+    return new Set(this.#walk(kernel).flatMap(({ node, inMemory }) => (inMemory ? [node] : [])));
   }
 
   /** Nodes that a kernel works out, and the parameters and constants in them. */
@@ -80,26 +74,36 @@ export class Clusters {
     });
   }
 
-  /** From what a kernel computes and stores down to what lies in memory; `delayed`: it is wanted at earlier tokens. */
-  #walk(kernel: Kernel): readonly { readonly node: Node; readonly delayed: boolean }[] {
-    const order: { node: Node; delayed: boolean }[] = [];
+  /**
+   * From what a kernel computes and stores down to what lies in memory. What a kernel holds it has at its own place, so a node of its own that
+   * is wanted at another (an earlier token, a row that an index chose) is not held.
+   */
+  #walk(kernel: Kernel): readonly Step[] {
+    const order: Step[] = [];
     const seen = new Set<string>();
-    const stack = [...kernel.computes, ...kernel.stores.map((s) => s.node)].map((node) => ({ node, delayed: false }));
-    if (kernel.kind === "group") stack.push({ node: kernel.index, delayed: false });
-    if (kernel.kind === "call") stack.push(...kernel.args.map((node) => ({ node, delayed: false })));
+    const place = placeLabels(kernel);
+    const stack: { readonly node: Node; readonly own: readonly string[] }[] = [];
+    const start = (nodes: readonly Node[]): void => {
+      stack.push(...nodes.map((node) => ({ node, own: node.type.axes.map((a) => a.name) })));
+    };
+    start([...kernel.computes, ...kernel.stores.map((s) => s.node)]);
+    if (kernel.kind === "group") start([kernel.index]);
+    if (kernel.kind === "call") start(kernel.args);
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-      const { node, delayed } = next;
-      const key = `${node.id} ${delayed}`;
+      const { node, own } = next;
+      const key = `${node.id} ${own.join()}`;
       if (seen.has(key)) continue;
       seen.add(key);
-      order.push(next);
       const owner = this.#owner.get(node);
-      if ((owner !== undefined && (owner !== kernel || delayed)) || isOp(node, "input")) continue;
-      // Keys and values reach an attention kernel through its caches.
-      const inputs =
-        isOp(node, "attend") && owner === kernel ? [node.inputs[0]!, ...node.inputs.slice(3)] : node.inputs;
-      const moved = movesTokens(node);
-      stack.push(...inputs.map((input, i) => ({ node: input, delayed: delayed || (moved && i === 0) })));
+      const elsewhere = node.type.axes.some((a) => place.has(a.name) && !own.includes(a.name));
+      const inMemory = (owner !== undefined && (owner !== kernel || elsewhere)) || isOp(node, "input");
+      order.push({ node, inMemory });
+      if (inMemory) continue;
+      node.inputs.forEach((input, i) => {
+        // Keys and values reach an attention kernel through its caches.
+        if (isOp(node, "attend") && owner === kernel && (i === 1 || i === 2)) return;
+        stack.push({ node: input, own: ownLabels(node, i, own) });
+      });
     }
     return order;
   }
@@ -146,11 +150,9 @@ export class Clusters {
   }
 }
 
-/** Whether an element of the result comes from another token than its own. */
-function movesTokens(node: Node): boolean {
-  if (isOp(node, "delay")) return true;
-  const { kind } = ops[node.op].lowering;
-  const attrs = node.attrs as { readonly axis?: string; readonly axes?: readonly unknown[]; readonly from?: string };
-  if (kind === "gather" || kind === "concat") return attrs.axis === TIME;
-  return kind === "view" && (attrs.axis === TIME || attrs.from === TIME || (attrs.axes ?? []).includes(TIME));
+/** A node on the way to memory. */
+interface Step {
+  readonly node: Node;
+  /** Where the way ends: what another kernel leaves, or this one would have to have left before. */
+  readonly inMemory: boolean;
 }

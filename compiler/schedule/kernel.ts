@@ -76,3 +76,28 @@ export interface CallKernel extends Common {
   readonly path: string;
   readonly args: readonly Node[];
 }
+
+/**
+ * Axes along which a kernel stands at one place while it works out a result, so that what it holds is of that place alone. A map kernel holds
+ * nothing: it computes at any place what it reads.
+ */
+export function placeLabels(kernel: Kernel): ReadonlySet<string> {
+  const labels = (nodes: readonly Node[]): ReadonlySet<string> =>
+    new Set(nodes.flatMap((n) => n.type.axes.map((a) => a.name)));
+  switch (kernel.kind) {
+    case "row":
+      return new Set(kernel.rows);
+    case "contract":
+      return labels(kernel.groups.map((g) => g.root));
+    case "attend":
+      return labels([kernel.attend]);
+    case "recurrence":
+      return labels([kernel.node]);
+    case "map":
+    case "group":
+    case "call":
+      return new Set();
+    default:
+      return kernel satisfies never;
+  }
+}

@@ -15,9 +15,10 @@ export function addRowStage(s: Scheduling, node: Node): void {
     const shared = kernel.rows.filter((r) => rows.includes(r));
     const fits = [...kernel.computes, node].every((n) => insideCount(n, shared) <= LIST_LIMIT);
     if (shared.length === 0 || !fits || (shared.length < kernel.rows.length && shared.join() !== rows.join())) continue;
-    if (!s.clusters.join(kernel, [node])) continue;
+    const before = kernel.rows;
     kernel.rows = shared;
-    return;
+    if (s.clusters.join(kernel, [node])) return;
+    kernel.rows = before;
   }
   s.clusters.add({ ...alone, computes: [node] });
 }

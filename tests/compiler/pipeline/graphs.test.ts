@@ -1,10 +1,9 @@
 /** Graphs that no transformer block has: the general kernels, held to the oracle. */
-import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Node, Program } from "../../../compiler/graph/node.ts";
-import { Graph } from "../../../compiler/graph/node.ts";
-import { parseAxis, parseProgram, parseType } from "../../../compiler/graph/parse.ts";
-import { Builder } from "../../../compiler/ops/builder.ts";
+import { afterAll, beforeAll, test } from "vitest";
+import type { Node } from "../../../compiler/graph/node.ts";
+import { parseAxis, parseProgram } from "../../../compiler/graph/parse.ts";
 import { compareOutputs } from "../../support/compare-plan.ts";
+import { makeProgram as program } from "../../support/graph-program.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openTestGpu } from "../../support/gpu.ts";
 import { norm, softmax } from "../../support/models.ts";
@@ -174,27 +173,3 @@ main f(x: f32[T, D=8], y: f32[T, D=8]) {
 }`;
   await compareOutputs(parseProgram(text), gpu, 11);
 });
-
-interface Make {
-  readonly b: Builder;
-  readonly input: (name: string, type: string) => Node;
-  readonly param: (path: string, type: string) => Node;
-}
-
-function program(make: (m: Make) => Record<string, Node>): Program {
-  const b = new Builder(new Graph());
-  const inputs: Node<"input">[] = [];
-  const input = (name: string, type: string): Node => {
-    const node = b.must("input", [], { name, type: parseType(type) });
-    if (!inputs.includes(node)) inputs.push(node);
-    return node;
-  };
-  const outputs = Object.entries(
-    make({ b, input, param: (path, type) => b.must("param", [], { path, type: parseType(type) }) }),
-  );
-  expect(outputs.length).toBeGreaterThan(0);
-  return {
-    main: { name: "main", inputs, outputs: outputs.map(([name, node]) => ({ name, role: "result", node })) },
-    functions: new Map(),
-  };
-}
