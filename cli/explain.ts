@@ -1,7 +1,8 @@
 /** `moec explain`: an entry of ERRORS.md, which holds for every code what it means, a failing program and a fixed one. */
-import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { failure, suggest } from "../grammar/index.ts";
+import { readTextIfAny } from "../runtime/files/read.ts";
 import { paint, print, printJson, table } from "./output.ts";
 
 export function registerExplain(program: Command): void {
@@ -41,12 +42,12 @@ function runExplain(code: string | undefined, options: { readonly json?: true })
 }
 
 function readEntries(): readonly Entry[] {
-  const path = ["../ERRORS.md", "../../ERRORS.md"].map((p) => new URL(p, import.meta.url)).find((p) => existsSync(p));
-  if (path === undefined)
+  const [index] = ["../ERRORS.md", "../../ERRORS.md"].flatMap(
+    (path) => readTextIfAny(fileURLToPath(new URL(path, import.meta.url))) ?? [],
+  );
+  if (index === undefined)
     throw failure("cli/no-index", "ERRORS.md is missing from this installation", { help: "install moec again" });
-  const parts = readFileSync(path, "utf8")
-    .split(/^#+ `?([a-z]+\/[a-z0-9-]+)`?$/m)
-    .slice(1);
+  const parts = index.split(/^#+ `?([a-z]+\/[a-z0-9-]+)`?$/m).slice(1);
   return parts.flatMap((part, i) =>
     i % 2 === 0 ? [{ code: part, text: (parts[i + 1] ?? "").split(/^## /m)[0]!.trim() }] : [],
   );

@@ -1,5 +1,5 @@
 /** `moec import`: a configuration of mergekit-moe as a `.moe` file, and the command that makes its model. */
-import { existsSync, statSync } from "node:fs";
+import { find, isFolder } from "../runtime/files/read.ts";
 import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
 import { chooseArchitecture } from "../runtime/mergekit/architecture.ts";
@@ -35,13 +35,13 @@ async function runImport(path: string, options: Options): Promise<void> {
     .split(/[\\/]/)
     .at(-1)!
     .replace(/\.moe$/, "");
-  if (existsSync(out))
+  if (find(out) !== null)
     throw failure("cli/file-exists", `${out} exists already`, { help: "give another name with --out, or remove it" });
   const differing = settleSettings(config, architecture);
   const { text, sources } = writeRecipe(config, architecture, await makeGate(config, architecture), differing, title);
   writeWhole(out, [text]);
   const command = commandOf(out, title, sources, config);
-  const missing = sources.filter((source) => statSync(source, { throwIfNoEntry: false })?.isDirectory() !== true);
+  const missing = sources.filter((source) => !isFolder(source));
   if (options.json) {
     printJson({ out, target: architecture.target, command, missing });
     return;

@@ -1,5 +1,6 @@
 /** `moec route`: where the tokens of texts went, by the metrics that a model's routers declare. */
 import type { Command } from "commander";
+import { MoeError } from "../grammar/index.ts";
 import { loadTokenizer, type Tokenizer } from "../runtime/checkpoint/index.ts";
 import { type Routing, ROUTING_METRICS, traceRouting } from "../runtime/routing.ts";
 import { parseCount, parseIndex } from "./options.ts";
@@ -83,8 +84,11 @@ async function runRoute(folder: string, options: Options): Promise<void> {
 
 /** Token ids need no tokenizer; where there is one, they are shown as text. */
 async function tokenizerFor(folder: string, { text }: Options): Promise<Tokenizer | undefined> {
-  const loading = loadTokenizer(folder);
-  return text === undefined ? loading.catch(() => undefined) : loading;
+  return loadTokenizer(folder).catch((error: unknown) => {
+    const hasNone = error instanceof MoeError && error.diagnostics.every((d) => d.code === "checkpoint/no-tokenizer");
+    if (text === undefined && hasNone) return undefined;
+    throw error;
+  });
 }
 
 function makeStrip({ choices }: Routing, ids: Uint32Array, tokenizer: Tokenizer | undefined): readonly StripToken[] {

@@ -1,8 +1,8 @@
 /** `moec run`: logits of given token ids, for comparing with other implementations. */
-import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
 import { encodeHeader } from "../runtime/checkpoint/index.ts";
+import { readText, recode } from "../runtime/files/read.ts";
 import { humanTime, plural, printJson, say } from "./output.ts";
 import { addSessionOptions, type SessionFlags, withSession } from "./session.ts";
 import { writeWhole } from "./write.ts";
@@ -54,13 +54,12 @@ function readIds(path: string): readonly (readonly number[])[] {
     failure("cli/bad-ids", `${path}: ${message}`, {
       help: "write a list of equally long lists, e.g. [[1, 5, 9], [1, 7, 2]]",
     });
+  const text = recode("cli/no-file", () => readText(path));
   let json: unknown;
   try {
-    json = JSON.parse(readFileSync(path, "utf8"));
+    json = JSON.parse(text);
   } catch (cause) {
-    throw cause instanceof SyntaxError
-      ? wrong(`it is not JSON: ${cause.message}`)
-      : failure("cli/no-file", `cannot read ${path}: ${(cause as Error).message}`, { help: "check the path" });
+    throw wrong(`it is not JSON: ${(cause as Error).message}`);
   }
   if (!Array.isArray(json) || json.length === 0) throw wrong("it is not a list of lists");
   for (const [i, row] of json.entries()) {

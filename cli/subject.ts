@@ -1,9 +1,9 @@
 /** What a command works on: a checkpoint's folder, or a `config` of a `.moe` file. */
-import { statSync } from "node:fs";
 import type { Model, Workspace } from "../compiler/index.ts";
 import { makeConfigured } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { failure, suggest } from "../grammar/index.ts";
+import { isFolder } from "../runtime/files/read.ts";
 import { loadWithMaps } from "../runtime/model.ts";
 import { openChecked, openWorkspace } from "../runtime/modules.ts";
 
@@ -24,7 +24,7 @@ export interface Subject {
 
 /** Opens either; weights are not read. */
 export async function openSubject(path: string, options: SubjectOptions): Promise<Subject> {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true || !path.endsWith(".moe")) {
+  if (!path.endsWith(".moe") || isFolder(path)) {
     const { model, checkpoint, source } = await loadWithMaps(path, options.map);
     return { name: path, model, storage: source.storage, close: () => checkpoint.close() };
   }

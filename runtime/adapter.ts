@@ -3,9 +3,9 @@
  * software included; but asked for an adapter that does not exist it lists all names in its error, and each can then be
  * asked for by name. Whether a GPU is discrete is not told either: that is guessed from vendor and name, for the order only.
  */
-import { existsSync, readFileSync } from "node:fs";
 import { create } from "webgpu";
 import { failure, type MoeError } from "../grammar/diagnostic.ts";
+import { exists, readTextIfAny } from "./files/read.ts";
 import { settle } from "./wait.ts";
 
 export interface AdapterFacts {
@@ -106,13 +106,13 @@ function noAdapter(): MoeError {
   if (process.platform !== "linux") {
     return failure("device/none", message, { help: "update the graphics driver, then start again" });
   }
-  const notes = existsSync("/dev/nvidiactl")
+  const notes = exists("/dev/nvidiactl")
     ? [
         "an NVIDIA GPU is here, but not its Vulkan driver: in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics",
         "NVIDIA's driver offers nothing without libEGL, libGL, libX11 and libXext: on Debian and Ubuntu, `sudo apt-get install -y libegl1 libgl1 libxext6`",
       ]
     : [];
-  const release = existsSync("/etc/os-release") ? readFileSync("/etc/os-release", "utf8") : "";
+  const release = readTextIfAny("/etc/os-release") ?? "";
   const install = /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(release)
     ? "`sudo apt-get install -y --no-install-recommends mesa-vulkan-drivers libvulkan1`"
     : "Mesa's Vulkan drivers, version 24 or newer, from the system's packages (Fedora: mesa-vulkan-drivers, Arch: vulkan-swrast)";

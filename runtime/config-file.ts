@@ -1,17 +1,17 @@
 /** Reads config.json for a map: the parsed object, its text for messages, and which numbers were written as floats. */
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ConfigFile, Json } from "../compiler/index.ts";
 import { failure } from "../grammar/diagnostic.ts";
+import { readTextIfAny, recode } from "./files/read.ts";
 
-/** The `config.json` of a checkpoint folder. Throws `checkpoint/no-config` and `checkpoint/bad-json`. */
+/** The `config.json` of a checkpoint folder. Throws `checkpoint/no-config`, `checkpoint/bad-json`, and what reading throws. */
 export function readConfigFile(folder: string): ConfigFile {
   const path = join(folder, "config.json");
-  if (!existsSync(path))
-    throw failure("checkpoint/no-config", `${folder} has no config.json`, {
-      help: "give the folder that a model was saved to",
-    });
-  return parseConfig(path, readFileSync(path, "utf8"));
+  const text = recode("checkpoint/unreadable", () => readTextIfAny(path));
+  if (text !== null) return parseConfig(path, text);
+  throw failure("checkpoint/no-config", `${folder} has no config.json`, {
+    help: "give the folder that a model was saved to",
+  });
 }
 
 /** Throws `checkpoint/bad-json`. */

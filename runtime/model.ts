@@ -2,7 +2,6 @@
  * A checkpoint as a model: its config read through the map of its family, every tensor matched to a parameter, both ways
  * complete, before any weight is read. Parameters are then read by path, in runs, in the type they are stored in.
  */
-import { statSync } from "node:fs";
 import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
 import { checkTotal, encodings, expandMap, findMap, lookupMap, makeModel, readConfig } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
@@ -10,6 +9,7 @@ import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
 import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
+import { isFolder, recode } from "./files/read.ts";
 import { type Elements, elementsOf } from "./elements.ts";
 import { openEmbedded } from "./embedded.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
@@ -31,7 +31,7 @@ export async function loadModel(
   workspace: Workspace = openWorkspace(),
   own: readonly MapBinding[] = [],
 ): Promise<LoadedModel> {
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
+  if (!recode("checkpoint/unreadable", () => isFolder(folder)))
     throw failure("checkpoint/no-folder", `there is no folder ${folder}`, {
       help: "give the folder of a checkpoint: config.json and safetensors files",
     });

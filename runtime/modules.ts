@@ -2,18 +2,19 @@
  * Where `.moe` text comes from on a machine with files: the standard library, found by walking its folder, and imports
  * relative to the importing file.
  */
-import { readdirSync, readFileSync, existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { MapBinding, ModuleLoader, Scope } from "../compiler/index.ts";
 import { checkModule, Workspace } from "../compiler/index.ts";
 import { failure, MoeError } from "../grammar/diagnostic.ts";
 import type { SourceFile } from "../grammar/span.ts";
+import { decodeText, exists, find, readBytes, readText, recode } from "./files/read.ts";
+import { walkFiles } from "./files/walk.ts";
 
 /** The folder of the standard library: beside the sources, or one up from the built package. */
 export function standardLibraryFolder(): string {
   const here = dirname(fileURLToPath(import.meta.url));
-  const found = [join(here, "..", "stdlib"), join(here, "..", "..", "stdlib")].find((p) => existsSync(p));
+  const found = [join(here, "..", "stdlib"), join(here, "..", "..", "stdlib")].find(exists);
   if (found === undefined) throw new Error("the standard library's folder is missing from this installation");
   return found;
 }
@@ -24,32 +25,30 @@ let standard: readonly SourceFile[] | null = null;
 export function standardLibrary(): readonly SourceFile[] {
   if (standard !== null) return standard;
   const root = standardLibraryFolder();
-  const paths = readdirSync(root, { recursive: true, encoding: "utf8" })
-    .filter((p) => p.endsWith(".moe"))
-    .sort();
+  const paths = walkFiles(root, () => false).filter((p) => p.endsWith(".moe"));
   standard = paths.map((path) => ({
     path: `std/${path.replaceAll("\\", "/")}`,
-    text: readFileSync(join(root, path), "utf8"),
+    text: readText(join(root, path)),
   }));
   return standard;
 }
 
-/** Reads one file; a missing one is a clear error. */
+/** Reads one file. Throws `cli/no-file`, `cli/not-utf8`, and what reading throws. */
 export function readSource(path: string): SourceFile {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code;
-    throw failure(
-      "cli/no-file",
-      `cannot read ${path}: ${code === "ENOENT" ? "there is no such file" : code === "EISDIR" ? "it is a folder" : String(code)}`,
-      { help: "check the path" },
-    );
-  }
-  if (text.includes("\0"))
+  return sourceOf(
+    path,
+    recode("cli/no-file", () => readBytes(path, MOST_SOURCE_BYTES)),
+  );
+}
+
+/** More text than any program needs, and the parser's memory holds. */
+const MOST_SOURCE_BYTES = 64 << 20;
+
+/** The file of these bytes. */
+export function sourceOf(path: string, bytes: Uint8Array): SourceFile {
+  if (bytes.includes(0))
     throw failure("cli/no-file", `cannot read ${path}: it is not text`, { help: "give a .moe file" });
-  return { path: shorten(path), text };
+  return { path: shorten(path), text: decodeText(path, bytes) };
 }
 
 export const fileLoader: ModuleLoader = {
@@ -59,7 +58,7 @@ export const fileLoader: ModuleLoader = {
   load(specifier, from) {
     if (!specifier.startsWith(".") && !specifier.startsWith("/")) return null;
     const path = resolve(dirname(resolve(from.path)), specifier);
-    const file = [path, `${path}.moe`].find((p) => existsSync(p));
+    const file = [path, `${path}.moe`].find((p) => recode("cli/no-file", () => find(p))?.isDirectory() === false);
     return file === undefined ? null : readSource(file);
   },
 };

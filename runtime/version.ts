@@ -1,11 +1,12 @@
 /** Which moec this is, from package.json: beside the sources, or one up from the built package. */
-import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { readTextIfAny } from "./files/read.ts";
 
 export const VERSION = readVersion();
 
 function readVersion(): string {
-  const path = ["../package.json", "../../package.json"]
-    .map((p) => new URL(p, import.meta.url))
-    .find((p) => existsSync(p));
-  return path === undefined ? "unknown" : (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
+  const [text] = ["../package.json", "../../package.json"].flatMap(
+    (path) => readTextIfAny(fileURLToPath(new URL(path, import.meta.url))) ?? [],
+  );
+  return text === undefined ? "unknown" : (JSON.parse(text) as { version: string }).version;
 }

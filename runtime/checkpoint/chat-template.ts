@@ -2,10 +2,11 @@
  * The chat templates (Jinja) that stand beside a tokenizer, from wherever they may: files of their own come before what
  * `tokenizer_config.json` says, as in transformers, and the older `chat_template.json` comes last.
  */
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
-import { readJsonObject, readTextFile } from "./json-file.ts";
+import { isFolder, readTextIfAny, recode } from "../files/read.ts";
+import { readNames } from "../files/system.ts";
+import { readJsonObject } from "./json-file.ts";
 
 /** The folder of templates that are not the default; a file's name is the template's. */
 export const TEMPLATE_FOLDER = "additional_chat_templates";
@@ -18,7 +19,7 @@ export async function readTemplates(
   directory: string,
   settings: Readonly<Record<string, unknown>> | null,
 ): Promise<ReadonlyMap<string, string>> {
-  const files = await readFiles(directory);
+  const files = readFiles(directory);
   if (files.size > 0) return files;
   const stated = parseTemplates(settings?.["chat_template"], join(directory, "tokenizer_config.json"));
   if (stated.size > 0) return stated;
@@ -27,19 +28,22 @@ export async function readTemplates(
 }
 
 /** The files in the folder of templates that are not the default; none where there is no such folder. */
-export async function listTemplates(directory: string): Promise<readonly string[]> {
-  const names = await readdir(join(directory, TEMPLATE_FOLDER)).catch(() => []);
+export function listTemplates(directory: string): readonly string[] {
+  const folder = join(directory, TEMPLATE_FOLDER);
+  const names = recode("checkpoint/unreadable", () => (isFolder(folder) ? readNames(folder) : []));
   return names.filter((name) => name.endsWith(".jinja")).sort();
 }
 
-async function readFiles(directory: string): Promise<ReadonlyMap<string, string>> {
+function readFiles(directory: string): ReadonlyMap<string, string> {
   const files = [
     [DEFAULT_TEMPLATE, join(directory, "chat_template.jinja")] as const,
-    ...(await listTemplates(directory)).map(
+    ...listTemplates(directory).map(
       (name) => [name.slice(0, -".jinja".length), join(directory, TEMPLATE_FOLDER, name)] as const,
     ),
   ];
-  const texts = await Promise.all(files.map(async ([name, path]) => [name, await readTextFile(path)] as const));
+  const texts = files.map(
+    ([name, path]) => [name, recode("checkpoint/unreadable", () => readTextIfAny(path))] as const,
+  );
   return new Map(texts.flatMap(([name, text]) => (text === null ? [] : [[name, text]])));
 }
 

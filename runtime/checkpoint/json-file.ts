@@ -1,10 +1,10 @@
 /** JSON files that stand beside weights: configurations, indices, tokenizers. */
-import { readFile } from "node:fs/promises";
 import { failure } from "../../grammar/diagnostic.ts";
+import { readTextIfAny, recode } from "../files/read.ts";
 
-/** The object in a JSON file, or null where there is no such file. Throws `checkpoint/bad-json` for anything else. */
+/** The object in a JSON file, or null where there is no such file. Throws `checkpoint/bad-json` for anything else, and what reading throws. */
 export async function readJsonObject(path: string): Promise<Record<string, unknown> | null> {
-  const text = await readTextFile(path);
+  const text = recode("checkpoint/unreadable", () => readTextIfAny(path));
   if (text === null) return null;
   try {
     const value: unknown = JSON.parse(text);
@@ -13,14 +13,4 @@ export async function readJsonObject(path: string): Promise<Record<string, unkno
     throw failure("checkpoint/bad-json", `\`${path}\` is not valid JSON: ${(cause as Error).message}`);
   }
   throw failure("checkpoint/bad-json", `\`${path}\` is not a JSON object`);
-}
-
-/** The text of a file, or null where there is no such file. Throws `checkpoint/unreadable`. */
-export async function readTextFile(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw failure("checkpoint/unreadable", `cannot read \`${path}\`: ${(cause as Error).message}`);
-  }
 }

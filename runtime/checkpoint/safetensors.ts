@@ -4,8 +4,10 @@
  * exact to 2^53.
  */
 import { createHash } from "node:crypto";
-import { type FileHandle, open } from "node:fs/promises";
-import { failure } from "../../grammar/diagnostic.ts";
+import { failure, MoeError } from "../../grammar/diagnostic.ts";
+import { FileError } from "../files/error.ts";
+import { openToRead, recode } from "../files/read.ts";
+import type { OpenFile } from "../files/system.ts";
 import { badHeader, type Header, MAX_HEADER_BYTES, parseHeader, type TensorEntry } from "./safetensors-header.ts";
 
 /** Of one system call: larger ones are several times slower on some systems, smaller ones on none. */
@@ -50,9 +52,7 @@ export interface SafetensorsFile {
  * `parseHeader` when it is not a sound safetensors file.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await open(path, "r").catch((cause: Error) => {
-    throw failure("checkpoint/unreadable", `cannot open \`${path}\`: ${cause.message}`);
-  });
+  const file = recode("checkpoint/unreadable", () => openOrdinary(path));
   try {
     const { header, dataStart, facts } = await readHeader(file, path);
     const tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
@@ -64,11 +64,20 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       dataStart,
       read: (name, options = {}) => readTensor(file, path, dataStart, tensors.get(name), name, options),
       checkUnchanged: () => checkUnchanged(file, facts),
-      close: () => file.close(),
+      close: async () => file.close(),
     };
   } catch (cause) {
-    await file.close();
+    file.close();
     throw cause;
+  }
+}
+
+function openOrdinary(path: string): OpenFile {
+  try {
+    return openToRead(path);
+  } catch (error) {
+    if (!(error instanceof MoeError) || error instanceof FileError) throw error;
+    throw badHeader(path, error.diagnostics[0]!.message);
   }
 }
 
@@ -78,10 +87,9 @@ interface Opened {
   readonly facts: FileFacts;
 }
 
-async function readHeader(file: FileHandle, path: string): Promise<Opened> {
-  const stat = await file.stat({ bigint: true });
+async function readHeader(file: OpenFile, path: string): Promise<Opened> {
+  const stat = file.stat();
   const bytes = Number(stat.size);
-  if (!stat.isFile()) throw badHeader(path, "it is not a file");
   if (bytes < 8) throw badHeader(path, `it has ${bytes} bytes, fewer than the 8 that give the header's length`);
   const prefix = await readExactly(file, path, "its header", 0, new Uint8Array(8));
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
@@ -92,8 +100,8 @@ async function readHeader(file: FileHandle, path: string): Promise<Opened> {
   return { header: parseHeader(json, path, bytes - 8 - length), dataStart: 8 + length, facts };
 }
 
-async function checkUnchanged(file: FileHandle, { path, bytes, modified }: FileFacts): Promise<void> {
-  const stat = await file.stat({ bigint: true });
+async function checkUnchanged(file: OpenFile, { path, bytes, modified }: FileFacts): Promise<void> {
+  const stat = file.stat();
   if (Number(stat.size) === bytes && stat.mtimeNs === modified) return;
   throw failure("checkpoint/changed", `\`${path}\` was written to while it was read`, {
     help: "wait until nothing else writes to it, and start again",
@@ -101,7 +109,7 @@ async function checkUnchanged(file: FileHandle, { path, bytes, modified }: FileF
 }
 
 async function readTensor(
-  file: FileHandle,
+  file: OpenFile,
   path: string,
   dataStart: number,
   tensor: TensorEntry | undefined,
@@ -122,7 +130,7 @@ async function readTensor(
 
 /** Fills `target`; a read may return less than asked for, and nothing at all only at the end of the file. */
 async function readExactly<B extends ArrayBufferLike>(
-  file: FileHandle,
+  file: OpenFile,
   path: string,
   what: string,
   position: number,
@@ -130,8 +138,9 @@ async function readExactly<B extends ArrayBufferLike>(
 ): Promise<Uint8Array<B>> {
   for (let done = 0; done < target.byteLength;) {
     const chunk = target.subarray(done, done + CHUNK_BYTES);
-    const { bytesRead } = await file.read(chunk, 0, chunk.byteLength, position + done).catch((cause: Error) => {
-      throw failure("checkpoint/unreadable", `cannot read ${what} of \`${path}\`: ${cause.message}`, {
+    const bytesRead = await file.read(chunk, position + done).catch((cause: unknown) => {
+      if (!(cause instanceof FileError)) throw cause;
+      throw failure("checkpoint/unreadable", `cannot read ${what} of \`${path}\`: ${cause.reason}`, {
         help: "check the disk, or fetch the file again",
       });
     });

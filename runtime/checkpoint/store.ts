@@ -3,10 +3,11 @@
  * with shards and their index, or with one other safetensors file; or such a file by itself. Only headers are read on
  * opening. Any number of reads may run at once; `close` ends the use of all files.
  */
-import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/suggest.ts";
+import { find, recode } from "../files/read.ts";
+import { readNames } from "../files/system.ts";
 import { type DataType, toFloat32 } from "./data-type.ts";
 import { readJsonObject } from "./json-file.ts";
 import { type FileFacts, openSafetensors, type SafetensorsFile } from "./safetensors.ts";
@@ -100,14 +101,14 @@ interface Weights {
 
 /** Looks where transformers looks, in its order; a lone safetensors file of another name is taken as well. */
 async function findWeights(path: string): Promise<Weights> {
-  const found = await stat(path).catch(() => null);
+  const found = recode("checkpoint/unreadable", () => find(path));
   if (found === null) {
     throw failure("checkpoint/missing", `there is no checkpoint at \`${path}\``, {
       help: "give a directory with `model.safetensors` or its index, or a safetensors file",
     });
   }
   if (!found.isDirectory()) return { directory: dirname(path), files: [basename(path)], index: null };
-  const names = (await readdir(path)).sort();
+  const names = recode("checkpoint/unreadable", () => readNames(path)).sort();
   if (names.includes("model.safetensors")) return { directory: path, files: ["model.safetensors"], index: null };
   if (names.includes(INDEX_NAME)) {
     const index = await readIndex(path, names);

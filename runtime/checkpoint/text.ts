@@ -3,8 +3,8 @@
  * already begins with its first id, and UTF-8 text whose documents are separated by U+001E (the record separator of ASCII),
  * tokenised here, each document behind what the tokenizer puts in front of a text.
  */
-import { readFile } from "node:fs/promises";
 import { failure } from "../../grammar/diagnostic.ts";
+import { readBytes, recode } from "../files/read.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export type TokenFormat = "uint16" | "uint32" | "text";
@@ -26,11 +26,7 @@ export interface LoadTokensOptions {
  */
 export async function loadTokens(path: string, options: LoadTokensOptions = {}): Promise<Uint32Array> {
   const { tokenizer, vocabularySize = tokenizer?.vocabularySize } = options;
-  const bytes = await readFile(path).catch((cause: Error) => {
-    throw failure("checkpoint/unreadable", `cannot read \`${path}\`: ${cause.message}`, {
-      help: "check the path: it must be a file",
-    });
-  });
+  const bytes = recode("checkpoint/unreadable", () => readBytes(path));
   const format = options.format ?? guessFormat(path, vocabularySize);
   if (format === "text") {
     if (tokenizer === undefined) {

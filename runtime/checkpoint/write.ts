@@ -178,7 +178,7 @@ const TOKENIZER_FILES =
 
 async function copyTokenizer(source: string, directory: string): Promise<readonly string[]> {
   const names = (await readdir(source)).filter((name) => TOKENIZER_FILES.test(name)).sort();
-  const templates = await listTemplates(source);
+  const templates = listTemplates(source);
   if (templates.length > 0) await mkdir(join(directory, TEMPLATE_FOLDER), { recursive: true });
   const all = [...names, ...templates.map((name) => join(TEMPLATE_FOLDER, name))];
   for (const name of all) await writeFlushed(join(directory, name), await readFile(join(source, name)));

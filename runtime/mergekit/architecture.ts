@@ -2,10 +2,10 @@
  * Which model a configuration makes. mergekit takes the first of its architectures that fits the models' types and the shared
  * experts; that table is data, `stdlib/interchange/mergekit.json`.
  */
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
 import { readConfigFile } from "../config-file.ts";
+import { find, isFolder, readText } from "../files/read.ts";
 import { standardLibraryFolder } from "../modules.ts";
 import type { MergekitConfig } from "./config.ts";
 
@@ -61,11 +61,11 @@ export function sourcesOf({ base, experts, shared }: MergekitConfig): readonly s
 
 function readTable(): readonly Architecture[] {
   const path = join(standardLibraryFolder(), "interchange", "mergekit.json");
-  return (JSON.parse(readFileSync(path, "utf8")) as { readonly architectures: readonly Architecture[] }).architectures;
+  return (JSON.parse(readText(path)) as { readonly architectures: readonly Architecture[] }).architectures;
 }
 
 function modelType(source: string): string | null {
-  if (!existsSync(join(source, "config.json"))) return null;
+  if (!isFolder(source) || find(join(source, "config.json")) === null) return null;
   const type = readConfigFile(source).json["model_type"];
   return typeof type === "string" ? type : null;
 }

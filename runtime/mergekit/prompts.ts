@@ -1,7 +1,7 @@
 /** Prompts of experts: that there are some that tell them apart, their tokens, their text as `.moe` has it. */
-import { statSync } from "node:fs";
 import { failure } from "../../grammar/diagnostic.ts";
 import { loadTokenizer } from "../checkpoint/index.ts";
+import { isFolder } from "../files/read.ts";
 import type { MergekitConfig } from "./config.ts";
 
 /** Ids by prompt. */
@@ -30,7 +30,7 @@ export function checkPrompts({ experts, shared }: MergekitConfig): void {
 
 /** By the base's tokenizer, each prompt behind what that puts in front of a text. Throws `import/unsupported` where the base is not here. */
 export async function tokenizePrompts({ base, gate, experts, shared }: MergekitConfig): Promise<Tokens> {
-  if (statSync(base.value, { throwIfNoEntry: false })?.isDirectory() !== true)
+  if (!isFolder(base.value))
     throw failure("import/unsupported", `\`${gate!.value}\` needs the base model's tokenizer`, {
       labels: [{ span: base.span, text: "this is no folder here" }],
       help: "fetch the model, and write its folder",

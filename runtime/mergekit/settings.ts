@@ -1,9 +1,8 @@
 /** Settings that models have and the result needs, of which it can have one only: those of the base, as mergekit does. */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { findMap, makeModel, readConfig, toJson, type Value, type Workspace } from "../../compiler/index.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
 import { readConfigFile } from "../config-file.ts";
+import { isFolder } from "../files/read.ts";
 import { openWorkspace } from "../modules.ts";
 import { type Architecture, sourcesOf } from "./architecture.ts";
 import type { MergekitConfig } from "./config.ts";
@@ -38,7 +37,7 @@ const json = (value: Value | undefined): string => JSON.stringify(toJson(value ?
 
 /** The arguments of a model in a folder; null for one that is not here, or that `moec upcycle` will complain of. */
 function settingsOf(source: string, workspace: Workspace): ReadonlyMap<string, Value> | null {
-  if (!existsSync(join(source, "config.json"))) return null;
+  if (!isFolder(source)) return null;
   try {
     const config = readConfigFile(source);
     const map = findMap(workspace, config);

@@ -3,10 +3,10 @@
  * writes, each in memory of its own that it uses again. Nothing appears under the final name unless all of it is there, and
  * a run that was killed is continued by the next.
  */
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
 import { checkTarget, type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
+import { readBytesIfAny, recode } from "../files/read.ts";
 import { findNotFinite } from "../finite.ts";
 import { DATA_TYPES, evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
@@ -47,7 +47,8 @@ export async function executeTransfer(transfer: Transfer, target: string, option
     await writer.addFile(PROVENANCE_NAME, formatProvenance(transfer, given, written));
     await writer.addFile("config.json", transfer.config);
     await writer.copyTokenizer(transfer.folder);
-    const generation = await readFile(join(transfer.folder, "generation_config.json")).catch(() => null);
+    const settings = join(transfer.folder, "generation_config.json");
+    const generation = recode("checkpoint/unreadable", () => readBytesIfAny(settings));
     if (generation !== null) await writer.addFile("generation_config.json", generation);
     await writer.commit();
   } catch (error) {

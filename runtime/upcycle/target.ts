@@ -2,12 +2,12 @@
  * How the new model is stored: the map of its family, its config.json, its tokenizer. A map is only taken when the config
  * that it writes reads back as the same model.
  */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ConfigFile, Json, MapBinding, Model, Value, Workspace } from "../../compiler/index.ts";
 import { findFloats, readConfig, toJson, writeConfig } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
+import { readTextIfAny, recode } from "../files/read.ts";
 import { formatConfig, parseConfig } from "../config-file.ts";
 
 /** The first map of the model that keeps all its settings; `own` come before those of the standard library. Throws `upcycle/no-map`. */
@@ -85,7 +85,7 @@ function isObject(json: Json | undefined): json is JsonObject {
 export async function checkTokenizers(folders: readonly string[]): Promise<void> {
   let first: { readonly folder: string; readonly text: string } | null = null;
   for (const folder of folders) {
-    const tokenizer = await readFile(join(folder, "tokenizer.json"), "utf8").catch(() => null);
+    const tokenizer = recode("checkpoint/unreadable", () => readTextIfAny(join(folder, "tokenizer.json")));
     if (tokenizer === null) continue;
     first ??= { folder, text: tokenizer };
     // Layout and order of keys are no difference.
