@@ -2,26 +2,25 @@
  * What a tokenizer puts in front of a text: what its own post-processor does, unless `add_bos_token` of its settings says
  * otherwise. That a token is named as the one for beginnings says nothing: many tokenizers name one and put nothing in front.
  */
-import type { Tokenizer } from "@huggingface/tokenizers";
 import { failure } from "../../grammar/diagnostic.ts";
+import type { TokenizerLibrary } from "./tokenizer-library.ts";
 
 /** A text that no tokenizer's vocabulary has as a token. */
 const TEXT = "\u0000text";
 
 /** The ids, in their order; empty for many. `bos` is the id of the token for beginnings, where one is named. Throws `checkpoint/bad-tokenizer`. */
 export function findStart(
-  directory: string,
-  inner: Tokenizer,
+  inner: TokenizerLibrary,
   settings: Readonly<Record<string, unknown>> | null,
   bos: number | null,
 ): readonly number[] {
-  const processed: readonly string[] = inner.post_processor?.post_process([TEXT], undefined, true).tokens ?? [];
+  const processed = inner.surround([TEXT]);
   const own = processed.slice(0, Math.max(0, processed.indexOf(TEXT))).map((token) => {
-    const id = inner.token_to_id(token);
-    if (id !== undefined) return id;
+    const id = inner.tokenToId(token);
+    if (id !== null) return id;
     throw failure(
       "checkpoint/bad-tokenizer",
-      `the tokenizer of \`${directory}\` puts \`${token}\` in front of a text, and has no such token`,
+      `\`${inner.path}\` puts \`${token}\` in front of a text, and has no such token`,
       { help: "copy `tokenizer.json` from the model's page again" },
     );
   });

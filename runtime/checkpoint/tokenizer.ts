@@ -1,13 +1,13 @@
 /**
  * The tokenizer that a Hugging Face directory carries, as numbers in and out. The work is done by
- * `@huggingface/tokenizers`; this adds the files, the ids of the special tokens, and decoding one token at a time.
+ * a library (`tokenizer-library.ts`); this adds the files, the ids of the special tokens, and decoding one token at a time.
  */
 import { join } from "node:path";
-import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { failure } from "../../grammar/diagnostic.ts";
 import { DEFAULT_TEMPLATE, readTemplates } from "./chat-template.ts";
 import { readJsonObject } from "./json-file.ts";
 import { findStart, placeStart } from "./text-start.ts";
+import { openLibrary, type TokenizerLibrary } from "./tokenizer-library.ts";
 
 export interface Tokenizer {
   /** How many ids there are: one more than the greatest. */
@@ -40,7 +40,8 @@ export interface StreamDecoder {
 /**
  * Reads `tokenizer.json`, and where present `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json`,
  * `config.json` and chat templates.
- * Throws `checkpoint/no-tokenizer`, `checkpoint/bad-tokenizer`, `checkpoint/bad-json`.
+ * Throws `checkpoint/no-tokenizer`, `checkpoint/bad-tokenizer`, `checkpoint/bad-json`; what it gives throws `checkpoint/slow-tokenizer` and
+ * `checkpoint/bad-tokenizer` for texts that its steps cannot take.
  */
 export async function loadTokenizer(directory: string): Promise<Tokenizer> {
   const [definition, settings = null, named, generation, config] = await Promise.all(
@@ -54,19 +55,22 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
     });
   }
   // The library closes gaps before punctuation unless told not to; current models want their text as it was.
-  const inner = build(directory, definition, { clean_up_tokenization_spaces: false, ...settings });
-  const special = new Set([...inner.get_added_tokens_decoder()].filter(([, token]) => token.special).map(([id]) => id));
-  const known = (id: number): boolean => inner.id_to_token(id) !== undefined;
+  const inner = openLibrary(join(directory, "tokenizer.json"), definition, {
+    ...settings,
+    clean_up_tokenization_spaces: settings?.["clean_up_tokenization_spaces"] === true,
+    // Those that are special say so in tokenizer.json; this list is written in several ways.
+    additional_special_tokens: [],
+  });
+  const { special, hasToken: known, encode } = inner;
   const decode: Tokenizer["decode"] = (ids, { skipSpecialTokens = false } = {}) => {
     // A model's vocabulary is often padded beyond its tokenizer's: such ids have no text. The library refuses an empty list.
     const readable = Array.from(ids).filter((id) => known(id) && !(skipSpecialTokens && special.has(id)));
     return readable.length === 0 ? "" : inner.decode(readable);
   };
-  const encode = (text: string): number[] => inner.encode(text, { add_special_tokens: false }).ids;
-  const start = findStart(directory, inner, settings, findBos(inner, [settings, named], [generation, config]));
+  const start = findStart(inner, settings, findBos(inner, [settings, named], [generation, config]));
   const chatTemplates = await readTemplates(directory, settings);
   return {
-    vocabularySize: [...inner.get_vocab().values()].reduce((greatest, id) => Math.max(greatest, id), -1) + 1,
+    vocabularySize: inner.size,
     start,
     eosIds: findEos(inner, settings, [generation, config]),
     chatTemplate: chatTemplates.get(DEFAULT_TEMPLATE) ?? null,
@@ -80,35 +84,29 @@ export async function loadTokenizer(directory: string): Promise<Tokenizer> {
 
 type Json = Record<string, unknown> | null | undefined;
 
-function build(directory: string, definition: object, settings: object): HuggingFaceTokenizer {
-  try {
-    return new HuggingFaceTokenizer(definition, settings);
-  } catch (cause) {
-    const reason = (cause as Error).message;
-    throw failure("checkpoint/bad-tokenizer", `the tokenizer of \`${directory}\` cannot be used: ${reason}`);
-  }
-}
-
 /** The tokenizer's own word comes first: an explicit null there says that it has none, whatever the model says. */
-function findBos(inner: HuggingFaceTokenizer, own: readonly Json[], configs: readonly Json[]): number | null {
+function findBos(inner: TokenizerLibrary, own: readonly Json[], configs: readonly Json[]): number | null {
   const named = own.map((settings) => settings?.["bos_token"]).find((token) => token !== undefined);
   if (named !== undefined) return tokenId(inner, named);
-  const stated = configs.map((config) => config?.["bos_token_id"]).find((id) => typeof id === "number");
+  const stated = configs
+    .map((config) => config?.["bos_token_id"])
+    .find((id) => Number.isInteger(id) && (id as number) >= 0);
   return (stated as number | undefined) ?? null;
 }
 
 /** The generation settings come first: a chat model ends its turn with more tokens than its tokenizer names. */
-function findEos(inner: HuggingFaceTokenizer, settings: Json, configs: readonly Json[]): readonly number[] {
+function findEos(inner: TokenizerLibrary, settings: Json, configs: readonly Json[]): readonly number[] {
   const stated = configs.map((config) => [config?.["eos_token_id"] ?? []].flat()).find((ids) => ids.length > 0);
-  if (stated !== undefined) return stated.filter((id) => typeof id === "number");
+  // A number below 0 is how some write that there is none.
+  if (stated !== undefined) return stated.filter((id) => Number.isInteger(id) && (id as number) >= 0) as number[];
   const named = tokenId(inner, settings?.["eos_token"]);
   return named === null ? [] : [named];
 }
 
 /** Special tokens are written as their text, or as an object with the text under `content`. */
-function tokenId(inner: HuggingFaceTokenizer, token: unknown): number | null {
+function tokenId(inner: TokenizerLibrary, token: unknown): number | null {
   const text = typeof token === "object" && token !== null ? (token as { content?: unknown }).content : token;
-  return typeof text === "string" ? (inner.token_to_id(text) ?? null) : null;
+  return typeof text === "string" ? inner.tokenToId(text) : null;
 }
 
 /**
