@@ -9,7 +9,8 @@ import {
   type Shape,
   summarise,
 } from "../runtime/compare.ts";
-import { type LoadedModel, loadWithMaps } from "../runtime/model.ts";
+import type { LoadedModel } from "../runtime/model.ts";
+import { openFolder } from "./load.ts";
 import { parseNumber } from "./options.ts";
 import { paint, plural, print, printJson, startProgress, table } from "./output.ts";
 
@@ -45,7 +46,7 @@ export function registerDiff(program: Command): void {
 async function runDiff(first: string, second: string, options: Options): Promise<void> {
   const opened: LoadedModel[] = [];
   try {
-    for (const folder of [first, second]) opened.push(await loadWithMaps(folder, options.map));
+    for (const folder of [first, second]) opened.push(await openFolder(folder, options.map));
     const [a, b] = opened as [LoadedModel, LoadedModel];
     const bar = startProgress("comparing", a.model.parameters.length);
     const all: Compared[] = [];

@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { checkSpace } from "../runtime/checkpoint/index.ts";
 import { planExport } from "../runtime/export.ts";
-import { loadWithMaps } from "../runtime/model.ts";
 import type { Transfer } from "../runtime/upcycle/transfer.ts";
+import { openFolder } from "./load.ts";
 import { humanBytes, plural, print, printJson } from "./output.ts";
 import { addTransferOptions, describeOutlook, lookAhead, runTransfer, type TransferFlags } from "./transfer.ts";
 
@@ -28,7 +28,7 @@ export function registerExport(program: Command): void {
 
 async function runExport(folder: string, options: Options): Promise<void> {
   const { out, json } = options;
-  const loaded = await loadWithMaps(folder, options.map);
+  const loaded = await openFolder(folder, options.map);
   try {
     const { dtype, layout, memory: budget } = options;
     const transfer = planExport(loaded, { dtype, layout, budget });

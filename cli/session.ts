@@ -1,9 +1,9 @@
 /** Options and steps that all commands share which run a checkpoint. The GPU's library is loaded here, when it is needed. */
 import type { Command } from "commander";
 import type { LoadedModel } from "../runtime/model.ts";
-import { loadWithMaps } from "../runtime/model.ts";
 import type { Session } from "../runtime/session.ts";
 import { failure } from "../grammar/index.ts";
+import { openFolder } from "./load.ts";
 import { humanBytes, startProgress } from "./output.ts";
 
 export interface SessionFlags {
@@ -35,7 +35,7 @@ export async function withSession<N extends Needs, R>(
   plan: (loaded: LoadedModel) => Promise<N> | N,
   use: (session: Session, needs: N) => Promise<R>,
 ): Promise<R> {
-  const loaded = await loadWithMaps(folder, flags.map);
+  const loaded = await openFolder(folder, flags.map);
   try {
     const needs = await plan(loaded);
     const { capacity, sequences, metrics, purpose } = needs;

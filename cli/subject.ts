@@ -4,8 +4,8 @@ import { makeConfigured } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { failure, suggest } from "../grammar/index.ts";
 import { isFolder } from "../runtime/files/read.ts";
-import { loadWithMaps } from "../runtime/model.ts";
 import { openChecked, openWorkspace } from "../runtime/modules.ts";
+import { openFolder } from "./load.ts";
 
 export interface SubjectOptions {
   /** Which `config` of a file. */
@@ -25,7 +25,7 @@ export interface Subject {
 /** Opens either; weights are not read. */
 export async function openSubject(path: string, options: SubjectOptions): Promise<Subject> {
   if (!path.endsWith(".moe") || isFolder(path)) {
-    const { model, checkpoint, source } = await loadWithMaps(path, options.map);
+    const { model, checkpoint, source } = await openFolder(path, options.map);
     return { name: path, model, storage: source.storage, close: () => checkpoint.close() };
   }
   const model = configuredModel(openWorkspace(), path, options.config);

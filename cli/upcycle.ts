@@ -4,10 +4,11 @@ import type { Command } from "commander";
 import type { MapBinding, Scope, Value, Workspace } from "../compiler/index.ts";
 import { accountModel } from "../compiler/index.ts";
 import { failure, suggest, textOf, type UpcycleDecl } from "../grammar/index.ts";
-import { type LoadedModel, loadModel, STORAGE_BYTES } from "../runtime/model.ts";
+import { type LoadedModel, STORAGE_BYTES } from "../runtime/model.ts";
 import { openChecked, openWorkspace, readMaps } from "../runtime/modules.ts";
 import { planUpcycle, type UpcyclePlan } from "../runtime/upcycle/plan.ts";
 import type { SourceRun } from "../runtime/upcycle/runs.ts";
+import { openFolderWith } from "./load.ts";
 import { TYPICAL_CONTEXT } from "./options.ts";
 import { addTransferOptions, describeOutlook, lookAhead, runTransfer, type TransferFlags } from "./transfer.ts";
 import { parseParam } from "./value.ts";
@@ -161,7 +162,7 @@ async function openSources(
 ): Promise<LoadedModel[]> {
   const sources: LoadedModel[] = [];
   try {
-    for (const folder of folders) sources.push(await loadModel(folder, workspace, maps));
+    for (const folder of folders) sources.push(await openFolderWith(folder, workspace, maps));
     return sources;
   } catch (error) {
     await closeAll(sources);

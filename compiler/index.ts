@@ -7,6 +7,7 @@ export { buildProgram, listParameters, makeModel, newContext } from "./model/mod
 export type { MapBinding } from "./map/config.ts";
 export type { ConfigFile, Json } from "./map/config-value.ts";
 export { toJson } from "./map/config-value.ts";
+export { findContradictions } from "./map/contradictions.ts";
 export { findFloats, findMap, lookupMap, modelType, readConfig, writeConfig } from "./map/config.ts";
 export { encodings, type EncodingName, FP8_BLOCK, MX_BLOCK } from "./map/encoding.ts";
 export type { Layout, Piece, TensorEntry, TensorMap } from "./map/tensors.ts";

@@ -283,7 +283,21 @@ export interface MapDecl extends ItemBase {
   readonly name: Name;
   readonly model: Name;
   readonly config: readonly ConfigRule[];
+  readonly objects: readonly ConfigObject[];
+  readonly ignored: readonly ConfigIgnore[];
   readonly rules: readonly MapRule[];
+}
+
+/** `either rope_scaling or rope_parameters`: names of one object, read whole under the first that is there and not empty. */
+export interface ConfigObject {
+  readonly names: readonly (readonly Name[])[];
+  readonly span: Span;
+}
+
+/** `ignore attn_config.attn_pdrop`: a key of an object that changes nothing here. */
+export interface ConfigIgnore {
+  readonly key: readonly Name[];
+  readonly span: Span;
 }
 
 /**

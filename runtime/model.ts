@@ -3,9 +3,18 @@
  * complete, before any weight is read. Parameters are then read by path, in runs, in the type they are stored in.
  */
 import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
-import { checkTotal, encodings, expandMap, findMap, lookupMap, makeModel, readConfig } from "../compiler/index.ts";
+import {
+  checkTotal,
+  encodings,
+  expandMap,
+  findContradictions,
+  findMap,
+  lookupMap,
+  makeModel,
+  readConfig,
+} from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
+import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
 import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
@@ -23,6 +32,8 @@ export interface LoadedModel {
   readonly checkpoint: Checkpoint;
   readonly entries: readonly TensorEntry[];
   readonly source: ParameterSource;
+  /** Warnings: what was read where the files leave a choice. */
+  readonly notes: readonly Diagnostic[];
 }
 
 /** Opens a checkpoint folder; throws one clear error when config, tensors and map do not fit together. */
@@ -49,7 +60,8 @@ export async function loadModel(
     if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
     if (bag.hasErrors) throw new MoeError(bag.list);
     checkTensors(checkpoint, entries, ignored, map);
-    return { model, map, config, checkpoint, entries, source: parameterSource(checkpoint, entries) };
+    const notes = findContradictions(map, config);
+    return { model, map, config, checkpoint, entries, source: parameterSource(checkpoint, entries), notes };
   } catch (error) {
     await checkpoint.close();
     throw error;

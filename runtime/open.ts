@@ -4,7 +4,7 @@
  */
 import type { Model } from "../compiler/index.ts";
 import { compileModel } from "../compiler/index.ts";
-import { MoeError } from "../grammar/diagnostic.ts";
+import { type Diagnostic, MoeError } from "../grammar/diagnostic.ts";
 import type { Plan } from "../compiler/plan/plan.ts";
 import { type Device, type DeviceOptions, openDevice } from "./device.ts";
 import { type LoadedModel, loadWithMaps } from "./model.ts";
@@ -29,6 +29,8 @@ export interface OpenOptions {
   readonly metrics?: readonly string[];
   /** Parts such as `blocks[3].mlp`: what these are given is compiled as a metric, and nothing else. */
   readonly given?: readonly string[];
+  /** Hears what the files leave a choice of, and what was taken. */
+  readonly onNote?: (note: Diagnostic) => void;
   /** Hears the bytes uploaded so far. */
   readonly onProgress?: (bytes: number, total: number) => void;
 }
@@ -37,6 +39,7 @@ export interface OpenOptions {
 export async function open(folder: string, options: OpenOptions = {}): Promise<Session> {
   const loaded = await loadWithMaps(folder, options.map);
   try {
+    for (const note of loaded.notes) options.onNote?.(note);
     return await openModel(loaded, options);
   } finally {
     await loaded.checkpoint.close();

@@ -47,6 +47,7 @@ const cases: Readonly<Record<string, RopeParameters>> = {
   "yarn, a ramp of no width": { ...yarn, beta_fast: 1, beta_slow: 1, truncate: false },
   dynamic: { rope_type: "dynamic", factor: 2 },
   longrope,
+  "longrope, by its first name": { ...longrope, rope_type: "su" },
   "longrope, a gain of its own": { ...longrope, attention_factor: 1.5 },
   "longrope, a factor": { ...longrope, factor: 3 },
   "longrope, gains by length": { ...longrope, long_mscale: 1.25, short_mscale: 0.75 },
@@ -56,9 +57,9 @@ const cases: Readonly<Record<string, RopeParameters>> = {
 const probe = `
 import { Embedding, Rotary, rope_scaling } from "std"
 
-model Probe(C, theta = 10000.0, pairs = "half", part = none, rotary: layer = Rotary, context = 2048) {
+model Probe(C, theta = 10000.0, pairs = "half", rotary: layer = Rotary, context = 2048) {
   embed = Embedding(C -> C)
-  turn  = rotary(C, theta: theta, pairs: pairs, part: part, limit: context)
+  turn  = rotary(C, theta: theta, pairs: pairs, limit: context)
   forward(ids: u32[T]) -> f32[T, C] = turn(embed(ids))
 }
 
@@ -68,7 +69,6 @@ map probe: Probe {
     C       <-> hidden_size
     theta   <-> rope_theta
     pairs   <-> pairs = "half"
-    part    <-> partial_rotary_factor = none
     rotary  <-> map rope_scaling
     context <-> max_position_embeddings
   }

@@ -4,7 +4,7 @@
  */
 import type { MapDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
-import { findPart } from "../map/config.ts";
+import { findPart } from "../map/part.ts";
 import { expandMap } from "../map/tensors.ts";
 import { checkTotal } from "../map/total.ts";
 import { tinyModel } from "../model/tiny.ts";

@@ -3,7 +3,7 @@
  * the JSON back, every alternative key included, so that old and new releases of other tools find what they look for.
  */
 import type { ConfigRule, Expr, LayerDecl, MapDecl, Name } from "../../grammar/ast.ts";
-import { type Diagnostic, type DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
@@ -14,7 +14,9 @@ import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { makeModel, newContext } from "../model/model.ts";
 import type { MapBinding, Scope, Workspace } from "../resolve/modules.ts";
+import { checkObjects, type ObjectNames, objectsOf, placeOf } from "./config-objects.ts";
 import { at, type ConfigFile, fromJson, type Json, keySpan, put, show, toJson } from "./config-value.ts";
+import { mapOfPart } from "./part.ts";
 
 export type { MapBinding };
 
@@ -57,6 +59,14 @@ export function modelType(map: MapDecl): string | null {
 
 /** The model that a map is for, with the arguments that the config gives. */
 export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValue {
+  const bag = new DiagnosticBag();
+  checkObjects(map, config, bag);
+  if (bag.hasErrors) throw new MoeError(bag.list);
+  return readRules(map, config, objectsOf(map));
+}
+
+/** The same with objects under these names, whatever else is in them. */
+export function readRules(map: MapBinding, config: ConfigFile, objects: readonly ObjectNames[]): ConstructorValue {
   const target = map.scope.lookup(map.item.model.text);
   if (target?.item.kind !== "layer") throw new Error(`map ${map.item.name.text} is for no model`);
   const decl = target.item;
@@ -67,10 +77,10 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
   for (const rule of map.item.config) {
     const { value, span } =
       rule.map !== null
-        ? readPart(rule.map, rule.left, config, map.scope)
+        ? readPart(rule.map, rule.left, config, map.scope, objects)
         : rule.isModel
           ? readModel(rule, config, map.scope)
-          : readRule(rule, config, map.scope, bound);
+          : readRule(rule, config, map.scope, bound, objects);
     if (rule.left.kind === "name") places.set(rule.left.name.text, span);
     bindLeft(rule, value, span, bound, env, (name) => {
       const param = decl.params.find((p) => p.name.text === name);
@@ -83,8 +93,8 @@ export function readConfig(map: MapBinding, config: ConfigFile): ConstructorValu
 }
 
 /** A layer whose parameters another map's rules give; those at their defaults are left to them. */
-function readPart(name: Name, left: Expr, config: ConfigFile, scope: Scope): Read {
-  const part = readConfig(mapOfPart(name, left, scope), config);
+function readPart(name: Name, left: Expr, config: ConfigFile, scope: Scope, objects: readonly ObjectNames[]): Read {
+  const part = readRules(mapOfPart(name, left, scope), config, objects);
   const env = staticEnv(newContext(), part.scope);
   const usual = part.decl.params.filter(({ name: { text }, default: initial }) => {
     const value = part.bound.get(text);
@@ -97,7 +107,7 @@ function readPart(name: Name, left: Expr, config: ConfigFile, scope: Scope): Rea
 
 /** A model whose config is the object at a key, by the map of its family. */
 function readModel(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
-  const { span } = readRule(rule, config, scope, new Map());
+  const { span } = readRule(rule, config, scope, new Map(), []);
   const path = rule.keys[0]!.map((k) => k.text);
   const prefix = `${path.join(".")}.`;
   const floats = [...config.floats].flatMap((f) => (f.startsWith(prefix) ? [f.slice(prefix.length)] : []));
@@ -136,34 +146,6 @@ function keepsSettings(map: MapBinding, args: ReadonlyMap<string, Value>): boole
   }
 }
 
-/** The map that `rotary <-> map name` names, or what is wrong with it. */
-export function findPart(name: Name, left: Expr, scope: Scope): MapBinding | Diagnostic {
-  const found = scope.lookup(name.text);
-  const wrong =
-    found?.item.kind !== "map"
-      ? "there is no such map here"
-      : found.item.rules.length > 0 || found.item.config.some((rule) => rule.map !== null)
-        ? "this map has more than keys"
-        : left.kind !== "name"
-          ? "its layer is no parameter"
-          : null;
-  if (wrong === null) return found as MapBinding;
-  return {
-    code: "map/part",
-    severity: "error",
-    message: `\`map ${name.text}\` gives no parameter its value`,
-    labels: [{ span: name.span, text: wrong }],
-    notes: [],
-    help: "write `parameter <-> map name` with a map of a layer that has nothing but keys, imported where another file has it",
-  };
-}
-
-function mapOfPart(name: Name, left: Expr, scope: Scope): MapBinding {
-  const found = findPart(name, left, scope);
-  if ("code" in found) throw new MoeError(found);
-  return found;
-}
-
 /** A parameter without a default or a type is a size. Told here, where the key is known. */
 function checkSize({ left, span }: ConfigRule, decl: LayerDecl, value: Value, key: Span, bag: DiagnosticBag): void {
   const param = left.kind === "name" ? decl.params.find((p) => p.name.text === left.name.text) : undefined;
@@ -184,9 +166,19 @@ interface Read {
   readonly span: Span;
 }
 
-function readRule(rule: ConfigRule, config: ConfigFile, scope: Scope, bound: ReadonlyMap<string, Value>): Read {
+function readRule(
+  rule: ConfigRule,
+  config: ConfigFile,
+  scope: Scope,
+  bound: ReadonlyMap<string, Value>,
+  objects: readonly ObjectNames[],
+): Read {
   for (const key of rule.keys) {
-    const path = key.map((k) => k.text);
+    const path = placeOf(
+      key.map((k) => k.text),
+      config,
+      objects,
+    );
     const json = at(config.json, path);
     if (json !== undefined && json !== null)
       return { value: fromJson(json, path.join("."), config, keySpan(config, path)), span: keySpan(config, path) };
@@ -305,7 +297,8 @@ export function writeConfig(map: MapBinding, args: ReadonlyMap<string, Value>): 
     rule.keys.forEach((key, i) => {
       const path = key.map((k) => k.text);
       const repeats = i > 0 && fallback !== undefined && JSON.stringify(fallback) === JSON.stringify(json);
-      if (repeats || (json === null && path.length > 1)) return;
+      const isNothing = json === null && (path.length > 1 || rule.keys.length > 1);
+      if (repeats || isNothing) return;
       put(out, path, json);
     });
   }

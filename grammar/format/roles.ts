@@ -1,6 +1,6 @@
 /** What the layout must know of the tree: where entries begin, and which words are keywords here. All are offsets. */
 import type { IToken } from "chevrotain";
-import type { Module } from "../ast.ts";
+import type { MapDecl, Module, Name } from "../ast.ts";
 import * as t from "../tokens.ts";
 import { walk, type Node } from "../visit.ts";
 
@@ -38,7 +38,7 @@ export function findRoles(module: Module, tokens: readonly IToken[]): Roles {
     if (node.kind === "loss" || node.kind === "expect") keywords.add(node.span.start);
     if (node.kind === "member") names.add(node.name.span.start);
     if (node.kind === "map")
-      for (const key of node.config.flatMap((rule) => rule.keys.flat())) names.add(key.span.start);
+      for (const key of keysOf(node)) names.add(key.span.start);
     if (node.kind === "unary" && node.op === "-") signs.add(node.span.start);
   });
 
@@ -55,6 +55,11 @@ export function findRoles(module: Module, tokens: readonly IToken[]): Roles {
     if (isConfig || (index === 0 && tokenType === t.Edition)) entries.set(startOffset, between);
   }
   return { entries, aligned, keywords, names, signs, blocks: findBlocks(tokens, entries, aligned) };
+}
+
+function keysOf({ config, objects, ignored }: MapDecl): readonly Name[] {
+  const keys = [...config.flatMap((rule) => rule.keys), ...objects.flatMap((object) => object.names)];
+  return [...keys, ...ignored.map((entry) => entry.key)].flat();
 }
 
 type Note = (entry: { span: { start: number } }, assigns: boolean, gap?: string) => void;
@@ -75,7 +80,10 @@ function noteEntries(node: Node, note: Note): void {
         if (node.forward !== null) note(node.forward, false, betweenMembers);
       }
       if (node.kind === "config") for (const field of node.fields) note(field, false);
-      if (node.kind === "map") for (const rule of node.config) note(rule, true);
+      if (node.kind === "map") {
+        for (const rule of node.config) note(rule, true);
+        for (const entry of [...node.objects, ...node.ignored]) note(entry, false);
+      }
       return;
     case "let":
     case "set":

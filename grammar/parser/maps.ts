@@ -1,11 +1,13 @@
 /** `map`: how a checkpoint and its configuration are named elsewhere. */
-import type { ConfigRule, Expr, MapDecl, MapRule, Name } from "../ast.ts";
+import type { ConfigIgnore, ConfigObject, ConfigRule, Expr, MapDecl, MapRule, Name } from "../ast.ts";
 import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { LayerRules } from "./layers.ts";
 
 type ConfigSide = Pick<ConfigRule, "keys" | "map" | "isModel" | "default">;
-type Entry = { readonly config: readonly ConfigRule[] } | { readonly rule: MapRule };
+type ConfigEntry =
+  { readonly rule: ConfigRule } | { readonly object: ConfigObject } | { readonly ignored: ConfigIgnore };
+type Entry = { readonly config: readonly ConfigEntry[] } | { readonly rule: MapRule };
 
 export abstract class MapRules extends LayerRules {
   readonly map: Rule<MapDecl> = this.rule("map", () => {
@@ -19,9 +21,22 @@ export abstract class MapRules extends LayerRules {
       "ignore",
       "stored",
     ]);
-    const config = entries.flatMap((entry) => ("config" in entry ? entry.config : []));
+    const settings = entries.flatMap((entry) => ("config" in entry ? entry.config : []));
+    const config = settings.flatMap((entry) => ("rule" in entry ? [entry.rule] : []));
+    const objects = settings.flatMap((entry) => ("object" in entry ? [entry.object] : []));
+    const ignored = settings.flatMap((entry) => ("ignored" in entry ? [entry.ignored] : []));
     const rules = entries.flatMap((entry) => ("rule" in entry ? [entry.rule] : []));
-    return { kind: "map", name, model, config, rules, doc: this.docOf(start), span: this.since(start) };
+    return {
+      kind: "map",
+      name,
+      model,
+      config,
+      objects,
+      ignored,
+      rules,
+      doc: this.docOf(start),
+      span: this.since(start),
+    };
   });
 
   readonly mapEntry: Rule<Entry> = this.rule("mapEntry", () =>
@@ -35,9 +50,47 @@ export abstract class MapRules extends LayerRules {
   );
 
   /** `config { V <-> vocab_size }`. */
-  readonly configRules: Rule<readonly ConfigRule[]> = this.rule("configRules", () => {
+  readonly configRules: Rule<readonly ConfigEntry[]> = this.rule("configRules", () => {
     this.CONSUME(t.Config);
-    return this.block(this.configRule, "a rule such as `D <-> hidden_size`");
+    return this.block(this.configEntry, "a rule such as `D <-> hidden_size`", ["either", "ignore"]);
+  });
+
+  /** `either` and `ignore` may be parameters, too: then `<->` or an operator follows. */
+  readonly configEntry: Rule<ConfigEntry> = this.rule("configEntry", () =>
+    this.OR({
+      ERR_MSG: "a rule",
+      DEF: [
+        {
+          GATE: () => this.at(t.Either) && this.at(t.Word, 2) && !this.at(t.Operator, 2),
+          ALT: (): ConfigEntry => ({ object: this.SUBRULE(this.configObject) }),
+        },
+        {
+          GATE: () => this.at(t.Ignore) && this.at(t.Word, 2) && !this.at(t.Operator, 2),
+          ALT: (): ConfigEntry => ({ ignored: this.SUBRULE(this.configIgnore) }),
+        },
+        { ALT: (): ConfigEntry => ({ rule: this.SUBRULE(this.configRule) }) },
+      ],
+    }),
+  );
+
+  /** `either rope_scaling or rope_parameters`. */
+  readonly configObject: Rule<ConfigObject> = this.rule("configObject", () => {
+    const start = this.CONSUME(t.Either);
+    const names = [this.SUBRULE1(this.configKey)];
+    this.AT_LEAST_ONE({
+      DEF: () => {
+        this.CONSUME(t.Or);
+        names.push(this.SUBRULE2(this.configKey));
+      },
+      ERR_MSG: "`or`",
+    });
+    return { names, span: this.since(start) };
+  });
+
+  /** `ignore attn_config.attn_pdrop`. */
+  readonly configIgnore: Rule<ConfigIgnore> = this.rule("configIgnore", () => {
+    const start = this.CONSUME(t.Ignore);
+    return { key: this.SUBRULE(this.configKey), span: this.since(start) };
   });
 
   /** `theta <-> rope_parameters.rope_theta | rope_theta = 10000.0`, `rotary <-> map rope_scaling`. */

@@ -128,6 +128,17 @@ describe("a config that does not fit is told where", () => {
     ],
     ["a size in quotes", { ...good, hidden_size: "48" }, "type/parameter-kind"],
     ["an activation that the map does not have", { ...good, hidden_act: "gelu" }, "map/unsupported"],
+    [
+      "a key in an object that nothing reads",
+      { ...good, rope_parameters: { rope_type: "linear", factr: 4 } },
+      "map/unread-key",
+    ],
+    [
+      "positions by kind of layer",
+      { ...good, rope_parameters: { full_attention: { rope_theta: 5 } } },
+      "map/unread-key",
+    ],
+    ["a list for an object", { ...good, rope_scaling: ["linear", 4] }, "map/not-an-object"],
     ["heads that do not divide", { ...good, num_attention_heads: 7 }, "map/unsolvable"],
   ])("%s", (_, json, code) => {
     const text = complaint(() => readJson(json));

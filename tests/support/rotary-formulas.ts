@@ -82,6 +82,7 @@ export function rotationOf(p: RopeParameters, shape: RopeShape): Rotation {
         p.mscale && p.mscale_all_dim ? heat(factor, p.mscale) / heat(factor, p.mscale_all_dim) : heat(factor, 1);
       return { frequencies, gain: p.attention_factor ?? gain };
     }
+    case "su":
     case "longrope": {
       const isLong = length > start;
       const divisors = isLong ? p.long_factor! : p.short_factor!;
