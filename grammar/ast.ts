@@ -312,6 +312,8 @@ export interface ConfigRule {
   readonly keys: readonly (readonly Name[])[];
   readonly map: Name | null;
   readonly isModel: boolean;
+  /** `["LlamaForCausalLM"] -> architectures`: what is written there and never read. */
+  readonly isWritten: boolean;
   readonly default: Expr | null;
   readonly span: Span;
 }

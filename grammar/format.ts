@@ -27,6 +27,8 @@ export function format(file: SourceFile): { text: string; diagnostics: readonly 
   return { text: text === "" ? "" : `${text}\n`, diagnostics };
 }
 
+/** Signs that line up with those of neighbouring lines. */
+const SIGNS: ReadonlySet<IToken["tokenType"]> = new Set([t.Assign, t.Both, t.Arrow]);
 const isComment = (piece: IToken): boolean => piece.tokenType === t.Comment || piece.tokenType === t.Doc;
 const isOpen = ({ tokenType }: IToken): boolean => [t.LParen, t.LSquare, t.LCurly].includes(tokenType);
 const isClose = ({ tokenType }: IToken): boolean => [t.RParen, t.RSquare, t.RCurly].includes(tokenType);
@@ -113,8 +115,7 @@ function writeLine(row: readonly IToken[], indent: number, base: number, open: O
     if (index > 0) text += spaceBetween(row[index - 1]!, piece, { roles, inSquare });
     if (open.length === depth) {
       if (roles.entries.has(piece.startOffset)) entries++;
-      if (roles.aligned.has(lead) && (piece.tokenType === t.Assign || piece.tokenType === t.Both))
-        operatorAt ??= text.length;
+      if (roles.aligned.has(lead) && SIGNS.has(piece.tokenType)) operatorAt ??= text.length;
     }
     if (isComment(piece) && index > 0) commentAt = text.length;
     text += piece.image.trimEnd();

@@ -20,7 +20,7 @@ export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void 
     return;
   }
   const decl = target.item;
-  const named = new Set(item.config.flatMap((r) => namesOf(r.left)));
+  const named = new Set(item.config.flatMap((r) => (r.isWritten ? [] : namesOf(r.left))));
   const missing = isPart ? [] : decl.params.filter((p) => p.default === null && !named.has(p.name.text));
   if (missing.length > 0) {
     bag.error(

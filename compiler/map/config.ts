@@ -38,6 +38,7 @@ function requireMap(config: ConfigFile, maps: readonly MapBinding[]): MapBinding
   if (found !== null) return found;
   const known = [...new Set(maps.map((m) => modelType(m.item)).filter((t) => t !== null))].sort();
   const near = typeof type === "string" ? suggest(type, known) : null;
+  const hinted = type == null ? maps.find((map) => writesClassOf(map, config)) : undefined;
   throw new MoeError({
     code: "map/unknown-family",
     severity: "error",
@@ -46,9 +47,20 @@ function requireMap(config: ConfigFile, maps: readonly MapBinding[]): MapBinding
     labels: [{ span: keySpan(config, ["model_type"]), text: type === undefined ? "in this file" : "this type" }],
     notes: [`known types: ${known.join(", ")}`],
     help:
-      near === null
-        ? "write a `map` for it (docs/language.md, maps) and pass the file with --map"
-        : `did you mean \`${near}\`?`,
+      hinted !== undefined
+        ? `its \`architectures\` are of type \`${modelType(hinted.item)}\`: if that is right, add \`"model_type": "${modelType(hinted.item)}"\``
+        : near === null
+          ? "write a `map` for it (docs/language.md, maps) and pass the file with --map"
+          : `did you mean \`${near}\`?`,
+  });
+}
+
+/** Whether a config names a class that the map writes: a hint, for classes are spelt in many ways and renamed. */
+function writesClassOf({ item }: MapBinding, config: ConfigFile): boolean {
+  return item.config.some(({ isWritten, keys, left }) => {
+    const given = at(config.json, keys[0]?.map((k) => k.text) ?? []);
+    if (!isWritten || left.kind !== "list" || !Array.isArray(given)) return false;
+    return left.items.some((name) => name.kind === "string" && given.includes(name.value));
   });
 }
 
@@ -75,6 +87,7 @@ export function readRules(map: MapBinding, config: ConfigFile, objects: readonly
   const ctx = newContext();
   const env = staticEnv(ctx, map.scope, bound);
   for (const rule of map.item.config) {
+    if (rule.isWritten) continue;
     const { value, span } =
       rule.map !== null
         ? readPart(rule.map, rule.left, config, map.scope, objects)

@@ -35,7 +35,8 @@ function belongTogether(above: Line, below: Line, column: "operatorAt" | "commen
   return column === "commentAt" || signAt(above) === signAt(below);
 }
 
-const signAt = ({ text, operatorAt }: Line): string | undefined => text[operatorAt!];
+/** `->` stands among `<->`. */
+const signAt = ({ text, operatorAt }: Line): string => (text[operatorAt!] === "=" ? "=" : "->");
 
 function pad(line: Line, column: "operatorAt" | "commentAt", width: number): Line {
   const at = line[column];

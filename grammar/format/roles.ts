@@ -37,8 +37,7 @@ export function findRoles(module: Module, tokens: readonly IToken[]): Roles {
     noteEntries(node, note);
     if (node.kind === "loss" || node.kind === "expect") keywords.add(node.span.start);
     if (node.kind === "member") names.add(node.name.span.start);
-    if (node.kind === "map")
-      for (const key of keysOf(node)) names.add(key.span.start);
+    if (node.kind === "map") for (const key of keysOf(node)) names.add(key.span.start);
     if (node.kind === "unary" && node.op === "-") signs.add(node.span.start);
   });
 

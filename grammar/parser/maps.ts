@@ -4,7 +4,7 @@ import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { LayerRules } from "./layers.ts";
 
-type ConfigSide = Pick<ConfigRule, "keys" | "map" | "isModel" | "default">;
+type ConfigSide = Pick<ConfigRule, "keys" | "map" | "isModel" | "isWritten" | "default">;
 type ConfigEntry =
   { readonly rule: ConfigRule } | { readonly object: ConfigObject } | { readonly ignored: ConfigIgnore };
 type Entry = { readonly config: readonly ConfigEntry[] } | { readonly rule: MapRule };
@@ -97,8 +97,22 @@ export abstract class MapRules extends LayerRules {
   readonly configRule: Rule<ConfigRule> = this.rule("configRule", () => {
     const start = this.LA(1);
     const left = this.SUBRULE(this.expression);
-    this.CONSUME(t.Both);
     const right = this.OR({
+      ERR_MSG: "`<->`",
+      DEF: [{ ALT: () => this.SUBRULE(this.configWritten) }, { ALT: () => this.SUBRULE(this.configSide) }],
+    });
+    return { ...right, left, span: this.since(start) };
+  });
+
+  /** `["LlamaForCausalLM"] -> architectures`. */
+  readonly configWritten: Rule<ConfigSide> = this.rule("configWritten", () => {
+    this.CONSUME(t.Arrow);
+    return { keys: [this.SUBRULE(this.configKey)], map: null, isModel: false, isWritten: true, default: null };
+  });
+
+  readonly configSide: Rule<ConfigSide> = this.rule("configSide", () => {
+    this.CONSUME(t.Both);
+    return this.OR({
       ERR_MSG: "a key",
       DEF: [
         { GATE: () => this.atMapName(), ALT: () => this.SUBRULE(this.configMap) },
@@ -106,26 +120,25 @@ export abstract class MapRules extends LayerRules {
         { ALT: () => this.SUBRULE(this.configKeys) },
       ],
     });
-    return { ...right, left, span: this.since(start) };
   });
 
   readonly configMap: Rule<ConfigSide> = this.rule("configMap", () => {
     this.CONSUME(t.MapKeyword);
-    return { keys: [], map: this.SUBRULE(this.name), isModel: false, default: null };
+    return { keys: [], map: this.SUBRULE(this.name), isModel: false, isWritten: false, default: null };
   });
 
   /** `member <-> map of model`. */
   readonly configModel: Rule<ConfigSide> = this.rule("configModel", () => {
     this.CONSUME(t.MapKeyword);
     this.CONSUME(t.Of);
-    return { keys: [this.SUBRULE(this.configKey)], map: null, isModel: true, default: null };
+    return { keys: [this.SUBRULE(this.configKey)], map: null, isModel: true, isWritten: false, default: null };
   });
 
   readonly configKeys: Rule<ConfigSide> = this.rule("configKeys", () => {
     const keys: (readonly Name[])[] = [];
     this.AT_LEAST_ONE_SEP({ SEP: t.Bar, DEF: () => keys.push(this.SUBRULE(this.configKey)), ERR_MSG: "a key" });
     const value = this.OPTION(() => this.SUBRULE(this.initial));
-    return { keys, map: null, isModel: false, default: value ?? null };
+    return { keys, map: null, isModel: false, isWritten: false, default: value ?? null };
   });
 
   /** `map` may be a key itself: then a name that follows begins the next rule, and an operator or `<->` follows that. */

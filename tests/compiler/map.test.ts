@@ -115,6 +115,33 @@ describe("configs of transformers 4", () => {
   });
 });
 
+describe("the type of a model decides, and its classes are no more than a hint", () => {
+  const jsonOf = (family: string) => JSON.parse(readFileSync(`${root}/${family}/config.json`, "utf8")) as JsonObject;
+
+  test.each<[string, Json]>([
+    ["phimoe", ["PhiMoEForCausalLM"]],
+    ["jetmoe", ["JetMoEForCausalLM"]],
+    ["llama", ["LLaMAForCausalLM"]],
+    ["llama", ["LlamaForCausalLM", "LlamaModel"]],
+    ["llama", ["MistralForCausalLM"]],
+    ["llama", []],
+    ["llama", null],
+    ["gpt2", "GPT2LMHeadModel"],
+  ])("%s with %j", (family, architectures) => {
+    const json = jsonOf(family);
+    const { args, written } = readJson({ ...json, architectures });
+    expect(args).toEqual(readJson(json).args);
+    expect(written["architectures"]).toEqual(json["architectures"]);
+  });
+
+  test("of a config without a type they are suggested", () => {
+    const { model_type: _, ...json } = jsonOf("olmoe");
+    expect(complaint(() => readJson(json))).toContain(
+      'its `architectures` are of type `olmoe`: if that is right, add `"model_type": "olmoe"`',
+    );
+  });
+});
+
 describe("a config that does not fit is told where", () => {
   const good = JSON.parse(readFileSync(`${root}/llama/config.json`, "utf8")) as JsonObject;
 
