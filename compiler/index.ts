@@ -6,7 +6,7 @@ export type { Model, ModelParameter } from "./model/model.ts";
 export { buildProgram, listParameters, makeModel, newContext } from "./model/model.ts";
 export type { MapBinding } from "./map/config.ts";
 export type { ConfigFile, Json } from "./map/config-value.ts";
-export { toJson } from "./map/config-value.ts";
+export { keySpan, toJson } from "./map/config-value.ts";
 export { findContradictions } from "./map/contradictions.ts";
 export { findFloats, findMap, lookupMap, modelType, readConfig, writeConfig } from "./map/config.ts";
 export { encodings, type EncodingName, FP8_BLOCK, MX_BLOCK } from "./map/encoding.ts";

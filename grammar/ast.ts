@@ -335,7 +335,7 @@ export type MapRule =
     }
   /** `either { ... } or { ... }`: the first alternative whose tensors are present is read; the first is written. */
   | { readonly kind: "either"; readonly alternatives: readonly (readonly MapRule[])[]; readonly span: Span }
-  /** `ignore "rotary_emb.inv_freq"`: a source tensor that is allowed and not read. */
+  /** `ignore "lm_head.weight"`: a source tensor that is allowed and not read. */
   | { readonly kind: "ignore"; readonly pattern: StringExpr; readonly span: Span }
   /** `stored fp8("*", "*_scale_inv")`: the tensors of the rules beside it may be stored in this encoding, in parts of these names. */
   | { readonly kind: "stored"; readonly encoding: Name; readonly patterns: readonly StringExpr[]; readonly span: Span };

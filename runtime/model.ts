@@ -5,7 +5,6 @@
 import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
 import {
   checkTotal,
-  encodings,
   expandMap,
   findContradictions,
   findMap,
@@ -15,14 +14,16 @@ import {
 } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
-import { suggest } from "../grammar/index.ts";
 import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { readConfigFile } from "./config-file.ts";
 import { isFolder, recode } from "./files/read.ts";
 import { type Elements, elementsOf } from "./elements.ts";
 import { openEmbedded } from "./embedded.ts";
+import { checkTensors } from "./fit.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
+import { checkMerged, checkNoAdapter } from "./peft.ts";
+import { checkQuantization } from "./quantization.ts";
 import { blockLength, countElements, gather, isContiguous, offsetOf, type Range, windowOf } from "./strided.ts";
 
 export interface LoadedModel {
@@ -46,21 +47,24 @@ export async function loadModel(
     throw failure("checkpoint/no-folder", `there is no folder ${folder}`, {
       help: "give the folder of a checkpoint: config.json and safetensors files",
     });
+  await checkNoAdapter(folder);
   const config = readConfigFile(folder);
   let map = lookupMap(config, [...own, ...workspace.standard("map")]);
+  await checkQuantization(folder, config, map);
   // What is wrong with config.json is told before the weights are looked at.
   const known = map === null ? null : makeModel(readConfig(map, config), map.item.span);
   const checkpoint = await openCheckpoint(folder);
   try {
     // A checkpoint of a family that nobody knows may bring its own along.
     map ??= openEmbedded(checkpoint) ?? findMap(workspace, config, own);
+    checkMerged(checkpoint);
     const model = known ?? makeModel(readConfig(map, config), map.item.span);
     const bag = new DiagnosticBag();
     const { entries, ignored } = expandMap(map, model, new Set(checkpoint.tensors.keys()), bag);
     if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
     if (bag.hasErrors) throw new MoeError(bag.list);
-    checkTensors(checkpoint, entries, ignored, map);
-    const notes = findContradictions(map, config);
+    const left = await checkTensors(checkpoint, entries, ignored, map);
+    const notes = [...findContradictions(map, config), ...left];
     return { model, map, config, checkpoint, entries, source: parameterSource(checkpoint, entries), notes };
   } catch (error) {
     await checkpoint.close();
@@ -72,117 +76,6 @@ export async function loadModel(
 export function loadWithMaps(folder: string, map: string | undefined): Promise<LoadedModel> {
   const workspace = openWorkspace();
   return loadModel(folder, workspace, map === undefined ? [] : readMaps(workspace, map));
-}
-
-function checkTensors(
-  checkpoint: Checkpoint,
-  entries: readonly TensorEntry[],
-  ignored: (name: string) => boolean,
-  map: MapBinding,
-): void {
-  const parts = entries.flatMap(partsOf);
-  const missing = parts.filter((part) => !checkpoint.tensors.has(part.name));
-  const [first] = missing;
-  const used = new Set(parts.map((part) => part.name));
-  const unused = [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !ignored(name));
-  if (first !== undefined) {
-    const near = suggest(first.name, unused.slice(0, 2000));
-    const { pieces, stored, span } = first.entry;
-    throw failure(
-      "checkpoint/missing-tensor",
-      `${checkpoint.path} has no tensor \`${first.name}\`${missing.length > 1 ? ` (and ${missing.length - 1} more of its kind are missing)` : ""}`,
-      {
-        labels: [
-          {
-            span,
-            text: `needed for \`${pieces[0]?.path}\`${stored === null ? "" : `, which is stored as ${stored.encoding}`}`,
-          },
-        ],
-        notes:
-          unused.length > 0
-            ? [
-                `tensors that the map \`${map.item.name.text}\` does not use: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`,
-              ]
-            : [],
-        help:
-          near === null
-            ? "is the download complete, and is `model_type` in config.json right?"
-            : `the checkpoint has \`${near}\`: change the map, or rename the tensor`,
-      },
-    );
-  }
-  for (const part of parts) checkPart(checkpoint, part);
-  if (unused.length > 0) {
-    throw failure(
-      "checkpoint/unused-tensor",
-      `the map \`${map.item.name.text}\` does not use ${unused.length} tensor${unused.length > 1 ? "s" : ""} of ${checkpoint.path}: ${unused.slice(0, 4).join(", ")}${unused.length > 4 ? ", ..." : ""}`,
-      {
-        labels: [{ span: map.item.name.span, text: "in this map" }],
-        help: 'map them, or say that they are not needed: `ignore "name"`',
-      },
-    );
-  }
-}
-
-/** A tensor of the checkpoint that an entry needs. */
-interface TensorPart {
-  readonly name: string;
-  readonly entry: TensorEntry;
-  readonly shape: readonly number[];
-  /** Types that it may have; null for any with values. */
-  readonly dtypes: readonly string[] | null;
-}
-
-function partsOf(entry: TensorEntry): readonly TensorPart[] {
-  const { tensor, shape, stored } = entry;
-  if (stored === null) return [{ name: tensor, entry, shape, dtypes: null }];
-  return encodings[stored.encoding].parts.map((part, i) => ({
-    name: stored.parts[i]!,
-    entry,
-    shape: part.shape(shape),
-    dtypes: part.dtypes,
-  }));
-}
-
-/** Throws `checkpoint/shape` and `checkpoint/encoding`. */
-function checkPart(checkpoint: Checkpoint, { name, entry, shape, dtypes }: TensorPart): void {
-  const { stored } = entry;
-  const label = { span: entry.span, text: `mapped to \`${entry.pieces[0]?.path}\` here` };
-  const found = checkpoint.tensors.get(name)!;
-  const notes = [`in ${found.file}`];
-  const refusal = stored === null ? null : encodings[stored.encoding].refuses(entry.shape);
-  if (refusal !== null)
-    throw failure("checkpoint/encoding", `\`${entry.tensor}\` cannot be stored as ${stored!.encoding}: ${refusal}`, {
-      labels: [label],
-      notes: [`the config makes it [${entry.shape.join(", ")}]`, ...notes],
-      help: "config.json and the weights must be of one model",
-    });
-  if (String(found.shape) !== String(shape))
-    throw failure(
-      "checkpoint/shape",
-      `tensor \`${name}\` is [${found.shape.join(", ")}], and the config asks for [${shape.join(", ")}]`,
-      {
-        labels: [label],
-        notes: stored === null ? notes : [`part of [${entry.shape.join(", ")}] in ${stored.encoding}`, ...notes],
-        help: "config.json and the weights must be of one model",
-      },
-    );
-  const fits = dtypes?.includes(found.dtype) ?? dataTypes[found.dtype].widen !== null;
-  if (!fits)
-    throw failure(
-      "checkpoint/encoding",
-      dtypes === null
-        ? `tensor \`${name}\` is ${found.dtype}, whose values mean nothing without scales, and the map finds none`
-        : `tensor \`${name}\` is ${found.dtype}, and this part of ${stored!.encoding} is ${dtypes.join(" or ")}`,
-      {
-        labels: [label],
-        notes,
-        help:
-          dtypes === null
-            ? "is the download complete? where scales have other names, the map needs a line `stored`"
-            : "convert the checkpoint, or correct the map's line `stored`",
-      },
-    );
 }
 
 export const STORAGE: Readonly<Record<string, StorageType>> = { F32: "f32", F16: "f16", BF16: "bf16" };

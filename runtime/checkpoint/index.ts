@@ -1,6 +1,8 @@
 /** Checkpoints, number formats, tokenizers and texts: everything that the runtime reads from and writes to disk. */
 export { type DataType, dataTypes, fromFloat32, isDataType, toFloat32 } from "./data-type.ts";
 export { decoders } from "./decode.ts";
+export { readJsonObject } from "./json-file.ts";
+export { findBuffer } from "./known-buffers.ts";
 export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./half.ts";
 export { type FileFacts, openSafetensors, type ReadOptions, type SafetensorsFile } from "./safetensors.ts";
 export { checkSpace, checkTarget, freeBytes } from "./publish.ts";

@@ -33,7 +33,8 @@ type Config = Readonly<Record<string, Json>>;
 /** A family's fixture with sizes that its encoding's blocks do not divide, where they need not. */
 function configOf(family: string, sizes: Config): Config {
   const fixture = JSON.parse(readFileSync(`tests/fixtures/families/${family}/config.json`, "utf8")) as Config;
-  return { ...fixture, ...sizes, quantization_config: { quant_method: "some" } };
+  const block = { quant_method: "fp8", activation_scheme: "dynamic", fmt: "e4m3", weight_block_size: [128, 128] };
+  return { ...fixture, ...sizes, quantization_config: family === "gpt_oss" ? { quant_method: "mxfp4" } : block };
 }
 
 async function write(folder: string, config: Config, tensors: readonly Tensor[]): Promise<void> {
