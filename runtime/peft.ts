@@ -2,10 +2,10 @@
  * Adapters, as PEFT saves them: a few small matrices that change a base model, in a folder that may look like a model's. Reading
  * the base alone, or the matrices as weights, would be another model.
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { failure } from "../grammar/diagnostic.ts";
 import { type Checkpoint, readJsonObject } from "./checkpoint/index.ts";
+import { exists } from "./files/read.ts";
 
 const SETTINGS = "adapter_config.json";
 
@@ -13,13 +13,13 @@ const SETTINGS = "adapter_config.json";
 const NOT_MERGED = /PROMPT|PREFIX|P_TUNING|POLY|CPT/;
 
 /** Throws `checkpoint/adapter` where a folder has an adapter, alone or beside a model. */
-export async function checkNoAdapter(folder: string): Promise<void> {
-  const settings = await readJsonObject(join(folder, SETTINGS));
+export function checkNoAdapter(folder: string): void {
+  const settings = readJsonObject(join(folder, SETTINGS));
   if (settings === null) return;
   const base = settings["base_model_name_or_path"];
   const of = typeof base === "string" && base !== "" ? `\`${base}\`` : "a model that it does not name";
   const kind = String(settings["peft_type"] ?? "");
-  const both = existsSync(join(folder, "config.json"));
+  const both = exists(join(folder, "config.json"));
   throw failure(
     "checkpoint/adapter",
     `${folder} has an adapter${kind === "" ? "" : ` (${kind})`} of ${of}${both ? " beside a model" : ", and no model"}`,
