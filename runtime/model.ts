@@ -47,10 +47,10 @@ export async function loadModel(
     throw failure("checkpoint/no-folder", `there is no folder ${folder}`, {
       help: "give the folder of a checkpoint: config.json and safetensors files",
     });
-  checkNoAdapter(folder);
+  await checkNoAdapter(folder);
   const config = readConfigFile(folder);
   let map = lookupMap(config, [...own, ...workspace.standard("map")]);
-  checkQuantization(folder, config, map);
+  await checkQuantization(folder, config, map);
   // What is wrong with config.json is told before the weights are looked at.
   const known = map === null ? null : makeModel(readConfig(map, config), map.item.span);
   const checkpoint = await openCheckpoint(folder);

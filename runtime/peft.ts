@@ -13,8 +13,8 @@ const SETTINGS = "adapter_config.json";
 const NOT_MERGED = /PROMPT|PREFIX|P_TUNING|POLY|CPT/;
 
 /** Throws `checkpoint/adapter` where a folder has an adapter, alone or beside a model. */
-export function checkNoAdapter(folder: string): void {
-  const settings = readJsonObject(join(folder, SETTINGS));
+export async function checkNoAdapter(folder: string): Promise<void> {
+  const settings = await readJsonObject(join(folder, SETTINGS));
   if (settings === null) return;
   const base = settings["base_model_name_or_path"];
   const of = typeof base === "string" && base !== "" ? `\`${base}\`` : "a model that it does not name";

@@ -77,7 +77,7 @@ const READABLE: Readonly<Record<string, Readable>> = {
 };
 
 /** Throws `checkpoint/quantized` for what is not read; `map`, where it is known already, must say how its tensors are stored. */
-export function checkQuantization(folder: string, config: ConfigFile, map: MapBinding | null): void {
+export async function checkQuantization(folder: string, config: ConfigFile, map: MapBinding | null): Promise<void> {
   for (const place of PARTS) {
     for (const key of KEYS) {
       const path = [...place, key];
@@ -92,7 +92,7 @@ export function checkQuantization(folder: string, config: ConfigFile, map: MapBi
     }
   }
   for (const [file, name] of Object.entries(FILES)) {
-    const found = readJsonObject(join(folder, file)) as Readonly<Record<string, Json>> | null;
+    const found = (await readJsonObject(join(folder, file))) as Readonly<Record<string, Json>> | null;
     if (found !== null) throw refuse(folder, name, `as \`${file}\` beside its weights says`, methodOf(found), []);
   }
 }
