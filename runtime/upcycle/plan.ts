@@ -35,7 +35,8 @@ import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
 import type { ProvenanceHead } from "./provenance.ts";
 import { openPrompts, planRuns } from "./runs.ts";
-import { checkTokenizers, findTargetMap, makeConfig } from "./target.ts";
+import { findTargetMap, makeConfig } from "./target.ts";
+import { checkTokenizers } from "./tokenizers.ts";
 import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./transfer.ts";
 
 export interface UpcycleRequest {
@@ -93,7 +94,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     await openPrompts(item, sources),
   );
   checkContracts(upcycling, options, request.to ?? null);
-  await checkTokenizers(sources.map((s) => s.checkpoint.path));
+  const starts = await checkTokenizers(sources.map((s) => s.checkpoint.path));
   const { target } = upcycling;
   const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
   const entries = expandWhole(map, target, request.layout ?? null);
@@ -139,7 +140,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
       },
       folder: sources[0]!.checkpoint.path,
       rules: sumRules(tensors),
-      warnings: findLostSettings(upcycling),
+      warnings: [...starts, ...findLostSettings(upcycling)],
       ...totals,
       bytesRead: totals.bytesRead + runs.reduce((n, run) => n + run.bytes, 0),
       close: opened.close,

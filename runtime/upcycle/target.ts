@@ -1,13 +1,11 @@
 /**
- * How the new model is stored: the map of its family, its config.json, its tokenizer. A map is only taken when the config
+ * How the new model is stored: the map of its family, its config.json. A map is only taken when the config
  * that it writes reads back as the same model.
  */
-import { join } from "node:path";
 import type { ConfigFile, Json, MapBinding, Model, Value, Workspace } from "../../compiler/index.ts";
 import { findFloats, readConfig, toJson, writeConfig } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
-import { readTextIfAny, recode } from "../files/read.ts";
 import { formatConfig, parseConfig } from "../config-file.ts";
 
 /** The first map of the model that keeps all its settings; `own` come before those of the standard library. Throws `upcycle/no-map`. */
@@ -79,37 +77,4 @@ function merge(under: JsonObject, over: JsonObject): JsonObject {
 
 function isObject(json: Json | undefined): json is JsonObject {
   return json !== null && typeof json === "object" && !Array.isArray(json);
-}
-
-/** Throws `upcycle/tokenizers-differ` unless all folders that have a tokenizer have the same. */
-export async function checkTokenizers(folders: readonly string[]): Promise<void> {
-  let first: { readonly folder: string; readonly text: string } | null = null;
-  for (const folder of folders) {
-    const tokenizer = recode("checkpoint/unreadable", () => readTextIfAny(join(folder, "tokenizer.json")));
-    if (tokenizer === null) continue;
-    first ??= { folder, text: tokenizer };
-    // Layout and order of keys are no difference.
-    if (tokenizer === first.text || canonical(tokenizer) === canonical(first.text)) continue;
-    throw failure("upcycle/tokenizers-differ", `the tokenizers of ${first.folder} and ${folder} are not the same`, {
-      notes: ["a token would mean one thing to some of the experts and another to the rest"],
-      help: "upcycle models that were trained from one seed, with its tokenizer",
-    });
-  }
-}
-
-function canonical(json: string): string {
-  const sort = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(sort);
-    if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(
-      Object.entries(value)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(([key, item]) => [key, sort(item)]),
-    );
-  };
-  try {
-    return JSON.stringify(sort(JSON.parse(json)));
-  } catch {
-    return json;
-  }
 }

@@ -144,6 +144,7 @@ test("tokenizers that differ are refused", async () => {
   writeFileSync(path, JSON.stringify({ ...tokenizer, added_tokens: [] }));
   expect(await refuse("btx", "--from", checkpoint("seed"), folder)).toMatchInlineSnapshot(`
     "error[upcycle/tokenizers-differ]: the tokenizers of examples/checkpoints/seed and other-tokenizer are not the same
+      = note: \`</s>\` of \`added_tokens\` is \`{"single_word":false,"lstrip":false,"rstrip":false,"normalized":false}\` in the first and not there in the second
       = note: a token would mean one thing to some of the experts and another to the rest
       = help: upcycle models that were trained from one seed, with its tokenizer
     "
