@@ -1,6 +1,6 @@
 /** `moec export`: a checkpoint written again, as another type, layout or size of files. */
 import type { Command } from "commander";
-import { checkSpace } from "../runtime/checkpoint/index.ts";
+import { checkSpace } from "../runtime/files/disk.ts";
 import { planExport } from "../runtime/export.ts";
 import type { Transfer } from "../runtime/upcycle/transfer.ts";
 import { openFolder } from "./load.ts";
@@ -37,7 +37,7 @@ async function runExport(folder: string, options: Options): Promise<void> {
     if (outlook === null) await runTransfer(transfer, out, options);
     else if (!json) print(describeOutlook(outlook));
     if (json) printJson({ ...exportJson(transfer), ...outlook, ...(outlook === null ? { out } : {}) });
-    if (outlook !== null) await checkSpace(out, transfer.bytesWritten);
+    if (outlook !== null) checkSpace(out, transfer.bytesWritten);
   } finally {
     await loaded.checkpoint.close();
   }

@@ -1,5 +1,7 @@
 /** `moec import`: a configuration of mergekit-moe as a `.moe` file, and the command that makes its model. */
-import { find, isFolder } from "../runtime/files/read.ts";
+import { isFolder } from "../runtime/files/read.ts";
+import { createFile } from "../runtime/files/replace.ts";
+import { lookAt } from "../runtime/files/target.ts";
 import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
 import { chooseArchitecture } from "../runtime/mergekit/architecture.ts";
@@ -9,7 +11,6 @@ import { writeRecipe } from "../runtime/mergekit/recipe.ts";
 import { settleSettings } from "../runtime/mergekit/settings.ts";
 import { readSource } from "../runtime/modules.ts";
 import { print, printJson, say } from "./output.ts";
-import { writeWhole } from "./write.ts";
 
 interface Options {
   readonly out?: string;
@@ -35,11 +36,11 @@ async function runImport(path: string, options: Options): Promise<void> {
     .split(/[\\/]/)
     .at(-1)!
     .replace(/\.moe$/, "");
-  if (find(out) !== null)
+  if (lookAt(out) !== null)
     throw failure("cli/file-exists", `${out} exists already`, { help: "give another name with --out, or remove it" });
   const differing = settleSettings(config, architecture);
   const { text, sources } = writeRecipe(config, architecture, await makeGate(config, architecture), differing, title);
-  writeWhole(out, [text]);
+  createFile(out, [text]);
   const command = commandOf(out, title, sources, config);
   const missing = sources.filter((source) => !isFolder(source));
   if (options.json) {

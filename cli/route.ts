@@ -2,14 +2,14 @@
 import type { Command } from "commander";
 import { MoeError } from "../grammar/index.ts";
 import { loadTokenizer, type Tokenizer } from "../runtime/checkpoint/index.ts";
+import { checkReplaceable, replaceFile } from "../runtime/files/replace.ts";
 import { type Routing, ROUTING_METRICS, traceRouting } from "../runtime/routing.ts";
 import { parseCount, parseIndex } from "./options.ts";
 import { print, printJson, say, startProgress } from "./output.ts";
 import { renderPage } from "./route-page.ts";
 import { describeRouting } from "./route-text.ts";
-import { addSessionOptions, type SessionFlags, withSession } from "./session.ts";
+import { addSessionOptions, filesOf, type SessionFlags, withSession } from "./session.ts";
 import { addTextOptions, cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
-import { writeWhole } from "./write.ts";
 
 interface Options extends SessionFlags, TextFlags {
   readonly context: number;
@@ -55,12 +55,17 @@ const STRIP = { terminal: 12, page: 192 };
 
 async function runRoute(folder: string, options: Options): Promise<void> {
   const files = listTexts(options);
+  const inputs = [...files.map((file) => file.path), ...(options.map === undefined ? [] : [options.map])];
   const needs = { capacity: options.context, sequences: 1, metrics: ROUTING_METRICS };
   const wanted = options.strip ?? (options.html === undefined ? STRIP.terminal : STRIP.page);
   const [model, texts] = await withSession(
     folder,
     options,
-    () => needs,
+    (loaded) => {
+      inputs.push(...filesOf(loaded));
+      if (options.html !== undefined) checkReplaceable(options.html, inputs);
+      return needs;
+    },
     async (session) => {
       const tokenizer = await tokenizerFor(folder, options);
       const routed: RoutedText[] = [];
@@ -75,7 +80,8 @@ async function runRoute(folder: string, options: Options): Promise<void> {
       return [session.executor.plan.model, routed] as const;
     },
   );
-  if (options.html !== undefined) writeWhole(options.html, [renderPage({ model, checkpoint: folder, texts })]);
+  if (options.html !== undefined)
+    replaceFile(options.html, [renderPage({ model, checkpoint: folder, texts })], { inputs });
   if (options.json) return printJson({ checkpoint: folder, context: options.context, files: texts.map(textJson) });
   const width = process.stdout.columns ?? 100;
   print(texts.map((text) => describeRouting(text, options.strip ?? STRIP.terminal, width)).join("\n\n"));

@@ -3,9 +3,9 @@ import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
 import { encodeHeader } from "../runtime/checkpoint/index.ts";
 import { readText, recode } from "../runtime/files/read.ts";
+import { checkReplaceable, replaceFile } from "../runtime/files/replace.ts";
 import { humanTime, plural, printJson, say } from "./output.ts";
-import { addSessionOptions, type SessionFlags, withSession } from "./session.ts";
-import { writeWhole } from "./write.ts";
+import { addSessionOptions, filesOf, type SessionFlags, withSession } from "./session.ts";
 
 interface Options extends SessionFlags {
   readonly ids: string;
@@ -27,10 +27,15 @@ async function runForward(folder: string, options: Options): Promise<void> {
   const batch = readIds(options.ids);
   const [first] = batch;
   const length = first!.length;
+  const inputs = [options.ids, ...(options.map === undefined ? [] : [options.map])];
   await withSession(
     folder,
     options,
-    () => ({ capacity: length, sequences: 1 }),
+    (loaded) => {
+      inputs.push(...filesOf(loaded));
+      checkReplaceable(options.logits, inputs);
+      return { capacity: length, sequences: 1 };
+    },
     async (session) => {
       checkIds(options.ids, batch, session.vocab);
       const start = performance.now();
@@ -38,7 +43,8 @@ async function runForward(folder: string, options: Options): Promise<void> {
       const milliseconds = performance.now() - start;
       const shape = [batch.length, length, session.vocab];
       const header = encodeHeader([{ name: "logits", dtype: "F32", shape }], { format: "pt" });
-      writeWhole(options.logits, [header, ...rows.map((r) => new Uint8Array(r.buffer, r.byteOffset, r.byteLength))]);
+      const content = rows.map((r) => new Uint8Array(r.buffer, r.byteOffset, r.byteLength));
+      replaceFile(options.logits, [header, ...content], { inputs });
       if (options.json) printJson({ logits: options.logits, shape, milliseconds });
       else
         say(

@@ -1,4 +1,5 @@
 /** Options and steps that all commands share which run a checkpoint. The GPU's library is loaded here, when it is needed. */
+import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import type { LoadedModel } from "../runtime/model.ts";
 import type { Session } from "../runtime/session.ts";
@@ -58,6 +59,13 @@ export async function withSession<N extends Needs, R>(
   } finally {
     await loaded.checkpoint.close();
   }
+}
+
+/** What is read of a checkpoint, and so not written to. */
+export function filesOf({ config, checkpoint }: LoadedModel): readonly string[] {
+  const beside = ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors.index.json"];
+  const { path } = config.file;
+  return [path, ...beside.map((name) => join(dirname(path), name)), ...checkpoint.files.map((file) => file.path)];
 }
 
 /** The positions that a model was made for, where its config says. */

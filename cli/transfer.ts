@@ -2,7 +2,8 @@
 import { type Command, Option } from "commander";
 import type { Layout } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { freeBytes, partialFolder } from "../runtime/checkpoint/index.ts";
+import { freeBytes } from "../runtime/files/disk.ts";
+import { partialFolder } from "../runtime/files/staging.ts";
 import { type Estimate, estimateTransfer } from "../runtime/upcycle/estimate.ts";
 import { executeTransfer } from "../runtime/upcycle/execute.ts";
 import type { Transfer } from "../runtime/upcycle/transfer.ts";
@@ -41,7 +42,7 @@ export interface Outlook {
 }
 
 export async function lookAhead(transfer: Transfer, out: string | null): Promise<Outlook> {
-  return { estimate: await estimateTransfer(transfer, out), free: out === null ? null : await freeBytes(out) };
+  return { estimate: await estimateTransfer(transfer, out), free: out === null ? null : freeBytes(out) };
 }
 
 export function describeOutlook({ estimate, free }: Outlook): string {

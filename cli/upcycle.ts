@@ -1,5 +1,5 @@
 /** `moec upcycle`: a new checkpoint out of others, by the rules of an `upcycle` declaration; the plan first. */
-import { checkSpace } from "../runtime/checkpoint/index.ts";
+import { checkSpace } from "../runtime/files/disk.ts";
 import type { Command } from "commander";
 import type { MapBinding, Scope, Value, Workspace } from "../compiler/index.ts";
 import { accountModel } from "../compiler/index.ts";
@@ -115,7 +115,7 @@ async function carryOut(
     const outlook = await lookAhead(plan, out ?? null);
     if (json) printJson({ ...planJson(plan), ...outlook });
     else print(describeOutlook(outlook));
-    if (out !== undefined) await checkSpace(out, plan.bytesWritten);
+    if (out !== undefined) checkSpace(out, plan.bytesWritten);
     return;
   }
   await runTransfer(plan, out, options);

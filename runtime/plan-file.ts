@@ -2,49 +2,89 @@
  * A plan as a folder: `plan.json` and one `.wgsl` file per module, named after what it computes so that they can be read
  * and diffed. Written beside its final name and moved there when complete.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { type Dispatch, type KernelModule, type Plan, PLAN_VERSION } from "../compiler/plan/plan.ts";
 import { failure } from "../grammar/diagnostic.ts";
+import { FileError } from "./files/error.ts";
+import { tryTo } from "./files/create.ts";
+import { flushFolder, makeFolders, removeTree } from "./files/disk.ts";
+import { type FileRecord, formatManifest, type Manifest, MANIFEST_NAME, recordBytes } from "./files/manifest.ts";
+import { readText, readTextIfAny } from "./files/read.ts";
+import { openStaging, writeOver } from "./files/staging.ts";
+import { lstat } from "./files/system.ts";
+import { lookAt, type Output } from "./files/target.ts";
 
 /** A module in `plan.json`: its text is in a file of the folder. */
 type ModuleRecord = Omit<KernelModule, "wgsl"> & { readonly file: string };
 
-/** Saves a plan; `folder` must not exist, or hold a plan, which is replaced. Throws `plan/folder`. */
+const PLAN: Output = { kind: "plan", name: "a plan", code: "plan/folder", earlier: listEarlier };
+
+/**
+ * Saves a plan; `folder` must not exist, or be empty, or hold a plan as moec wrote it, which is replaced. Throws `plan/folder`,
+ * `checkpoint/busy`, `file/failed`.
+ */
 export async function savePlan(plan: Plan, folder: string): Promise<void> {
-  const present = await readdir(folder).catch(() => null);
-  if (present !== null && present.length > 0 && !present.includes("plan.json"))
-    throw failure("plan/folder", `${folder} holds other files`, { help: "give a new or an empty folder" });
-  const partial = join(dirname(folder), `.${basename(folder)}.partial`);
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
+  const staging = openStaging(resolve(folder), PLAN, true);
+  const { directory } = staging;
   try {
+    removeTree(directory);
+    makeFolders(directory);
+    const files: Record<string, FileRecord> = {};
+    const add = (name: string, text: string): void => {
+      writeOver(join(directory, name), text);
+      files[name] = recordBytes(text);
+    };
     const labels = labelModules(plan);
     const modules: ModuleRecord[] = [];
     for (const { wgsl, ...module } of plan.modules) {
       const file = `${fileName(module.id, labels.get(module.id) ?? "")}.wgsl`;
-      await writeFile(join(partial, file), wgsl);
+      add(file, wgsl);
       modules.push({ ...module, file });
     }
-    await writeFile(join(partial, "plan.json"), `${JSON.stringify({ ...plan, modules }, null, 1)}\n`);
-    await rm(folder, { recursive: true, force: true });
-    await rename(partial, folder);
+    add("plan.json", `${JSON.stringify({ ...plan, modules }, null, 1)}\n`);
+    writeOver(join(directory, MANIFEST_NAME), formatManifest({ kind: PLAN.kind, files }));
+    flushFolder(directory);
+    staging.publish();
   } catch (error) {
-    await rm(partial, { recursive: true, force: true });
+    tryTo(staging.remove);
     throw error;
+  }
+  staging.remove();
+}
+
+/** Before there were manifests, `plan.json` named the files beside it. */
+function listEarlier(folder: string): Manifest["files"] | null {
+  const text = readTextIfAny(join(folder, "plan.json"));
+  if (text === null) return null;
+  try {
+    const { format, modules } = JSON.parse(text) as {
+      readonly format: unknown;
+      readonly modules: readonly ModuleRecord[];
+    };
+    if (format !== "moec-plan") return null;
+    const names = ["plan.json", ...modules.map(({ file }) => basename(file))];
+    const sized = names.flatMap((name): [string, FileRecord][] => {
+      if (lookAt(join(folder, name)) === null) return [];
+      return [[name, { bytes: Number(lstat(join(folder, name)).size), sha256: null }]];
+    });
+    return Object.fromEntries(sized);
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    return null;
   }
 }
 
 /** Loads what `savePlan` saved. Throws `plan/missing`, `plan/unreadable`, `plan/version`. */
 export async function loadPlan(folder: string): Promise<Plan> {
-  const read = async (file: string): Promise<string> => {
+  const read = (file: string): string => {
     try {
-      return await readFile(join(folder, file), "utf8");
-    } catch {
+      return readText(join(folder, file));
+    } catch (error) {
+      if (!(error instanceof FileError) || (error.code !== "ENOENT" && error.code !== "ENOTDIR")) throw error;
       throw failure("plan/missing", `${folder} has no ${file}`, { help: "is it a folder that a plan was saved to?" });
     }
   };
-  const text = await read("plan.json");
+  const text = read("plan.json");
   let saved: Omit<Plan, "modules"> & { readonly modules: readonly ModuleRecord[] };
   try {
     saved = JSON.parse(text) as typeof saved;
@@ -60,7 +100,7 @@ export async function loadPlan(folder: string): Promise<Plan> {
       },
     );
   const modules: KernelModule[] = [];
-  for (const { file, ...module } of saved.modules) modules.push({ ...module, wgsl: await read(basename(file)) });
+  for (const { file, ...module } of saved.modules) modules.push({ ...module, wgsl: read(basename(file)) });
   return { ...saved, modules };
 }
 

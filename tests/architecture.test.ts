@@ -88,6 +88,16 @@ describe("grammar/ and compiler/ are pure", () => {
   });
 });
 
+test("one module reaches the file system, so that a test can make any call to it fail", () => {
+  const reaching = imports.filter(
+    ({ from, to }) => /^(runtime|cli)\//.test(from) && /^(node:)?fs(\/promises)?$/.test(to),
+  );
+  expect(reaching.map(({ from }) => from)).toEqual(["runtime/files/system.ts"]);
+  // Nor by another way than an import.
+  const other = /getBuiltinModule|createRequire|process\.binding/;
+  expect(readSources("runtime", "cli").filter(({ code }) => other.test(code))).toEqual([]);
+});
+
 test("no file has more than 400 lines", () => {
   const long = everything.filter(({ path, text }) => !path.includes(".generated.") && text.split("\n").length > 401);
   expect(long.map(({ path }) => path)).toEqual([]);

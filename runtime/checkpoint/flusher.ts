@@ -2,12 +2,12 @@
  * Makes the disk take what is written while the writing goes on. Left to the system, most of it would wait for the flush at the
  * end, and the disk would have been idle until then.
  */
-import type { FileHandle } from "node:fs/promises";
+import type { OpenFile } from "../files/system.ts";
 import type { Journal } from "./journal.ts";
 
 export interface Flusher {
   /** So many more bytes are written to a file. */
-  add(file: FileHandle, bytes: number): void;
+  add(file: OpenFile, bytes: number): void;
   /** Ends when none is under way. Throws what went wrong on the way. */
   end(): Promise<void>;
 }
@@ -16,7 +16,7 @@ export interface Flusher {
 export const FLUSH_BYTES = 256 << 20;
 
 /** `handles`: all files, for any of them may have what an earlier run wrote. */
-export function openFlusher(journal: Pick<Journal, "flush">, handles: readonly FileHandle[]): Flusher {
+export function openFlusher(journal: Pick<Journal, "flush">, handles: readonly OpenFile[]): Flusher {
   let [waiting, isBusy] = [0, false];
   const files = new Set(handles);
   let last = Promise.resolve();
@@ -26,7 +26,7 @@ export function openFlusher(journal: Pick<Journal, "flush">, handles: readonly F
     waiting = 0;
     isBusy = true;
     await journal.flush(async () => {
-      await Promise.all(written.map((file) => file.datasync()));
+      await Promise.all(written.map((file) => file.flushData()));
     });
     // Stays busy after a failure: the next flush would tell the journal of bytes that this one has lost.
     isBusy = false;

@@ -1,5 +1,7 @@
 /** The thread of `sink.ts`: takes pieces of tensors, from shared memory where they lie there, and answers each in turn. */
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
+import { FileError } from "../files/error.ts";
+import { type Faults, setFaults } from "../files/faults.ts";
 import { openPieces } from "./sink.ts";
 
 export interface SinkTask {
@@ -20,9 +22,10 @@ export interface SinkAnswer {
   /** Empty until a tensor ends. */
   readonly sha256: string;
   /** What of the system's error survives the way between threads. */
-  readonly failure: { readonly message: string; readonly code?: string; readonly syscall?: string } | null;
+  readonly failure: { readonly message: string; readonly code: string | null; readonly syscall: string } | null;
 }
 
+setFaults(workerData as Faults | null);
 const pieces = openPieces();
 const memories: ArrayBufferLike[] = [];
 
@@ -37,7 +40,8 @@ function answer({ tensor, file, position, piece }: SinkTask): SinkAnswer {
     pieces.write(tensor, new Uint8Array(buffer, start, length), file, position);
     return { sha256: "", failure: null };
   } catch (cause) {
-    const { message, code, syscall } = cause as NodeJS.ErrnoException;
-    return { sha256: "", failure: { message, ...(code && { code }), ...(syscall && { syscall }) } };
+    const { message } = cause as Error;
+    const { code, syscall } = cause instanceof FileError ? cause : { code: null, syscall: "" };
+    return { sha256: "", failure: { message, code, syscall } };
   }
 }

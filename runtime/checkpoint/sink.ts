@@ -5,10 +5,12 @@
  * belongs to one of them, which hashes its bytes in their order.
  */
 import { createHash } from "node:crypto";
-import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import { FileError } from "../files/error.ts";
+import { currentFaults } from "../files/faults.ts";
+import { writeAll } from "../files/system.ts";
 import type { SinkAnswer, SinkTask } from "./sink-worker.ts";
 
 export interface Sink {
@@ -70,8 +72,7 @@ export function openPieces(): Pieces {
       for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES) {
         const piece = bytes.subarray(at, at + PIECE_BYTES);
         hash.update(piece);
-        for (let done = 0; done < piece.byteLength;)
-          done += writeSync(file, piece, done, piece.byteLength - done, position + at + done);
+        writeAll(file, piece, position + at);
       }
     },
     end(tensor) {
@@ -106,7 +107,9 @@ function openThreads(count: number): Sink {
 
 function openThread(): Sink {
   // In the checkout this is TypeScript, in the package JavaScript.
-  const worker = new Worker(new URL(`./sink-worker${extname(import.meta.url)}`, import.meta.url));
+  const worker = new Worker(new URL(`./sink-worker${extname(import.meta.url)}`, import.meta.url), {
+    workerData: currentFaults(),
+  });
   const waiting: PromiseWithResolvers<string>[] = [];
   const died = Promise.withResolvers<never>();
   died.promise.catch(() => undefined);
@@ -114,7 +117,7 @@ function openThread(): Sink {
   worker.on("message", ({ sha256, failure }: SinkAnswer) => {
     const { resolve, reject } = waiting.shift()!;
     if (failure === null) resolve(sha256);
-    else reject(Object.assign(new Error(failure.message), failure));
+    else reject(failure.code === null ? new Error(failure.message) : new FileError({ ...failure, code: failure.code }));
   });
   // Answers come in the order of the questions.
   const ask = (task: SinkTask): Promise<string> => {

@@ -1,35 +1,21 @@
-/**
- * Directories that must not outlive a failure. Output is built in a hidden sibling of its final place, on the same file
- * system, so that one rename publishes it; whatever ends the process first (exit, Ctrl-C, a kill that can be caught) removes it.
- */
-import { randomBytes } from "node:crypto";
-import { rmSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+/** Output that must not outlive its process: whatever ends that (exit, Ctrl-C, a kill that can be caught) removes it first. */
+import { tryTo } from "../files/create.ts";
 
-const live = new Set<string>();
+interface Removable {
+  remove(): void;
+}
+
+const live = new Set<Removable>();
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** A new empty directory beside `target`, whose parents are made where they lack. */
-export async function createSibling(target: string): Promise<string> {
-  await mkdir(dirname(target), { recursive: true });
-  // Not mkdtemp, whose directories only their owner may read: this one is to become the result.
-  const suffix = randomBytes(4).toString("hex");
-  const directory = join(dirname(target), `.${basename(target)}.partial-${suffix}`);
-  await mkdir(directory);
+export function watch(output: Removable): void {
   if (live.size === 0) listen();
-  live.add(directory);
-  return directory;
+  live.add(output);
 }
 
-/** Ends the watch over a directory that now lies at its final place. */
-export function keep(directory: string): void {
-  if (live.delete(directory) && live.size === 0) unlisten();
-}
-
-export async function discard(directory: string): Promise<void> {
-  await rm(directory, { recursive: true, force: true });
-  keep(directory);
+/** It lies at its final place now, or is gone. */
+export function unwatch(output: Removable): void {
+  if (live.delete(output) && live.size === 0) unlisten();
 }
 
 function listen(): void {
@@ -43,7 +29,7 @@ function unlisten(): void {
 }
 
 function removeAll(): void {
-  for (const directory of live) rmSync(directory, { recursive: true, force: true });
+  for (const output of live) tryTo(() => output.remove());
   live.clear();
 }
 

@@ -2,17 +2,22 @@
  * Writes a checkpoint as a stream: what the tensors are is known first, their bytes come in pieces and are never held here. All of it goes to a hidden folder that one rename makes visible, so a final name never shows half
  * a checkpoint. What is renamed has been flushed to the disk before. With a fingerprint, the hidden folder survives a kill.
  */
-import { type FileHandle, mkdir, open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { tryTo } from "../files/create.ts";
+import { checkSpace, flushFolder, makeFolders } from "../files/disk.ts";
+import { type FileRecord, formatManifest, MANIFEST_NAME, recordBytes, recordParts } from "../files/manifest.ts";
+import { readBytes, recode } from "../files/read.ts";
+import { writeOver } from "../files/staging.ts";
+import * as system from "../files/system.ts";
+import { attempt } from "./attempt.ts";
 import { listTemplates, TEMPLATE_FOLDER } from "./chat-template.ts";
 import { openFlusher } from "./flusher.ts";
-import { type Journal, openJournal, type Origin } from "./journal.ts";
-import { attempt, checkSpace, checkTarget, flushDirectory, publish, writeFlushed } from "./publish.ts";
+import { openJournal, type Origin } from "./journal.ts";
+import { CHECKPOINT, TOKENIZER_FILES } from "./own-files.ts";
 import { byteSize, type TensorSpec } from "./safetensors-header.ts";
 import { INDEX_NAME } from "./shard-index.ts";
 import { formatIndex, layOutShards, type Shard } from "./shard-layout.ts";
 import { openSink } from "./sink.ts";
-import { createSibling, discard } from "./temporary.ts";
 
 export interface WriterOptions {
   /** Data bytes after which a new file begins; 5 GB unless given, as Hugging Face has it. */
@@ -63,32 +68,39 @@ export async function createCheckpoint(
   const progress = new Map(tensors.map((tensor) => [tensor.name, { given: 0, written: 0, bytes: byteSize(tensor) }]));
   if (progress.size !== tensors.length) throw new Error("two tensors of one checkpoint have the same name");
   const shards = layOutShards(tensors, maxShardBytes, { format: "pt", ...metadata });
-  await checkTarget(final, overwrite);
-  const journal = await attempt(final, () =>
-    options.fingerprint === undefined ? temporaryJournal(final) : openJournal(final, options.fingerprint),
-  );
+  const journal = await attempt(final, () => openJournal(final, CHECKPOINT, overwrite, options.fingerprint ?? null));
   const { directory, origin } = journal;
   const done = new Map(journal.done);
-  const owners = new Map<string, { readonly handle: FileHandle; readonly shard: Shard }>();
-  const handles: FileHandle[] = [];
+  const owners = new Map<string, { readonly handle: system.OpenFile; readonly shard: Shard }>();
+  const handles: system.OpenFile[] = [];
+  const records = new Map<string, FileRecord>();
+  const addFile = (name: string, content: string | Uint8Array): void => {
+    writeOver(join(directory, name), content);
+    records.set(name, recordBytes(content));
+  };
+  const closeAll = (): void => handles.splice(0).forEach((handle) => handle.close());
   const totalBytes = tensors.reduce((sum, tensor) => sum + byteSize(tensor), 0);
   try {
-    await attempt(final, async () => {
+    await attempt(final, () => {
       const needed = shards.reduce((sum, shard) => sum + shard.bytes, 0);
-      await checkSpace(final, needed - (await allocatedBytes(directory)));
+      checkSpace(final, needed - allocatedBytes(directory));
+      const { O_CREAT, O_EXCL, O_RDWR } = system;
       for (const shard of shards) {
-        const handle = await open(join(directory, shard.name), origin === "resumed" ? "r+" : "wx");
+        const handle = system.openFile(
+          join(directory, shard.name),
+          origin === "resumed" ? O_RDWR : O_RDWR | O_CREAT | O_EXCL,
+        );
         handles.push(handle);
-        await handle.writeFile(shard.header);
+        handle.write(shard.header, 0);
         for (const name of shard.positions.keys()) owners.set(name, { handle, shard });
       }
-      if (shards.length > 1) await writeFlushed(join(directory, INDEX_NAME), formatIndex(shards, totalBytes));
-      await flushDirectory(directory);
-      await journal.begin();
+      if (shards.length > 1) addFile(INDEX_NAME, formatIndex(shards, totalBytes));
+      flushFolder(directory);
+      journal.begin();
     });
   } catch (cause) {
-    await Promise.all(handles.map((handle) => handle.close()));
-    await journal.discard();
+    tryTo(closeAll);
+    tryTo(journal.discard);
     throw cause;
   }
   for (const name of done.keys()) progress.get(name)!.written = progress.get(name)!.bytes;
@@ -98,8 +110,8 @@ export async function createCheckpoint(
   const end = async (how: "leave" | "discard"): Promise<void> => {
     await flusher.end().catch(() => undefined);
     await sink.close();
-    await Promise.all(handles.splice(0).map((handle) => handle.close()));
-    await journal[how]();
+    tryTo(closeAll);
+    await attempt(final, journal[how]);
   };
   return {
     totalBytes,
@@ -128,20 +140,23 @@ export async function createCheckpoint(
       await attempt(final, () => journal.record(name, sha256));
       done.set(name, sha256);
     },
-    addFile: (name, content) => attempt(final, () => writeFlushed(join(directory, plainName(name)), content)),
-    copyTokenizer: (source) => attempt(final, () => copyTokenizer(source, directory)),
+    addFile: (name, content) => attempt(final, () => addFile(plainName(name), content)),
+    copyTokenizer: (source) => attempt(final, () => copyTokenizer(source, directory, addFile)),
     commit: async () => {
       for (const [name, { written, bytes }] of progress) {
         if (written !== bytes) throw new Error(`\`${name}\` has ${bytes} bytes, ${written} of them are written`);
       }
       await attempt(final, async () => {
+        for (const name of progress.keys()) if (!done.has(name)) done.set(name, await sink.end(name));
         await flusher.end();
         await sink.close();
-        await Promise.all(handles.map((handle) => handle.sync()));
-        await Promise.all(handles.splice(0).map((handle) => handle.close()));
-        await flushDirectory(directory);
-        await publish(directory, final, overwrite);
-        await journal.discard();
+        await Promise.all(handles.map((handle) => handle.flush()));
+        closeAll();
+        for (const shard of shards) records.set(shard.name, recordShard(shard, progress, done));
+        const files = Object.fromEntries(records);
+        writeOver(join(directory, MANIFEST_NAME), formatManifest({ kind: CHECKPOINT.kind, files }));
+        flushFolder(directory);
+        journal.publish();
       });
     },
     abort: () => end("discard"),
@@ -149,45 +164,50 @@ export async function createCheckpoint(
   };
 }
 
-/** A journal without memory: gone with the process, whatever ends it. */
-async function temporaryJournal(target: string): Promise<Journal> {
-  const directory = await createSibling(target);
-  const nothing = async (): Promise<void> => undefined;
-  const remove = (): Promise<void> => discard(directory);
-  return {
-    directory,
-    origin: "new",
-    done: new Map(),
-    begin: nothing,
-    record: nothing,
-    flush: (flushData) => flushData(),
-    leave: remove,
-    discard: remove,
-  };
+/** Its header, then its tensors as they lie. */
+function recordShard(
+  { header, positions }: Shard,
+  sizes: ReadonlyMap<string, { readonly bytes: number }>,
+  hashes: ReadonlyMap<string, string>,
+): FileRecord {
+  const tensors = [...positions].map(([name, start]) => ({
+    end: start + sizes.get(name)!.bytes,
+    sha256: hashes.get(name)!,
+  }));
+  return recordParts([{ end: header.byteLength, sha256: recordBytes(header).sha256! }, ...tensors]);
 }
 
 /** What an earlier run has taken of the disk already. */
-async function allocatedBytes(directory: string): Promise<number> {
-  const stats = await Promise.all((await readdir(directory)).map((name) => stat(join(directory, name))));
-  return stats.reduce((sum, { blocks }) => sum + 512 * blocks, 0);
+function allocatedBytes(directory: string): number {
+  return system
+    .readNames(directory)
+    .map((name) => system.lstat(join(directory, name)))
+    .reduce((sum, { blocks }) => sum + 512 * Number(blocks), 0);
 }
 
-/** Files of a Hugging Face directory that belong to its tokenizer. */
-const TOKENIZER_FILES =
-  /^(tokenizer(_config)?\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|chat_template\.(jinja|json))$/;
-
-async function copyTokenizer(source: string, directory: string): Promise<readonly string[]> {
-  const names = (await readdir(source)).filter((name) => TOKENIZER_FILES.test(name)).sort();
+function copyTokenizer(
+  source: string,
+  directory: string,
+  addFile: (name: string, content: Uint8Array) => void,
+): readonly string[] {
+  const names = system
+    .readNames(source)
+    .filter((name) => TOKENIZER_FILES.test(name))
+    .sort();
   const templates = listTemplates(source);
-  if (templates.length > 0) await mkdir(join(directory, TEMPLATE_FOLDER), { recursive: true });
-  const all = [...names, ...templates.map((name) => join(TEMPLATE_FOLDER, name))];
-  for (const name of all) await writeFlushed(join(directory, name), await readFile(join(source, name)));
-  if (templates.length > 0) await flushDirectory(join(directory, TEMPLATE_FOLDER));
+  if (templates.length > 0) makeFolders(join(directory, TEMPLATE_FOLDER));
+  const all = [...names, ...templates.map((name) => `${TEMPLATE_FOLDER}/${name}`)];
+  for (const name of all)
+    addFile(
+      name,
+      recode("checkpoint/unreadable", () => readBytes(join(source, name))),
+    );
+  if (templates.length > 0) flushFolder(join(directory, TEMPLATE_FOLDER));
   return all;
 }
 
 function plainName(name: string): string {
-  if (name !== basename(name) || name === "" || name === "." || name === "..")
+  if (name !== basename(name) || ["", ".", "..", MANIFEST_NAME].includes(name))
     throw new Error(`\`${name}\` is not a plain file name`);
   return name;
 }

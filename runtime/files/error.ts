@@ -5,11 +5,13 @@ import { MoeError } from "../../grammar/diagnostic.ts";
 export class FileError extends MoeError {
   /** The system's, such as `ENOENT`. */
   readonly code: string;
+  readonly syscall: string;
   readonly path: string;
   /** In plain words. */
   readonly reason: string;
+  readonly help: string;
 
-  constructor(cause: { readonly code: string; readonly syscall: string }, path: string) {
+  constructor(cause: { readonly code: string; readonly syscall: string }, path = "the output") {
     const [reason, help] = REASONS[cause.code] ?? [`the system says ${cause.code}`, "check the path and its disk"];
     super({
       code: "file/failed",
@@ -20,8 +22,10 @@ export class FileError extends MoeError {
       help,
     });
     this.code = cause.code;
+    this.syscall = cause.syscall;
     this.path = path;
     this.reason = reason;
+    this.help = help;
   }
 }
 
@@ -31,6 +35,7 @@ export const isAbsent = (error: unknown): boolean => error instanceof FileError 
 const VERBS: Readonly<Record<string, string>> = {
   access: "write to",
   fchmod: "write",
+  fchown: "keep the owner of",
   fdatasync: "write",
   fsync: "write",
   ftruncate: "write",

@@ -3,7 +3,7 @@
  * bytes are those of one moment, or an error; text is UTF-8, or an error, so that nothing is lost when it is written back.
  */
 import { isUtf8 } from "node:buffer";
-import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
+import { failure } from "../../grammar/diagnostic.ts";
 import { FileError, isAbsent } from "./error.ts";
 import { O_NONBLOCK, O_RDONLY, openFile, type OpenFile, stat, type Stats } from "./system.ts";
 
@@ -39,14 +39,13 @@ export function kindOf(stats: Stats): string | null {
   return stats.isSymbolicLink() ? "a link" : "a device";
 }
 
-/** What the system refuses while `action` reads is told under this code. */
-export function recode<T>(code: string, action: () => T): T {
+/** What the system refuses while `action` reads, or does `what`, is told under this code. */
+export function recode<T>(code: string, action: () => T, what?: string): T {
   try {
     return action();
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    const [{ message, help }] = error.diagnostics as [Diagnostic];
-    throw failure(code, message.replace(/^cannot \w+( at)?/, "cannot read"), help === null ? {} : { help });
+    throw failure(code, `${what ?? `cannot read \`${error.path}\``}: ${error.reason}`, { help: error.help });
   }
 }
 

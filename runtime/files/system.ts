@@ -15,6 +15,7 @@ export const { O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_NONBLOCK
 export const stat = (path: string): Stats => call("stat", path, () => fs.statSync(path, { bigint: true }));
 export const lstat = (path: string): Stats => call("lstat", path, () => fs.lstatSync(path, { bigint: true }));
 export const realpath = (path: string): string => call("realpath", path, () => fs.realpathSync.native(path));
+export const readLink = (path: string): string => call("readlink", path, () => fs.readlinkSync(path));
 export const readNames = (path: string): string[] => call("readdir", path, () => fs.readdirSync(path));
 export const statDisk = (path: string): fs.StatsFs => call("statfs", path, () => fs.statfsSync(path));
 /** Throws unless it may be written to. */
@@ -39,6 +40,8 @@ export interface OpenFile {
   /** All of them. With `null` at the end of a file that was opened to append. */
   write(bytes: Uint8Array, position: number | null): void;
   setMode(mode: number): void;
+  setOwner(user: number, group: number): void;
+  setSize(bytes: number): void;
   /** Until the disk has it. `flushData` leaves out when it was written. */
   flush(): Promise<void>;
   flushNow(): void;
@@ -60,6 +63,8 @@ export function openFile(path: string, flags: number, mode = 0o666): OpenFile {
     readNow: (target, position) => call("read", path, () => fs.readSync(fd, target, 0, target.byteLength, position)),
     write: (bytes, position) => writeAll(fd, bytes, position, path),
     setMode: (mode) => call("fchmod", path, () => fs.fchmodSync(fd, mode)),
+    setOwner: (user, group) => call("fchown", path, () => fs.fchownSync(fd, user, group)),
+    setSize: (bytes) => call("ftruncate", path, () => fs.ftruncateSync(fd, bytes)),
     flush: () => callLater("fsync", path, (end) => fs.fsync(fd, end)),
     flushNow: () => call("fsync", path, () => fs.fsyncSync(fd)),
     flushData: () => callLater("fdatasync", path, (end) => fs.fdatasync(fd, end)),
@@ -127,5 +132,5 @@ const isInterrupted = (cause: unknown): boolean => (cause as NodeJS.ErrnoExcepti
 function explain(cause: unknown, path: string | null): unknown {
   const { code, syscall } = cause as NodeJS.ErrnoException;
   if (cause instanceof Killed || code === undefined || syscall === undefined) return cause;
-  return new FileError({ code, syscall }, path ?? "the output");
+  return new FileError({ code, syscall }, path ?? undefined);
 }

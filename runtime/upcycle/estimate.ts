@@ -4,8 +4,10 @@
  * fast; both are told with the result. One disk does both, so their times add up.
  */
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { removeIfAny, tryTo } from "../files/create.ts";
+import { isFolder, openToRead } from "../files/read.ts";
+import { O_CREAT, O_EXCL, O_WRONLY, openFile, type OpenFile } from "../files/system.ts";
 import type { Transfer } from "./transfer.ts";
 
 export interface Estimate {
@@ -39,45 +41,49 @@ async function measureReading({ checkpoints, bytesRead }: Transfer): Promise<num
   const begun = performance.now();
   let done = 0;
   for (const { path, bytes } of files) {
-    const file = await open(path);
+    const file = openToRead(path);
     try {
       // From the middle: the beginning has just been read.
       for (let at = Math.floor(bytes / 2), end = at + share; at < end; at += chunk.byteLength) {
-        done += (await file.read(chunk, 0, chunk.byteLength, at)).bytesRead;
+        done += await file.read(chunk, at);
         if (secondsSince(begun) > MOST_SECONDS) return done / secondsSince(begun);
       }
     } finally {
-      await file.close();
+      file.close();
     }
   }
   return done / secondsSince(begun);
 }
 
 async function measureWriting(target: string, bytesWritten: number): Promise<number | null> {
-  const folder = await findFolder(dirname(target));
+  const folder = findFolder(dirname(target));
   const path = join(folder, `.moec-${randomBytes(4).toString("hex")}`);
-  let file: FileHandle | null = null;
+  let file: OpenFile | null = null;
   try {
-    file = await open(path, "wx");
+    file = openFile(path, O_CREAT | O_EXCL | O_WRONLY);
     const chunk = new Uint8Array(Math.max(1, Math.min(CHUNK_BYTES, bytesWritten)));
     const begun = performance.now();
     let done = 0;
     while (done < Math.min(MOST_BYTES, bytesWritten) && secondsSince(begun) < MOST_SECONDS)
-      done += (await file.write(chunk)).bytesWritten;
-    await file.datasync();
+      done += write(file, chunk, done);
+    await file.flushData();
     return done / secondsSince(begun);
   } catch {
     return null;
   } finally {
-    await file?.close();
-    await rm(path, { force: true });
+    tryTo(() => file?.close());
+    tryTo(() => removeIfAny(path));
   }
 }
 
+function write(file: OpenFile, chunk: Uint8Array, position: number): number {
+  file.write(chunk, position);
+  return chunk.byteLength;
+}
+
 /** The folder, or the nearest above it that is there. */
-async function findFolder(path: string): Promise<string> {
-  const found = await stat(path).catch(() => null);
-  return found?.isDirectory() === true || path === dirname(path) ? path : findFolder(dirname(path));
+function findFolder(path: string): string {
+  return path === dirname(path) || isFolder(path) ? path : findFolder(dirname(path));
 }
 
 /** Never 0. */

@@ -5,12 +5,20 @@
  */
 import { join, resolve } from "node:path";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
-import { checkTarget, type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/index.ts";
+import { attempt } from "../checkpoint/attempt.ts";
+import {
+  CHECKPOINT,
+  type CheckpointWriter,
+  createCheckpoint,
+  PROVENANCE_NAME,
+  type WriterOptions,
+} from "../checkpoint/index.ts";
 import { readBytesIfAny, recode } from "../files/read.ts";
+import { checkApart, checkTarget } from "../files/target.ts";
 import { findNotFinite } from "../finite.ts";
 import { DATA_TYPES, evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
-import { formatProvenance, placesOf, PROVENANCE_NAME } from "./provenance.ts";
+import { formatProvenance, placesOf } from "./provenance.ts";
 import { computeGiven, hashRows, hashTexts, type RunOptions } from "./runs.ts";
 import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer.ts";
 
@@ -30,7 +38,11 @@ export async function executeTransfer(transfer: Transfer, target: string, option
   const { onProgress = () => {}, onEarlierRun = () => {}, adapter, onRun, ...writing } = options;
   const specs = transfer.tensors.map((t) => ({ name: t.name, dtype: DATA_TYPES[t.dtype], shape: t.shape }));
   // What cannot be written is told before sources run.
-  if (transfer.runs.length > 0) await checkTarget(resolve(target), options.overwrite ?? false);
+  const final = resolve(target);
+  await attempt(final, () => {
+    checkApart(final, sourcesOf(transfer));
+    checkTarget(final, CHECKPOINT, options.overwrite ?? false);
+  });
   const given = await computeGiven(transfer.runs, { adapter, ...(onRun === undefined ? {} : { onRun }) });
   // Another device may round otherwise: its rows do not go on where those of an earlier run stopped.
   const rows = [...given.values()].map(hashRows);
@@ -52,10 +64,16 @@ export async function executeTransfer(transfer: Transfer, target: string, option
     if (generation !== null) await writer.addFile("generation_config.json", generation);
     await writer.commit();
   } catch (error) {
-    await (isDisk(error) ? writer.leave() : writer.abort());
+    await (isDisk(error) ? writer.leave() : writer.abort()).catch(() => undefined);
     throw error;
   }
 }
+
+/** Folders and files that are read. */
+const sourcesOf = ({ checkpoints, folder }: Transfer): readonly string[] => [
+  folder,
+  ...checkpoints.flatMap(({ path, files }) => [path, ...files.map((file) => file.path)]),
+];
 
 function isDisk(error: unknown): boolean {
   const codes: readonly string[] = ["checkpoint/disk-full", "checkpoint/write-failed"];

@@ -14,7 +14,6 @@ import { VERSION } from "../version.ts";
 import { type Given, hashRows } from "./runs.ts";
 import { isCopy, type Transfer, type TransferTensor } from "./transfer.ts";
 
-export const PROVENANCE_NAME = "moec.provenance.json";
 const FORMAT = "moec.provenance/1";
 
 /** What a plan knows. */

@@ -2,9 +2,10 @@
 import { join } from "node:path";
 import { locateParameters } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
+import { PROVENANCE_NAME } from "../checkpoint/index.ts";
 import { readJsonObject } from "../checkpoint/json-file.ts";
 import { loadWithMaps } from "../model.ts";
-import { type PartRecord, type Provenance, PROVENANCE_NAME, type TensorRecord } from "./provenance.ts";
+import { type PartRecord, type Provenance, type TensorRecord } from "./provenance.ts";
 
 /** A tensor, and those of its parts that were asked for. */
 export interface Trace {

@@ -1,20 +1,20 @@
 /** Flushes beside the writing: when they begin, what they cover, and what a failed one means. */
-import type { FileHandle } from "node:fs/promises";
 import { expect, test } from "vitest";
+import type { OpenFile } from "../../../runtime/files/system.ts";
 import { FLUSH_BYTES, type Flusher, openFlusher } from "../../../runtime/checkpoint/flusher.ts";
 
 /** Files that tell of their flushes, all of which `end` ends. */
-function watch(): { flusher: Flusher; files: FileHandle[]; log: string[]; end: (error?: Error) => Promise<void> } {
+function watch(): { flusher: Flusher; files: OpenFile[]; log: string[]; end: (error?: Error) => Promise<void> } {
   const log: string[] = [];
   let waiting: PromiseWithResolvers<void>[] = [];
-  const makeFile = (name: string): FileHandle => {
-    const datasync = (): Promise<void> => {
+  const makeFile = (name: string): OpenFile => {
+    const flushData = (): Promise<void> => {
       log.push(`flush ${name}`);
       const flush = Promise.withResolvers<void>();
       waiting.push(flush);
       return flush.promise;
     };
-    return { datasync } as unknown as FileHandle;
+    return { flushData } as unknown as OpenFile;
   };
   const files = ["a", "b"].map(makeFile);
   const flush = async (flushData: () => Promise<void>): Promise<void> => {

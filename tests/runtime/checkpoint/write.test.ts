@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import {
@@ -82,7 +82,12 @@ describe("what is written", () => {
       await writeAll(target, { maxShardBytes: 10 });
       // flags (3) | wide (16, above the limit) and no more | empty, half (8)
       const shards = [1, 2, 3].map((n) => `model-0000${n}-of-00003.safetensors`);
-      expect((await readdir(target)).sort()).toEqual(["config.json", ...shards, "model.safetensors.index.json"]);
+      expect((await readdir(target)).sort()).toEqual([
+        "config.json",
+        ...shards,
+        "model.safetensors.index.json",
+        "moec.manifest.json",
+      ]);
       expect(JSON.parse(await readFile(join(target, "model.safetensors.index.json"), "utf8"))).toEqual({
         metadata: { total_size: 27 },
         weight_map: { empty: shards[2], flags: shards[0], half: shards[2], wide: shards[1] },
@@ -174,7 +179,7 @@ describe("an existing target", () => {
       await writeAll(target, { maxShardBytes: 10 });
       await expectFailure(createCheckpoint(target, tensors), "checkpoint/target-exists", target);
       await writeAll(target, { overwrite: true });
-      expect((await readdir(target)).sort()).toEqual(["config.json", "model.safetensors"]);
+      expect((await readdir(target)).sort()).toEqual(["config.json", "model.safetensors", "moec.manifest.json"]);
       expect(await readdir(directory)).toEqual(["model"]);
     });
   });
@@ -195,7 +200,9 @@ describe("an existing target", () => {
     await withScratch(async (directory) => {
       const target = join(directory, "model");
       const writer = await createCheckpoint(target, []);
-      await writeAll(target);
+      await expectFailure(createCheckpoint(target, []), "checkpoint/busy", target);
+      await writeAll(join(directory, "other"));
+      await rename(join(directory, "other"), target);
       await expectFailure(writer.commit(), "checkpoint/target-exists", target);
       await writer.abort();
       const checkpoint = await openCheckpoint(target);
