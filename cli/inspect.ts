@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { Cost, LookAhead, OutputTime, Part } from "../compiler/index.ts";
 import { accountModel, describeTime } from "../compiler/index.ts";
-import { STORAGE_BYTES } from "../runtime/model.ts";
+import { STORAGE_BYTES } from "../runtime/storage.ts";
 import { parseCount, TYPICAL_CONTEXT } from "./options.ts";
 import { humanBytes, humanCount, humanParameters, numberRange, paint, print, printJson, table } from "./output.ts";
 import { openSubject, type SubjectOptions } from "./subject.ts";

@@ -283,21 +283,11 @@ export interface MapDecl extends ItemBase {
   readonly name: Name;
   readonly model: Name;
   readonly config: readonly ConfigRule[];
-  readonly objects: readonly ConfigObject[];
-  readonly ignored: readonly ConfigIgnore[];
+  /** `either rope_scaling or rope_parameters`: names of one object, read whole under the first that is there and not empty. */
+  readonly objects: readonly { readonly names: readonly (readonly Name[])[]; readonly span: Span }[];
+  /** `ignore attn_config.attn_pdrop`: keys of objects that change nothing here. */
+  readonly ignored: readonly { readonly key: readonly Name[]; readonly span: Span }[];
   readonly rules: readonly MapRule[];
-}
-
-/** `either rope_scaling or rope_parameters`: names of one object, read whole under the first that is there and not empty. */
-export interface ConfigObject {
-  readonly names: readonly (readonly Name[])[];
-  readonly span: Span;
-}
-
-/** `ignore attn_config.attn_pdrop`: a key of an object that changes nothing here. */
-export interface ConfigIgnore {
-  readonly key: readonly Name[];
-  readonly span: Span;
 }
 
 /**
@@ -335,8 +325,17 @@ export type MapRule =
     }
   /** `either { ... } or { ... }`: the first alternative whose tensors are present is read; the first is written. */
   | { readonly kind: "either"; readonly alternatives: readonly (readonly MapRule[])[]; readonly span: Span }
-  /** `ignore "lm_head.weight"`: a source tensor that is allowed and not read. */
-  | { readonly kind: "ignore"; readonly pattern: StringExpr; readonly span: Span }
+  /**
+   * `ignore "cache"`: a source tensor that is allowed and not read. `ignore "lm_head.weight" = embed.w else tie = false`: while it
+   * holds what that parameter does; where it does not, the model is another.
+   */
+  | {
+      readonly kind: "ignore";
+      readonly pattern: StringExpr;
+      readonly same: Expr | null;
+      readonly otherwise: { readonly name: Name; readonly value: Expr } | null;
+      readonly span: Span;
+    }
   /** `stored fp8("*", "*_scale_inv")`: the tensors of the rules beside it may be stored in this encoding, in parts of these names. */
   | { readonly kind: "stored"; readonly encoding: Name; readonly patterns: readonly StringExpr[]; readonly span: Span };
 

@@ -3,8 +3,8 @@
  * matter, only what the model has at a path. Streams: a piece of one parameter of each is held at a time. Sums in float64.
  */
 import { toFloat32 } from "./checkpoint/index.ts";
-import { type LoadedModel, STORAGE_BYTES } from "./model.ts";
-import { DATA_TYPES } from "./upcycle/evaluate.ts";
+import type { LoadedModel } from "./model.ts";
+import { DATA_TYPES, STORAGE_BYTES } from "./storage.ts";
 
 export interface Shape {
   readonly dtype: string;

@@ -11,7 +11,8 @@ import { makeConfig } from "./upcycle/target.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
 import { embedSource } from "./embedded.ts";
-import { commonType, type LoadedModel } from "./model.ts";
+import type { LoadedModel } from "./model.ts";
+import { commonType } from "./storage.ts";
 import { openWorkspace } from "./modules.ts";
 import { expandWhole } from "./upcycle/plan.ts";
 

@@ -2,7 +2,7 @@
  * Whether the tensors of a checkpoint are those that a map asks for: each there, in its shape and a type that has values, and none
  * left over. What is wrong is told at once, before any weight is read.
  */
-import { encodings, type MapBinding, type TensorEntry } from "../compiler/index.ts";
+import { encodings, type MapBinding, settingKey, type TensorEntry, type TensorMap } from "../compiler/index.ts";
 import { type Diagnostic, failure } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
 import { type Checkpoint, type DataType, dataTypes, findBuffer } from "./checkpoint/index.ts";
@@ -13,8 +13,7 @@ import { type Checkpoint, type DataType, dataTypes, findBuffer } from "./checkpo
  */
 export async function checkTensors(
   checkpoint: Checkpoint,
-  entries: readonly TensorEntry[],
-  ignored: (name: string) => boolean,
+  { entries, ignored, alike }: TensorMap,
   map: MapBinding,
 ): Promise<readonly Diagnostic[]> {
   const parts = entries.flatMap(partsOf);
@@ -26,6 +25,7 @@ export async function checkTensors(
   const unused = left.filter((name) => !buffers.has(name));
   if (first !== undefined) {
     const near = suggest(first.name, unused.slice(0, 2000));
+    const same = alike.find((rule) => rule.matches(first.name));
     const { pieces, stored, span } = first.entry;
     throw failure(
       "checkpoint/missing-tensor",
@@ -42,9 +42,11 @@ export async function checkTensors(
             ? [`tensors that the map \`${map.item.name.text}\` does not use: ${listNames(unused)}`]
             : [],
         help:
-          near === null
-            ? "is the download complete, and is `model_type` in config.json right?"
-            : `the checkpoint has \`${near}\`: change the map, or rename the tensor`,
+          same !== undefined
+            ? `is the download complete? where \`${first.name}\` is to be \`${same.path}\`, config.json says so: \`${settingKey(map, same.otherwise?.name ?? "") ?? "a setting of its model"}\``
+            : near === null
+              ? "is the download complete, and is `model_type` in config.json right?"
+              : `the checkpoint has \`${near}\`: change the map, or rename the tensor`,
       },
     );
   }

@@ -2,7 +2,16 @@
  * A checkpoint as a model: its config read through the map of its family, every tensor matched to a parameter, both ways
  * complete, before any weight is read. Parameters are then read by path, in runs, in the type they are stored in.
  */
-import type { ConfigFile, MapBinding, Model, Piece, TensorEntry, Workspace } from "../compiler/index.ts";
+import type {
+  ConfigFile,
+  ConstructorValue,
+  MapBinding,
+  Model,
+  Piece,
+  TensorEntry,
+  TensorMap,
+  Workspace,
+} from "../compiler/index.ts";
 import {
   checkTotal,
   expandMap,
@@ -15,6 +24,7 @@ import {
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
 import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
+import { findUnlike } from "./alike.ts";
 import { readConfigFile } from "./config-file.ts";
 import { isFolder, recode } from "./files/read.ts";
 import { type Elements, elementsOf } from "./elements.ts";
@@ -22,6 +32,7 @@ import { openEmbedded } from "./embedded.ts";
 import { checkTensors } from "./fit.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
+import { commonType, STORAGE, STORAGE_BYTES } from "./storage.ts";
 import { checkMerged, checkNoAdapter } from "./peft.ts";
 import { checkQuantization } from "./quantization.ts";
 import { blockLength, countElements, gather, isContiguous, offsetOf, type Range, windowOf } from "./strided.ts";
@@ -52,39 +63,54 @@ export async function loadModel(
   let map = lookupMap(config, [...own, ...workspace.standard("map")]);
   await checkQuantization(folder, config, map);
   // What is wrong with config.json is told before the weights are looked at.
-  const known = map === null ? null : makeModel(readConfig(map, config), map.item.span);
+  const known = map === null ? null : configured(map, config);
   const checkpoint = await openCheckpoint(folder);
   try {
     // A checkpoint of a family that nobody knows may bring its own along.
     map ??= openEmbedded(checkpoint) ?? findMap(workspace, config, own);
     checkMerged(checkpoint);
-    const model = known ?? makeModel(readConfig(map, config), map.item.span);
-    const bag = new DiagnosticBag();
-    const { entries, ignored } = expandMap(map, model, new Set(checkpoint.tensors.keys()), bag);
-    if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);
-    if (bag.hasErrors) throw new MoeError(bag.list);
-    const left = await checkTensors(checkpoint, entries, ignored, map);
-    const notes = [...findContradictions(map, config), ...left];
-    return { model, map, config, checkpoint, entries, source: parameterSource(checkpoint, entries), notes };
+    const read = known ?? configured(map, config);
+    const notes: Diagnostic[] = [...findContradictions(map, config)];
+    let fitted = await fit(checkpoint, map, read.model);
+    const unlike = await findUnlike(checkpoint, fitted.tensors, { ...read, map, source: fitted.source });
+    if (unlike !== null) {
+      notes.push(unlike.note);
+      fitted = await fit(checkpoint, map, makeModel(unlike.callee, map.item.span));
+    }
+    const { model, tensors, source, left } = fitted;
+    return { model, map, config, checkpoint, entries: tensors.entries, source, notes: [...notes, ...left] };
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
 }
 
+function configured(map: MapBinding, config: ConfigFile): { callee: ConstructorValue; model: Model } {
+  const callee = readConfig(map, config);
+  return { callee, model: makeModel(callee, map.item.span) };
+}
+
+interface Fitted {
+  readonly model: Model;
+  readonly tensors: TensorMap;
+  readonly source: ParameterSource;
+  readonly left: readonly Diagnostic[];
+}
+
+/** Throws unless the checkpoint's tensors are those of the model, all of them. */
+async function fit(checkpoint: Checkpoint, map: MapBinding, model: Model): Promise<Fitted> {
+  const bag = new DiagnosticBag();
+  const tensors = expandMap(map, model, new Set(checkpoint.tensors.keys()), bag);
+  if (!bag.hasErrors) checkTotal(model, tensors.entries, bag, map.item.span);
+  if (bag.hasErrors) throw new MoeError(bag.list);
+  const left = await checkTensors(checkpoint, tensors, map);
+  return { model, tensors, source: parameterSource(checkpoint, tensors.entries), left };
+}
+
 /** A checkpoint read through the maps of a `.moe` file, where one is given, or of the standard library. */
 export function loadWithMaps(folder: string, map: string | undefined): Promise<LoadedModel> {
   const workspace = openWorkspace();
   return loadModel(folder, workspace, map === undefined ? [] : readMaps(workspace, map));
-}
-
-export const STORAGE: Readonly<Record<string, StorageType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
-export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f16: 2, bf16: 2 };
-
-/** The one type among them; f32, which holds all, where they differ. */
-export function commonType(types: Iterable<StorageType>): StorageType {
-  const all = new Set(types);
-  return all.size === 1 ? [...all][0]! : "f32";
 }
 
 /** Parameters by path out of the tensors that hold them. */

@@ -4,6 +4,7 @@
  */
 import type { MapDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { walk } from "../../grammar/index.ts";
 import { findPart } from "../map/part.ts";
 import { expandMap } from "../map/tensors.ts";
 import { checkTotal } from "../map/total.ts";
@@ -41,6 +42,11 @@ export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void 
       reportUnknownParameter(bag, decl, name, rule.left.span, "not a parameter");
     }
   }
+  walk(item, (node) => {
+    const name = node.kind === "ignore" && "otherwise" in node ? node.otherwise?.name : undefined;
+    if (name !== undefined && !decl.params.some((p) => p.name.text === name.text))
+      reportUnknownParameter(bag, decl, name.text, name.span, "not a parameter");
+  });
   if (bag.hasErrors || isPart) return;
   const model = tinyModel(decl, target.scope, new Map());
   if (model === null) return;

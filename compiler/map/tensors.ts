@@ -2,7 +2,7 @@
  * The rules of a map, expanded over a model: which tensor of a checkpoint holds which elements of which parameter. Every
  * correspondence is a strided view, so one description serves import, export and streaming, whatever the layout.
  */
-import type { Expr, MapRule } from "../../grammar/ast.ts";
+import type { MapRule } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
@@ -13,6 +13,7 @@ import type { Model } from "../model/model.ts";
 import { newContext } from "../model/model.ts";
 import { type MapBinding, mapOfModel } from "./config.ts";
 import { checkStored, storedAs, type StoredAs, type StoredRule } from "./encoding.ts";
+import { type Factor, itemsOf, type Item, layoutOfPart, product } from "./layout.ts";
 import { resolvePath } from "./path.ts";
 
 /** One tensor of a checkpoint and the parameters in it. */
@@ -40,6 +41,18 @@ export interface TensorMap {
   readonly entries: readonly TensorEntry[];
   /** Names that may be there and are not read. */
   readonly ignored: (name: string) => boolean;
+  /** Of these, which must hold what a parameter does. */
+  readonly alike: readonly Alike[];
+}
+
+/** Tensors that are not read while they hold the same as a parameter, in its order. */
+export interface Alike {
+  readonly matches: (name: string) => boolean;
+  /** The parameter. */
+  readonly path: string;
+  /** What the model's parameter `name` is where they do not; null where nothing can be done about it. */
+  readonly otherwise: { readonly name: string; readonly value: Value } | null;
+  readonly span: Span;
 }
 
 /** Which of `either ... or` is written: the one with the fewest tensors, or the one with the most. */
@@ -57,7 +70,7 @@ export function expandMap(
 ): TensorMap {
   const ctx = newContext("build", bag);
   const env = staticEnv(ctx, map.scope, new Map(model.args));
-  const ignored: RegExp[] = [];
+  const ignored: Ignored[] = [];
   const entries = expandRules(map.item.rules, {
     env,
     instance: model.instance,
@@ -68,9 +81,17 @@ export function expandMap(
     ignored,
     stored: [],
     layers: new Map(),
+    isWhole: true,
   });
-  return { entries, ignored: (name) => ignored.some((r) => r.test(name)) };
+  return {
+    entries,
+    ignored: (name) => ignored.some((i) => i.matches(name)),
+    alike: ignored.flatMap(({ path, ...rest }) => (path === null ? [] : [{ ...rest, path }])),
+  };
 }
+
+/** A name that may be there; `path` is null where it does not matter what it holds. */
+type Ignored = Omit<Alike, "path"> & { readonly path: string | null };
 
 interface Place {
   readonly env: Env;
@@ -83,9 +104,11 @@ interface Place {
   /** The layer of each stack passed through, by its template's path. */
   readonly layers: ReadonlyMap<string, number>;
   readonly present: ReadonlySet<string> | Layout | null;
-  readonly ignored: RegExp[];
+  readonly ignored: Ignored[];
   /** Encodings that tensors may be stored in here, the nearest first. */
   readonly stored: readonly StoredRule[];
+  /** Whether the rules are of the whole model's own map. */
+  readonly isWhole: boolean;
 }
 
 function expandRules(rules: readonly MapRule[], place: Place): TensorEntry[] {
@@ -98,26 +121,9 @@ function expandRules(rules: readonly MapRule[], place: Place): TensorEntry[] {
 
 function expandRule(rule: MapRule, place: Place): TensorEntry[] {
   switch (rule.kind) {
-    case "ignore": {
-      const text = join(
-        place.pattern,
-        substitute(rule.pattern.value, new Map([...sizesOf(place.env), ...place.indices])),
-      );
-      place.ignored.push(
-        new RegExp(
-          `^${text
-            .split("**")
-            .map((run) =>
-              run
-                .split(/\{\w+\}|\*/)
-                .map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&"))
-                .join("[^.]+"),
-            )
-            .join(".+")}$`,
-        ),
-      );
+    case "ignore":
+      place.ignored.push(ignoredBy(rule, place));
       return [];
-    }
     case "stored":
       return [];
     case "either": {
@@ -134,6 +140,41 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
       return rule.rules === null ? expandPair(rule, place) : expandScope(rule, rule.rules, place);
     }
   }
+}
+
+function ignoredBy({ pattern, same, otherwise, span }: Extract<MapRule, { kind: "ignore" }>, place: Place): Ignored {
+  const { env, instance, indices, isWhole } = place;
+  const text = join(place.pattern, substitute(pattern.value, new Map([...sizesOf(env), ...indices])));
+  const [found] = same === null ? [] : resolvePath(env, instance, same, place);
+  if (found?.kind === "layer") reportLayer(same!.span, env.ctx.bag);
+  const name = patternOf(text);
+  return {
+    matches: (tensor) => name.test(tensor),
+    path: found?.kind === "parameter" ? found.path : null,
+    otherwise:
+      otherwise === null || !isWhole ? null : { name: otherwise.name.text, value: evaluate(env, otherwise.value) },
+    span,
+  };
+}
+
+/** `*` and `{x}` are anything without a point, `**` is anything. */
+function patternOf(text: string): RegExp {
+  const runs = text.split("**").map((run) =>
+    run
+      .split(/\{\w+\}|\*/)
+      .map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&"))
+      .join("[^.]+"),
+  );
+  return new RegExp(`^${runs.join(".+")}$`);
+}
+
+function reportLayer(span: Span, bag: DiagnosticBag): void {
+  bag.error(
+    "map/not-a-parameter",
+    "a tensor belongs to a parameter",
+    [{ span, text: "this is a layer" }],
+    "name its parameter, e.g. `head.w`, or put rules in braces",
+  );
 }
 
 /** The highest wins, of equal ones the first. */
@@ -202,6 +243,7 @@ function expandModel(rule: Pair, place: Place): TensorEntry[] {
       banks: new Map([...place.banks, ...found.banks]),
       layers: new Map([...place.layers, ...found.layers]),
       pattern: join(place.pattern, substitute(rule.pattern.value, found.indices)),
+      isWhole: false,
     });
   });
 }
@@ -215,12 +257,7 @@ function expandPair(rule: Pair, place: Place): TensorEntry[] {
     const parameters: { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[] = [];
     for (const target of targets) {
       if (target?.kind !== "parameter") {
-        place.env.ctx.bag.error(
-          "map/not-a-parameter",
-          "a tensor belongs to a parameter",
-          [{ span: rule.left[0]!.span, text: "this is a layer" }],
-          "name its parameter, e.g. `head.w`, or put rules in braces",
-        );
+        reportLayer(rule.left[0]!.span, place.env.ctx.bag);
         return [];
       }
       parameters.push({
@@ -238,16 +275,6 @@ function expandPair(rule: Pair, place: Place): TensorEntry[] {
     return tensorEntry(rule, tensor, stored, parameters, place.env) ?? [];
   });
 }
-
-interface Factor {
-  readonly label: string | null;
-  readonly size: number;
-}
-
-/** A factor of a layout, or `A + B`: one part for each parameter of the rule. */
-type Item = Factor | { readonly parts: readonly (readonly Factor[])[]; readonly size: number };
-
-const product = (items: readonly { readonly size: number }[]): number => items.reduce((n, f) => n * f.size, 1);
 
 function tensorEntry(
   rule: Pair,
@@ -334,56 +361,6 @@ function tensorEntry(
     });
   }
   return [{ tensor, shape, stored, pieces, span: rule.span }];
-}
-
-/** The factors of one part of a layout, with the steps between their elements, and where the part begins. */
-function layoutOfPart(
-  items: readonly Item[],
-  part: number,
-): { readonly factors: readonly Factor[]; readonly strides: readonly number[]; readonly source: number } {
-  const factors: Factor[] = [];
-  const strides: number[] = [];
-  let source = 0;
-  for (const [i, item] of items.entries()) {
-    const step = product(items.slice(i + 1));
-    const own = "parts" in item ? (item.parts[part] ?? []) : [item];
-    if ("parts" in item) source += step * item.parts.slice(0, part).reduce((n, p) => n + product(p), 0);
-    else if (item.label === null) source += step * part;
-    for (const [j, factor] of own.entries()) {
-      factors.push(factor);
-      strides.push(step * product(own.slice(j + 1)));
-    }
-  }
-  return { factors, strides, source };
-}
-
-/** `G*R*C` as factors, numbers without a label; `G*(A + B)` has a sum among them. */
-function itemsOf(expr: Expr, env: Env): readonly Item[] {
-  if (expr.kind === "binary" && expr.op === "*") return [...itemsOf(expr.left, env), ...itemsOf(expr.right, env)];
-  if (expr.kind === "binary" && expr.op === "+") {
-    const parts = summandsOf(expr).map((summand) => factorsOf(summand, env));
-    return [{ parts, size: parts.reduce((n, p) => n + product(p), 0) }];
-  }
-  return factorsOf(expr, env);
-}
-
-function summandsOf(expr: Expr): readonly Expr[] {
-  return expr.kind === "binary" && expr.op === "+" ? [...summandsOf(expr.left), ...summandsOf(expr.right)] : [expr];
-}
-
-function factorsOf(expr: Expr, env: Env): readonly Factor[] {
-  if (expr.kind === "binary" && expr.op === "*") return [...factorsOf(expr.left, env), ...factorsOf(expr.right, env)];
-  const value = evaluate(env, expr);
-  if (expr.kind === "number") return [{ label: null, size: expr.value }];
-  const size = value.kind === "axis" ? value.size.value : null;
-  if (size === null) {
-    if (value.kind !== "error")
-      env.ctx.bag.error("map/layout", "a layout is made of the model's sizes", [
-        { span: expr.span, text: "not a size" },
-      ]);
-    return [];
-  }
-  return [{ label: expr.kind === "name" ? expr.name.text : null, size }];
 }
 
 function join(a: string, b: string): string {

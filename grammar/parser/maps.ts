@@ -1,10 +1,12 @@
 /** `map`: how a checkpoint and its configuration are named elsewhere. */
-import type { ConfigIgnore, ConfigObject, ConfigRule, Expr, MapDecl, MapRule, Name } from "../ast.ts";
+import type { ConfigRule, Expr, MapDecl, MapRule, Name } from "../ast.ts";
 import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { LayerRules } from "./layers.ts";
 
 type ConfigSide = Pick<ConfigRule, "keys" | "map" | "isModel" | "isWritten" | "default">;
+type ConfigObject = MapDecl["objects"][number];
+type ConfigIgnore = MapDecl["ignored"][number];
 type ConfigEntry =
   { readonly rule: ConfigRule } | { readonly object: ConfigObject } | { readonly ignored: ConfigIgnore };
 type Entry = { readonly config: readonly ConfigEntry[] } | { readonly rule: MapRule };
@@ -182,10 +184,24 @@ export abstract class MapRules extends LayerRules {
     return { kind: "either", alternatives, span: this.since(start) };
   });
 
+  /** `ignore "lm_head.weight" = embed.w else tie = false`. */
   readonly ignore: Rule<MapRule> = this.rule("ignore", () => {
     const start = this.CONSUME(t.Ignore);
     const pattern = this.SUBRULE(this.string);
-    return { kind: "ignore", pattern, span: this.since(start) };
+    const held = this.OPTION(() => this.SUBRULE(this.sameAs));
+    return { kind: "ignore", pattern, same: null, otherwise: null, ...held, span: this.since(start) };
+  });
+
+  /** `= embed.w else tie = false`. */
+  readonly sameAs: Rule<Pick<Extract<MapRule, { kind: "ignore" }>, "same" | "otherwise">> = this.rule("sameAs", () => {
+    this.CONSUME(t.Assign);
+    const same = this.SUBRULE(this.path);
+    const otherwise = this.OPTION(() => {
+      this.CONSUME(t.Else);
+      const name = this.SUBRULE(this.name);
+      return { name, value: this.SUBRULE(this.initial) };
+    });
+    return { same, otherwise: otherwise ?? null };
   });
 
   /** `stored mxfp4("*_blocks", "*_scales")`. */

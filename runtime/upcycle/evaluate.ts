@@ -5,16 +5,12 @@
 import type { Assignment, Pass, SourceTerm, Statistic, Term, View } from "../../compiler/index.ts";
 import { addFresh, eachLine, FORMULAS, isWhole, MEASURES, orderTerms } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
-import type { DataType } from "../checkpoint/index.ts";
-import { STORAGE_BYTES } from "../model.ts";
+import { STORAGE_BYTES } from "../storage.ts";
 import type { ParameterSource } from "../parameters.ts";
 import { isContiguous, scatter } from "../strided.ts";
 import { type Adder, BLOCK, Lane } from "./lane.ts";
 import type { Given } from "./runs.ts";
 import { isCopy, type Unit } from "./transfer.ts";
-
-/** Names of the storage types in a safetensors file. */
-export const DATA_TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Record<StorageType, DataType>;
 
 /** What results are made of. */
 export interface Inputs {

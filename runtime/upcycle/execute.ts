@@ -16,7 +16,8 @@ import {
 import { readBytesIfAny, recode } from "../files/read.ts";
 import { checkApart, checkTarget } from "../files/target.ts";
 import { findNotFinite } from "../finite.ts";
-import { DATA_TYPES, evaluateUnit, type Inputs } from "./evaluate.ts";
+import { DATA_TYPES } from "../storage.ts";
+import { evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
 import { formatProvenance, placesOf } from "./provenance.ts";
 import { computeGiven, hashRows, hashTexts, type RunOptions } from "./runs.ts";

@@ -16,7 +16,8 @@ import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/index.ts";
-import { type LoadedModel, STORAGE_BYTES } from "../model.ts";
+import type { LoadedModel } from "../model.ts";
+import { STORAGE_BYTES } from "../storage.ts";
 
 /** What a source does before anything is written. */
 export interface SourceRun {

@@ -6,10 +6,10 @@ import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.
 import { MEASURES, sliceAssignment, type Statistic, statisticsOf, sumsOf } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
-import { STORAGE_BYTES } from "../model.ts";
 import type { ParameterSource } from "../parameters.ts";
 import type { ProvenanceHead } from "./provenance.ts";
 import type { SourceRun } from "./runs.ts";
+import { STORAGE_BYTES } from "../storage.ts";
 import { countElements, isContiguous, type Range, runWithin } from "../strided.ts";
 
 export interface Transfer {

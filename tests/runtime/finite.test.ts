@@ -5,7 +5,7 @@ import { fromFloat32 } from "../../runtime/checkpoint/index.ts";
 import { openDevice } from "../../runtime/device.ts";
 import { findNotFinite } from "../../runtime/finite.ts";
 import { openSession } from "../../runtime/session.ts";
-import { DATA_TYPES } from "../../runtime/upcycle/evaluate.ts";
+import { DATA_TYPES } from "../../runtime/storage.ts";
 import { source, tinyPlan } from "./tiny-plan.ts";
 
 const types = ["f32", "f16", "bf16"] as const;

@@ -8,7 +8,7 @@ import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/index.ts";
 import { parseConfig } from "../../runtime/config-file.ts";
 import { openWorkspace } from "../../runtime/modules.ts";
 import type { ParameterSource } from "../../runtime/parameters.ts";
-import { DATA_TYPES } from "../../runtime/upcycle/evaluate.ts";
+import { DATA_TYPES } from "../../runtime/storage.ts";
 
 /** A stream of numbers in [0, 1), the same for the same seed: Mulberry32. */
 export class Draw {

@@ -8,7 +8,7 @@ import { evaluateActivations, sizesGiven } from "../../../compiler/upcycle/obser
 import { toFloat32 } from "../../../runtime/checkpoint/index.ts";
 import { loadModel } from "../../../runtime/model.ts";
 import { countElements } from "../../../runtime/strided.ts";
-import { DATA_TYPES } from "../../../runtime/upcycle/evaluate.ts";
+import { DATA_TYPES } from "../../../runtime/storage.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import type { UpcyclePlan } from "../../../runtime/upcycle/plan.ts";
 import { computeGiven } from "../../../runtime/upcycle/runs.ts";
