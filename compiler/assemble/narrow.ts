@@ -1,9 +1,8 @@
 /**
- * Kernels that bind no more storage buffers than the device allows. What fuses well may read a dozen; where that is too many,
- * something on the way is left in memory, whichever cut leaves the least excess, until everything fits. On most devices nothing is cut.
+ * Kernels that bind no more storage buffers than the device allows. What fuses well may read a dozen; where that is too many, each such
+ * kernel says where it is best cut, and the function is scheduled again with those nodes in memory. On most devices nothing is cut.
  */
 import type { Node } from "../graph/node.ts";
-import { isOp } from "../graph/node.ts";
 import { lowerKernel } from "../lower/kernel.ts";
 import type { Kernel } from "../schedule/kernel.ts";
 import type { Schedule, ScheduleOptions } from "../schedule/schedule.ts";
@@ -12,53 +11,33 @@ import type { FunctionContext } from "./function.ts";
 import { probeContext } from "./function.ts";
 import { storageBuffers } from "./verify.ts";
 
-/** Schedules a function. A kernel that no cut makes narrow enough stays as it is, for the device to refuse. */
+/** Schedules a function. A kernel that no cut makes narrower stays as it is, for the device to refuse. */
 export function scheduleNarrow(
   outputs: readonly Node[],
   options: Omit<ScheduleOptions, "cuts">,
   context: FunctionContext,
 ): Schedule {
-  const cuts = new Set<Node>();
-  const attempt = (more: readonly Node[]): Attempt => {
-    const made = schedule(outputs, { ...options, cuts: new Set([...cuts, ...more]) });
-    const excesses = made.kernels.map((k) => excessOf(k, made, context));
-    return {
-      made,
-      wide: made.kernels.filter((_, i) => excesses[i]! > 0),
-      excess: excesses.reduce((a, b) => a + b, 0),
-    };
-  };
-  for (let now = attempt([]); ;) {
-    if (now.excess === 0) return now.made;
-    let best: { readonly node: Node; readonly to: Attempt } | null = null;
-    for (const node of new Set(now.wide.flatMap((k) => now.made.within(k)))) {
-      if (isOp(node, "param") || cuts.has(node)) continue;
-      const to = attempt([node]);
-      if (to.excess < (best?.to.excess ?? now.excess)) best = { node, to };
-    }
-    if (best === null) return now.made;
-    cuts.add(best.node);
-    now = best.to;
+  const { maxStorageBuffers } = context.device;
+  const cuts = { memory: new Set<Node>(), apart: new Set<Node>() };
+  for (;;) {
+    const made = schedule(outputs, { ...options, cuts });
+    const more = made.kernels.flatMap((kernel) => {
+      const bound = storageOf(kernel, made, context);
+      // What the code binds beyond the count, both halves may bind as well.
+      if (bound <= maxStorageBuffers) return [];
+      return made.cut(kernel, maxStorageBuffers - (bound - made.storage(kernel))) ?? [];
+    });
+    if (more.length === 0) return made;
+    for (const { how, node } of more) cuts[how].add(node);
   }
 }
 
-interface Attempt {
-  readonly made: Schedule;
-  readonly wide: readonly Kernel[];
-  readonly excess: number;
-}
-
-/** Bindings of a kernel beside what its nodes name: a step's numbers, places of tokens, the order and the tiles of slots. */
-const OTHERS = 5;
-
-/** How many storage buffers a kernel binds above what the device allows. */
-function excessOf(kernel: Kernel, made: Schedule, context: FunctionContext): number {
+/** Storage buffers that a kernel binds, from its code where the count is near the limit. */
+function storageOf(kernel: Kernel, made: Schedule, context: FunctionContext): number {
   if (kernel.kind === "call") return 0;
-  const { maxStorageBuffers } = context.device;
-  const params = made.within(kernel).filter((n) => isOp(n, "param")).length;
-  const most = made.reads(kernel).size + params + 2 * kernel.stores.length + kernel.computes.length + OTHERS;
-  if (most <= maxStorageBuffers) return 0;
+  const counted = made.storage(kernel);
+  // A buffer may be bound twice, as scalars and as runs of four.
+  if (2 * counted <= context.device.maxStorageBuffers) return counted;
   const lowered = lowerKernel(kernel, "kernel", probeContext(made, context));
-  const widest = Math.max(0, ...lowered.map(({ module }) => storageBuffers(module)));
-  return Math.max(0, widest - maxStorageBuffers);
+  return Math.max(0, ...lowered.map(({ module }) => storageBuffers(module)));
 }

@@ -1,19 +1,40 @@
 /**
  * Which kernel computes what, while kernels are being formed. A kernel depends on the owners of the nodes it reads; nodes
  * without an owner are computed on the fly by whoever reads them. Joining nodes to a kernel must not close a cycle.
+ *
+ * What a kernel reads is found by one walk over the graph and kept until an owner on that walk changes, so that the many
+ * questions whether one kernel depends on another cost a walk over kernels alone.
  */
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { ownLabels } from "../ops/moves.ts";
-import { type Kernel, placeLabels } from "./kernel.ts";
+import type { Kernel, Store } from "./kernel.ts";
+import { placeLabels } from "./kernel.ts";
+
+/** A node on the way from what a kernel computes and stores to what lies in memory. */
+interface Visit {
+  readonly node: Node;
+  /** Where the way ends: what another kernel leaves, or this one would have to have left before. */
+  readonly inMemory: boolean;
+}
+
+interface Walk {
+  readonly visits: readonly Visit[];
+  readonly reads: ReadonlySet<Node>;
+}
 
 export class Clusters {
   readonly kernels: Kernel[] = [];
+  /** Walks over the graph that were made: what scheduling costs, counted for tests. */
+  walks = 0;
   readonly #owner = new Map<Node, Kernel>();
   /** Kernels that append to the caches of an attention op. */
   readonly #appends = new Map<Node, Kernel[]>();
   /** Kernels that come after others without reading what they leave. */
   readonly #waits = new Map<Kernel, readonly Kernel[]>();
+  readonly #known = new Map<Kernel, Walk>();
+  /** Kernels whose known walk meets a node. */
+  readonly #meets = new Map<Node, Set<Kernel>>();
 
   ownerOf(node: Node): Kernel | null {
     return this.#owner.get(node) ?? null;
@@ -21,18 +42,22 @@ export class Clusters {
 
   add<K extends Kernel>(kernel: K): K {
     this.kernels.push(kernel);
-    for (const node of kernel.computes) this.#owner.set(node, kernel);
+    for (const node of kernel.computes) this.#own(node, kernel);
     return kernel;
   }
 
   /** Adds nodes to a kernel, unless it would then depend on itself. */
   join(kernel: Kernel, nodes: readonly Node[]): boolean {
-    const before = nodes.map((n) => this.#owner.get(n) ?? null);
-    for (const node of nodes) this.#owner.set(node, kernel);
+    if (nodes.length === 0) return true;
+    const before = nodes.map((n) => this.#owner.get(n));
+    const known = new Map(this.#known);
+    for (const node of nodes) this.#own(node, kernel);
     kernel.computes.push(...nodes);
+    this.#forget(kernel);
     if (!this.reaches(kernel, kernel)) return true;
     kernel.computes.splice(kernel.computes.length - nodes.length);
-    nodes.forEach((node, i) => (before[i] === null ? this.#owner.delete(node) : this.#owner.set(node, before[i]!)));
+    nodes.forEach((node, i) => this.#own(node, before[i]));
+    for (const [k, walk] of known) this.#keep(k, walk);
     return false;
   }
 
@@ -44,7 +69,27 @@ export class Clusters {
     for (const node of from.computes) this.#owner.set(node, into);
     for (const list of this.#appends.values()) list.forEach((k, i) => k === from && (list[i] = into));
     this.kernels.splice(this.kernels.indexOf(from), 1);
+    this.#forget(into);
+    this.#forget(from);
     return true;
+  }
+
+  /** Leaves one more node in memory. */
+  store(kernel: Kernel, store: Store): void {
+    kernel.stores.push(store);
+    this.#forget(kernel);
+  }
+
+  /** Whether a kernel can leave one more node in memory without waiting for one that waits for it. */
+  canStore(kernel: Kernel, store: Store): boolean {
+    const from = [...this.walkFrom([store.node], kernel).reads].flatMap((n) => this.#owner.get(n) ?? []);
+    return from.every((k) => k !== kernel && !this.reaches(k, kernel));
+  }
+
+  /** Leaves these in memory instead of what was to be left. */
+  storeOnly(kernel: Kernel, stores: readonly Store[]): void {
+    kernel.stores.splice(0, kernel.stores.length, ...stores);
+    this.#forget(kernel);
   }
 
   appendsTo(attend: Node, kernel: Kernel): void {
@@ -57,55 +102,26 @@ export class Clusters {
 
   /** Nodes of other kernels, and function inputs, that a kernel reads; and its own, where it would need them at another place than its own. */
   reads(kernel: Kernel): ReadonlySet<Node> {
-    return new Set(this.#walk(kernel).flatMap(({ node, inMemory }) => (inMemory ? [node] : [])));
+    return this.#of(kernel).reads;
+  }
+
+  /** What a kernel of its own would read for a node. */
+  readsFor(node: Node): ReadonlySet<Node> {
+    return this.walkFrom([node], null).reads;
   }
 
   /** Nodes that a kernel works out, and the parameters and constants in them. */
   within(kernel: Kernel): readonly Node[] {
-    const read = this.reads(kernel);
-    return [...new Set(this.#walk(kernel).map(({ node }) => node))].filter((node) => !read.has(node));
+    const { visits, reads } = this.#of(kernel);
+    return [...new Set(visits.map(({ node }) => node))].filter((node) => !reads.has(node));
   }
 
   /** Delays that a kernel reads through. */
   delaysOf(kernel: Kernel): readonly Node<"delay">[] {
-    return this.#walk(kernel).flatMap(({ node }) => {
+    return this.#of(kernel).visits.flatMap(({ node }) => {
       const owner = this.#owner.get(node) ?? kernel;
       return isOp(node, "delay") && owner === kernel ? [node] : [];
     });
-  }
-
-  /**
-   * From what a kernel computes and stores down to what lies in memory. What a kernel holds it has at its own place, so a node of its own that
-   * is wanted at another (an earlier token, a row that an index chose) is not held.
-   */
-  #walk(kernel: Kernel): readonly Step[] {
-    const order: Step[] = [];
-    const seen = new Set<string>();
-    const place = placeLabels(kernel);
-    const stack: { readonly node: Node; readonly own: readonly string[] }[] = [];
-    const start = (nodes: readonly Node[]): void => {
-      stack.push(...nodes.map((node) => ({ node, own: node.type.axes.map((a) => a.name) })));
-    };
-    start([...kernel.computes, ...kernel.stores.map((s) => s.node)]);
-    if (kernel.kind === "group") start([kernel.index]);
-    if (kernel.kind === "call") start(kernel.args);
-    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-      const { node, own } = next;
-      const key = `${node.id} ${own.join()}`;
-      if (seen.has(key)) continue;
-      seen.add(key);
-      const owner = this.#owner.get(node);
-      const elsewhere = node.type.axes.some((a) => place.has(a.name) && !own.includes(a.name));
-      const inMemory = (owner !== undefined && (owner !== kernel || elsewhere)) || isOp(node, "input");
-      order.push({ node, inMemory });
-      if (inMemory) continue;
-      node.inputs.forEach((input, i) => {
-        // Keys and values reach an attention kernel through its caches.
-        if (isOp(node, "attend") && owner === kernel && (i === 1 || i === 2)) return;
-        stack.push({ node: input, own: ownLabels(node, i, own) });
-      });
-    }
-    return order;
   }
 
   dependsOn(kernel: Kernel): ReadonlySet<Kernel> {
@@ -117,7 +133,7 @@ export class Clusters {
     if (kernel.kind === "attend") for (const k of this.#appends.get(kernel.attend) ?? []) kernels.add(k);
     if (kernel.kind === "contract") {
       const index = kernel.groups[0]?.matrices[0]?.index ?? null;
-      for (const k of this.kernels) if (k.kind === "group" && k.index === index) kernels.add(k);
+      if (index !== null) for (const k of this.kernels) if (k.kind === "group" && k.index === index) kernels.add(k);
     }
     return kernels;
   }
@@ -148,11 +164,73 @@ export class Clusters {
     for (const kernel of this.kernels) visit(kernel);
     return order;
   }
+
+  #of(kernel: Kernel): Walk {
+    const known = this.#known.get(kernel);
+    if (known !== undefined) return known;
+    const walk = this.walkFrom(rootsOf(kernel), kernel);
+    this.#keep(kernel, walk);
+    return walk;
+  }
+
+  /**
+   * From nodes down to what lies in memory, as a kernel sees it that owns them (null: one that owns nothing yet). What a kernel holds it has
+   * at its own place, so a node of its own that is wanted at another (an earlier token, a row that an index chose) is not held. With
+   * `stored`, as if those nodes lay in memory.
+   */
+  walkFrom(roots: readonly Node[], kernel: Kernel | null, stored: ReadonlySet<Node> = new Set()): Walk {
+    this.walks++;
+    const visits: Visit[] = [];
+    const seen = new Set<string>();
+    const place = kernel === null ? new Set<string>() : placeLabels(kernel);
+    const stack = roots.map((node) => ({ node, own: node.type.axes.map((a) => a.name) as readonly string[] }));
+    for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+      const { node, own } = next;
+      const key = `${node.id} ${own.join()}`;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      const owner = this.#owner.get(node);
+      const elsewhere = node.type.axes.some((a) => place.has(a.name) && !own.includes(a.name));
+      const inMemory =
+        (owner !== undefined && (owner !== kernel || elsewhere)) || isOp(node, "input") || stored.has(node);
+      visits.push({ node, inMemory });
+      if (inMemory) continue;
+      node.inputs.forEach((input, i) => {
+        // Keys and values reach an attention kernel through its caches.
+        if (isOp(node, "attend") && owner === kernel && (i === 1 || i === 2)) return;
+        stack.push({ node: input, own: ownLabels(node, i, own) });
+      });
+    }
+    return { visits, reads: new Set(visits.flatMap(({ node, inMemory }) => (inMemory ? [node] : []))) };
+  }
+
+  #own(node: Node, kernel: Kernel | undefined): void {
+    if (this.#owner.get(node) === kernel) return;
+    if (kernel === undefined) this.#owner.delete(node);
+    else this.#owner.set(node, kernel);
+    for (const k of this.#meets.get(node) ?? []) this.#known.delete(k);
+    this.#meets.delete(node);
+  }
+
+  #keep(kernel: Kernel, walk: Walk): void {
+    if (this.#known.get(kernel) === walk) return;
+    this.#known.set(kernel, walk);
+    for (const { node } of walk.visits) {
+      const kernels = this.#meets.get(node);
+      if (kernels === undefined) this.#meets.set(node, new Set([kernel]));
+      else kernels.add(kernel);
+    }
+  }
+
+  #forget(kernel: Kernel): void {
+    this.#known.delete(kernel);
+  }
 }
 
-/** A node on the way to memory. */
-interface Step {
-  readonly node: Node;
-  /** Where the way ends: what another kernel leaves, or this one would have to have left before. */
-  readonly inMemory: boolean;
+/** Where the walk of a kernel starts. */
+function rootsOf(kernel: Kernel): readonly Node[] {
+  const roots = [...kernel.computes, ...kernel.stores.map((s) => s.node)];
+  if (kernel.kind === "group") roots.push(kernel.index);
+  if (kernel.kind === "call") roots.push(...kernel.args);
+  return roots;
 }

@@ -11,9 +11,6 @@ import type { ContractKernel } from "./kernel.ts";
 import type { Matrix } from "../graph/matrix.ts";
 import type { Scheduling } from "./schedule.ts";
 
-/** Storage buffers that the parts of a kernel which are not weights or results may need. */
-const OTHER_BUFFERS = 5;
-
 export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
   const whole = s.partsOf(matrix.param.attrs.path) === 1;
   const combine = s.regime === "few" && whole ? matchCombine(s, matrix) : null;
@@ -30,8 +27,8 @@ export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
   // Parts along banks leave whole columns, so that two weights cut alike can still be multiplied together.
   if (combine === null && (whole || matrix.bank.length > 0)) pairUp(s, kernel, matrix);
   if (group.matrices.length === 1) group.root = joinEpilogue(s, kernel, [first]) ?? first;
-  kernel.stores.push({ node: group.root, state: null });
-  if (combine === null && whole) lieBeside(s, kernel);
+  s.clusters.store(kernel, { node: group.root, state: null });
+  if (combine === null && whole && !s.cuts.apart.has(dot)) lieBeside(s, kernel);
 }
 
 /** Two contractions of the same activation and shape whose results meet in maps before anything else reads them. */
@@ -59,9 +56,7 @@ function lieBeside(s: Scheduling, kernel: ContractKernel): void {
   for (const other of s.clusters.kernels) {
     if (other === kernel || other.kind !== "contract" || other.combine !== null) continue;
     const first = other.groups[0]!.matrices[0]!;
-    const buffers = [...other.groups, ...kernel.groups].reduce((n, g) => n + g.matrices.length + 2, OTHER_BUFFERS);
-    if (!sameActivation(first, own) || s.partsOf(first.param.attrs.path) !== 1 || buffers > s.device.maxStorageBuffers)
-      continue;
+    if (!sameActivation(first, own) || s.partsOf(first.param.attrs.path) !== 1) continue;
     if (!s.clusters.merge(other, kernel)) continue;
     other.groups.push(...kernel.groups);
     return;

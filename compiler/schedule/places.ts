@@ -10,7 +10,7 @@ import type { Scheduling } from "./schedule.ts";
 export function addRowStage(s: Scheduling, node: Node): void {
   const rows = rowsOf(node);
   const alone: RowKernel = { kind: "row", computes: [], stores: [], rows };
-  for (const kernel of sources(s, node, alone)) {
+  for (const kernel of s.cuts.apart.has(node) ? [] : sources(s, node)) {
     if (kernel.kind !== "row") continue;
     const shared = kernel.rows.filter((r) => rows.includes(r));
     const fits = [...kernel.computes, node].every((n) => insideCount(n, shared) <= LIST_LIMIT);
@@ -29,38 +29,26 @@ export function addRowStage(s: Scheduling, node: Node): void {
  */
 export function placeLight(s: Scheduling, store: Store, apart = false): Kernel {
   const { node } = store;
-  const map: MapKernel = { kind: "map", computes: [], stores: [] };
   const owned = store.state === null ? [node] : [];
-  for (const kernel of apart ? [] : sources(s, node, map)) {
+  for (const kernel of apart ? [] : sources(s, node)) {
     if (kernel.kind !== "row" || !kernel.rows.every((r) => node.type.axes.some((a) => a.name === r))) continue;
     // A row is walked by one workgroup: what lies inside it has to be of a known size.
     if (insideCount(node, kernel.rows) === Number.POSITIVE_INFINITY) continue;
-    if (owned.length === 0 && readsBeyond(s, kernel, store)) continue;
+    if (owned.length === 0 && !s.clusters.canStore(kernel, store)) continue;
     if (!s.clusters.join(kernel, owned)) continue;
-    kernel.stores.push(store);
+    s.clusters.store(kernel, store);
     return kernel;
   }
-  s.clusters.add({ ...map, computes: owned });
-  const kernel = s.clusters.kernels.at(-1)!;
-  kernel.stores.push(store);
-  return kernel;
+  return s.clusters.add<MapKernel>({ kind: "map", computes: owned, stores: [store] });
 }
 
 /** Kernels that a node reads from, the latest first. */
-function sources(s: Scheduling, node: Node, probe: MapKernel | RowKernel): readonly Kernel[] {
-  const reads = s.clusters.reads({ ...probe, computes: [], stores: [{ node, state: null }] });
+function sources(s: Scheduling, node: Node): readonly Kernel[] {
+  const reads = s.clusters.readsFor(node);
   const own = s.clusters.ownerOf(node);
   const kernels = new Set([...reads].flatMap((n) => s.clusters.ownerOf(n) ?? []));
   if (own !== null) kernels.add(own);
   return s.clusters.kernels.filter((k) => kernels.has(k)).reverse();
-}
-
-/** Adding the store would make the kernel wait for one that waits for it. */
-function readsBeyond(s: Scheduling, kernel: Kernel, store: Store): boolean {
-  kernel.stores.push(store);
-  const cyclic = s.clusters.reaches(kernel, kernel);
-  kernel.stores.pop();
-  return cyclic;
 }
 
 /** Map kernels over the same number of elements that do not wait for each other become one. */
@@ -72,6 +60,7 @@ export function mergeMaps(s: Scheduling): void {
     return first === undefined ? "" : `${elementCount(first.node.type).key} ${inner % 4 === 0}`;
   };
   for (const [i, kernel] of maps.entries()) {
+    if (kernel.stores.some((x) => s.cuts.apart.has(x.node))) continue;
     const other = maps
       .slice(0, i)
       .find(

@@ -20,6 +20,9 @@ import { joinEpilogue } from "./grow.ts";
 import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel, Regime } from "./kernel.ts";
 import type { Layouts } from "./layout.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
+import { countStorage } from "./storage.ts";
+import type { Cut } from "./cut.ts";
+import { chooseCut } from "./cut.ts";
 
 export interface ScheduleOptions {
   readonly regime: Regime;
@@ -27,8 +30,15 @@ export interface ScheduleOptions {
   readonly layouts: Layouts;
   /** Number of parts that a parameter is cut into, by its path in the function. */
   readonly partsOf: (path: string) => number;
-  /** What is left in memory although one kernel could do with it at once; keys and values go into their caches by a kernel of their own. */
-  readonly cuts: ReadonlySet<Node>;
+  readonly cuts: Cuts;
+}
+
+/** What is not fused although it could be. */
+export interface Cuts {
+  /** Left in memory although one kernel could do with it at once; keys and values go into their caches by a kernel of their own. */
+  readonly memory: ReadonlySet<Node>;
+  /** Begin a kernel instead of joining one that is there. */
+  readonly apart: ReadonlySet<Node>;
 }
 
 /** What the steps of scheduling share. */
@@ -46,6 +56,10 @@ export interface Schedule {
   readonly reads: (kernel: Kernel) => ReadonlySet<Node>;
   /** What a kernel works out, and the parameters that it reads. */
   readonly within: (kernel: Kernel) => readonly Node[];
+  /** How many storage buffers a kernel binds. */
+  readonly storage: (kernel: Kernel) => number;
+  /** Where to cut a kernel so that what comes of it binds at most `limit`, or nearer to that; null where no cut helps. */
+  readonly cut: (kernel: Kernel, limit: number) => Cut | null;
 }
 
 export function schedule(outputs: readonly Node[], options: ScheduleOptions): Schedule {
@@ -54,7 +68,7 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   const order = new Map(nodes.map((n, i) => [n, i]));
   const roles = classify(nodes, users, options.regime, options.layouts);
   const clusters = new Clusters();
-  const required = new Set([...requiredNodes(nodes, outputs, roles), ...[...options.cuts].map(viewed)]);
+  const required = new Set([...requiredNodes(nodes, outputs, roles), ...[...options.cuts.memory].map(viewed)]);
   const uses: Uses = {
     users,
     required,
@@ -77,6 +91,8 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
     ownerOf: (n) => clusters.ownerOf(n),
     reads: (k) => clusters.reads(k),
     within: (k) => clusters.within(k),
+    storage: (k) => countStorage(s, k),
+    cut: (k, limit) => chooseCut(s, k, limit),
   };
 }
 
@@ -123,7 +139,7 @@ function addHeavy(s: Scheduling, node: Node): void {
 
 /** Carries the result of a heavy node as far as possible, and stores it there. */
 function storeEnd(s: Scheduling, kernel: Kernel, heavy: Node): void {
-  kernel.stores.push({ node: joinEpilogue(s, kernel, [heavy]) ?? heavy, state: null });
+  s.clusters.store(kernel, { node: joinEpilogue(s, kernel, [heavy]) ?? heavy, state: null });
 }
 
 /**
@@ -171,12 +187,12 @@ function viewed(node: Node): Node {
 /** This step's keys and values go into the caches before attention reads them. */
 function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
   const [, keys, values] = attend.inputs as readonly [Node, Node, Node];
-  const apart = s.cuts.has(keys) || s.cuts.has(values);
+  const apart = s.cuts.memory.has(keys) || s.cuts.memory.has(values);
   for (const state of statesOf(attend)) {
     const node = state.part === "k" ? keys : values;
     const store = { node, state };
     const owner = s.clusters.ownerOf(node);
-    if (owner?.kind === "contract") owner.stores.push(store);
+    if (owner?.kind === "contract") s.clusters.store(owner, store);
     s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store, apart));
   }
 }
@@ -215,10 +231,7 @@ function storeWhatIsRead(clusters: Clusters, outputs: readonly Node[]): void {
   for (const kernel of clusters.kernels) {
     if (kernel.kind === "call" || kernel.kind === "group") continue;
     const kept = kernel.stores.filter((s) => s.state !== null || needed.has(s.node));
-    kernel.stores.splice(0, kernel.stores.length, ...kept);
-    for (const node of kernel.computes) {
-      if (needed.has(node) && !kernel.stores.some((s) => s.node === node && s.state === null))
-        kernel.stores.push({ node, state: null });
-    }
+    const more = kernel.computes.filter((n) => needed.has(n) && !kept.some((s) => s.node === n && s.state === null));
+    clusters.storeOnly(kernel, [...kept, ...more.map((node) => ({ node, state: null }))]);
   }
 }
