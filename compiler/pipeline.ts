@@ -11,6 +11,7 @@ import { outputNodes, topologicalOrder } from "./graph/traverse.ts";
 import { Builder } from "./ops/builder.ts";
 import type { EntryProgram } from "./assemble/assemble.ts";
 import { assemblePlan } from "./assemble/assemble.ts";
+import type { ScheduleWork } from "./assemble/narrow.ts";
 import { verifyPlan } from "./assemble/verify.ts";
 import type { Peek } from "./incrementalise/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./incrementalise/incrementalise.ts";
@@ -40,6 +41,8 @@ export interface CompileOptions {
   readonly stepTokens?: number;
   /** Gets the text of the program after every pass. */
   readonly dump?: (after: string, text: string) => void;
+  /** Gets what the scheduling of each function took. */
+  readonly scheduled?: (work: ScheduleWork) => void;
   /** Checks every program and the plan; a problem throws. */
   readonly verify?: boolean;
 }
@@ -117,8 +120,9 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
     };
     return [...compiled(false), ...compiled(true)];
   });
-  const { model, device, storage, force = {}, stepTokens = STEP_TOKENS } = options;
-  const plan = assemblePlan(programs, { model, device, storage, force, stepTokens, tables: [...tables.values()] });
+  const { model, device, storage, force = {}, stepTokens = STEP_TOKENS, scheduled = () => {} } = options;
+  const made = { model, device, storage, force, stepTokens, scheduled, tables: [...tables.values()] };
+  const plan = assemblePlan(programs, made);
   if (options.verify === true) complain("the plan", verifyPlan(plan));
   return plan;
 }

@@ -14,6 +14,7 @@ import type { Layouts } from "../schedule/layout.ts";
 import { chooseLayouts, cutParts } from "../schedule/layout.ts";
 import { tableOf } from "../tabulate/tabulate.ts";
 import { Collector } from "./collect.ts";
+import type { ScheduleWork } from "./narrow.ts";
 import { assembleEntry } from "./entry.ts";
 
 export interface EntryProgram {
@@ -30,6 +31,7 @@ export interface AssembleOptions {
   readonly tables: readonly Table[];
   readonly force: LowerContext["force"];
   readonly stepTokens: number;
+  readonly scheduled: (work: ScheduleWork) => void;
 }
 
 export function assemblePlan(programs: readonly EntryProgram[], options: AssembleOptions): Plan {
@@ -61,6 +63,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
         force,
         stepTokens,
         collector,
+        scheduled: options.scheduled,
         parameterOf,
         tableOf,
       });

@@ -14,6 +14,7 @@ import { baseOf } from "../schedule/bytes.ts";
 import type { Kernel, MapKernel, Regime } from "../schedule/kernel.ts";
 import type { Schedule } from "../schedule/schedule.ts";
 import type { Collector, Lifetime } from "./collect.ts";
+import type { ScheduleWork } from "./narrow.ts";
 import { labelKernel, originOf } from "./label.ts";
 import { bytesOf, flopsOf } from "./work.ts";
 import { isOp } from "../graph/node.ts";
@@ -25,6 +26,8 @@ export interface FunctionContext {
   readonly force: LowerContext["force"];
   readonly stepTokens: number;
   readonly collector: Collector;
+  /** Gets what the scheduling of each function took. */
+  readonly scheduled: (work: ScheduleWork) => void;
   /** Prefix of buffer ids, and the pool whose classes its temporaries share. */
   readonly prefix: string;
   readonly pool: string;

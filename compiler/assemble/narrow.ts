@@ -11,6 +11,13 @@ import type { FunctionContext } from "./function.ts";
 import { probeContext } from "./function.ts";
 import { storageBuffers } from "./verify.ts";
 
+/** How much work the scheduling of one function was. */
+export interface ScheduleWork {
+  readonly schedules: number;
+  /** Over the graph, from a kernel to what lies in memory. */
+  readonly walks: number;
+}
+
 /** Schedules a function. A kernel that no cut makes narrower stays as it is, for the device to refuse. */
 export function scheduleNarrow(
   outputs: readonly Node[],
@@ -19,15 +26,20 @@ export function scheduleNarrow(
 ): Schedule {
   const { maxStorageBuffers } = context.device;
   const cuts = { memory: new Set<Node>(), apart: new Set<Node>() };
-  for (;;) {
+  let walks = 0;
+  for (let schedules = 1; ; schedules++) {
     const made = schedule(outputs, { ...options, cuts });
+    walks += made.walks;
     const more = made.kernels.flatMap((kernel) => {
       const bound = storageOf(kernel, made, context);
       // What the code binds beyond the count, both halves may bind as well.
       if (bound <= maxStorageBuffers) return [];
       return made.cut(kernel, maxStorageBuffers - (bound - made.storage(kernel))) ?? [];
     });
-    if (more.length === 0) return made;
+    if (more.length === 0) {
+      context.scheduled({ schedules, walks });
+      return made;
+    }
     for (const { how, node } of more) cuts[how].add(node);
   }
 }

@@ -151,14 +151,18 @@ export class Clusters {
     return false;
   }
 
-  /** Kernels in an order in which each comes after those it depends on; otherwise as they were made. */
+  /** Kernels in an order in which each comes after those it depends on; otherwise as they were made. Throws when they wait for one another. */
   inOrder(): readonly Kernel[] {
     const order: Kernel[] = [];
-    const done = new Set<Kernel>();
+    const state = new Map<Kernel, "open" | "done">();
     const visit = (kernel: Kernel): void => {
-      if (done.has(kernel)) return;
-      done.add(kernel);
+      const known = state.get(kernel);
+      if (known === "done") return;
+      if (known === "open")
+        throw new Error(`kernels wait for one another: ${order.length} of ${this.kernels.length} placed`);
+      state.set(kernel, "open");
       for (const k of this.dependsOn(kernel)) visit(k);
+      state.set(kernel, "done");
       order.push(kernel);
     };
     for (const kernel of this.kernels) visit(kernel);

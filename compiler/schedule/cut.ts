@@ -22,7 +22,7 @@ export function chooseCut(s: Scheduling, kernel: Kernel, limit: number): Cut | n
   const now = excess(countStorage(s, kernel));
   for (const cut of cutsOf(s, kernel)) {
     const [first, second, between] = halvesOf(s, kernel, cut);
-    const left = excess(countOf(s, kernel, first)) + excess(countOf(s, kernel, second, between));
+    const left = excess(countOf(s, kernel, first, new Set())) + excess(countOf(s, kernel, second, between));
     const size = [...between].reduce((n, node) => n + elements(node), 0);
     if (left >= now || (best !== null && (left > best.left || (left === best.left && size >= best.size)))) continue;
     best = { cut, left, size };
@@ -46,11 +46,11 @@ function cutsOf(s: Scheduling, kernel: Kernel): readonly Cut[] {
   return [...memory, ...apart];
 }
 
-/** Nodes that another kernel could begin with: later stages of a row, other results of a map, other contractions of an activation. */
+/** Nodes that another kernel could begin with: what a row works out after its first, other results of a map, other contractions of an activation. */
 function beginnings(kernel: Kernel): readonly Node[] {
   switch (kernel.kind) {
     case "row":
-      return kernel.computes.slice(1).filter((n) => isStage(n));
+      return kernel.computes.slice(1);
     case "map":
       return kernel.stores.slice(1).flatMap((x) => (x.state === null ? [x.node] : []));
     case "contract":
@@ -63,11 +63,6 @@ function beginnings(kernel: Kernel): readonly Node[] {
     default:
       return kernel satisfies never;
   }
-}
-
-function isStage(node: Node): boolean {
-  const { kind } = ops[node.op].lowering;
-  return kind === "reduce" || kind === "row" || kind === "contract";
 }
 
 /** What comes before a cut and after it, and what the second reads of the first. */

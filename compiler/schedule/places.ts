@@ -5,6 +5,7 @@ import { elementCount } from "../ops/typing.ts";
 import { LIST_LIMIT } from "./classify.ts";
 import type { Kernel, MapKernel, RowKernel, Store } from "./kernel.ts";
 import type { Scheduling } from "./schedule.ts";
+import { countTogether } from "./storage.ts";
 
 /** Adds a reduction, selection or small contraction to the row kernel whose values it reads, or gives it one. */
 export function addRowStage(s: Scheduling, node: Node): void {
@@ -30,7 +31,7 @@ export function addRowStage(s: Scheduling, node: Node): void {
 export function placeLight(s: Scheduling, store: Store, apart = false): Kernel {
   const { node } = store;
   const owned = store.state === null ? [node] : [];
-  for (const kernel of apart ? [] : sources(s, node)) {
+  for (const kernel of apart || s.cuts.apart.has(node) ? [] : sources(s, node)) {
     if (kernel.kind !== "row" || !kernel.rows.every((r) => node.type.axes.some((a) => a.name === r))) continue;
     // A row is walked by one workgroup: what lies inside it has to be of a known size.
     if (insideCount(node, kernel.rows) === Number.POSITIVE_INFINITY) continue;
@@ -64,7 +65,11 @@ export function mergeMaps(s: Scheduling): void {
     const other = maps
       .slice(0, i)
       .find(
-        (k) => s.clusters.kernels.includes(k) && key(k) === key(kernel) && k.stores.length + kernel.stores.length <= 3,
+        (k) =>
+          s.clusters.kernels.includes(k) &&
+          key(k) === key(kernel) &&
+          k.stores.length + kernel.stores.length <= 3 &&
+          countTogether(s, k, kernel) <= s.device.maxStorageBuffers,
       );
     if (other !== undefined) s.clusters.merge(other, kernel);
   }

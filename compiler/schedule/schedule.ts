@@ -54,8 +54,8 @@ export interface Schedule {
   readonly ownerOf: (node: Node) => Kernel | null;
   /** What a kernel reads of other kernels and of the function's inputs. */
   readonly reads: (kernel: Kernel) => ReadonlySet<Node>;
-  /** What a kernel works out, and the parameters that it reads. */
-  readonly within: (kernel: Kernel) => readonly Node[];
+  /** Walks over the graph that scheduling took. */
+  readonly walks: number;
   /** How many storage buffers a kernel binds. */
   readonly storage: (kernel: Kernel) => number;
   /** Where to cut a kernel so that what comes of it binds at most `limit`, or nearer to that; null where no cut helps. */
@@ -68,7 +68,8 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   const order = new Map(nodes.map((n, i) => [n, i]));
   const roles = classify(nodes, users, options.regime, options.layouts);
   const clusters = new Clusters();
-  const required = new Set([...requiredNodes(nodes, outputs, roles), ...[...options.cuts.memory].map(viewed)]);
+  const cut = new Set([...options.cuts.memory].map(viewed));
+  const required = new Set([...requiredNodes(nodes, outputs, roles), ...cut]);
   const uses: Uses = {
     users,
     required,
@@ -77,10 +78,15 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   };
   const s: Scheduling = { ...options, clusters, roles, uses };
 
-  for (const node of nodes) if (clusters.ownerOf(node) === null) addHeavy(s, node);
-  for (const node of nodes)
-    if (required.has(node) && clusters.ownerOf(node) === null && !isOp(node, "input"))
-      placeLight(s, { node, state: null });
+  const place = (node: Node): void => {
+    if (clusters.ownerOf(node) === null && !isOp(node, "input")) placeLight(s, { node, state: null });
+  };
+  for (const node of nodes) {
+    if (clusters.ownerOf(node) === null) addHeavy(s, node);
+    // Before what follows it: that may then not join a kernel that the node waits for.
+    if (cut.has(node) || options.cuts.apart.has(node)) place(node);
+  }
+  for (const node of nodes) if (required.has(node)) place(node);
   for (const node of nodes) if (isOp(node, "attend")) appendToCaches(s, node);
   if (options.regime === "many") addGroups(s);
   mergeMaps(s);
@@ -90,7 +96,7 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
     kernels: clusters.inOrder(),
     ownerOf: (n) => clusters.ownerOf(n),
     reads: (k) => clusters.reads(k),
-    within: (k) => clusters.within(k),
+    walks: clusters.walks,
     storage: (k) => countStorage(s, k),
     cut: (k, limit) => chooseCut(s, k, limit),
   };

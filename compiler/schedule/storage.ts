@@ -12,7 +12,12 @@ import type { Scheduling } from "./schedule.ts";
 
 /** Storage buffers of a kernel. */
 export function countStorage(s: Scheduling, kernel: Kernel): number {
-  return countOf(s, kernel, { computes: kernel.computes, stores: kernel.stores });
+  return storageOf(s, kernel, kernel).size;
+}
+
+/** Storage buffers of one kernel in place of two that do not read each other. */
+export function countTogether(s: Scheduling, a: Kernel, b: Kernel): number {
+  return new Set([...storageOf(s, a, a), ...storageOf(s, b, b)]).size;
 }
 
 /** Some of what a kernel does: nodes that it works out and leaves in memory. */
@@ -22,7 +27,17 @@ export interface Piece {
 }
 
 /** Storage buffers of a piece of a kernel, when these nodes lie in memory. */
-export function countOf(s: Scheduling, kernel: Kernel, piece: Piece, stored: ReadonlySet<Node> = new Set()): number {
+export function countOf(s: Scheduling, kernel: Kernel, piece: Piece, stored: ReadonlySet<Node>): number {
+  return storageOf(s, kernel, piece, stored).size;
+}
+
+/** A name for each. */
+function storageOf(
+  s: Scheduling,
+  kernel: Kernel,
+  piece: Piece,
+  stored: ReadonlySet<Node> = new Set(),
+): ReadonlySet<string> {
   const bound = new Set<string>();
   const matrices = new Set(kernel.kind === "contract" ? kernel.groups.flatMap((g) => g.matrices) : []);
   const params = new Set([...matrices].map((m) => m.param));
@@ -48,5 +63,5 @@ export function countOf(s: Scheduling, kernel: Kernel, piece: Piece, stored: Rea
   }
   if (s.regime === "many" && [...matrices].some((m) => m.index !== null)) bound.add("order").add("tiles");
   if (kernel.kind === "group") bound.add("index").add("order").add("tiles");
-  return bound.size;
+  return bound;
 }
