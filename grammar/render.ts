@@ -27,7 +27,7 @@ export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly col
   const lastLine = Math.max(1, ...labels.map(({ span }) => lineAndColumn(span.file, span.start).line));
   const margin = " ".repeat(String(lastLine).length);
   return [
-    `${paint(severity, `${severity}[${code}]`)}${paint("bold", `: ${message}`)}`,
+    `${paint(severity, `${severity}[${code}]`)}${paint("bold", `: ${printable(message)}`)}`,
     ...renderFiles(diagnostic, margin, paint),
     ...(labels.length > 0 && notes.length > 0 ? [`${margin} ${paint("quiet", "|")}`] : []),
     ...notes.map((note) => `${margin} ${paint("quiet", "=")} ${paint("bold", "note")}: ${indentRest(note, margin)}`),
@@ -38,7 +38,23 @@ export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly col
 }
 
 /** Further lines of a note stand below its first word. */
-const indentRest = (text: string, margin: string): string => text.replaceAll("\n", `\n${margin}         `);
+const indentRest = (text: string, margin: string): string => printable(text).replaceAll("\n", `\n${margin}         `);
+
+/** Characters that a terminal obeys instead of showing them, and those that turn the direction of writing. */
+// oxlint-disable-next-line no-control-regex
+const OBEYED = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A name, or a text, of a stranger's may be of any length and of any characters; a message fits on a screen and only says something. */
+const LONGEST_WORD = 200;
+const LONGEST_TEXT = 1500;
+
+function printable(text: string): string {
+  const words = text.length <= LONGEST_WORD ? text : text.replaceAll(/[^\s`]{201,}/g, shortenWord);
+  const whole = words.length <= LONGEST_TEXT ? words : `${words.slice(0, LONGEST_TEXT)}...`;
+  return whole.replaceAll(OBEYED, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+const shortenWord = (word: string): string => `${word.slice(0, LONGEST_WORD - 50)}...${word.slice(-40)}`;
 
 function renderFiles({ labels, severity }: Diagnostic, margin: string, paint: Paint): string[] {
   const byFile = new Map<SourceFile, Label[]>();
@@ -46,7 +62,10 @@ function renderFiles({ labels, severity }: Diagnostic, margin: string, paint: Pa
   const rows: string[] = [];
   for (const [file, own] of byFile) {
     const pointer = rows.length === 0 ? "-->" : ":::";
-    rows.push(`${margin}${paint("quiet", pointer)} ${formatSpan(own[0]!.span)}`, `${margin} ${paint("quiet", "|")}`);
+    rows.push(
+      `${margin}${paint("quiet", pointer)} ${printable(formatSpan(own[0]!.span))}`,
+      `${margin} ${paint("quiet", "|")}`,
+    );
     const marks = own.map((label) => placeMark(label, label === labels[0]));
     rows.push(...renderMarks(file, marks, margin, severity, paint));
   }
@@ -64,7 +83,8 @@ function placeMark({ span, text }: Label, primary: boolean): Mark {
   return { line, column: before.length, width, text, primary };
 }
 
-const widenTabs = (text: string): string => text.replaceAll("\t", "    ");
+/** One character for one that is not shown, so that marks stay below what they mark. */
+const widenTabs = (text: string): string => text.replaceAll("\t", "    ").replaceAll(OBEYED, "\uFFFD");
 
 /** Each marked line once, each mark in a row of its own below it. */
 function renderMarks(file: SourceFile, marks: Mark[], margin: string, severity: Style, paint: Paint): string[] {
@@ -84,7 +104,7 @@ function renderMarks(file: SourceFile, marks: Mark[], margin: string, severity: 
     }
     const column = Math.max(0, mark.column - from);
     const sign = (mark.primary ? "^" : "-").repeat(Math.max(1, Math.min(mark.width, LONGEST - column)));
-    const words = mark.text === "" ? sign : `${sign} ${mark.text}`;
+    const words = mark.text === "" ? sign : `${sign} ${printable(mark.text)}`;
     rows.push(
       `${margin} ${paint("quiet", "|")} ${" ".repeat(column)}${paint(mark.primary ? severity : "quiet", words)}`,
     );

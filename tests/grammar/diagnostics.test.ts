@@ -51,6 +51,26 @@ describe("rendering", () => {
     expect(stripVTControlCharacters(colored)).toBe(renderDiagnostic(diagnostic, { color: false }));
   });
 
+  test("names of any length and any characters fit on a screen and say nothing to the terminal", () => {
+    const text = `dim \u001b[2Jx\u0007 = y`;
+    const hostile = { path: "a\u001b]0;b.moe", text };
+    const shown = renderDiagnostic(
+      {
+        ...diagnostic,
+        message: `there is no \`${"x".repeat(100_000)}\``,
+        labels: [{ span: span(hostile, "y"), text: `not \u202e${"y".repeat(5000)}` }],
+        notes: [Array.from({ length: 5000 }, (_, i) => `name${i}`).join(", "), "a\u0000b"],
+      },
+      { color: false },
+    );
+    expect(shown.length).toBeLessThan(4000);
+    // oxlint-disable-next-line no-control-regex
+    expect(shown).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+    expect(shown).toContain("note: a\\u0000b");
+    const [source, marks] = shown.split("\n").slice(3, 5);
+    expect(marks!.indexOf("^")).toBe(source!.indexOf("y"));
+  });
+
   test("a place at the end of the file, several lines and no place at all have a picture too", () => {
     const at = (start: number, end: number): string =>
       renderDiagnostic(
