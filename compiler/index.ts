@@ -63,5 +63,6 @@ export type { CompileModelOptions } from "./compile.ts";
 export { compileModel, parametersGiving, splitMetric } from "./compile.ts";
 export { givenTo } from "./interpret/probe.ts";
 export type { CompileOptions } from "./pipeline.ts";
+export { verifyPlan } from "./assemble/verify.ts";
 export { compileProgram, NotCausal, passes, peeksOf } from "./pipeline.ts";
 export { emitSample, SETTINGS_WORDS } from "./kernel/sample.ts";

@@ -13,6 +13,7 @@ import { readText, readTextIfAny } from "./files/read.ts";
 import { openStaging, writeOver } from "./files/staging.ts";
 import { lstat } from "./files/system.ts";
 import { lookAt, type Output } from "./files/target.ts";
+import { checkPlanShape, checkPlanSound } from "./plan-shape.ts";
 
 /** A module in `plan.json`: its text is in a file of the folder. */
 type ModuleRecord = Omit<KernelModule, "wgsl"> & { readonly file: string };
@@ -74,34 +75,44 @@ function listEarlier(folder: string): Manifest["files"] | null {
   }
 }
 
-/** Loads what `savePlan` saved. Throws `plan/missing`, `plan/unreadable`, `plan/version`. */
+/**
+ * Loads what `savePlan` saved, or what says that it is: all of it is looked at before it is used. Throws `plan/missing`, `plan/unreadable`,
+ * `plan/version`, and what reading throws.
+ */
 export async function loadPlan(folder: string): Promise<Plan> {
   const read = (file: string): string => {
     try {
       return readText(join(folder, file));
     } catch (error) {
       if (!(error instanceof FileError) || (error.code !== "ENOENT" && error.code !== "ENOTDIR")) throw error;
-      throw failure("plan/missing", `${folder} has no ${file}`, { help: "is it a folder that a plan was saved to?" });
+      throw failure("plan/missing", `\`${folder}\` has no \`${file}\``, {
+        help: "is it a folder that a plan was saved to?",
+      });
     }
   };
-  const text = read("plan.json");
-  let saved: Omit<Plan, "modules"> & { readonly modules: readonly ModuleRecord[] };
+  const path = join(folder, "plan.json");
+  const saved = parsePlan(read("plan.json"), path);
+  const modules = saved.modules.map(({ file, ...module }): KernelModule => ({ ...module, wgsl: read(basename(file)) }));
+  const plan = { ...saved, modules };
+  checkPlanSound(plan, path);
+  return plan;
+}
+
+function parsePlan(text: string, path: string): Omit<Plan, "modules"> & { readonly modules: readonly ModuleRecord[] } {
+  let json: unknown;
   try {
-    saved = JSON.parse(text) as typeof saved;
+    json = JSON.parse(text);
   } catch (error) {
-    throw failure("plan/unreadable", `${join(folder, "plan.json")} is not JSON`, { notes: [String(error)] });
+    throw failure("plan/unreadable", `\`${path}\` is not JSON`, { notes: [(error as Error).message] });
   }
-  if (saved.format !== "moec-plan" || saved.version !== PLAN_VERSION)
-    throw failure(
-      "plan/version",
-      `${folder} holds ${String(saved.format)} ${String(saved.version)}, and this is moec-plan ${PLAN_VERSION}`,
-      {
-        help: "compile the model again",
-      },
-    );
-  const modules: KernelModule[] = [];
-  for (const { file, ...module } of saved.modules) modules.push({ ...module, wgsl: read(basename(file)) });
-  return { ...saved, modules };
+  const { format, version } = (json ?? {}) as Partial<Plan>;
+  if (format !== "moec-plan" || version !== PLAN_VERSION)
+    throw failure("plan/version", `\`${path}\` is no plan of this moec, which reads moec-plan ${PLAN_VERSION}`, {
+      notes: [`it says format ${JSON.stringify(format) ?? "nothing"}, version ${JSON.stringify(version) ?? "nothing"}`],
+      help: "compile the model again",
+    });
+  checkPlanShape(json, path);
+  return json as ReturnType<typeof parsePlan>;
 }
 
 /** The label of the first dispatch that runs each module. */

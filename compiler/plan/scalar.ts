@@ -48,7 +48,7 @@ const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
 
 /** True when every operation of a map op is available to tables. */
 export function isScalarOp(op: string): boolean {
-  return op in FUNCTIONS;
+  return Object.hasOwn(FUNCTIONS, op);
 }
 
 /** Value of an expression with the given index values. */

@@ -4,67 +4,30 @@
  * key, which has one meaning wherever it stands.
  */
 import { failure } from "../../grammar/diagnostic.ts";
+import {
+  type Check,
+  count,
+  describeProblem,
+  fields,
+  firstProblem,
+  isRecord,
+  isText,
+  type Json,
+  listOf,
+  name,
+  optional,
+  positive,
+  record,
+  test,
+  text,
+} from "../shape.ts";
 
 /** More than any vocabulary that was published, 16 times over. The library and its user keep a list of so many. */
 export const MOST_TOKENS = 2 ** 22;
 
-type Json = unknown;
-/** Says what something is not; null where it is right. */
-type Check = (value: Json, path: string) => Problem | null;
-
-interface Problem {
-  readonly path: string;
-  /** "a text", "a list": what should stand there. */
-  readonly wanted: string;
-  readonly value: Json;
-}
-
-const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const isId = (value: Json): value is number =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < MOST_TOKENS;
-const isText = (value: Json): value is string => typeof value === "string";
-
-const test =
-  (wanted: string, holds: (value: Json) => boolean): Check =>
-  (value, path) =>
-    holds(value) ? null : { path, wanted, value };
-
-const first = <T>(items: Iterable<T>, find: (item: T) => Problem | null): Problem | null => {
-  for (const item of items) {
-    const problem = find(item);
-    if (problem !== null) return problem;
-  }
-  return null;
-};
-
-const ID = `a whole number from 0, below ${MOST_TOKENS}`;
-const id = test(ID, isId);
-const text = test("a text", isText);
-const name = test("a text that is not empty", (value) => isText(value) && value !== "");
-const count = test("a whole number from 0", (value) => Number.isInteger(value) && (value as number) >= 0);
-const record = test("an object", isRecord);
-const optional =
-  (check: Check): Check =>
-  (value, path) =>
-    value === undefined || value === null ? null : check(value, path);
-/** Lists are long and mostly right: a place is only written for the item that is not. */
-const listOf =
-  (check: Check): Check =>
-  (value, path) => {
-    if (!Array.isArray(value)) return { path, wanted: "a list", value };
-    const at = value.findIndex((item) => check(item, "") !== null);
-    return at < 0 ? null : check(value[at], `${path}[${at}]`);
-  };
-
-/** Of an object, its fields by name. */
-const fields =
-  (checks: Readonly<Record<string, Check>>): Check =>
-  (value, path) =>
-    record(value, path) ??
-    first(Object.entries(checks), ([key, check]) =>
-      check((value as Record<string, Json>)[key], path === "" ? key : `${path}.${key}`),
-    );
+const id = test(`a whole number from 0, below ${MOST_TOKENS}`, isId);
 
 /** A normaliser, a pre-tokeniser, a post-processor, a decoder, or the steps that make one. */
 const step: Check = (value, path) => {
@@ -97,7 +60,7 @@ const OF_STEPS: Readonly<Record<string, Check>> = {
   pattern: optional(pattern),
   content: optional(text),
   prepend: optional(text),
-  length: optional(test("a whole number from 1", (value) => Number.isInteger(value) && (value as number) >= 1)),
+  length: optional(positive),
   start: optional(count),
   stop: optional(count),
   replacement: optional(name),
@@ -132,8 +95,8 @@ const whole: Check = (value, path) => {
     (key) => value[key] === undefined || value[key] === null,
   );
   if (missing !== undefined) return { path: `${path}.${missing}`, wanted: "given", value: value[missing] };
-  return first(["normalizers", "pretokenizers", "processors", "decoders"], (key) =>
-    first(((value[key] ?? []) as readonly Json[]).entries(), ([i, item]) => whole(item, `${path}.${key}[${i}]`)),
+  return firstProblem(["normalizers", "pretokenizers", "processors", "decoders"], (key) =>
+    firstProblem(((value[key] ?? []) as readonly Json[]).entries(), ([i, item]) => whole(item, `${path}.${key}[${i}]`)),
   );
 };
 
@@ -192,13 +155,9 @@ const tokenizer = fields({
 export function checkTokenizer(path: string, definition: object): void {
   const problem = tokenizer(definition, "");
   if (problem === null) return;
-  throw failure("checkpoint/bad-tokenizer", `\`${problem.path}\` of \`${path}\` must be ${problem.wanted}`, {
-    notes: [`it is ${shorten(problem.value)}`],
+  const { message, notes } = describeProblem(problem, path);
+  throw failure("checkpoint/bad-tokenizer", message, {
+    notes,
     help: "copy `tokenizer.json` from the model's page again, or save it with a current `transformers`",
   });
-}
-
-function shorten(value: Json): string {
-  const written = value === undefined ? "not there" : JSON.stringify(value);
-  return written.length > 80 ? `${written.slice(0, 80)}...` : written;
 }

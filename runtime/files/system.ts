@@ -92,7 +92,7 @@ function call<T>(syscall: string, path: string | null, action: () => T, tear?: (
       strike(syscall, path, tear);
       return action();
     } catch (cause) {
-      if (!isInterrupted(cause)) throw explain(cause, path);
+      if (!isInterrupted(cause)) throw explain(cause, path, syscall);
     }
   }
 }
@@ -129,8 +129,11 @@ function closeNow(fd: number, path: string): void {
 
 const isInterrupted = (cause: unknown): boolean => (cause as NodeJS.ErrnoException).code === "EINTR";
 
-function explain(cause: unknown, path: string | null): unknown {
+/** `tried` is the call's name, for what does not even get to the system: a name with a character that ends it. */
+function explain(cause: unknown, path: string | null, tried?: string): unknown {
   const { code, syscall } = cause as NodeJS.ErrnoException;
+  if (code === "ERR_INVALID_ARG_VALUE" && tried !== undefined && path?.includes("\0") === true)
+    return new FileError({ code: "EINVAL", syscall: tried }, path);
   if (cause instanceof Killed || code === undefined || syscall === undefined) return cause;
   return new FileError({ code, syscall }, path ?? undefined);
 }
