@@ -18,7 +18,8 @@ export async function checkNoAdapter(folder: string): Promise<void> {
   if (settings === null) return;
   const base = settings["base_model_name_or_path"];
   const of = typeof base === "string" && base !== "" ? `\`${base}\`` : "a model that it does not name";
-  const kind = String(settings["peft_type"] ?? "");
+  const stated = settings["peft_type"];
+  const kind = typeof stated === "string" ? stated : "";
   const both = exists(join(folder, "config.json"));
   throw failure(
     "checkpoint/adapter",

@@ -67,7 +67,7 @@ export function readMergekit(file: SourceFile): MergekitConfig {
     shared: isNothing(fields.get("shared_experts")) ? [] : readExperts(fields.get("shared_experts")!, bag),
     gate: isNothing(gate) ? null : readName(gate!, bag),
     dtype: readDtype(fields.get("dtype"), bag),
-    perToken: isNothing(perToken) ? 2 : readPerToken(perToken!, experts.length, bag),
+    perToken: isNothing(perToken) ? usualPerToken(experts, bag) : readPerToken(perToken!, experts.length, bag),
     architecture: isNothing(architecture) ? null : readName(architecture!, bag),
   };
   if (bag.hasErrors) throw new MoeError(bag.list);
@@ -177,6 +177,21 @@ function readNumber(item: Item | undefined, otherwise: number, bag: DiagnosticBa
   if (item.kind === "scalar" && typeof item.value === "number" && Number.isFinite(item.value)) return item.value;
   refuse(bag, item, "a number is needed here", "write it such as 0.5");
   return otherwise;
+}
+
+/** Where a configuration says nothing. */
+const USUAL_PER_TOKEN = 2;
+
+function usualPerToken(experts: readonly Expert[], bag: DiagnosticBag): number {
+  const [only] = experts;
+  if (only !== undefined && experts.length < USUAL_PER_TOKEN)
+    bag.error(
+      "import/missing-key",
+      `\`experts_per_token\` is missing, and ${USUAL_PER_TOKEN}, the usual number, cannot be chosen from ${experts.length}`,
+      [{ span: only.source.span, text: "the only expert" }],
+      "write `experts_per_token: 1`, or add experts",
+    );
+  return USUAL_PER_TOKEN;
 }
 
 function readPerToken(item: Item, most: number, bag: DiagnosticBag): number {

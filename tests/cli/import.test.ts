@@ -210,6 +210,7 @@ test.each([
   ["import/unknown-key", "dense merging", "merge_method: ties\nmodels:\n  - model: a\nbase_model: b\n"],
   ["import/unknown-key", "a key of an expert", `${start}experts:\n  - source_model: a\n    weight: 0.5\n`],
   ["import/missing-key", "no base", `gate_mode: random\n${experts}`],
+  ["import/missing-key", "one expert, and not how many are chosen", `${start}experts: [{ source_model: a }]\n`],
   ["import/missing-key", "no experts", `${start}experts:\n`],
   ["import/missing-key", "no model of an expert", `${start}experts:\n  - positive_prompts: [x]\n`],
   ["import/bad-value", "text instead of a configuration", "just text\n"],
