@@ -1,0 +1,109 @@
+/**
+ * `.moe` text: single declarations of the library, the examples and the tests, with what they need imported, so that one input takes a
+ * millisecond. Formatted (twice is once), checked, and where it is right and has a `config`, compiled.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { checkModule, compileModel, makeConfigured, type Model, Workspace } from "../../compiler/index.ts";
+import { type Diagnostic, format, type SourceFile } from "../../grammar/index.ts";
+import { parse } from "../../grammar/parse.ts";
+import { standardLibrary } from "../../runtime/modules.ts";
+import { softwareFacts } from "../support/facts.ts";
+import { type Bench, type Input, Nonsense } from "./kind.ts";
+import { mutateText, tokensOf } from "./mutate-text.ts";
+import type { Random } from "./random.ts";
+
+/** A workspace keeps every file that it opened. */
+const FILES_PER_WORKSPACE = 2000;
+
+/** How many inputs are made from upcyclings, whose contracts are tried on small models: a hundred times the work of another declaration. */
+const SLOW = 0.02;
+
+/** Beyond this a model is right, and too large to be compiled a million times. */
+const MOST_PARAMETERS = 1e9;
+
+export async function openMoe(): Promise<Bench> {
+  const units = listUnits();
+  const isSlow = ({ text }: Input): boolean => /^upcycle /m.test(text);
+  const [quick, slow] = [units.filter((unit) => !isSlow(unit)), units.filter(isSlow)];
+  const tokens = units.map(({ text }) => tokensOf(text));
+  let [workspace, opened] = [newWorkspace(), 0];
+  return {
+    make(random: Random): Input {
+      const { at, text } = random.pick(random.chance(SLOW) ? slow : quick);
+      return { at, text: mutateText(text, random, () => random.pick(tokens)) };
+    },
+    async run({ text }) {
+      const file: SourceFile = { path: `input-${opened++}.moe`, text };
+      if (opened % FILES_PER_WORKSPACE === 0) workspace = newWorkspace();
+      checkFormat(file);
+      const before = workspace.diagnostics.list.length;
+      const scope = workspace.open(file);
+      const found = [...workspace.diagnostics.list.slice(before), ...checkModule(workspace, scope)];
+      if (found.some((d) => d.severity === "error")) return found;
+      for (const item of scope.module.items) if (item.kind === "config") checkPlan(makeConfigured(scope, item));
+      return found;
+    },
+  };
+}
+
+function newWorkspace(): Workspace {
+  return new Workspace({ std: standardLibrary(), load: () => null });
+}
+
+function checkFormat(file: SourceFile): readonly Diagnostic[] {
+  const once = format(file);
+  if (once.diagnostics.some((d) => d.severity === "error")) return once.diagnostics;
+  const twice = format({ path: file.path, text: once.text });
+  if (twice.diagnostics.length > once.diagnostics.length) throw new Nonsense("formatting makes an error");
+  if (twice.text !== once.text) throw new Nonsense("formatting twice is not formatting once");
+  const meaning = (text: string): string => text.replaceAll(/\/\/[^\n]*|\s+/g, "");
+  if (meaning(once.text) !== meaning(file.text)) throw new Nonsense("formatting changes more than spaces");
+  return once.diagnostics;
+}
+
+/** Compiled, a model has sizes that are numbers, and every kernel what it reads. */
+export function checkPlan(model: Model): void {
+  const sizes = model.parameters.flatMap((p) => p.axes.map((axis) => axis.size));
+  if (!sizes.every((size) => Number.isSafeInteger(size) && size > 0))
+    throw new Nonsense("a parameter's size is no count");
+  const all = model.parameters.map((p) => p.axes.reduce((product, axis) => product * axis.size, 1));
+  if (all.reduce((a, b) => a + b, 0) > MOST_PARAMETERS) return;
+  const plan = compileModel(model, { device: softwareFacts, storage: () => "f32", verify: true });
+  JSON.stringify(plan, (key, value: unknown) => {
+    if (typeof value === "number" && !Number.isFinite(value) && key !== "value")
+      throw new Nonsense(`the plan's \`${key}\` is ${value}`);
+    return value;
+  });
+}
+
+/** Each declaration by itself, behind an import of what it names. */
+function listUnits(): readonly Input[] {
+  const library = standardLibrary().flatMap(({ path, text }) => split({ path, text }));
+  const own = globSync([
+    "examples/*.moe",
+    "tests/errors/**/*.moe",
+    "tests/grammar/*.moe",
+    "tests/fuzz/models/*.moe",
+  ]).sort();
+  const whole = own
+    .map((path) => ({ at: path, text: readFileSync(path, "utf8") }))
+    .filter(({ text }) => text.length < 3000);
+  return [...library, ...whole];
+}
+
+const exported = new Set(
+  standardLibrary().flatMap(({ text }) =>
+    [...text.matchAll(/^(?:layer|router|model|map|upcycle|config)[ \t]+([A-Za-z_]\w*)/gm)].map(([, name]) => name!),
+  ),
+);
+
+function split(file: SourceFile): readonly Input[] {
+  const { module } = parse(file);
+  return module.items.map((item) => {
+    const text = file.text.slice(item.span.start, item.span.end);
+    const name = "name" in item ? item.name?.text : undefined;
+    const used = [...new Set(text.match(/[A-Za-z_]\w*/g))].filter((word) => exported.has(word) && word !== name).sort();
+    const imports = used.length === 0 ? "" : `import { ${used.join(", ")} } from "std"\n`;
+    return { at: `${file.path}#${name ?? item.kind}`, text: `edition 2026\n${imports}\n${text}\n` };
+  });
+}
