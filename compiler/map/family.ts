@@ -29,7 +29,9 @@ export function requireMap(config: ConfigFile, maps: readonly MapBinding[]): Map
     code: "map/unknown-family",
     severity: "error",
     message:
-      type === undefined ? "config.json has no `model_type`" : `no map reads checkpoints of type \`${String(type)}\``,
+      type === undefined
+        ? "config.json has no `model_type`"
+        : `no map reads checkpoints of type \`${typeof type === "string" ? type : JSON.stringify(type)}\``,
     labels: [{ span: keySpan(config, ["model_type"]), text: type === undefined ? "in this file" : "this type" }],
     notes: [`known types: ${known.join(", ")}`],
     help:
