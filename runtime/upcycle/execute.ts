@@ -4,7 +4,7 @@
  * a run that was killed is continued by the next.
  */
 import { join, resolve } from "node:path";
-import { failure, MoeError } from "../../grammar/diagnostic.ts";
+import { MoeError } from "../../grammar/diagnostic.ts";
 import { attempt } from "../checkpoint/attempt.ts";
 import {
   CHECKPOINT,
@@ -15,11 +15,11 @@ import {
 } from "../checkpoint/index.ts";
 import { readBytesIfAny, recode } from "../files/read.ts";
 import { checkApart, checkTarget } from "../files/target.ts";
-import { findNotFinite } from "../finite.ts";
 import { DATA_TYPES } from "../storage.ts";
 import { evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
-import { formatProvenance, placesOf } from "./provenance.ts";
+import { explainNotFinite } from "./not-finite.ts";
+import { formatProvenance } from "./provenance.ts";
 import { computeGiven, hashRows, hashTexts, type RunOptions } from "./runs.ts";
 import { LANES, type Transfer, type TransferTensor, type Unit } from "./transfer.ts";
 
@@ -32,7 +32,8 @@ export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "o
 
 /**
  * Makes the folder `target`, a checkpoint as Hugging Face lays it out with `moec.provenance.json`. Throws what running and reading the
- * sources and `createCheckpoint` throw, `checkpoint/changed`, and `checkpoint/not-finite` for values that are no numbers. What
+ * sources and `createCheckpoint` throw, `checkpoint/changed`, `checkpoint/not-finite` for values that are no numbers, and
+ * `checkpoint/overflow` for those that the type to write has no room for. What
  * was written until then is gone, except when it was the disk that failed: then the same call goes on where it stopped.
  */
 export async function executeTransfer(transfer: Transfer, target: string, options: ExecuteOptions = {}): Promise<void> {
@@ -96,7 +97,7 @@ async function writeTensors(
     const mark = lane.mark;
     try {
       const bytes = await evaluateUnit(unit, inputs, tensor.dtype, lane);
-      if (!lane.isFinite(tensor.dtype, bytes)) throw notFinite(tensor, unit, bytes, transfer);
+      if (!lane.isFinite(tensor.dtype, bytes)) throw await explainNotFinite(tensor, unit, bytes, inputs, transfer);
       await before;
       const written = writer.write(tensor.name, bytes);
       release();
@@ -149,18 +150,4 @@ function* listWork(tensors: readonly TransferTensor[]): Generator<Work, undefine
       before = promise;
     }
   }
-}
-
-/** Values that are no numbers mean damaged sources: copies are looked at like sums. */
-function notFinite(tensor: TransferTensor, unit: Unit, bytes: Uint8Array, { sources }: Transfer): Error {
-  const at = findNotFinite(tensor.dtype, bytes) ?? 0;
-  const element = unit.window.start + at;
-  const files = unit.runs.flatMap(({ assignment: { terms, offset, length } }) =>
-    terms.flatMap((term) => (term.kind === "source" ? placesOf(term, offset, length, sources[term.source]!) : [])),
-  );
-  const names = [...new Set(files.map(({ tensor: name, file }) => `tensor \`${name}\` of \`${file}\``))];
-  throw failure("checkpoint/not-finite", `element ${element} of \`${tensor.name}\` would be NaN or infinite`, {
-    notes: names.length === 0 ? [] : [`it comes from ${names.slice(0, 4).join(", ")}`],
-    help: "the source is damaged, or its training diverged: fetch or make it again",
-  });
 }

@@ -7,7 +7,7 @@ import { exportModel } from "../../../runtime/export.ts";
 import { loadModel } from "../../../runtime/model.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
-import { CHECKPOINTS, withPlan } from "./support.ts";
+import { CHECKPOINTS, withPlan, withRecipe } from "./support.ts";
 
 const WEIGHTS = "model.safetensors";
 const DOWN = "model.layers.2.mlp.down_proj.weight";
@@ -21,8 +21,13 @@ function copySource(scratch: string, spoil: (folder: string) => void): readonly 
 }
 
 /** Plans and runs; `during` comes between. */
-async function upcycle(scratch: string, sources: readonly string[], during = (): void => undefined): Promise<void> {
-  await withPlan("btx", sources, {}, async (plan) => {
+async function upcycle(
+  scratch: string,
+  sources: readonly string[],
+  during = (): void => undefined,
+  options: { readonly dtype?: "f16" } = {},
+): Promise<void> {
+  await withPlan("btx", sources, options, async (plan) => {
     during();
     await executeTransfer(plan, join(scratch, "out"));
   });
@@ -36,6 +41,15 @@ async function findTensor(path: string, name: string): Promise<number> {
   const file = await openSafetensors(path);
   await file.close();
   return file.dataStart + file.tensors.get(name)!.offset;
+}
+
+/** A copy of a source in which element 77 of a tensor is another bfloat16, by its bits. */
+async function spoil(folder: string, name: string, bits: number): Promise<void> {
+  cpSync(CHECKPOINTS[1]!, folder, { recursive: true });
+  const path = join(folder, WEIGHTS);
+  const bytes = readFileSync(path);
+  bytes.writeUInt16LE(bits, (await findTensor(path, name)) + 2 * 77);
+  writeFileSync(path, bytes);
 }
 
 describe("before anything is read", () => {
@@ -81,16 +95,47 @@ describe("on the way", () => {
     await withScratch(async (scratch) => {
       for (const name of [DOWN, "model.layers.1.self_attn.q_proj.weight"]) {
         const sources = [CHECKPOINTS[0]!, join(scratch, "damaged")];
-        cpSync(CHECKPOINTS[1]!, sources[1]!, { recursive: true });
         const path = join(sources[1]!, WEIGHTS);
-        const bytes = readFileSync(path);
-        // A bfloat16 NaN at element 77.
-        bytes.writeUInt16LE(0x7fc0, (await findTensor(path, name)) + 2 * 77);
-        writeFileSync(path, bytes);
+        await spoil(sources[1]!, name, 0x7fc0);
         const made = upcycle(scratch, sources);
         await expectFailure(made, "checkpoint/not-finite", "element 77", `tensor \`${name}\` of \`${path}\``);
         expectNothing(scratch, "damaged");
       }
+    });
+  });
+
+  test("numbers that the type to write has no room for, in a copy and in an average", async () => {
+    await withScratch(async (scratch) => {
+      // bfloat16, by its bits.
+      for (const [name, bits, words] of [
+        [DOWN, 0x47c3, "f16 cannot hold 9.984e4, element 77"],
+        ["model.layers.1.self_attn.q_proj.weight", 0x7f61, "f16 cannot hold 1.4"],
+      ] as const) {
+        const sources = [CHECKPOINTS[0]!, join(scratch, "large")];
+        await spoil(sources[1]!, name, bits);
+        const made = upcycle(scratch, sources, undefined, { dtype: "f16" });
+        await expectFailure(made, "checkpoint/overflow", words, name, "--dtype bf16, or --dtype f32");
+        expectNothing(scratch, "large");
+      }
+    });
+  });
+
+  test("a sum of numbers that is too large for any type", async () => {
+    await withScratch(async (scratch) => {
+      const sources = ["a", "b"].map((folder) => join(scratch, folder));
+      for (const folder of sources) await spoil(folder, DOWN, 0x7f7f);
+      const recipe = `edition 2026
+import { Llama } from "std"
+
+upcycle twice(a: Llama, b: Llama) -> Llama {
+  default = a + b
+}
+`;
+      await withRecipe(recipe, sources, async (plan) => {
+        const made = executeTransfer(plan, join(scratch, "out"));
+        await expectFailure(made, "checkpoint/overflow", "f32 cannot hold element 77", "finite", DOWN);
+      });
+      expectNothing(scratch, "a", "b");
     });
   });
 
