@@ -8,10 +8,10 @@ import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { outputNodes, rewriteNodes } from "../graph/traverse.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
-import { TIME, hasAxis } from "../graph/type.ts";
+import { OWN, TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 
-const SEQUENCE: Axis = { name: "sequence", size: Dim.of("S"), origin: null };
+const SEQUENCE: Axis = { name: OWN.sequence, size: Dim.of("S"), origin: null };
 const time: Axis = { name: TIME, size: Dim.of(TIME), origin: null };
 
 export function conditionProgram(program: Program, b: Builder): Program {

@@ -22,6 +22,9 @@ export interface TensorType {
 /** The label of the time axis: the one axis whose size is known only when the model runs. */
 export const TIME = "T";
 
+/** Labels of axes that passes introduce: no program can write them, so that they meet none of its own. */
+export const OWN = { wanted: "@wanted", sequence: "@sequence", position: "@P" } as const;
+
 export function formatType(type: TensorType): string {
   return `${type.dtype}[${type.axes.map(formatAxis).join(", ")}]`;
 }

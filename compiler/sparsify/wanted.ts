@@ -4,13 +4,13 @@
  */
 import { Dim } from "../graph/dim.ts";
 import type { Node, Program } from "../graph/node.ts";
-import { TIME, hasAxis } from "../graph/type.ts";
+import { OWN, TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import { pushTake } from "./push.ts";
 
 export function selectWanted(program: Program, b: Builder, whole = false): Program {
   const { main } = program;
-  const axis = { name: "wanted", size: Dim.of("Q"), origin: null };
+  const axis = { name: OWN.wanted, size: Dim.of("Q"), origin: null };
   const wanted: Node<"input"> = b.must("input", [], { name: "wanted", type: { dtype: "u32", axes: [axis] } });
   const select = (node: Node): Node => (whole ? b.take(node, wanted, TIME) : pushTake(b, node, TIME, wanted));
   const outputs = main.outputs.map((o) =>

@@ -2,11 +2,11 @@
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
-import { findAxis } from "../graph/type.ts";
+import { OWN, findAxis } from "../graph/type.ts";
 import type { ScalarExpr } from "../plan/scalar.ts";
 
 /** The name of the position in expressions and tables. */
-export const POSITION = "P";
+export const POSITION = OWN.position;
 
 export type Environment = ReadonlyMap<string, ScalarExpr>;
 
@@ -43,12 +43,12 @@ export function scalarOf(node: Node, env: Environment): ScalarExpr {
     return scalarOf(x, move(env, to.name, parts));
   }
   if (isOp(node, "concat")) {
-    const { axis } = node.attrs;
-    const i = read(env, axis);
+    const { axis, to } = node.attrs;
+    const i = read(env, to.name);
     let end = node.inputs.reduce((sum, part) => sum + sizeOf(part, axis), 0);
     return [...node.inputs].reverse().reduce<ScalarExpr | null>((rest, part) => {
       const start = (end -= sizeOf(part, axis));
-      const own = scalarOf(part, new Map(env).set(axis, ["sub", i, start]));
+      const own = scalarOf(part, move(env, to.name, [[axis, ["sub", i, start]]]));
       return rest === null ? own : ["select", ["lt", i, start + sizeOf(part, axis)], own, rest];
     }, null)!;
   }

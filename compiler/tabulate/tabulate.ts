@@ -47,7 +47,7 @@ function rootsOf(outputs: readonly Node[]): readonly Node[] {
   }
   const ends = (node: Node): boolean => outputs.includes(node) || (users.get(node) ?? []).some((u) => !pure.has(u));
   const isArray = (node: Node): boolean => node.type.dtype === "f32" && node.type.axes.length > 0;
-  return [...loose].filter((node) => ends(node) && isArray(node) && findAxis(node.type, POSITION) === null);
+  return [...loose].filter((node) => ends(node) && isArray(node));
 }
 
 function isPure(node: Node, pure: ReadonlySet<Node>): boolean {

@@ -40,6 +40,8 @@ export interface TestGpu {
   /** Runs what was prepared, in order, in one pass, and waits for it. */
   submit(steps: readonly Prepared[], times?: number): Promise<void>;
   read(buffer: GPUBuffer): Promise<ArrayBuffer>;
+  /** Destroys all buffers that were made so far. */
+  release(): void;
   close(): void;
 }
 
@@ -95,29 +97,31 @@ export async function openTestGpu(): Promise<TestGpu> {
     maxWorkgroups: device.limits.maxComputeWorkgroupsPerDimension,
   };
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST | GPUBufferUsage.UNIFORM;
+  const made: GPUBuffer[] = [];
   const pipelines = new Map<string, Promise<GPUComputePipeline>>();
   const gpu: TestGpu = {
     device,
     facts,
     async pipeline(kernel) {
       const key = kernel.module.wgsl + JSON.stringify(kernel.constants);
-      let made = pipelines.get(key);
-      if (made === undefined) {
+      let pipeline = pipelines.get(key);
+      if (pipeline === undefined) {
         const module = device.createShaderModule({ code: kernel.module.wgsl, label: kernel.module.id });
         const messages = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
         if (messages.length > 0)
           throw new Error(`${messages.map((m) => `${m.lineNum}: ${m.message}`).join("\n")}\n${kernel.module.wgsl}`);
         const constants = { ...kernel.constants };
-        made = device.createComputePipelineAsync({
+        pipeline = device.createComputePipelineAsync({
           layout: "auto",
           compute: { module, entryPoint: "main", constants },
         });
-        pipelines.set(key, made);
+        pipelines.set(key, pipeline);
       }
-      return made;
+      return pipeline;
     },
     upload(data) {
       const buffer = device.createBuffer({ size: Math.max(16, Math.ceil(data.byteLength / 16) * 16), usage });
+      made.push(buffer);
       device.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
       return buffer;
     },
@@ -160,6 +164,9 @@ export async function openTestGpu(): Promise<TestGpu> {
       const copy = staging.getMappedRange().slice(0);
       staging.destroy();
       return copy;
+    },
+    release() {
+      for (const buffer of made.splice(0)) buffer.destroy();
     },
     close() {
       device.destroy();

@@ -193,15 +193,15 @@ describe("select wanted", () => {
   result logits = %6`,
       `
   %1 = call(x) {fn: "layer", path: "blocks[0]", part: 0} : f32[T, D=8]
-  %2 = take(%1, wanted) {axis: "T"} : f32[wanted=Q, D=8]
-  %3 = mul(%2, %2) : f32[wanted=Q, D=8]
-  %4 = sum(%3) {axes: ["D"]} : f32[wanted=Q]
-  %5 = mul(%2, %4) : f32[wanted=Q, D=8]
+  %2 = take(%1, wanted) {axis: "T"} : f32[@wanted=Q, D=8]
+  %3 = mul(%2, %2) : f32[@wanted=Q, D=8]
+  %4 = sum(%3) {axes: ["D"]} : f32[@wanted=Q]
+  %5 = mul(%2, %4) : f32[@wanted=Q, D=8]
   %6 = param {path: "head"} : f32[V=16, D=8]
-  %7 = dot(%5, %6) {axes: ["D"]} : f32[wanted=Q, V=16]
+  %7 = dot(%5, %6) {axes: ["D"]} : f32[@wanted=Q, V=16]
   result logits = %7`,
       "x: f32[T, D=8]",
-      "x: f32[T, D=8], wanted: u32[wanted=Q]",
+      "x: f32[T, D=8], wanted: u32[@wanted=Q]",
     );
   });
 });
@@ -222,18 +222,18 @@ describe("tabulate", () => {
   %8 = mul(x, %7) : f32[T, D=8]
   result out = %8`,
       `
-  %1 = param {path: "table:table0"} : f32[P, D=8]
+  %1 = param {path: "table:table0"} : f32[@P=P, D=8]
   %2 = position {axis: <T>} : u32[T]
-  %3 = take(%1, %2) {axis: "P"} : f32[T, D=8]
+  %3 = take(%1, %2) {axis: "@P"} : f32[T, D=8]
   %4 = mul(x, %3) : f32[T, D=8]
   result out = %4`,
     );
     const [table] = tables.values();
     expect(table?.axes).toEqual([
-      { name: "P", size: "P" },
+      { name: "@P", size: "P" },
       { name: "D", size: 8 },
     ]);
-    expect(evaluateScalar(table!.expr, { P: 5, D: 7 })).toBeCloseTo(Math.cos(5 * 1), 12);
+    expect(evaluateScalar(table!.expr, { "@P": 5, D: 7 })).toBeCloseTo(Math.cos(5 * 1), 12);
   });
 });
 

@@ -1,0 +1,165 @@
+/**
+ * How far a result may be off. Programs at random have floors, comparisons and differences of large numbers, whose results one rounding more
+ * or less decides. So the oracle runs again, several times, with each inexact result moved at random by about the error of the arithmetic
+ * that is judged: an element is allowed a multiple of what that moves it, and one that jumps is not determined and is left out.
+ * What is exact in that arithmetic (views, choices, whole numbers, short fractions) is not moved, so ties stay ties.
+ */
+import { bindPath } from "../../../compiler/graph/path.ts";
+import type { GraphFunction, Node, Program } from "../../../compiler/graph/node.ts";
+import { isOp } from "../../../compiler/graph/node.ts";
+import { outputNodes, topologicalOrder } from "../../../compiler/graph/traverse.ts";
+import type { OpName } from "../../../compiler/graph/attrs.ts";
+import type { OpDef, Value } from "../../../compiler/ops/define.ts";
+import { ops } from "../../../compiler/ops/table.ts";
+import type { Bindings } from "../../../compiler/reference/interpret.ts";
+import { Draw } from "../../support/random-models.ts";
+
+/** An arithmetic: its relative error, and how close results are expected where nothing amplifies it. */
+export interface Arithmetic {
+  readonly error: number;
+  readonly close: number;
+}
+
+export const float32: Arithmetic = { error: 2 ** -20, close: 2e-5 };
+export const float64: Arithmetic = { error: 2 ** -46, close: 1e-9 };
+
+/** Elements that differ by more than they may: as text, at most four. `undetermined` counts those that were left out. */
+export interface Verdict {
+  readonly wrong: readonly string[];
+  readonly undetermined: number;
+}
+
+export interface Claim {
+  /** Of the oracle, and those that are held to it: the elements at `places`, or all. */
+  readonly output: string;
+  readonly found: ArrayLike<number>;
+  readonly places?: readonly number[];
+}
+
+/** Judges what an executor found against the oracle's values of the program's outputs. */
+export function judge(
+  program: Program,
+  bindings: Bindings,
+  expected: Readonly<Record<string, Value>>,
+  claims: readonly Claim[],
+  arithmetic: Arithmetic,
+): Verdict {
+  let undetermined = 0;
+  const wrong: string[] = [];
+  let moved: readonly Readonly<Record<string, Value>>[] | null = null;
+  for (const { output, found, places } of claims) {
+    const { data } = expected[output]!;
+    const at = places ?? data.map((_, i) => i);
+    if (found.length !== at.length) wrong.push(`${output} has ${found.length} elements, not ${at.length}`);
+    for (let i = 0; i < at.length && i < found.length; i++) {
+      const x = data[at[i]!]!;
+      const off = Math.abs(found[i]! - x);
+      if (off <= arithmetic.close * Math.max(1, Math.abs(x))) continue;
+      moved ??= [1, 1, 1, 1, 4, 4, 4, 4].map((factor, k) =>
+        evaluateMoved(program, bindings, arithmetic.error * factor, new Draw(k)),
+      );
+      const shift = moved.reduce((most, m) => Math.max(most, Math.abs(m[output]!.data[at[i]!]! - x)), 0);
+      if (!(shift <= 1e-3 * Math.max(1, Math.abs(x)))) undetermined++;
+      else if (!(off <= arithmetic.close * Math.max(1, Math.abs(x)) + 8 * shift))
+        wrong.push(`${output}[${at[i]}] is ${found[i]}, not ${x} (moved by at most ${shift})`);
+    }
+  }
+  return { wrong: wrong.slice(0, 4), undetermined };
+}
+
+/** The outputs of main with every inexact result moved by up to `error` of its size. */
+export function evaluateMoved(
+  program: Program,
+  bindings: Bindings,
+  error: number,
+  draw: Draw,
+): Readonly<Record<string, Value>> {
+  const inputs = program.main.inputs.map((n) => bindings.inputs[n.attrs.name]!);
+  const values = moveFunction(program, program.main, bindings, inputs, "", error, draw);
+  return Object.fromEntries(program.main.outputs.map((o, i) => [o.name, values[i]!]));
+}
+
+function moveFunction(
+  program: Program,
+  fn: GraphFunction,
+  bindings: Bindings,
+  inputs: readonly Value[],
+  path: string,
+  error: number,
+  draw: Draw,
+): readonly Value[] {
+  const values = new Map<Node, Value>(fn.inputs.map((n, i) => [n, inputs[i]!]));
+  const calls = new Map<string, readonly Value[]>();
+  for (const node of topologicalOrder(outputNodes(fn))) {
+    if (values.has(node)) continue;
+    const operands = node.inputs.map((n) => values.get(n)!);
+    if (isOp(node, "param")) values.set(node, bindings.params(bindPath(node.attrs.path, path)));
+    else if (isOp(node, "call")) {
+      const inner = bindPath(node.attrs.path, path);
+      const key = `${inner} ${node.inputs.map((n) => n.id).join(" ")}`;
+      const callee = program.functions.get(node.attrs.fn)!;
+      const results = calls.get(key) ?? moveFunction(program, callee, bindings, operands, inner, error, draw);
+      calls.set(key, results);
+      values.set(node, results[node.attrs.part]!);
+    } else values.set(node, move(node, operands, bindings, error, draw));
+  }
+  return fn.outputs.map((o) => values.get(o.node)!);
+}
+
+function move(node: Node, operands: readonly Value[], bindings: Bindings, error: number, draw: Draw): Value {
+  const row = ops[node.op] as OpDef<typeof node.op>;
+  const sizes = (dim: { evaluate: (s: Bindings["sizes"]) => number }): number => dim.evaluate(bindings.sizes);
+  let value: Value;
+  try {
+    value = row.evaluate(operands, node.attrs, node.type, sizes);
+  } catch (thrown) {
+    // An index that was moved out of its axis: nothing here is determined.
+    if (!(thrown instanceof RangeError)) throw thrown;
+    const axes = node.type.axes.map((a) => ({ name: a.name, size: sizes(a.size) }));
+    return { axes, data: new Float64Array(axes.reduce((n, a) => n * a.size, 1)).fill(Number.NaN) };
+  }
+  if (node.type.dtype !== "f32" || EXACT.has(node.op)) return value;
+  // The size of what was added up, which may be far larger than the sum.
+  const sums = SUMS.has(node.op) && operands.every((v) => v.data.length > 0);
+  const sized = sums
+    ? row.evaluate(
+        operands.map((v) => ({ ...v, data: v.data.map(Math.abs) })),
+        node.attrs,
+        node.type,
+        sizes,
+      ).data
+    : value.data;
+  const short = ROUNDED.has(node.op) && operands.every((v) => v.data.every((x) => isShort(x, 5)));
+  const factor = LOOSE.has(node.op) ? 4 : 1;
+  const angles = node.op === "sin" || node.op === "cos" ? operands[0]!.data : null;
+  const data = value.data.map((x, i) => {
+    if (short && isShort(x, 10) && Math.abs(sized[i] ?? x) < 2 ** 13) return x;
+    const size = Math.max(Math.abs(x), Math.abs(sized[i]!)) + (angles === null ? 0 : 1 + Math.abs(angles[i] ?? 0));
+    return x + (2 * draw.next() - 1) * error * factor * size;
+  });
+  return { ...value, data };
+}
+
+/** A whole number of 2^-bits, not large. */
+function isShort(x: number, bits: number): boolean {
+  return Number.isInteger(x * 2 ** bits) && Math.abs(x) < 2 ** 13;
+}
+
+/** Results are operands, or decided by comparing. */
+const EXACT: ReadonlySet<string> = new Set([
+  ...(["input", "constant", "values", "neg", "abs", "sign", "floor", "cast", "detach", "max", "min", "select"] as const),
+  ...(["reduce_max", "reduce_min", "pool", "rename", "split", "merge", "slice", "roll", "broadcast"] as const),
+  ...(["transpose", "concat", "take", "topk", "delay"] as const),
+] satisfies OpName[]);
+
+/** Rounded once or never: exact where the result has few bits. */
+const ROUNDED: ReadonlySet<string> = new Set(["add", "sub", "mul", "sum", "dot", "cumsum"] satisfies OpName[]);
+
+/** Where adding up loses what cancels. */
+const SUMS: ReadonlySet<string> = new Set(["add", "sum", "dot", "cumsum", "scan", "delta_rule"] satisfies OpName[]);
+
+/** Functions that shading languages are allowed a larger error in. */
+const LOOSE: ReadonlySet<string> = new Set([
+  ...(["exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "pow", "attend", "delta_rule"] as const),
+] satisfies OpName[]);
+
