@@ -23,12 +23,16 @@ export function callRow(g: Grower): Node | null {
   const made = inner.pool.slice(args.length).filter((n) => n.op !== "param" && n.op !== "constant");
   const same = made.findLast((n) => n.type.dtype === args[0]!.type.dtype && sameAxes(n, args[0]!));
   const results = [same, made.at(-1), made.at(-2)].filter((n) => n !== undefined);
-  const outputs = [...new Set(results)].slice(0, 2).map((node, i): Output => ({ name: `out${i}`, role: "result", node }));
+  const outputs = [...new Set(results)]
+    .slice(0, 2)
+    .map((node, i): Output => ({ name: `out${i}`, role: "result", node }));
   if (outputs.length === 0) return null;
   const fn = { name: `${stack}Layer`, inputs: inner.inputs, outputs };
   functions.set(fn.name, fn);
   const call = (index: number, from: readonly Node[]): readonly (Node | null)[] =>
-    outputs.map(({ node: { type } }, part) => g.make("call", from, { fn: fn.name, path: `${stack}[${index}]`, part, type }));
+    outputs.map(({ node: { type } }, part) =>
+      g.make("call", from, { fn: fn.name, path: `${stack}[${index}]`, part, type }),
+    );
   const first = call(0, args);
   if (first[0] == null) {
     functions.delete(fn.name);

@@ -22,7 +22,9 @@ export function differentiate({ program }: Case): Program | null {
   const own = parseProgram(printProgram(program), b.graph);
   // A value that stands still while others move has no difference to be held to.
   if (allFunctions(own).some((fn) => topologicalOrder(outputNodes(fn)).some((n) => isOp(n, "detach")))) return null;
-  const parts = own.main.outputs.flatMap(({ node }, i): Node[] => (node.type.dtype === "f32" ? [weighted(node, i, b)] : []));
+  const parts = own.main.outputs.flatMap(({ node }, i): Node[] =>
+    node.type.dtype === "f32" ? [weighted(node, i, b)] : [],
+  );
   if (parts.length === 0) return null;
   const node = parts.reduce((sum, part) => b.plus(sum, part));
   const main = { ...own.main, outputs: [{ name: "loss", role: "loss", node } as const] };

@@ -147,7 +147,20 @@ function isShort(x: number, bits: number): boolean {
 
 /** Results are operands, or decided by comparing. */
 const EXACT: ReadonlySet<string> = new Set([
-  ...(["input", "constant", "values", "neg", "abs", "sign", "floor", "cast", "detach", "max", "min", "select"] as const),
+  ...([
+    "input",
+    "constant",
+    "values",
+    "neg",
+    "abs",
+    "sign",
+    "floor",
+    "cast",
+    "detach",
+    "max",
+    "min",
+    "select",
+  ] as const),
   ...(["reduce_max", "reduce_min", "pool", "rename", "split", "merge", "slice", "roll", "broadcast"] as const),
   ...(["transpose", "concat", "take", "topk", "delay"] as const),
 ] satisfies OpName[]);
@@ -162,4 +175,3 @@ const SUMS: ReadonlySet<string> = new Set(["add", "sum", "dot", "cumsum", "scan"
 const LOOSE: ReadonlySet<string> = new Set([
   ...(["exp", "log", "sin", "cos", "tanh", "erf", "sigmoid", "pow", "attend", "delta_rule"] as const),
 ] satisfies OpName[]);
-

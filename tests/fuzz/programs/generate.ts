@@ -96,13 +96,16 @@ function grow(g: Grower, row: string): void {
 
 /** What nothing else uses, the latest first, and a metric: the sum over time of one of them. */
 function outputsOf(g: Grower, whole: boolean): readonly Output[] {
-  const right = g.pool.filter((n) => (whole || hasAxis(n.type, TIME)) && n.type.dtype !== "bool" && n.type.axes.length <= 5);
+  const right = g.pool.filter(
+    (n) => (whole || hasAxis(n.type, TIME)) && n.type.dtype !== "bool" && n.type.axes.length <= 5,
+  );
   const used = new Set(right.flatMap((n) => n.inputs));
   const ends = right.filter((n) => !used.has(n) && n.inputs.length > 0);
   const chosen = (ends.length > 0 ? ends : right.slice(-1)).slice(-3).reverse();
   const outputs = chosen.map((node, i): Output => ({ name: `y${i}`, role: "result", node }));
   const [first] = chosen;
-  if (first === undefined || first.type.dtype !== "f32" || !hasAxis(first.type, TIME) || g.pool.length % 3 > 0) return outputs;
+  if (first === undefined || first.type.dtype !== "f32" || !hasAxis(first.type, TIME) || g.pool.length % 3 > 0)
+    return outputs;
   const total = g.make("sum", [first], { axes: [TIME] }) ?? g.b.must("sum", [first], { axes: [TIME] });
   return [...outputs, { name: "total", role: whole && total.type.axes.length === 0 ? "loss" : "metric", node: total }];
 }

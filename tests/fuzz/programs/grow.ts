@@ -175,7 +175,12 @@ export class Grower {
     const sizes = { T };
     if (isOp(node, "input")) return drawValue(node.attrs.name, node.type, sizes, kind);
     if (isOp(node, "param"))
-      return drawValue(this.layer === null ? node.attrs.path : bindPath(node.attrs.path, "blocks[0]"), node.type, sizes, kind);
+      return drawValue(
+        this.layer === null ? node.attrs.path : bindPath(node.attrs.path, "blocks[0]"),
+        node.type,
+        sizes,
+        kind,
+      );
     if (isOp(node, "call")) {
       const fn = functions.get(node.attrs.fn)!;
       const program: Program = { main: fn, functions };
@@ -183,7 +188,9 @@ export class Grower {
       const types = paramTypes(fn);
       const params = (path: string): Value =>
         drawValue(path, types.get(path.replaceAll(/\[\d+\]/g, "[#]"))!, sizes, kind);
-      return evaluateFunction(program, fn, { inputs, params, sizes }, node.attrs.path)[fn.outputs[node.attrs.part]!.name]!;
+      return evaluateFunction(program, fn, { inputs, params, sizes }, node.attrs.path)[
+        fn.outputs[node.attrs.part]!.name
+      ]!;
     }
     const row = ops[node.op] as OpDef<typeof node.op>;
     try {
@@ -234,7 +241,29 @@ const KEEPS: ReadonlySet<string> = new Set([
 ] satisfies OpName[]);
 
 /** Labels as programs have them, and some that the compiler gives to axes of its own. */
-const NAMES = ["D", "E", "F", "N", "H", "C", "K", "A", "B", "U", "V", "G", "R", "P", "S", "Q", "D'", "wanted", "sequence", "latent", "batch2"];
+const NAMES = [
+  "D",
+  "E",
+  "F",
+  "N",
+  "H",
+  "C",
+  "K",
+  "A",
+  "B",
+  "U",
+  "V",
+  "G",
+  "R",
+  "P",
+  "S",
+  "Q",
+  "D'",
+  "wanted",
+  "sequence",
+  "latent",
+  "batch2",
+];
 
 export function newShared(kind: Kind, whole: boolean, T: number, grow: Shared["grow"]): Shared {
   return {

@@ -58,9 +58,8 @@ export const idioms = {
     const [x, D] = channels(g, true);
     const N = g.axis(x.type.axes);
     const scores = softmax(g, g.must("dot", [x, g.param([N, D])], { axes: [D.name] }), [N.name]);
-    const share = g.draw.of([0.25, 0.5, 1]);
-    const size = Dim.round("ceil", Dim.of(TIME).times(Dim.of(share)));
-    const Z = g.labelled(share === 1 ? Dim.of(TIME) : size, [...x.type.axes, N]);
+    const size = Dim.round("ceil", Dim.of(TIME).over(Dim.of(g.draw.of([1, 2, 4])))!);
+    const Z = g.labelled(size, [...x.type.axes, N]);
     const choose = (part: "indices" | "values" | "ranks"): Node => g.must("topk", [scores], { axis: TIME, k: Z, part });
     const taken = g.must("take", [x, choose("indices")], { axis: TIME });
     const F = g.axis([D, N, Z]);
@@ -133,7 +132,9 @@ export const idioms = {
   },
   /** What a table holds for each token. */
   embedding: (g) => {
-    const ids = g.pick((n) => n.type.dtype === "u32" && n.type.axes.length === 1 && hasAxis(n.type, TIME)) ?? g.input([timeAxis], "u32");
+    const ids =
+      g.pick((n) => n.type.dtype === "u32" && n.type.axes.length === 1 && hasAxis(n.type, TIME)) ??
+      g.input([timeAxis], "u32");
     if (ids === null) return null;
     const V = g.axis();
     const table = g.param(g.draw.next() < 0.5 ? [V, g.axis([V])] : [g.axis([V]), V]);
@@ -184,4 +185,3 @@ function softmax(g: Grower, x: Node, axes: readonly string[]): Node {
   g.pool.push(soft);
   return soft;
 }
-

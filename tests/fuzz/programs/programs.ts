@@ -44,7 +44,9 @@ export async function fuzzPrograms(options: ProgramsOptions): Promise<Outcome> {
   const end = performance.now() + seconds * 1000;
   const outcome: Outcome = {
     programs: 0,
-    tallies: Object.fromEntries(executors.map((e) => [e, { ran: 0, agreed: 0, undetermined: 0 }])) as Outcome["tallies"],
+    tallies: Object.fromEntries(
+      executors.map((e) => [e, { ran: 0, agreed: 0, undetermined: 0 }]),
+    ) as Outcome["tallies"],
     found: new Map(),
   };
   let gpu: TestGpu | null = null;

@@ -20,7 +20,7 @@ export async function reduceProgram(
 ): Promise<Program> {
   let now = program;
   let left = tries;
-  for (let isSmaller = true; isSmaller && left > 0; ) {
+  for (let isSmaller = true; isSmaller && left > 0;) {
     isSmaller = false;
     for (const next of smaller(now)) {
       if (left-- <= 0) break;
@@ -36,8 +36,7 @@ export async function reduceProgram(
 /** Programs with less in them, those that leave most out first. */
 function* smaller(program: Program): Generator<Program> {
   const { main } = program;
-  if (main.outputs.length > 1)
-    for (const output of main.outputs) yield withOutputs(program, [output]);
+  if (main.outputs.length > 1) for (const output of main.outputs) yield withOutputs(program, [output]);
   if (program.functions.size > 0) yield inlined(program);
 
   for (const node of topologicalOrder(outputNodes(main)).toReversed()) {
@@ -115,4 +114,3 @@ function replaced(
     return null;
   }
 }
-

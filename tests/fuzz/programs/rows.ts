@@ -94,7 +94,8 @@ export const rows = {
   pool: (g) =>
     g.make("pool", [g.float()], { scope: "batch", reduce: g.draw.of(["sum", "max", "min"] as const), buffer: null }),
 
-  rename: (g) => viewed(g, (x, axis) => g.make("rename", [x], { from: axis.name, to: g.labelled(axis.size, x.type.axes).name })),
+  rename: (g) =>
+    viewed(g, (x, axis) => g.make("rename", [x], { from: axis.name, to: g.labelled(axis.size, x.type.axes).name })),
   split: (g) =>
     viewed(g, (x, axis) => {
       const [n, others] = [axis.size.value, x.type.axes.filter((a) => a !== axis)];
@@ -118,7 +119,10 @@ export const rows = {
       // Along time up to the last position but one, so that sequences may be of any length.
       if (n === null) return sliceLong(g, x, axis);
       const size = 1 + g.draw.below(n);
-      const to = g.labelled(Dim.of(size), x.type.axes.filter((a) => a !== axis));
+      const to = g.labelled(
+        Dim.of(size),
+        x.type.axes.filter((a) => a !== axis),
+      );
       return g.make("slice", [x], { axis: axis.name, start: g.draw.below(n - size + 1), to });
     }),
   roll: (g) => viewed(g, (x, axis) => g.make("roll", [x], { axis: axis.name, by: g.draw.below(9) - 4 })),
@@ -173,7 +177,7 @@ export const rows = {
       g,
       (x, axis) => {
         const { value } = axis.size;
-        const half = Dim.round("ceil", axis.size.times(Dim.of(0.5)));
+        const half = Dim.round("ceil", axis.size.over(Dim.of(2))!);
         const size = value === null ? half : Dim.of(1 + g.draw.below(value));
         const k = g.labelled(size, x.type.axes);
         return g.make("topk", [x], { axis: axis.name, k, part: g.draw.of(["values", "indices", "ranks"] as const) });
@@ -260,7 +264,10 @@ function viewed(
 /** All of an axis as long as the sequence but its first or its last element. */
 function sliceLong(g: Grower, x: Node, axis: Axis): Node | null {
   if (!axis.size.equals(Dim.of(TIME))) return null;
-  const to = g.labelled(axis.size.minus(Dim.of(1)), x.type.axes.filter((a) => a !== axis));
+  const to = g.labelled(
+    axis.size.minus(Dim.of(1)),
+    x.type.axes.filter((a) => a !== axis),
+  );
   return g.make("slice", [x], { axis: axis.name, start: g.draw.below(2), to });
 }
 
@@ -270,7 +277,8 @@ function weightFor(g: Grower, x: Node, axis: Axis): Node | null {
   const out = g.axis(x.type.axes);
   const shared = x.type.axes.filter((a) => a !== axis && a.size.value !== null);
   const draw = g.draw.next();
-  const more = draw < 0.2 ? [g.axis([...x.type.axes, out])] : draw < 0.4 && shared.length > 0 ? [g.draw.of(shared)] : [];
+  const more =
+    draw < 0.2 ? [g.axis([...x.type.axes, out])] : draw < 0.4 && shared.length > 0 ? [g.draw.of(shared)] : [];
   const axes = [...more, out, axis];
   return kept(g, g.param(g.draw.next() < 0.7 ? axes : axes.toReversed()));
 }

@@ -9,7 +9,9 @@ import { tamed } from "./operands.ts";
 export function attendRow(g: Grower): Node | null {
   const channel = g.axis();
   const value = g.draw.next() < 0.4 ? channel : g.axis([channel]);
-  const heads = [0, 1].flatMap(() => (g.draw.next() < 0.5 ? [0] : [])).reduce<Axis[]>((all) => [...all, g.axis([channel, value, ...all])], []);
+  const heads = [0, 1]
+    .flatMap(() => (g.draw.next() < 0.5 ? [0] : []))
+    .reduce<Axis[]>((all) => [...all, g.axis([channel, value, ...all])], []);
   const some = (): readonly Axis[] => heads.filter(() => g.draw.next() < 0.6);
   const kv = some();
   const k = along(g, g.draw.next() < 0.7 ? kv : some(), channel);
@@ -41,7 +43,9 @@ export function scanRow(g: Grower): Node | null {
   const two = x.type.dtype === "f32" ? x.type.axes.find((a) => a.size.value === 2) : undefined;
   const pair = two === undefined || g.draw.next() < 0.3 ? null : two.name;
   const inside = (n: Node): boolean =>
-    n.type.dtype === x.type.dtype && n.type.axes.every((a) => hasAxis(x.type, a.name)) && (pair === null || hasAxis(n.type, pair));
+    n.type.dtype === x.type.dtype &&
+    n.type.axes.every((a) => hasAxis(x.type, a.name)) &&
+    (pair === null || hasAxis(n.type, pair));
   const a = g.pick(inside) ?? x;
   const factor = x.type.dtype === "f32" && g.largest(a) > 1.5 ? g.must("tanh", [a], {}) : a;
   return g.make("scan", [factor, x], { pair, reverse: false, state: null });
@@ -66,7 +70,9 @@ export function deltaRow(g: Grower): Node | null {
 export function along(g: Grower, heads: readonly Axis[], channel: Axis | null): Node | null {
   const wanted = channel === null ? heads : [...heads, channel];
   const isThat = (n: Node): boolean =>
-    n.type.dtype === "f32" && n.type.axes.length === wanted.length + 1 && [timeAxis, ...wanted].every((a) => hasAxis(n.type, a.name));
+    n.type.dtype === "f32" &&
+    n.type.axes.length === wanted.length + 1 &&
+    [timeAxis, ...wanted].every((a) => hasAxis(n.type, a.name));
   const found = g.draw.next() < 0.3 ? g.pick(isThat) : null;
   if (found !== null) return found;
   const x = g.tokens();

@@ -1,0 +1,71 @@
+/**
+ * Random programs over the whole op table, and those that once found a fault: printing, passes, batches, gradients and the GPU agree with
+ * the oracle. `npm run fuzz -- programs` goes on from here.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { allFunctions, outputNodes, topologicalOrder } from "../compiler/graph/traverse.ts";
+import { ops } from "../compiler/ops/table.ts";
+import { checkCase, executors, withoutGpu } from "./fuzz/programs/check.ts";
+import { variants, variantsFor } from "./fuzz/programs/check-gpu.ts";
+import { type Case, casesOf } from "./fuzz/programs/generate.ts";
+import { parseCase, printCase } from "./fuzz/programs/text.ts";
+import type { TestGpu } from "./support/gpu.ts";
+import { openTestGpu } from "./support/gpu.ts";
+
+const [LARGE, SMALL] = [
+  { programs: 400, steps: 30, seed: 1 },
+  { programs: 60, steps: 9, seed: 2 },
+];
+
+let gpu: TestGpu;
+beforeAll(async () => {
+  // A software adapter spends its time on compiling: less of its optimizer is more programs.
+  process.env["GALLIVM_PERF"] ??= "nopt";
+  process.env["LP_NATIVE_VECTOR_WIDTH"] ??= "128";
+  gpu = await openTestGpu();
+});
+afterAll(() => gpu.close());
+
+const drawn = ({ programs, steps, seed }: typeof LARGE): readonly Case[] =>
+  fc.sample(casesOf(steps), { numRuns: programs, seed });
+
+test("random programs print and parse, keep their values in every pass and in batches, and have the gradients of their differences", async () => {
+  for (const one of drawn(LARGE)) {
+    const { faults } = await checkCase(one, withoutGpu, null);
+    expect(faults, printCase(one)).toEqual([]);
+  }
+});
+
+test("random programs compute on the GPU what the oracle does, in pieces or whole, and so do their gradients", async () => {
+  for (const one of drawn(SMALL)) {
+    const { faults } = await checkCase(one, ["gpu", "gradients on the gpu"], gpu);
+    expect(faults, printCase(one)).toEqual([]);
+  }
+});
+
+test("every op that programs can have is among them", () => {
+  const found = new Set(
+    drawn(LARGE).flatMap(({ program }) =>
+      allFunctions(program).flatMap((fn) => topologicalOrder([...fn.inputs, ...outputNodes(fn)]).map((n) => n.op)),
+    ),
+  );
+  // The compiler makes this one itself.
+  expect(Object.keys(ops).filter((op) => !found.has(op as never))).toEqual(["sequence"]);
+});
+
+describe("what once failed", () => {
+  const files = globSync(join(import.meta.dirname, "programs", "*.graph")).sort();
+
+  test.each(files.map((path) => [basename(path, ".graph"), path]))("%s", async (_name, path) => {
+    const one = parseCase(readFileSync(path, "utf8"));
+    const able = variantsFor(gpu);
+    for (const variant of [undefined, variants[0]!, variants.find((v) => v.facts?.kind === "gpu")!]) {
+      if (variant !== undefined && !able.includes(variant)) continue;
+      const { faults } = await checkCase(one, executors, gpu, variant);
+      expect(faults).toEqual([]);
+    }
+  });
+});
