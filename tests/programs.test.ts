@@ -9,9 +9,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { allFunctions, outputNodes, topologicalOrder } from "../compiler/graph/traverse.ts";
 import { ops } from "../compiler/ops/table.ts";
 import { checkCase, executors, withoutGpu } from "./fuzz/programs/check.ts";
-import { variants, variantsFor } from "./fuzz/programs/check-gpu.ts";
 import { type Case, casesOf } from "./fuzz/programs/generate.ts";
 import { parseCase, printCase } from "./fuzz/programs/text.ts";
+import { hurryAdapter, variants, variantsFor } from "./fuzz/programs/variants.ts";
 import type { TestGpu } from "./support/gpu.ts";
 import { openTestGpu } from "./support/gpu.ts";
 
@@ -22,9 +22,7 @@ const [LARGE, SMALL] = [
 
 let gpu: TestGpu;
 beforeAll(async () => {
-  // A software adapter spends its time on compiling: less of its optimizer is more programs.
-  process.env["GALLIVM_PERF"] ??= "nopt";
-  process.env["LP_NATIVE_VECTOR_WIDTH"] ??= "128";
+  hurryAdapter();
   gpu = await openTestGpu();
 });
 afterAll(() => gpu.close());

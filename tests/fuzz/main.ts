@@ -1,6 +1,7 @@
 /** `npm run fuzz -- WHAT [options]`: longer than `npm test` has time for. */
 const tools: Readonly<Record<string, () => Promise<(args: readonly string[]) => Promise<number>>>> = {
   inputs: async () => (await import("./inputs.ts")).fuzzInputs,
+  programs: async () => (await import("./programs/command.ts")).fuzzPrograms,
 };
 
 const [what = "", ...args] = process.argv.slice(2);

@@ -6,44 +6,14 @@ import type { Program } from "../../../compiler/graph/node.ts";
 import { TIME, hasAxis } from "../../../compiler/graph/type.ts";
 import type { Value } from "../../../compiler/ops/define.ts";
 import { compileProgram } from "../../../compiler/pipeline.ts";
-import type { CompileOptions } from "../../../compiler/pipeline.ts";
-import type { DeviceFacts, StorageType } from "../../../compiler/plan/plan.ts";
 import { evaluateProgram } from "../../../compiler/reference/interpret.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openPlan } from "../../support/plan-run.ts";
 import { Draw } from "../../support/random-models.ts";
-import { canRun } from "../../support/templates.ts";
 import { type Given, bind, paramsOf } from "./bindings.ts";
 import { type Claim, type Verdict, float32, judge } from "./determined.ts";
 import { type Case, LONGEST } from "./generate.ts";
-
-export interface Variant {
-  readonly name: string;
-  readonly facts?: Partial<DeviceFacts>;
-  /** A contraction's template is of one regime: the other has none of that name. */
-  readonly force?: CompileOptions["force"];
-  readonly regime?: "many" | "few";
-  readonly storage?: StorageType;
-}
-
-export const variants: readonly Variant[] = [
-  { name: "as the device is" },
-  { name: "without subgroups", facts: { subgroup: null } },
-  { name: "kernels for GPUs", facts: { kind: "gpu" } },
-  { name: "kernels for GPUs, small workgroup memory", facts: { kind: "gpu", workgroupMemory: 16384, subgroup: null } },
-  { name: "eight storage buffers", facts: { maxStorageBuffers: 8 } },
-  { name: "ten storage buffers, kernels for GPUs", facts: { maxStorageBuffers: 10, kind: "gpu" } },
-  { name: "plain rows", force: { contract: "rows-plain" }, regime: "many" },
-  { name: "delta rule token by token", force: { delta: "delta-recurrent" } },
-  { name: "delta rule in chunks", force: { delta: "delta-chunked" } },
-  { name: "weights in bf16", storage: "bf16" },
-  { name: "weights in f16, 128 invocations", storage: "f16", facts: { maxInvocations: 128 } },
-];
-
-/** Those that the adapter can run. */
-export function variantsFor({ facts }: TestGpu): readonly Variant[] {
-  return variants.filter(({ force }) => Object.values(force ?? {}).every((name) => canRun(name, facts)));
-}
+import { type Variant, variantsFor } from "./variants.ts";
 
 /** Runs a case as its seed says, or with the given variant. */
 export async function checkGpu(test: Case, gpu: TestGpu, variant?: Variant): Promise<Verdict> {

@@ -39,7 +39,7 @@ export interface Outcome {
 /** Steps of a program that a GPU has to compile, and of one that it does not. */
 const [SMALL, LARGE] = [9, 30];
 
-export async function fuzzPrograms(options: ProgramsOptions): Promise<Outcome> {
+export async function searchPrograms(options: ProgramsOptions): Promise<Outcome> {
   const { seconds, seed, gpuEvery, print } = options;
   const end = performance.now() + seconds * 1000;
   const outcome: Outcome = {
