@@ -3,7 +3,7 @@ import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../compiler/index.ts";
-import { MoeError } from "../../grammar/index.ts";
+import type { MoeError } from "../../grammar/index.ts";
 import { loadModel } from "../../runtime/model.ts";
 import {
   type Config,
