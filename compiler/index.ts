@@ -7,7 +7,7 @@ export { buildProgram, listParameters, makeModel, newContext } from "./model/mod
 export type { ConstructorValue } from "./interpret/value.ts";
 export type { MapBinding } from "./map/config.ts";
 export type { ConfigFile, Json } from "./map/config-value.ts";
-export { keySpan, toJson } from "./map/config-value.ts";
+export { configAt, keySpan, toJson } from "./map/config-value.ts";
 export { findContradictions } from "./map/contradictions.ts";
 export { findFloats, readConfig, writeConfig } from "./map/config.ts";
 export { findMap, lookupMap, modelType, settingKey } from "./map/family.ts";

@@ -39,7 +39,7 @@ export function elementsOf(checkpoint: Checkpoint, { tensor, shape, stored }: Te
 }
 
 function plain(checkpoint: Checkpoint, name: string): Elements & { readonly count: number } {
-  const { dtype, file, offset, bytes } = checkpoint.tensors.get(name)!;
+  const { name: stored, dtype, file, offset, bytes } = checkpoint.tensors.get(name)!;
   const { width } = dataTypes[dtype];
   return {
     dtype,
@@ -47,7 +47,7 @@ function plain(checkpoint: Checkpoint, name: string): Elements & { readonly coun
     read: (start, count, target) => checkpoint.readSlice(name, start * width, count * width, target),
     places: (start, count) => {
       const first = offset + start * width;
-      return [{ tensor: name, file, start: first, end: first + count * width, whole: true }];
+      return [{ tensor: stored, file, start: first, end: first + count * width, whole: true }];
     },
   };
 }

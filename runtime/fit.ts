@@ -22,7 +22,8 @@ export async function checkTensors(
   const used = new Set(parts.map((part) => part.name));
   const left = [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !ignored(name));
   const buffers = new Set(left.filter((name) => findBuffer(checkpoint.tensors.get(name)!) !== null));
-  const unused = left.filter((name) => !buffers.has(name));
+  // As the checkpoint calls them.
+  const unused = left.filter((name) => !buffers.has(name)).map((name) => checkpoint.tensors.get(name)!.name);
   if (first !== undefined) {
     const near = suggest(first.name, unused.slice(0, 2000));
     const same = alike.find((rule) => rule.matches(first.name));
@@ -85,6 +86,10 @@ async function tellBuffers(checkpoint: Checkpoint, names: Iterable<string>): Pro
 /** The first few of a list of names. */
 const listNames = (names: readonly string[]): string =>
   `${names.slice(0, 4).join(", ")}${names.length > 4 ? ", ..." : ""}`;
+
+/** All tensors that entries need, by name. */
+export const namesOf = (entries: readonly TensorEntry[]): readonly string[] =>
+  entries.flatMap((entry) => partsOf(entry).map((part) => part.name));
 
 /** A tensor of the checkpoint that an entry needs. */
 interface TensorPart {

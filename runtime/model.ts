@@ -29,12 +29,14 @@ import { readConfigFile } from "./config-file.ts";
 import { isFolder, recode } from "./files/read.ts";
 import { type Elements, elementsOf } from "./elements.ts";
 import { openEmbedded } from "./embedded.ts";
-import { checkTensors } from "./fit.ts";
+import { checkTensors, namesOf } from "./fit.ts";
 import { openWorkspace, readMaps } from "./modules.ts";
 import type { ParameterSource } from "./parameters.ts";
 import { commonType, STORAGE, STORAGE_BYTES } from "./storage.ts";
 import { checkMerged, checkNoAdapter } from "./peft.ts";
 import { checkQuantization } from "./quantization.ts";
+import { type Renamed, renameTensors } from "./tensor-names.ts";
+import { findTextPart } from "./text-part.ts";
 import { blockLength, countElements, gather, isContiguous, offsetOf, type Range, windowOf } from "./strided.ts";
 
 export interface LoadedModel {
@@ -59,18 +61,23 @@ export async function loadModel(
       help: "give the folder of a checkpoint: config.json and safetensors files",
     });
   await checkNoAdapter(folder);
-  const config = readConfigFile(folder);
-  let map = lookupMap(config, [...own, ...workspace.standard("map")]);
-  await checkQuantization(folder, config, map);
+  const whole = readConfigFile(folder);
+  const maps = [...own, ...workspace.standard("map")];
+  const part = findTextPart(whole, maps);
+  let map = lookupMap(part ?? whole, maps);
+  // Where the part about text is of no known family, the checkpoint may bring a map along, of all of it.
+  const config = map === null ? whole : (part ?? whole);
+  await checkQuantization(folder, whole, map);
   // What is wrong with config.json is told before the weights are looked at.
   const known = map === null ? null : configured(map, config);
-  const checkpoint = await openCheckpoint(folder);
+  const opened = await openCheckpoint(folder);
   try {
     // A checkpoint of a family that nobody knows may bring its own along.
-    map ??= openEmbedded(checkpoint) ?? findMap(workspace, config, own);
-    checkMerged(checkpoint);
+    map ??= openEmbedded(opened) ?? findMap(workspace, part ?? whole, own);
+    checkMerged(opened);
     const read = known ?? configured(map, config);
-    const notes: Diagnostic[] = [...findContradictions(map, config)];
+    const { checkpoint, notes: named } = fitNames(opened, map, read.model, config !== whole);
+    const notes: Diagnostic[] = [...findContradictions(map, config), ...named];
     let fitted = await fit(checkpoint, map, read.model);
     const unlike = await findUnlike(checkpoint, fitted.tensors, { ...read, map, source: fitted.source });
     if (unlike !== null) {
@@ -80,7 +87,7 @@ export async function loadModel(
     const { model, tensors, source, left } = fitted;
     return { model, map, config, checkpoint, entries: tensors.entries, source, notes: [...notes, ...left] };
   } catch (error) {
-    await checkpoint.close();
+    await opened.close();
     throw error;
   }
 }
@@ -99,12 +106,25 @@ interface Fitted {
 
 /** Throws unless the checkpoint's tensors are those of the model, all of them. */
 async function fit(checkpoint: Checkpoint, map: MapBinding, model: Model): Promise<Fitted> {
+  const tensors = expand(checkpoint, map, model);
+  const left = await checkTensors(checkpoint, tensors, map);
+  return { model, tensors, source: parameterSource(checkpoint, tensors.entries), left };
+}
+
+function expand(checkpoint: Checkpoint, map: MapBinding, model: Model): TensorMap {
   const bag = new DiagnosticBag();
   const tensors = expandMap(map, model, new Set(checkpoint.tensors.keys()), bag);
   if (!bag.hasErrors) checkTotal(model, tensors.entries, bag, map.item.span);
   if (bag.hasErrors) throw new MoeError(bag.list);
-  const left = await checkTensors(checkpoint, tensors, map);
-  return { model, tensors, source: parameterSource(checkpoint, tensors.entries), left };
+  return tensors;
+}
+
+/** The checkpoint under the names that the map has, where it has others. */
+function fitNames(opened: Checkpoint, map: MapBinding, model: Model, isPart: boolean): Renamed {
+  const { entries, ignored } = expand(opened, map, model);
+  const names = namesOf(entries);
+  if (!isPart && names.every((name) => opened.tensors.has(name))) return { checkpoint: opened, notes: [] };
+  return renameTensors(opened, names, ignored, isPart);
 }
 
 /** A checkpoint read through the maps of a `.moe` file, where one is given, or of the standard library. */

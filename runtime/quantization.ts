@@ -7,10 +7,11 @@ import { type ConfigFile, type EncodingName, type Json, keySpan, type MapBinding
 import { failure } from "../grammar/diagnostic.ts";
 import { walk } from "../grammar/index.ts";
 import { readJsonObject } from "./checkpoint/index.ts";
+import { TEXT_PARTS } from "./text-part.ts";
 
 /** Keys that hold what quantised a model: in config.json, or in the part of it that is about text. */
 const KEYS = ["quantization_config", "compression_config", "quantization"] as const;
-const PARTS: readonly (readonly string[])[] = [[], ["text_config"], ["llm_config"], ["language_config"]];
+const PARTS: readonly (readonly string[])[] = [[], ...TEXT_PARTS];
 
 /** Files that some programs write instead, with what wrote them. */
 const FILES: Readonly<Record<string, string>> = {

@@ -13,18 +13,69 @@ export interface ConfigFile {
   readonly floats: ReadonlySet<string>;
   /** By path, the digits of numbers that would not be written as they were read. */
   readonly written?: ReadonlyMap<string, string>;
+  /** Where the object stands in the file, if it is not all of it. */
+  readonly within?: readonly string[];
 }
 
-/** Where a key stands in config.json, in an object as deep as its path is long; the start of the file when it is missing. */
+/** Where a key stands in config.json; the start of the file, or of what is read of it, when it is missing. */
 export function keySpan(config: ConfigFile, path: readonly string[]): Span {
-  const { file } = config;
-  const name = path.at(-1)!.replace(/[^\w]/g, "");
-  const found = [...file.text.matchAll(new RegExp(`"${name}"\\s*:[^\\n,}]*`, "g"))];
-  const depth = (before: string): number =>
-    (before.replace(/"(\\.|[^"\\])*"/g, "").match(/[{}]/g) ?? []).reduce((n, brace) => n + (brace === "{" ? 1 : -1), 0);
-  const match = found.find((m) => depth(file.text.slice(0, m.index)) === path.length) ?? found[0];
-  if (match === undefined) return { file, start: 0, end: 1 };
-  return { file, start: match.index, end: match.index + match[0].length };
+  const { file, within = [] } = config;
+  const places = placesOf(file);
+  const found = places.get(JSON.stringify([...within, ...path])) ?? places.get(JSON.stringify(within));
+  return found === undefined ? { file, start: 0, end: 1 } : { file, ...found };
+}
+
+interface Place {
+  readonly start: number;
+  readonly end: number;
+}
+
+const placesByFile = new WeakMap<SourceFile, ReadonlyMap<string, Place>>();
+
+/** Every key of the objects in a file that are in no list, by its path as JSON: from its name to the end of its line or entry. */
+function placesOf(file: SourceFile): ReadonlyMap<string, Place> {
+  const known = placesByFile.get(file);
+  if (known !== undefined) return known;
+  const places = new Map<string, Place>();
+  const open: { readonly isObject: boolean; key: string }[] = [];
+  for (const match of file.text.matchAll(/"(?:\\.|[^"\\])*"(\s*:)?|[[\]{}]/g)) {
+    const [token, colon] = match;
+    if (token === "{" || token === "[") open.push({ isObject: token === "{", key: "" });
+    else if (token === "}" || token === "]") open.pop();
+    else if (colon !== undefined && open.length > 0 && open.every((o) => o.isObject)) {
+      open.at(-1)!.key = keyOf(token.slice(0, token.length - colon.length));
+      const rest = /^[^\n,}]*/.exec(file.text.slice(match.index + token.length, match.index + token.length + 200))![0];
+      places.set(JSON.stringify(open.map((o) => o.key)), {
+        start: match.index,
+        end: match.index + token.length + rest.length,
+      });
+    }
+  }
+  placesByFile.set(file, places);
+  return places;
+}
+
+function keyOf(text: string): string {
+  try {
+    return JSON.parse(text) as string;
+  } catch {
+    return text;
+  }
+}
+
+/** The object at a path as a config of its own; null where there is no object. Its places are those in the file. */
+export function configAt(config: ConfigFile, path: readonly string[]): ConfigFile | null {
+  const json = at(config.json, path);
+  if (json === undefined || json === null || typeof json !== "object" || Array.isArray(json)) return null;
+  const prefix = `${path.join(".")}.`;
+  const below = (key: string): readonly string[] => (key.startsWith(prefix) ? [key.slice(prefix.length)] : []);
+  return {
+    file: config.file,
+    json: json as ConfigFile["json"],
+    floats: new Set([...config.floats].flatMap(below)),
+    written: new Map([...(config.written ?? [])].flatMap(([key, text]) => below(key).map((k) => [k, text] as const))),
+    within: [...(config.within ?? []), ...path],
+  };
 }
 
 export function put(out: Record<string, Json>, path: readonly string[], json: Json): void {

@@ -15,7 +15,7 @@ import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { makeModel, newContext } from "../model/model.ts";
 import type { MapBinding, Scope } from "../resolve/modules.ts";
 import { checkObjects, type ObjectNames, objectsOf, placeOf } from "./config-objects.ts";
-import { at, type ConfigFile, fromJson, type Json, keySpan, put, show, toJson } from "./config-value.ts";
+import { at, type ConfigFile, configAt, fromJson, type Json, keySpan, put, show, toJson } from "./config-value.ts";
 import { requireMap } from "./family.ts";
 import { mapOfPart } from "./part.ts";
 
@@ -47,10 +47,7 @@ export function readRules(map: MapBinding, config: ConfigFile, objects: readonly
           ? readModel(rule, config, map.scope)
           : readRule(rule, config, map.scope, bound, objects);
     if (rule.left.kind === "name") places.set(rule.left.name.text, span);
-    bindLeft(rule, value, span, bound, env, (name) => {
-      const param = decl.params.find((p) => p.name.text === name);
-      return param?.default?.kind === "number" && param.default.float;
-    });
+    bindLeft(rule, value, span, bound, env, decl);
     checkSize(rule, decl, value, span, ctx.bag);
   }
   if (ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
@@ -74,9 +71,19 @@ function readPart(name: Name, left: Expr, config: ConfigFile, scope: Scope, obje
 function readModel(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
   const { span } = readRule(rule, config, scope, new Map(), []);
   const path = rule.keys[0]!.map((k) => k.text);
-  const prefix = `${path.join(".")}.`;
-  const floats = [...config.floats].flatMap((f) => (f.startsWith(prefix) ? [f.slice(prefix.length)] : []));
-  const own = { file: config.file, json: at(config.json, path) as ConfigFile["json"], floats: new Set(floats) };
+  const own = configAt(config, path);
+  if (own === null)
+    throw new MoeError({
+      code: "map/not-an-object",
+      severity: "error",
+      message: `\`${path.join(".")}\` is not an object but ${JSON.stringify(at(config.json, path))}`,
+      labels: [
+        { span, text: "must be the config of a model" },
+        { span: rule.span, text: "read here" },
+      ],
+      notes: [],
+      help: "correct config.json",
+    });
   const callee = readConfig(requireMap(own, scope.maps()), own);
   return { value: { ...callee, bound: makeModel(callee, span).args }, span };
 }
@@ -177,18 +184,26 @@ function readRule(
   return { value: toSize(value) ?? value, span };
 }
 
+/** A whole number as what its parameter is: a number with a fraction, or a truth value, as Python takes it. */
+function asDeclared(value: Value, usual: Expr | null): Value {
+  if (value.kind !== "axis" || value.size.value === null) return value;
+  const { value: count } = value.size;
+  if (usual?.kind === "number" && usual.float) return { kind: "number", value: count, float: true };
+  return usual?.kind === "bool" ? { kind: "bool", value: count !== 0 } : value;
+}
+
 function bindLeft(
   rule: ConfigRule,
   value: Value,
   span: Span,
   bound: Map<string, Value>,
   env: Env,
-  isFloat: (name: string) => boolean | undefined,
+  decl: LayerDecl,
 ): void {
   const { left } = rule;
   if (left.kind === "name") {
-    const float = isFloat(left.name.text) === true && value.kind === "axis" && value.size.value !== null;
-    bound.set(left.name.text, float ? { kind: "number", value: value.size.value!, float: true } : value);
+    const param = decl.params.find((p) => p.name.text === left.name.text);
+    bound.set(left.name.text, asDeclared(value, param?.default ?? null));
     return;
   }
   const unknown = namesIn(left).filter((n) => !bound.has(n));
