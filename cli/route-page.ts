@@ -3,7 +3,7 @@
  * page holds all that it needs and asks nobody for anything; without its script it shows the first layer's tokens.
  */
 import { type LayerLoad, sharesOf } from "../runtime/routing.ts";
-import type { RoutedText, StripToken } from "./route.ts";
+import type { RoutedText, StripToken } from "./routed-text.ts";
 import { expertStyle, PAGE_SCRIPT, PAGE_STYLE } from "./route-style.ts";
 
 export interface Page {

@@ -2,7 +2,7 @@
 import { stripVTControlCharacters } from "node:util";
 import { sharesOf } from "../runtime/routing.ts";
 import { humanCount, paint, plural, table } from "./output.ts";
-import type { RoutedText, StripToken } from "./route.ts";
+import type { RoutedText, StripToken } from "./routed-text.ts";
 
 /** Up to so many experts have a column of their own; more are one block each. */
 const COLUMNS = 6;

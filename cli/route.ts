@@ -8,6 +8,7 @@ import { parseCount, parseIndex } from "./options.ts";
 import { print, printJson, say, startProgress } from "./output.ts";
 import { renderPage } from "./route-page.ts";
 import { describeRouting } from "./route-text.ts";
+import type { RoutedText, StripToken } from "./routed-text.ts";
 import { addSessionOptions, filesOf, type SessionFlags, withSession } from "./session.ts";
 import { addTextOptions, cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
 
@@ -33,21 +34,6 @@ export function registerRoute(program: Command): void {
     .option("--json", "print the numbers as JSON")
     .addHelpText("after", "\nExample:\n  moec route mixture --text code.txt law.txt --limit 8 --html routing.html")
     .action(runRoute);
-}
-
-/** A token and the experts it went to. */
-export interface StripToken {
-  readonly id: number;
-  readonly text: string;
-  /** By router, in the order of `routing.choices`; the best first. */
-  readonly experts: readonly (readonly number[])[];
-}
-
-export interface RoutedText {
-  readonly file: string;
-  readonly sequences: number;
-  readonly routing: Routing;
-  readonly strip: readonly StripToken[];
 }
 
 /** What fits below the tables of a terminal, and on a page. */

@@ -30,7 +30,8 @@ export type {
 export { activationsOf, orderTerms, sourcesOf, statisticsOf, sumsOf } from "./upcycle/recipe.ts";
 export type { Prompts } from "./upcycle/observe.ts";
 export { FORMULAS } from "./upcycle/formula.ts";
-export { MEASURES, type Pass } from "./upcycle/measure.ts";
+export { MEASURES } from "./upcycle/measure.ts";
+export type { Pass } from "./upcycle/pass.ts";
 export type { View } from "./upcycle/view.ts";
 export { contiguousView, eachLine, extentOf, isWhole } from "./upcycle/view.ts";
 export { addFresh } from "./upcycle/fresh.ts";

@@ -11,7 +11,7 @@ import { outputNodes, topologicalOrder } from "./graph/traverse.ts";
 import { Builder } from "./ops/builder.ts";
 import type { EntryProgram } from "./assemble/assemble.ts";
 import { assemblePlan } from "./assemble/assemble.ts";
-import type { ScheduleWork } from "./assemble/narrow.ts";
+import type { ScheduleWork } from "./schedule/scheduling.ts";
 import { verifyPlan } from "./assemble/verify.ts";
 import type { Peek } from "./incrementalise/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./incrementalise/incrementalise.ts";

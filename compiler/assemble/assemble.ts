@@ -14,7 +14,7 @@ import type { Layouts } from "../schedule/layout.ts";
 import { chooseLayouts, cutParts } from "../schedule/layout.ts";
 import { tableOf } from "../tabulate/tabulate.ts";
 import { Collector } from "./collect.ts";
-import type { ScheduleWork } from "./narrow.ts";
+import type { ScheduleWork } from "../schedule/scheduling.ts";
 import { assembleEntry } from "./entry.ts";
 
 export interface EntryProgram {

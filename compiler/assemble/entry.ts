@@ -11,7 +11,7 @@ import { elementsOf } from "../lower/size.ts";
 import type { Dispatch, Entry, EntryRegime, Repeat } from "../plan/plan.ts";
 import { baseOf } from "../schedule/bytes.ts";
 import type { CallKernel } from "../schedule/kernel.ts";
-import type { Schedule, ScheduleOptions } from "../schedule/schedule.ts";
+import type { Schedule, ScheduleOptions } from "../schedule/scheduling.ts";
 import type { FunctionContext, Places } from "./function.ts";
 import { mayOverwrite } from "./in-place.ts";
 import { scheduleNarrow } from "./narrow.ts";

@@ -7,7 +7,7 @@ import type { TensorType } from "../graph/type.ts";
 import type { Lowering } from "../ops/define.ts";
 import { ops } from "../ops/table.ts";
 import type { Kernel } from "../schedule/kernel.ts";
-import type { Schedule } from "../schedule/schedule.ts";
+import type { Schedule } from "../schedule/scheduling.ts";
 
 /** True when the stored node may lie where the input lies. */
 export function mayOverwrite(planned: Schedule, input: Node, node: Node): boolean {

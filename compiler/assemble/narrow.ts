@@ -5,18 +5,11 @@
 import type { Node } from "../graph/node.ts";
 import { lowerKernel } from "../lower/kernel.ts";
 import type { Kernel } from "../schedule/kernel.ts";
-import type { Schedule, ScheduleOptions } from "../schedule/schedule.ts";
+import type { Schedule, ScheduleOptions } from "../schedule/scheduling.ts";
 import { schedule } from "../schedule/schedule.ts";
 import type { FunctionContext } from "./function.ts";
 import { probeContext } from "./function.ts";
 import { storageBuffers } from "./verify.ts";
-
-/** How much work the scheduling of one function was. */
-export interface ScheduleWork {
-  readonly schedules: number;
-  /** Over the graph, from a kernel to what lies in memory. */
-  readonly walks: number;
-}
 
 /** Schedules a function. A kernel that no cut makes narrower stays as it is, for the device to refuse. */
 export function scheduleNarrow(

@@ -7,7 +7,7 @@ import { findAxis, hasAxis } from "../graph/type.ts";
 import type { Index } from "./index.ts";
 import { hasRuns, shift, unflatten } from "./index.ts";
 import { count } from "./place.ts";
-import type { RowScope } from "./row-kernel.ts";
+import type { RowScope } from "./row-scope.ts";
 import { foldRow } from "./row-fold.ts";
 import { listOf } from "./row-team.ts";
 import { FIELDS, typeText } from "./text.ts";

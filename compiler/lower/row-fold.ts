@@ -7,7 +7,7 @@ import type { Index } from "./index.ts";
 import { unflatten } from "./index.ts";
 import { runTimeSize } from "./map-kernel.ts";
 import { count } from "./place.ts";
-import type { RowScope } from "./row-kernel.ts";
+import type { RowScope } from "./row-scope.ts";
 import { foldTeam, listOf } from "./row-team.ts";
 import { literal, memoryType, toMemory, typeText } from "./text.ts";
 

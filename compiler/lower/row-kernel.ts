@@ -16,31 +16,13 @@ import { Emitter } from "./emit.ts";
 import type { Index } from "./index.ts";
 import { flatten, hasRuns, shift, unflatten } from "./index.ts";
 import { runTimeSize } from "./map-kernel.ts";
-import type { Memory } from "./place.ts";
 import { count } from "./place.ts";
+import type { Held, RowScope } from "./row-scope.ts";
 import { emitStage, isStage } from "./row-stage.ts";
 import type { Team } from "./row-team.ts";
 import { sizeOf } from "./size.ts";
 import { emitStore } from "./store.ts";
 import { FIELDS, fromMemory } from "./text.ts";
-
-/** What a row kernel has computed: a register, or a list in workgroup memory over the axes inside the row. */
-export type Held =
-  | { readonly kind: "scalar"; readonly name: string }
-  | { readonly kind: "list"; readonly name: string; readonly axes: readonly Axis[] };
-
-/** The state of a row kernel while its stages are written. */
-export interface RowScope {
-  readonly e: Emitter;
-  readonly memory: Memory;
-  readonly team: Team;
-  readonly rowIndex: Index;
-  /** Axes of a node inside the row. */
-  readonly inside: (node: Node) => readonly Axis[];
-  readonly held: Map<Node, Held>;
-  /** The other result of the same selection, when this kernel computes it too. */
-  readonly twin: (node: Node<"topk">, part: "values" | "indices") => Node | null;
-}
 
 export function lowerRow(kernel: RowKernel, id: string, context: LowerContext): Lowered {
   const memory = context.memoryFor(kernel);

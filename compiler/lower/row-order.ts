@@ -5,7 +5,7 @@ import { findAxis } from "../graph/type.ts";
 import type { Index } from "./index.ts";
 import { flatten, unflatten } from "./index.ts";
 import { count } from "./place.ts";
-import type { RowScope } from "./row-kernel.ts";
+import type { RowScope } from "./row-scope.ts";
 import { emitList } from "./row-fold.ts";
 import { foldTeam, listOf } from "./row-team.ts";
 import { memoryType } from "./text.ts";

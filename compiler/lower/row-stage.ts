@@ -10,7 +10,7 @@ import { ops } from "../ops/table.ts";
 import type { Index } from "./index.ts";
 import { hasRuns } from "./index.ts";
 import { emitList, foldRow } from "./row-fold.ts";
-import type { RowScope } from "./row-kernel.ts";
+import type { RowScope } from "./row-scope.ts";
 import { emitCumsum, emitTopk } from "./row-order.ts";
 import { emitSmallDot } from "./row-dot.ts";
 

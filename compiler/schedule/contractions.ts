@@ -9,7 +9,7 @@ import { sameBytes } from "./bytes.ts";
 import { joinEpilogue } from "./grow.ts";
 import type { ContractKernel } from "./kernel.ts";
 import type { Matrix } from "../graph/matrix.ts";
-import type { Scheduling } from "./schedule.ts";
+import type { Scheduling } from "./scheduling.ts";
 
 export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
   const whole = s.partsOf(matrix.param.attrs.path) === 1;

@@ -5,15 +5,9 @@
 import type { Node } from "../graph/node.ts";
 import { ops } from "../ops/table.ts";
 import type { Kernel } from "./kernel.ts";
-import type { Cuts, Scheduling } from "./schedule.ts";
+import type { Cut, Scheduling } from "./scheduling.ts";
 import type { Piece } from "./storage.ts";
 import { countOf, countStorage } from "./storage.ts";
-
-export interface Cut {
-  /** How: see `Cuts`. */
-  readonly how: keyof Cuts;
-  readonly node: Node;
-}
 
 /** Null where every cut leaves as much too many as there are. */
 export function chooseCut(s: Scheduling, kernel: Kernel, limit: number): Cut | null {

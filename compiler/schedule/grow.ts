@@ -6,20 +6,12 @@ import type { Node } from "../graph/node.ts";
 import type { Lowering } from "../ops/define.ts";
 import { ops } from "../ops/table.ts";
 import type { Kernel } from "./kernel.ts";
-import type { Scheduling } from "./schedule.ts";
+import type { Scheduling, Uses } from "./scheduling.ts";
 
 /** A place to end: the node to store, and every node that then needs no storing. */
 export interface Epilogue {
   readonly root: Node;
   readonly inside: ReadonlySet<Node>;
-}
-
-export interface Uses {
-  readonly users: ReadonlyMap<Node, readonly Node[]>;
-  /** Nodes that have to be in memory whoever reads them. */
-  readonly required: ReadonlySet<Node>;
-  readonly isFree: (node: Node) => boolean;
-  readonly orderOf: (node: Node) => number;
 }
 
 const STEPS = 48;

@@ -4,7 +4,7 @@ import { isOp } from "../graph/node.ts";
 import { elementCount } from "../ops/typing.ts";
 import { LIST_LIMIT } from "./classify.ts";
 import type { Kernel, MapKernel, RowKernel, Store } from "./kernel.ts";
-import type { Scheduling } from "./schedule.ts";
+import type { Scheduling } from "./scheduling.ts";
 import { countTogether } from "./storage.ts";
 
 /** Adds a reduction, selection or small contraction to the row kernel whose values it reads, or gives it one. */

@@ -9,58 +9,17 @@ import { topologicalOrder, usersOf } from "../graph/traverse.ts";
 import { TIME, findAxis } from "../graph/type.ts";
 import { stateOf, statesOf } from "../ops/states.ts";
 import { ops } from "../ops/table.ts";
-import type { DeviceFacts } from "../plan/plan.ts";
 import { baseOf } from "./bytes.ts";
 import type { Role } from "./classify.ts";
 import { classify } from "./classify.ts";
 import { Clusters } from "./clusters.ts";
 import { addContraction } from "./contractions.ts";
-import type { Uses } from "./grow.ts";
-import { joinEpilogue } from "./grow.ts";
-import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel, Regime } from "./kernel.ts";
-import type { Layouts } from "./layout.ts";
-import { addRowStage, mergeMaps, placeLight } from "./places.ts";
-import { countStorage } from "./storage.ts";
-import type { Cut } from "./cut.ts";
 import { chooseCut } from "./cut.ts";
-
-export interface ScheduleOptions {
-  readonly regime: Regime;
-  readonly device: DeviceFacts;
-  readonly layouts: Layouts;
-  /** Number of parts that a parameter is cut into, by its path in the function. */
-  readonly partsOf: (path: string) => number;
-  readonly cuts: Cuts;
-}
-
-/** What is not fused although it could be. */
-export interface Cuts {
-  /** Left in memory although one kernel could do with it at once; keys and values go into their caches by a kernel of their own. */
-  readonly memory: ReadonlySet<Node>;
-  /** Begin a kernel instead of joining one that is there. */
-  readonly apart: ReadonlySet<Node>;
-}
-
-/** What the steps of scheduling share. */
-export interface Scheduling extends ScheduleOptions {
-  readonly clusters: Clusters;
-  readonly roles: ReadonlyMap<Node, Role>;
-  readonly uses: Uses;
-}
-
-export interface Schedule {
-  readonly kernels: readonly Kernel[];
-  /** The kernel that leaves a node in memory. */
-  readonly ownerOf: (node: Node) => Kernel | null;
-  /** What a kernel reads of other kernels and of the function's inputs. */
-  readonly reads: (kernel: Kernel) => ReadonlySet<Node>;
-  /** Walks over the graph that scheduling took. */
-  readonly walks: number;
-  /** How many storage buffers a kernel binds. */
-  readonly storage: (kernel: Kernel) => number;
-  /** Where to cut a kernel so that what comes of it binds at most `limit`, or nearer to that; null where no cut helps. */
-  readonly cut: (kernel: Kernel, limit: number) => Cut | null;
-}
+import { joinEpilogue } from "./grow.ts";
+import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel } from "./kernel.ts";
+import { addRowStage, mergeMaps, placeLight } from "./places.ts";
+import type { Schedule, ScheduleOptions, Scheduling, Uses } from "./scheduling.ts";
+import { countStorage } from "./storage.ts";
 
 export function schedule(outputs: readonly Node[], options: ScheduleOptions): Schedule {
   const nodes = topologicalOrder(outputs);

@@ -8,7 +8,7 @@ import { statesOf } from "../ops/states.ts";
 import { ops } from "../ops/table.ts";
 import { baseOf } from "./bytes.ts";
 import type { Kernel, Store } from "./kernel.ts";
-import type { Scheduling } from "./schedule.ts";
+import type { Scheduling } from "./scheduling.ts";
 
 /** Storage buffers of a kernel. */
 export function countStorage(s: Scheduling, kernel: Kernel): number {

@@ -2,7 +2,8 @@
 import type { Upcycling } from "./expand.ts";
 import { FORMULAS } from "./formula.ts";
 import { addFresh } from "./fresh.ts";
-import { MEASURES, type Pass } from "./measure.ts";
+import { MEASURES } from "./measure.ts";
+import type { Pass } from "./pass.ts";
 import { evaluateActivations } from "./observe.ts";
 import {
   type Activation,

@@ -4,7 +4,7 @@
  * Holds rows × clusters distances and the centres, never the matrix.
  */
 import { fillInit } from "../model/init.ts";
-import type { Pass } from "./measure.ts";
+import type { Pass } from "./pass.ts";
 
 /** `constants`: clusters, rows, rounds, seed. Gives the rows' numbers, cluster after cluster, each in order. */
 export function startClusters(constants: readonly number[], length: number): Pass {

@@ -3,7 +3,8 @@
  * statistics found; inputs are chunks of one length, whose first element has the index `start`. Sources: mergekit's
  * definitions of SLERP, TIES (Yadav et al., arXiv 2306.01708) and DARE (Yu et al., arXiv 2311.03099).
  */
-import { type Floats, isDrawn, lineOf } from "./measure.ts";
+import { isDrawn, lineOf } from "./measure.ts";
+import type { Floats } from "./pass.ts";
 
 type Formula = (numbers: readonly number[], inputs: readonly Floats[], start: number, out: Floats) => void;
 

@@ -1,6 +1,6 @@
 /** Fresh terms of an assignment: values from seed and path. */
 import { openInit } from "../model/init.ts";
-import type { Floats } from "./measure.ts";
+import type { Floats } from "./pass.ts";
 import type { FreshTerm } from "./recipe.ts";
 import { eachLine } from "./view.ts";
 

@@ -3,16 +3,7 @@
  * shows in what it finds. Sums are float64. Magnitudes are compared as float32, in which an executor has them.
  */
 import { startClusters } from "./cluster.ts";
-
-export type Floats = Float32Array | Float64Array;
-
-/** One reading of the inputs. */
-export interface Pass {
-  /** Elements from `at` on, of every input. */
-  add(at: number, values: readonly Floats[]): void;
-  /** What comes next, or the numbers that were wanted. */
-  end(): Pass | readonly number[];
-}
+import type { Pass } from "./pass.ts";
 
 interface Measure {
   readonly start: (constants: readonly number[], length: number) => Pass;

@@ -5,7 +5,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { ScheduleWork } from "../../compiler/assemble/narrow.ts";
+import type { ScheduleWork } from "../../compiler/schedule/scheduling.ts";
 import { addObjective, buildProgram, differentiateProgram, newContext } from "../../compiler/index.ts";
 import { compileProgram } from "../../compiler/pipeline.ts";
 import type { Program } from "../../compiler/graph/node.ts";
