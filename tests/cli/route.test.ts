@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { renderPage } from "../../cli/route-page.ts";
 import { describeRouting } from "../../cli/route-text.ts";
-import type { RoutedText } from "../../cli/route.ts";
+import type { RoutedText } from "../../cli/routed-text.ts";
 import { describeLoad } from "../../runtime/routing.ts";
 import { moec, temporary, writeFile } from "./support.ts";
 
