@@ -14,6 +14,7 @@ import type { Value } from "../compiler/ops/define.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
 import { verifyProgram } from "../compiler/verify/graph.ts";
 import { randomParams } from "./support/compare-plan.ts";
+import { bindInputs, weighted } from "./support/gradient-program.ts";
 import { makeLayer, namesOf } from "./support/library.ts";
 import { programOf } from "./support/programs.ts";
 
@@ -100,26 +101,6 @@ config c: One { D: 2 }
   expect(main.outputs.map((o) => o.name)).toEqual(["loss", "grad.cut.w"]);
 });
 
-/** One number from a program: its float results with uneven weights, and its losses. */
-function weighted(program: Program, b: Builder): Program {
-  const parts = program.main.outputs.flatMap(({ role, node }, i): Node[] => {
-    if (node.type.dtype !== "f32" || (role !== "result" && role !== "loss")) return [];
-    if (role === "loss") return [node];
-    const uneven = node.type.axes.reduce<Node>(
-      (sum, axis, k) => b.plus(sum, b.times(b.cast(b.iota(axis), "f32"), 0.37 * (k + 1))),
-      b.constant(0.5 + i),
-    );
-    return [
-      b.sum(
-        b.times(node, b.sin(uneven)),
-        node.type.axes.map((a) => a.name),
-      ),
-    ];
-  });
-  const node = parts.reduce((sum, part) => b.plus(sum, part));
-  return { ...program, main: { ...program.main, outputs: [{ name: "loss", role: "loss", node }] } };
-}
-
 /** Every parameter and float input, by one random direction each. */
 function compareGradients(given: Program, b: Builder, states: ReadonlySet<string> = new Set()): void {
   const runtime = { T, batch: 2 };
@@ -191,17 +172,6 @@ function fixDetached(
     before: { ...program, main: { ...main, outputs: [...main.outputs, ...outputs] } },
     after: { ...program, main: { ...main, inputs: [...main.inputs, ...inputs], outputs: [loss] } },
   };
-}
-
-/** Float inputs of main as parameters of their names, so that they have gradients too. */
-function bindInputs(program: Program, b: Builder): Program {
-  const { main } = program;
-  const image = (node: Node, inputs: readonly Node[]): Node =>
-    isOp(node, "input") && node.type.dtype === "f32"
-      ? b.must("param", [], { path: node.attrs.name, type: node.type })
-      : b.must(node.op, inputs, node.attrs);
-  const outputs = rewriteNodes(outputNodes(main), image).map((node, i) => ({ ...main.outputs[i]!, node }));
-  return { ...program, main: { ...main, inputs: main.inputs.filter((n) => n.type.dtype !== "f32"), outputs } };
 }
 
 function fill(type: TensorType, runtime: Readonly<Record<string, number>>, value: (i: number) => number): Value {

@@ -8,7 +8,7 @@ import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { type Device, openDevice } from "../runtime/device.ts";
 import { modelOf } from "./support/programs.ts";
 import { Draw, modelOfConfig } from "./support/random-models.ts";
-import { checkDecode, checkForward, expectClose, withRandomSession } from "./support/session-checks.ts";
+import { checkDecode, checkForward, checkScores, expectClose, withRandomSession } from "./support/session-checks.ts";
 
 const ranges = { lambda: [-0.6, 0.5], step: [-1, 0.5] } as const;
 const stepTokens = 16;
@@ -53,6 +53,27 @@ const variants: readonly Variant[] = [
 
 const sourceOf = (mixer: string): string => `
 import { Attention, DeltaNet, Embedding, LatentAttention, Limited, Linear, MixtureOfDepths, MoE, ExpertChoice, RMSNorm, Sequential, ShortConv, SoftMoE, StateSpace, SwiGLU, TopK } from "std"
+/// As an encoder has it: every token sees all others.
+layer Both(D, G, R, C, window = none, chunk = none, softcap = none) {
+  q = Linear(D -> [G, R, C])
+  k = Linear(D -> [G, C])
+  v = Linear(D -> [G, C])
+  o = Linear([G, R, C] -> D)
+  forward(x: [T, D]) -> [T, D] =
+    o(attend[C](q(x), k(x), v(x), causal: false, window: window, chunk: chunk, softcap: softcap))
+}
+/// The first P tokens see each other, later ones what came before.
+layer Prefixed(D, H, C, P = 7) {
+  q = Linear(D -> [H, C])
+  k = Linear(D -> [H, C])
+  v = Linear(D -> [H, C])
+  o = Linear([H, C] -> D)
+  forward(x: [T, D]) -> [T, D] {
+    first = position() < P
+    both = within(first, attend[C](q(x), k(x), v(x), causal: false))
+    return o(select(first, both, attend[C](q(x), k(x), v(x))))
+  }
+}
 layer Block(D) {
   norm = RMSNorm(D)
   mix  = ${mixer}
@@ -112,14 +133,30 @@ test("latents are kept once, as keys and values of all heads", async () => {
 });
 
 describe("what looks at later tokens evaluates, a whole sequence to a step, and does not generate", () => {
-  test.each(["MoE(D, 6, 4, ExpertChoice(capacity: 1.5))", "SoftMoE(D, 6, 3, 2)"])("%s", async (mixer) => {
+  const encoders = [
+    "Both(D, 2, 1, 4)",
+    "Both(D, 2, 1, 4, window: 5)",
+    "Both(D, 1, 2, 6, chunk: 8, softcap: 2.0)",
+    "Prefixed(D, 2, 3)",
+  ];
+  test.each([
+    "MoE(D, 6, 4, ExpertChoice(capacity: 1.5))",
+    "SoftMoE(D, 6, 3, 2)",
+    "Sequential(D, A: Attention(G: 2, R: 1, C: 4, window: 5), M: SoftMoE(F: 6, N: 3, S: 2))",
+    ...encoders,
+  ])("%s", async (mixer) => {
     await expect(withMixer(mixer, variants[0]!, async () => {})).rejects.toThrow("positions that do not exist yet");
-    await withMixer(
-      mixer,
-      variants[0]!,
-      (session, weights, ids) => checkForward(session, weights.runOracle, [ids(21), ids(1), ids(40)], mixer),
-      "evaluate",
-    );
+    const kinds = encoders.indexOf(mixer) > 1 ? ([{}, { kind: "gpu" }] as const) : [{}];
+    for (const facts of kinds)
+      await withMixer(
+        mixer,
+        { name: mixer, facts },
+        async (session, weights, ids) => {
+          await checkForward(session, weights.runOracle, [ids(21), ids(1), ids(40)], mixer);
+          await checkScores(session, weights.runOracle, [ids(19), ids(33)]);
+        },
+        "evaluate",
+      );
   });
 });
 

@@ -61,7 +61,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
         device,
         regime,
         force,
-        stepTokens,
+        stepTokens: entryRegime === "whole" ? null : stepTokens,
         collector,
         scheduled: options.scheduled,
         parameterOf,
@@ -74,7 +74,12 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
     const axes = param.type.axes.map((a) => ({ name: a.name, size: fixedSize(a) }));
     return [...paths].map((own): Parameter => ({ path: own, axes, storage, layout, parts }));
   });
-  const states = new Map(functions.flatMap((fn) => listStates(fn, calls, stepTokens)).map((s) => [s.id, s]));
+  const states = new Map(
+    programs.flatMap(({ regimes, program }) => {
+      const most = regimes.includes("whole") ? null : stepTokens;
+      return allFunctions(program).flatMap((fn) => listStates(fn, calls, most).map((s) => [s.id, s] as const));
+    }),
+  );
   return {
     format: "moec-plan",
     version: PLAN_VERSION,
@@ -128,7 +133,7 @@ function concretePaths(path: string, fn: GraphFunction, calls: Calls): readonly 
   return path.includes("#") ? [...(calls.get(fn) ?? [])].map((call) => bindPath(path, call)) : [path];
 }
 
-function listStates(fn: GraphFunction, calls: Calls, stepTokens: number): readonly State[] {
+function listStates(fn: GraphFunction, calls: Calls, stepTokens: number | null): readonly State[] {
   return topologicalOrder(outputNodes(fn)).flatMap((node) =>
     statesOf(node).flatMap(({ id, row, rows }) => {
       const width = rowWidth(row);

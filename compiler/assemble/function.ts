@@ -23,7 +23,7 @@ export interface FunctionContext {
   readonly device: DeviceFacts;
   readonly regime: Regime;
   readonly force: LowerContext["force"];
-  readonly stepTokens: number;
+  readonly stepTokens: number | null;
   readonly collector: Collector;
   /** Gets what the scheduling of each function took. */
   readonly scheduled: (work: ScheduleWork) => void;

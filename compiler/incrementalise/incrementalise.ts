@@ -9,6 +9,7 @@ import { isOp } from "../graph/node.ts";
 import { allFunctions, outputNodes, rewriteFunction, topologicalOrder } from "../graph/traverse.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
+import { shapesOf } from "../ops/states.ts";
 import { timeRule } from "../ops/time.ts";
 import { cacheAxes } from "../graph/cache.ts";
 
@@ -72,6 +73,7 @@ function nameStates(fn: GraphFunction, prefix: string, b: Builder): GraphFunctio
   return rewriteFunction(fn, (node, inputs) => {
     const rebuild = (attrs: object): Node => b.must(node.op, inputs, attrs as typeof node.attrs, node.origin);
     if (isOp(node, "cumsum") && node.attrs.axis === TIME) return runningSum(b, node, inputs[0]!, nameOf("cumsum"));
+    if (shapesOf(node).length === 0) return rebuild(node.attrs);
     if (isOp(node, "scan") || isOp(node, "delta_rule")) return rebuild({ ...node.attrs, state: nameOf(node.op) });
     if (isOp(node, "delay")) {
       // Delays of one value look at the same rows.
@@ -110,7 +112,7 @@ function runningSum(b: Builder, node: Node<"cumsum">, x: Node, state: string): N
 export function longestDelays(fn: GraphFunction): ReadonlyMap<Node, number> {
   const longest = new Map<Node, number>();
   for (const node of topologicalOrder(outputNodes(fn))) {
-    if (!isOp(node, "delay")) continue;
+    if (!isOp(node, "delay") || node.attrs.by <= 0) continue;
     const [x] = node.inputs as [Node];
     longest.set(x, Math.max(longest.get(x) ?? 0, node.attrs.by));
   }

@@ -61,6 +61,7 @@ tops[row] = ${spec.sink === null ? "-1e30" : spec.sink(w, "head")};`,
 ${turns.map((t) => declareSums(pieces, t)).join("\n")}
 workgroupBarrier();
 ${forEachRun(
+  w,
   spec,
   position,
   slotOf,

@@ -3,13 +3,21 @@
  * of a block, one sequence after the other.
  */
 import type { AttendSpec } from "./attend.ts";
+import type { KernelWriter } from "./writer.ts";
 
 /**
  * One pass per run of queries of the same sequence, usually one: `body` for every `step` positions that the run sees. In it,
- * `base` is the first of them, `slot_row` the sequence's first row of the cache, `last` the run's last position. The block's
+ * `base` is the first of them, `slot_row` the sequence's first row of the cache, `last` the last position that any of them sees. The block's
  * queries are `token ..< token + count`; `position` and `slot` are the bound inputs, `ring` is in scope.
  */
-export function forEachRun(spec: AttendSpec, position: string, slot: string, step: number, body: string): string {
+export function forEachRun(
+  w: KernelWriter,
+  spec: AttendSpec,
+  position: string,
+  slot: string,
+  step: number,
+  body: string,
+): string {
   return `// One pass per run of queries of the same sequence: usually one.
 var start = 0u;
 loop {
@@ -24,6 +32,7 @@ loop {
     until += 1u;
     if (until >= count || ${slot}[token + until] != slot) { break; }
   }
+${spec.ahead === null ? "" : lastAhead(w.bind(spec.ahead, "array<u32>", "read"), position)}
   let slot_row = slot * ring;
   for (var base = ${firstSeen(spec, "low")}; base <= last; base += ${step}u) {
 ${body}
@@ -42,10 +51,16 @@ export function cacheAt(p: string, row: number, units: number): string {
 export const keyRow = ({ kvHeads }: AttendSpec, key: ChannelUnit): number => kvHeads * key.units;
 export const valueRow = ({ valueRow: row }: AttendSpec, value: ChannelUnit): number => row / value.width;
 
-/** Whether the query at position `at` sees position `p`, of those up to its own block's last. */
-export function isVisible({ window, chunk }: AttendSpec, at: string): string {
+/** The sequence's last token of the step. */
+function lastAhead(runs: string, position: string): string {
+  return `  last = ${position}[${runs}[slot * 2u] + ${runs}[slot * 2u + 1u] - 1u];`;
+}
+
+/** Whether the query at position `at` sees position `p`. */
+export function isVisible({ window, chunk, ahead }: AttendSpec, at: string): string {
   const inWindow = window === null ? "" : ` && p + ${window}u > ${at}`;
-  return `p <= ${at}${inWindow}${chunk === null ? "" : ` && p >= ${at} - ${at} % ${chunk}u`}`;
+  const upTo = ahead === null ? at : "last";
+  return `p <= ${upTo}${inWindow}${chunk === null ? "" : ` && p >= ${at} - ${at} % ${chunk}u`}`;
 }
 
 /** The first position that a query at `low` sees. */

@@ -111,6 +111,7 @@ ${range(owned)
   )
   .join("")}
 ${forEachRun(
+  w,
   spec,
   position,
   slot,

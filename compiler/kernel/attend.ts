@@ -1,6 +1,6 @@
 /**
- * What an attention kernel is asked for: causal (optionally windowed or in chunks) softmax attention of the step's tokens over the
- * cached keys and values of their sequences, which already hold this step's own. Templates beside this file.
+ * What an attention kernel is asked for: softmax attention (optionally windowed or in chunks) of the step's tokens over the cached keys and
+ * values of their sequences, which already hold this step's own: those up to a token's own position, or all of them. Templates beside this file.
  */
 import type { Binding, Size } from "../plan/plan.ts";
 import type { KernelWriter } from "./writer.ts";
@@ -35,6 +35,8 @@ export interface AttendSpec {
   /** u32 [T] each. */
   readonly position: Binding;
   readonly slot: Binding;
+  /** Where every sequence's tokens of the step are, u32 [S, 2], for queries that see to the last of them; null: no further than themselves. */
+  readonly ahead: Binding | null;
   /** Stores one output: `value` at (token, head, channel), width as for q by valueChannels. */
   readonly store: (
     w: KernelWriter,

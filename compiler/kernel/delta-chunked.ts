@@ -5,7 +5,7 @@
  * of the memory's columns; keys, queries, the block and the products lie in its memory.
  */
 import type { DeviceFacts } from "../plan/plan.ts";
-import { openDelta, type DeltaSpec, type DeltaTemplate } from "./delta.ts";
+import { openDelta, tokenAt, type DeltaSpec, type DeltaTemplate } from "./delta.ts";
 import { KernelWriter } from "./writer.ts";
 
 const LANES = 64;
@@ -24,26 +24,35 @@ export const deltaChunked: DeltaTemplate = {
     const w = new KernelWriter();
     const { channels, values } = spec;
     const { tokens: n, columns } = tile;
-    const held = w.bind(spec.memory, "array<f32>", "write");
+    const held = spec.memory === null ? null : w.bind(spec.memory, "array<f32>", "write");
+    // Errors are what is written before a share of it is taken; nothing is read for them.
+    const error = spec.part === "error";
     const { text, blocks } = openDelta(w, spec, columns);
     w.global(
       "shared",
       `var<workgroup> keys: array<f32, ${n * channels}>;
-var<workgroup> queries: array<f32, ${n * channels}>;
+${error ? "" : `var<workgroup> queries: array<f32, ${n * channels}>;`}
 var<workgroup> memory: array<f32, ${channels * columns}>;
 var<workgroup> writes: array<f32, ${n * columns}>;
 var<workgroup> among_keys: array<f32, ${n * n}>;
-var<workgroup> with_queries: array<f32, ${n * n}>;
+${error ? "" : `var<workgroup> with_queries: array<f32, ${n * n}>;`}
 var<workgroup> betas: array<f32, ${n}>;`,
     );
     const each = (count: number, body: string): string =>
       `for (var x = lane; x < ${count}u; x += ${LANES}u) {\n${body}\n}`;
+    const storeAt = (at: string, result: string): string => `if (i < length && column + ${at} < ${values}u) {
+let token = ${tokenAt(spec, "base + i")};
+let value = column + ${at};
+${spec.store(w, "token", "head", "value", result)}
+}`;
     const place = `let c = x / ${columns}u;
 let value = column + x % ${columns}u;`;
     const body = `${text}
 ${each(
   channels * columns,
-  `${place}
+  held === null
+    ? "memory[x] = 0.0;"
+    : `${place}
 memory[x] = select(0.0, ${held}[memory_at + c * ${values}u + min(value, ${values - 1}u)], value < ${values}u);`,
 )}
 for (var base = 0u; base < tokens; base += ${n}u) {
@@ -52,13 +61,13 @@ ${each(
   n * channels,
   `let i = x / ${channels}u;
 let c = x % ${channels}u;
-let token = start + base + min(i, length - 1u);
+let token = ${tokenAt(spec, "base + min(i, length - 1u)")};
 keys[x] = select(0.0, ${spec.k(w, "token", "head", "c")}, i < length);
-queries[x] = select(0.0, ${spec.q(w, "token", "head", "c")}, i < length);`,
+${error ? "" : `queries[x] = select(0.0, ${spec.q(w, "token", "head", "c")}, i < length);`}`,
 )}
 ${each(
   n,
-  `let token = start + base + min(x, length - 1u);
+  `let token = ${tokenAt(spec, "base + min(x, length - 1u)")};
 betas[x] = select(0.0, ${spec.beta(w, "token", "head")}, x < length);`,
 )}
 workgroupBarrier();
@@ -72,18 +81,18 @@ if (j <= i) {
 for (var c = 0u; c < ${channels}u * once; c++) {
 let k = keys[j * ${channels}u + c];
 a = fma(keys[i * ${channels}u + c], k, a);
-b = fma(queries[i * ${channels}u + c], k, b);
+${error ? "" : `b = fma(queries[i * ${channels}u + c], k, b);`}
 }
 }
 among_keys[x] = a;
-with_queries[x] = b;`,
+${error ? "" : "with_queries[x] = b;"}`,
 )}
 ${each(
   n * columns,
   `let i = x / ${columns}u;
 let at = x % ${columns}u;
 let value = min(column + at, ${values - 1}u);
-let token = start + base + min(i, length - 1u);
+let token = ${tokenAt(spec, "base + min(i, length - 1u)")};
 var found = 0.0;
 for (var c = 0u; c < ${channels}u * once; c++) { found = fma(keys[i * ${channels}u + c], memory[c * ${columns}u + at], found); }
 writes[x] = ${spec.v(w, "token", "head", "value")} - found;`,
@@ -93,24 +102,25 @@ for (var at = lane; at < ${columns}u; at += ${LANES}u) {
 for (var i = 0u; i < ${n}u * once; i++) {
 var d = writes[i * ${columns}u + at];
 for (var j = 0u; j < i; j++) { d = fma(-among_keys[i * ${n}u + j], writes[j * ${columns}u + at], d); }
+${error ? storeAt("at", "d") : ""}
 writes[i * ${columns}u + at] = betas[i] * d;
 }
 }
 workgroupBarrier();
-${each(
-  n * columns,
-  `let i = x / ${columns}u;
+${
+  error
+    ? ""
+    : `${each(
+        n * columns,
+        `let i = x / ${columns}u;
 let at = x % ${columns}u;
-let value = column + at;
-if (i < length && value < ${values}u) {
-let token = start + base + i;
 var result = 0.0;
 for (var c = 0u; c < ${channels}u * once; c++) { result = fma(queries[i * ${channels}u + c], memory[c * ${columns}u + at], result); }
 for (var j = 0u; j <= i; j++) { result = fma(with_queries[i * ${n}u + j], writes[j * ${columns}u + at], result); }
-${spec.store(w, "token", "head", "value", "result")}
-}`,
-)}
-workgroupBarrier();
+${storeAt("at", "result")}`,
+      )}
+workgroupBarrier();`
+}
 ${each(
   channels * columns,
   `let c = x / ${columns}u;
@@ -121,11 +131,15 @@ memory[x] = sum;`,
 )}
 workgroupBarrier();
 }
-${each(
-  channels * columns,
-  `${place}
+${
+  held === null
+    ? ""
+    : each(
+        channels * columns,
+        `${place}
 if (value < ${values}u) { ${held}[memory_at + c * ${values}u + value] = memory[x]; }`,
-)}`;
+      )
+}`;
     const module = w.finish(spec.id, [LANES, 1, 1], body);
     const grid = [["*", "S", spec.heads * blocks], 1, 1] as const;
     return { module, grid, bindings: w.bindings, constants: w.constants };

@@ -8,8 +8,12 @@ export interface DeltaSpec {
   /** Channels of keys and queries, and of values. */
   readonly channels: number;
   readonly values: number;
-  /** f32 (sequence, head, channel, value) in this order. */
-  readonly memory: Binding;
+  /** f32 (sequence, head, channel, value) in this order; null: it begins as zero and is not kept. */
+  readonly memory: Binding | null;
+  /** A sequence's tokens of the step from the last to the first. */
+  readonly reverse: boolean;
+  /** What is stored: what queries read, or what values differ by from what their keys found before. */
+  readonly part: "out" | "error";
   readonly runs: Binding;
   /** f32 expressions of WGSL u32 names. */
   readonly q: (w: KernelWriter, token: string, head: string, channel: string) => string;
@@ -18,6 +22,11 @@ export interface DeltaSpec {
   readonly beta: (w: KernelWriter, token: string, head: string) => string;
   /** Statements that store one result. */
   readonly store: (w: KernelWriter, token: string, head: string, value: string, result: string) => string;
+}
+
+/** The token that is walked in place `i` of its sequence's. */
+export function tokenAt({ reverse }: DeltaSpec, i: string): string {
+  return reverse ? `start + tokens - 1u - (${i})` : `start + ${i}`;
 }
 
 export interface DeltaKernel {

@@ -19,7 +19,7 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
   const { attend } = kernel;
   const [q, k, , sink] = attend.inputs as readonly [Node, Node, Node, Node?];
   const memory = context.memoryFor(kernel);
-  const { channel, scale, window, softcap, chunk = null } = attend.attrs;
+  const { channel, causal, scale, window, softcap, chunk = null } = attend.attrs;
   const time = findAxis(q.type, TIME)!;
   const heads = q.type.axes.filter((a) => a.name !== TIME && a.name !== channel);
   const width = findAxis(k.type, channel)!;
@@ -56,6 +56,7 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
     ring: (w) => rowsText(w, keys.rows, context.stepTokens),
     position: memory.builtin("position"),
     slot: memory.builtin("slot"),
+    ahead: causal ? null : memory.builtin("runs"),
     store: (w, lanes, token, head, channel, result) => {
       const run = lanes === 4 ? value.name : null;
       return storeHead(w, context, memory, kernel, attend, { heads, value }, { token, head, channel }, result, run);

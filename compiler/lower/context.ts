@@ -16,8 +16,8 @@ export interface LowerContext {
   /** A parameter by its path inside the function. */
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;
   readonly force: { readonly contract?: string; readonly attend?: string; readonly delta?: string };
-  /** The most tokens that a step holds of one sequence. */
-  readonly stepTokens: number;
+  /** The most tokens that a step holds of one sequence; null: a whole sequence, however long. */
+  readonly stepTokens: number | null;
 }
 
 /** A kernel as code, before it has its place in a plan. */

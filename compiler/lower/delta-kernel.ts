@@ -22,6 +22,7 @@ export function lowerDelta(
   const memory = context.memoryFor(kernel);
   const [q, k, v, beta] = delta.inputs as [Node, Node, Node, Node];
   const { heads, channel, value } = deltaAxes(delta);
+  const { reverse, part } = delta.attrs;
   const indexOf = (inner: string | null) => (): Index =>
     new Map([[TIME, "token"], ...unflatten(heads, "head"), ...(inner === null ? [] : [[inner, "c"] as const])]);
   const read = (name: string, node: Node, inner: string | null) => {
@@ -34,7 +35,9 @@ export function lowerDelta(
     heads: count(heads),
     channels: count([channel]),
     values: count([value]),
-    memory: { kind: "state", id: stateOf(delta, "s").id } as const,
+    memory: reverse ? null : ({ kind: "state", id: stateOf(delta, "s").id } as const),
+    reverse,
+    part,
     runs: memory.builtin("runs"),
     q: read("q", q, channel.name),
     k: read("k", k, channel.name),

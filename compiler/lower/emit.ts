@@ -188,28 +188,40 @@ export class Emitter {
     return this.value(x, new Map(index).set(node.attrs.axis, i), run);
   }
 
-  /** Within the step the earlier token's value is computed again; what was before the step lies in the state. */
+  /** Within the step the other token's value is computed again; what was before the step lies in the state, after it is nothing. */
   #delay(node: Node<"delay">, index: Index, run: Run): string {
     const [x] = node.inputs as [Node];
     const { by } = node.attrs;
-    const { id, row, rows } = stateOf(node, "x");
+    const row = node.type.axes.filter((a) => a.name !== TIME);
     if (run !== null && !(row.at(-1)?.name === run && hasRuns(node.type, run))) return this.#lanes(node, index, run);
-    const [position, slot] = (["position", "slot"] as const).map((name) =>
-      this.w.bind(this.#memory.builtin(name), "array<u32>", "read"),
-    );
+    const builtin = (name: "position" | "slot"): string =>
+      this.w.bind(this.#memory.builtin(name), "array<u32>", "read");
     const t = at(index, TIME);
     const { dtype } = node.type;
-    const held = this.w.bind({ kind: "state", id }, `array<${typeText(memoryType(dtype), run)}>`, "read");
     const result = this.w.fresh("past");
-    const earlier = this.w.fresh("earlier");
-    const inStep = this.block(() => this.line(`${result} = ${this.value(x, new Map(index).set(TIME, earlier), run)};`));
+    const other = this.w.fresh("other");
+    const inStep = this.block(() => this.line(`${result} = ${this.value(x, new Map(index).set(TIME, other), run)};`));
+    // With its value: a variable of a loop that has none keeps the last turn's on some drivers.
+    const declared = `var ${result} = ${typeText(dtype, run)}();`;
+    const slot = builtin("slot");
+    if (by <= 0) {
+      this.line(`${declared}
+let ${other} = ${t} + ${-by}u;
+if (${other} < ${this.w.step("T")} && ${slot}[min(${other}, ${this.w.step("T")} - 1u)] == ${slot}[${t}]) {
+${inStep}
+}`);
+      return result;
+    }
+    const position = builtin("position");
+    const { id, rows } = stateOf(node, "x");
+    const held = this.w.bind({ kind: "state", id }, `array<${typeText(memoryType(dtype), run)}>`, "read");
     const count = rows.kind === "last" ? rows.count : 1;
     const flat = `(${slot}[${t}] * ${count}u + (${position}[${t}] - ${by}u) % ${count}u) * ${rowWidth(row)}u + ${flatten(row, index)}`;
     const load = fromMemory(`${held}[${run === null ? flat : `(${flat}) / 4u`}]`, dtype, run);
-    this.line(`var ${result}: ${typeText(dtype, run)};
+    this.line(`${declared}
 if (${position}[${t}] >= ${by}u) {
-let ${earlier} = max(${t}, ${by}u) - ${by}u;
-if (${t} >= ${by}u && ${slot}[${earlier}] == ${slot}[${t}]) {
+let ${other} = max(${t}, ${by}u) - ${by}u;
+if (${t} >= ${by}u && ${slot}[${other}] == ${slot}[${t}]) {
 ${inStep}
 } else { ${result} = ${load}; }
 }`);

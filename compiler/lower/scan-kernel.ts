@@ -1,5 +1,6 @@
 /**
- * A linear recurrence h_t = a_t h_{t-1} + b_t: an invocation per channel. With many tokens on a GPU the tokens of a sequence are cut
+ * A linear recurrence h_t = a_t h_{t-1} + b_t: an invocation per channel. In reverse a sequence's tokens of the step are walked from their
+ * end, without a state. With many tokens on a GPU the tokens of a sequence are cut
  * into segments, one to an invocation: each is folded to its a and b, what goes before a segment follows from those of the earlier
  * ones, and then it is run again from there. The result is that of the loop but for rounding.
  */
@@ -22,7 +23,7 @@ const SEGMENTS = 16;
 export function lowerScan(kernel: RecurrenceKernel, scan: Node<"scan">, id: string, context: LowerContext): Lowered {
   const memory = context.memoryFor(kernel);
   const w = new KernelWriter();
-  const { pair } = scan.attrs;
+  const { pair, reverse } = scan.attrs;
   const { dtype } = scan.type;
   const row = scan.type.axes.filter((a) => a.name !== TIME);
   const channels = row.filter((a) => a.name !== pair);
@@ -32,7 +33,7 @@ export function lowerScan(kernel: RecurrenceKernel, scan: Node<"scan">, id: stri
   const e = new Emitter(w, memory, (node, index) =>
     node !== scan ? null : pair === null || index.get(pair) === "0u" ? "re" : "im",
   );
-  const held = w.bind({ kind: "state", id: stateOf(scan, "h").id }, `array<${dtype}>`, "write");
+  const held = reverse ? null : w.bind({ kind: "state", id: stateOf(scan, "h").id }, `array<${dtype}>`, "write");
   const runs = w.bind(memory.builtin("runs"), "array<u32>", "read");
   const parts = pair === null ? [null] : ["0u", "1u"];
   const at = (token: string | null, part: string | null): Index =>
@@ -65,7 +66,8 @@ export function lowerScan(kernel: RecurrenceKernel, scan: Node<"scan">, id: stri
   };
   const loop = (body: (token: string) => void): string => {
     const inner = e.block(() => body("token"));
-    return `for (var i = first; i < until; i++) {\nlet token = start + i;\n${inner}\n}`;
+    const from = reverse ? "tokens - 1u - i" : "i";
+    return `for (var i = first; i < until; i++) {\nlet token = start + ${from};\n${inner}\n}`;
   };
 
   const blocks = Math.ceil(width / columns);
@@ -83,7 +85,7 @@ let mine = group % ${blocks}u * ${columns}u + lane % ${columns}u < ${width}u;`);
 let share = (tokens + ${segments - 1}u) / ${segments}u;
 let first = min(segment * share, tokens);
 let until = min(first + share, tokens);`);
-  const initial = parts.map((part) => place(part));
+  const initial = parts.map((part) => (reverse ? zero : place(part)));
   if (segments === 1) e.line(`var re = ${initial[0]};\n${pair === null ? "" : `var im = ${initial[1]};`}`);
   else {
     for (const name of ["whole_re", "whole_im", "sum_re", "sum_im"])
@@ -117,7 +119,8 @@ workgroupBarrier();`);
     }),
   );
   const last = segments === 1 ? "mine" : "mine && until == tokens && first < until";
-  e.line(`if (${last}) {\n${parts.map((part, i) => `${place(part)} = ${i === 0 ? "re" : "im"};`).join("\n")}\n}`);
+  if (!reverse)
+    e.line(`if (${last}) {\n${parts.map((part, i) => `${place(part)} = ${i === 0 ? "re" : "im"};`).join("\n")}\n}`);
   const module = w.finish(id, [LANES, 1, 1], e.flush());
   return { module, bindings: w.bindings, grid: [["*", "S", blocks], 1, 1], constants: w.constants };
 }

@@ -59,9 +59,9 @@ export function ceilDiv(a: Size, b: number): Size {
 
 /**
  * Rows that a state holds for one sequence. A step writes its rows before it reads: beyond what is looked back at, a ring holds those
- * of the largest step.
+ * of the largest step; all of them where steps hold whole sequences (null).
  */
-export function rowsHeld(rows: StateRows, stepTokens: number): Size {
+export function rowsHeld(rows: StateRows, stepTokens: number | null): Size {
   if (rows.kind === "last") return rows.count;
-  return rows.reach === null ? "P" : ["min", "P", rows.reach + stepTokens];
+  return rows.reach === null || stepTokens === null ? "P" : ["min", "P", rows.reach + stepTokens];
 }

@@ -59,7 +59,7 @@ function placeInState(
 }
 
 /** How many rows a state holds of one sequence, as WGSL. */
-export function rowsText(w: KernelWriter, rows: StateRows, stepTokens: number): string {
+export function rowsText(w: KernelWriter, rows: StateRows, stepTokens: number | null): string {
   if (rows.kind === "last") return `${rows.count}u`;
-  return rows.reach === null ? w.step("P") : `min(${w.step("P")}, ${rows.reach + stepTokens}u)`;
+  return rows.reach === null || stepTokens === null ? w.step("P") : `min(${w.step("P")}, ${rows.reach + stepTokens}u)`;
 }

@@ -43,8 +43,9 @@ export const attention = {
     time: ({ causal }) => (causal ? "causal" : "future"),
     states: (node) => {
       const { heads, key, value } = cacheAxes(node);
-      const { window, chunk = null } = node.attrs;
-      const reach = window === null ? chunk : Math.min(window, chunk ?? window);
+      const { causal, window, chunk = null } = node.attrs;
+      // What looks ahead runs with whole sequences in their steps, all of which is kept.
+      const reach = !causal ? null : window === null ? chunk : Math.min(window, chunk ?? window);
       const keys = { part: "k", row: [...heads, key], rows: { kind: "positions", reach } } as const;
       if (valuesInKeys(node)) return [keys];
       return [keys, { part: "v", row: [...heads, value], rows: { kind: "positions", reach } }];

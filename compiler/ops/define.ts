@@ -106,7 +106,7 @@ export interface OpDef<O extends OpName> {
   /** Gradients of the inputs from the gradient of the output; null where none flows; `null` rule: not differentiable. */
   readonly vjp: ((b: Builder, node: Node<O>, ct: Node) => readonly (Node | null)[]) | null;
   readonly time: (attrs: Attrs[O], inputs: readonly TensorType[]) => TimeRule;
-  /** Of causal ops. */
+  /** Of causal ops; none for what looks ahead alone, which begins and ends with its step. */
   readonly states?: (node: Node<O>) => readonly StateShape[];
   /** Floating-point operations and bytes of intermediate traffic for one evaluation, in symbolic sizes. */
   readonly flops: (inputs: readonly TensorType[], attrs: Attrs[O], out: TensorType) => Dim;

@@ -28,6 +28,7 @@ export const delta = {
     time: ({ reverse }) => (reverse ? "future" : "causal"),
     states: (node) => {
       const { heads, value, channel } = deltaAxes(node);
+      if (node.attrs.reverse) return [];
       return [{ part: "s", row: [...heads, channel, value], rows: { kind: "last", count: 1 } }];
     },
     flops: (inputs, { channel }, out) =>

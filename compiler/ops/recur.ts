@@ -30,9 +30,9 @@ export const recur = {
     vjp: (b, node, ct) => [ct.type.dtype === "f32" ? b.delay(ct, -node.attrs.by) : null],
     time: ({ by }) => (by > 0 ? "causal" : by < 0 ? "future" : "pointwise"),
     states: (node) => {
-      const x = one(node.inputs);
-      const row = x.type.axes.filter((a) => a.name !== TIME);
-      return [{ part: "x", row, rows: { kind: "last", count: node.attrs.reach ?? node.attrs.by } }];
+      const { by, reach = by } = node.attrs;
+      const row = one(node.inputs).type.axes.filter((a) => a.name !== TIME);
+      return by > 0 ? [{ part: "x", row, rows: { kind: "last", count: reach } }] : [];
     },
     flops: () => Dim.of(0),
     lowering: { kind: "delay" },
@@ -63,9 +63,10 @@ export const recur = {
     },
     vjp: scanGradient,
     time: ({ reverse }) => (reverse ? "future" : "causal"),
-    states: (node) => [
-      { part: "h", row: node.type.axes.filter((a) => a.name !== TIME), rows: { kind: "last", count: 1 } },
-    ],
+    states: (node) => {
+      const row = node.type.axes.filter((a) => a.name !== TIME);
+      return node.attrs.reverse ? [] : [{ part: "h", row, rows: { kind: "last", count: 1 } }];
+    },
     flops: (_inputs, { pair }, out) => elementCount(out).times(Dim.of(pair === null ? 2 : 4)),
     lowering: { kind: "recurrence" },
     samples: [

@@ -43,6 +43,9 @@ const FUNCTIONS: Readonly<Record<string, (...x: number[]) => number>> = {
   select: (c, a, b) => (c !== 0 ? a! : b!),
   detach: (x) => x!,
   trunc: (x) => Math.trunc(x!),
+  imul: (a, b) => Math.imul(a!, b!),
+  u32: (x) => x! >>> 0,
+  i32: (x) => x! | 0,
   entry: (i, ...list) => list[i!]!,
 };
 

@@ -8,6 +8,7 @@
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { ownLabels } from "../ops/moves.ts";
+import { statesOf } from "../ops/states.ts";
 import type { Kernel, Store } from "./kernel.ts";
 import { placeLabels } from "./kernel.ts";
 
@@ -116,11 +117,11 @@ export class Clusters {
     return [...new Set(visits.map(({ node }) => node))].filter((node) => !reads.has(node));
   }
 
-  /** Delays that a kernel reads through. */
+  /** Delays through which a kernel reads what earlier steps left. */
   delaysOf(kernel: Kernel): readonly Node<"delay">[] {
     return this.#of(kernel).visits.flatMap(({ node }) => {
       const owner = this.#owner.get(node) ?? kernel;
-      return isOp(node, "delay") && owner === kernel ? [node] : [];
+      return isOp(node, "delay") && owner === kernel && statesOf(node).length > 0 ? [node] : [];
     });
   }
 

@@ -1,7 +1,7 @@
 /** A node that only positions, indices and constants decide, as a scalar expression over its axes' names. */
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
-import type { Axis } from "../graph/type.ts";
+import type { Axis, DType } from "../graph/type.ts";
 import { OWN, findAxis } from "../graph/type.ts";
 import type { ScalarExpr } from "../plan/scalar.ts";
 
@@ -52,11 +52,35 @@ export function scalarOf(node: Node, env: Environment): ScalarExpr {
       return rest === null ? own : ["select", ["lt", i, start + sizeOf(part, axis)], own, rest];
     }, null)!;
   }
-  if (isOp(node, "cast")) {
-    const inner = scalarOf(x, env);
-    return x.type.dtype === "f32" && node.attrs.to !== "f32" && node.attrs.to !== "bool" ? ["trunc", inner] : inner;
+  const operands = node.inputs.map((input) => scalarOf(input, env));
+  if (isOp(node, "cast")) return convert(operands[0]!, node.attrs.to);
+  return wholeOf(node, operands);
+}
+
+/** What the host's numbers are as this dtype, as ops' `cast` has it. */
+function convert(x: ScalarExpr, to: DType): ScalarExpr {
+  switch (to) {
+    case "f32":
+      return x;
+    case "u32":
+      return ["min", ["max", ["trunc", x], 0], 0xffffffff];
+    case "i32":
+      return ["min", ["max", ["trunc", x], -0x80000000], 0x7fffffff];
+    case "bool":
+      return ["ne", x, 0];
+    default:
+      return to satisfies never;
   }
-  return [node.op, ...node.inputs.map((input) => scalarOf(input, env))];
+}
+
+/** The host computes in floats: whole numbers are divided towards zero, and wrap where 32 bits end. */
+function wholeOf(node: Node, operands: readonly ScalarExpr[]): ScalarExpr {
+  const { dtype } = node.type;
+  const made: ScalarExpr = [node.op, ...operands];
+  if (dtype !== "u32" && dtype !== "i32") return made;
+  if (isOp(node, "div")) return ["trunc", made];
+  if (isOp(node, "mul")) return [dtype, ["imul", ...operands]];
+  return isOp(node, "add") || isOp(node, "sub") || isOp(node, "neg") ? [dtype, made] : made;
 }
 
 function move(env: Environment, from: string, to: readonly (readonly [string, ScalarExpr])[]): Environment {

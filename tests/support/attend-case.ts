@@ -4,6 +4,7 @@
  */
 import type { AttendSpec } from "../../compiler/kernel/attend.ts";
 import type { Binding } from "../../compiler/plan/plan.ts";
+import { runsOf } from "../../runtime/feed.ts";
 import { randomNumbers } from "./contract-case.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 
@@ -15,6 +16,8 @@ export interface AttendShape {
   readonly window?: number;
   readonly softcap?: number;
   readonly chunk?: number;
+  /** Queries see every position of their sequence up to the step's last. */
+  readonly ahead?: boolean;
   /** A score without a value for every head. */
   readonly sinks?: readonly number[];
   /** Positions that the cache of a sequence holds. */
@@ -49,6 +52,14 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
     [bindingKey(buffer("slot")), Uint32Array.from(tokens, (t) => t.slot)],
   ]);
   if (shape.sinks !== undefined) data.set(bindingKey(buffer("sinks")), Float32Array.from(shape.sinks));
+  if (shape.ahead === true)
+    data.set(
+      bindingKey(buffer("runs")),
+      runsOf(
+        Uint32Array.from(tokens, (t) => t.slot),
+        slots,
+      ),
+    );
   const spec: AttendSpec = {
     id,
     heads,
@@ -70,6 +81,7 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
     ring: () => `${ring}u`,
     position: buffer("position"),
     slot: buffer("slot"),
+    ahead: shape.ahead === true ? buffer("runs") : null,
     store: (w, width, token, head, channel, value) =>
       `${w.bind(buffer("out"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "write")}[((${token} * ${heads}u + ${head}) * ${valueChannels}u + ${channel}) / ${width}u] = ${value};`,
   };
@@ -88,7 +100,8 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
       for (let h = 0; h < heads; h++) {
         const at = (p: number): number => (slot * ring + (p % ring)) * kvHeads + Math.floor(h / (heads / kvHeads));
         const scores: number[] = [];
-        for (let p = first; p <= position; p++) {
+        const last = shape.ahead === true ? tokens.findLast((other) => other.slot === slot)!.position : position;
+        for (let p = first; p <= last; p++) {
           let sum = 0;
           for (let c = 0; c < channels; c++)
             sum += (q[(t * heads + h) * channels + c] as number) * (keys[at(p) * channels + c] as number);

@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import type { Program } from "../../compiler/graph/node.ts";
 import { isOp } from "../../compiler/graph/node.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
+import type { DType } from "../../compiler/graph/type.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import type { CompileOptions } from "../../compiler/pipeline.ts";
 import { compileProgram } from "../../compiler/pipeline.ts";
@@ -25,31 +26,21 @@ export function compileAll(program: Program, gpu: TestGpu, more: Partial<Compile
   });
 }
 
-/** Runs every output in every regime over a whole sequence, and compares it. Inputs other than u32 are random. */
+/** Runs every output in every regime over a whole sequence, and compares it. Inputs that are not given are random. */
 export async function compareOutputs(
   program: Program,
   gpu: TestGpu,
   T: number,
   inputs: Readonly<Record<string, readonly number[]>> = {},
   regimes: readonly EntryRegime[] = ["many", "few"],
+  more: Partial<CompileOptions> = {},
 ): Promise<Plan> {
-  const plan = compileAll(program, gpu, { entries: program.main.outputs.map((o) => ({ output: o.name, regimes })) });
-  const params = randomParams(program);
-  const given = Object.fromEntries(
-    program.main.inputs.map((node) => {
-      const axes = node.type.axes.map((a) => ({ name: a.name, size: a.size.evaluate({ T }) }));
-      const data =
-        inputs[node.attrs.name] ??
-        randomValues(
-          node.attrs.name,
-          axes.reduce((n, a) => n * a.size, 1),
-        );
-      return [node.attrs.name, { axes, data: Float64Array.from(data) }];
-    }),
-  );
-  const expected = evaluateProgram(program, { inputs: given, params, sizes: { T } });
+  const entries = program.main.outputs.map((o) => ({ output: o.name, regimes }));
+  const plan = compileAll(program, gpu, { ...more, entries });
+  const given = inputValues(program, T, inputs);
+  const expected = evaluateWhole(program, T, inputs);
   const sizes = { T, Q: T, S: 1, P: T };
-  const run = openPlan(plan, gpu, params, sizes);
+  const run = openPlan(plan, gpu, randomParams(program), sizes);
   const all = Array.from({ length: T }, (_, i) => i);
   const data = Object.fromEntries(Object.entries(given).map(([name, v]) => [name, [...v.data]]));
   for (const entry of plan.entries) {
@@ -61,17 +52,47 @@ export async function compareOutputs(
       ...data,
     });
     for (const [name, actual] of Object.entries(outputs))
-      expectClose(`${entry.name}`, actual, expected[name]!.data, isInteger(program, name));
+      expectClose(`${entry.name}`, actual, expected[name]!.data, dtypeOf(program, name));
   }
   return plan;
 }
 
-function isInteger(program: Program, output: string): boolean {
-  return program.main.outputs.find((o) => o.name === output)?.node.type.dtype !== "f32";
+/** What the oracle gives for a whole sequence, with the inputs and parameters of `compareOutputs`. */
+export function evaluateWhole(
+  program: Program,
+  T: number,
+  inputs: Readonly<Record<string, readonly number[]>> = {},
+): Readonly<Record<string, Value>> {
+  return evaluateProgram(program, {
+    inputs: inputValues(program, T, inputs),
+    params: randomParams(program),
+    sizes: { T },
+  });
 }
 
-export function expectClose(what: string, actual: Float32Array, expected: Float64Array, integers = false): void {
-  const got = integers ? new Uint32Array(actual.buffer, actual.byteOffset, actual.length) : actual;
+function inputValues(
+  program: Program,
+  T: number,
+  inputs: Readonly<Record<string, readonly number[]>>,
+): Readonly<Record<string, Value>> {
+  return Object.fromEntries(
+    program.main.inputs.map((node) => {
+      const { name } = node.attrs;
+      const axes = node.type.axes.map((a) => ({ name: a.name, size: a.size.evaluate({ T }) }));
+      const count = axes.reduce((n, a) => n * a.size, 1);
+      const data = inputs[name]?.slice(0, count) ?? randomValues(name, count);
+      return [name, { axes, data: Float64Array.from(data) }];
+    }),
+  );
+}
+
+function dtypeOf(program: Program, output: string): DType {
+  return program.main.outputs.find((o) => o.name === output)?.node.type.dtype ?? "f32";
+}
+
+export function expectClose(what: string, actual: Float32Array, expected: Float64Array, dtype: DType = "f32"): void {
+  const at = [actual.buffer, actual.byteOffset, actual.length] as const;
+  const got = dtype === "f32" ? actual : dtype === "i32" ? new Int32Array(...at) : new Uint32Array(...at);
   const wrong = [...expected].flatMap((x, i) =>
     Math.abs(got[i]! - x) <= 2e-4 * Math.max(1, Math.abs(x)) ? [] : [`[${i}] is ${got[i]}, not ${x}`],
   );

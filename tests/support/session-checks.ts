@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { compileModel, type CompileModelOptions, type Model } from "../../compiler/index.ts";
 import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import type { Device } from "../../runtime/device.ts";
+import { negativeLogLikelihood } from "../../runtime/score.ts";
 import { openSession, type Session } from "../../runtime/session.ts";
 import { maxDifference } from "./close.ts";
 import { type Draw, drawWeights, type RandomWeights } from "./random-models.ts";
@@ -47,6 +48,21 @@ export async function checkForward(
 ): Promise<void> {
   const found = await session.forward(batch);
   batch.forEach((ids, i) => expectClose(found[i]!, oracle(ids), what));
+}
+
+/** What each token after the first costs, in nats. */
+export async function checkScores(
+  session: Session,
+  oracle: Oracle,
+  batch: readonly (readonly number[])[],
+): Promise<void> {
+  const found = await session.score(batch);
+  batch.forEach((ids, i) => {
+    const logits = oracle(ids);
+    const row = (t: number) => Float32Array.from(logits.subarray(t * session.vocab, (t + 1) * session.vocab));
+    const wanted = ids.slice(1).map((id, t) => negativeLogLikelihood(row(t), id));
+    expectClose(found[i]!, Float64Array.from(wanted), "scores");
+  });
 }
 
 /** Two sequences, one fed in two pieces and one whole, then a token to each at a time. */

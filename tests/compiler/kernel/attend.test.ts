@@ -57,6 +57,13 @@ describe.each(attendTemplates.map((t) => t.name))("template %s", (name) => {
       await check(name, regime, { ...heads, channels: 32, sinks: [-2, 0, 1.5, 6], tokens: sequence(0, 0, 37) });
     });
 
+    it("sees to the end of each sequence where it looks ahead: with a window, a chunk, a soft cap and a sink", async () => {
+      const tokens = [...sequence(1, 0, 37), ...sequence(0, 0, 1), ...sequence(2, 0, 20)];
+      const sinks = [-2, 0, 1.5, 6];
+      for (const more of [{}, { window: 9, chunk: 6, softcap: 1.5, sinks, channels: 6 }])
+        await check(name, regime, { ...heads, channels: 32, ahead: true, tokens, ...more });
+    });
+
     it("takes channels that are no multiple of four or of the lanes, and a soft cap", async () => {
       const tokens = sequence(0, 0, 29);
       await check(name, regime, { ...heads, channels: 6, valueChannels: 44, softcap: 1.5, tokens });

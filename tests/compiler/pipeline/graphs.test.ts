@@ -146,6 +146,28 @@ test("time as an inner axis, rows of a parameter, maps of spread constants", asy
   );
 });
 
+test("tables of positions, by whole numbers that are divided and that wrap", async () => {
+  await compareOutputs(
+    program(({ b, input }) => {
+      const x = input("x", "f32[T, D=4]");
+      const position = b.must("position", [], { axis: parseAxis("T") });
+      const back = b.minus(position, 3);
+      const signed = b.minus(b.cast(position, "i32"), 5);
+      const waved = (n: Node): Node => b.times(x, b.sin(b.cast(n, "f32")));
+      return {
+        divided: waved(b.over(b.plus(position, 1), 4)),
+        wrapped: b.times(x, b.sin(b.cast(b.lt(back, 2), "f32"))),
+        far: waved(b.over(b.times(back, 77777), 65536)),
+        signed: waved(b.over(signed, 2)),
+        flagged: b.times(x, b.sin(b.cast(b.cast(b.minus(b.cast(position, "f32"), 2), "bool"), "f32"))),
+        clamped: waved(b.cast(signed, "u32")),
+      };
+    }),
+    gpu,
+    9,
+  );
+});
+
 test("a layer that tells its argument beside its result, and one that hands its arguments on crosswise", async () => {
   const text = `
 fn layer(x: f32[T, D=8]) {
