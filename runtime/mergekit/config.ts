@@ -166,7 +166,12 @@ function readPrompts(item: Item | undefined, bag: DiagnosticBag): readonly strin
   if (item === undefined || isNothing(item)) return [];
   const items = item.kind === "list" ? item.items() : [item];
   return items.flatMap((prompt): readonly string[] => {
-    if (item.kind === "list" && prompt.kind === "scalar" && typeof prompt.value === "string") return [prompt.value];
+    const value = prompt.kind === "scalar" ? prompt.value : null;
+    if (value === "") {
+      refuse(bag, prompt, "a prompt is empty", "write what should go to the expert, or leave the prompt out");
+      return [];
+    }
+    if (item.kind === "list" && typeof value === "string") return [value];
     refuse(bag, prompt, "prompts are a list of texts", 'write `- "a text"`, in quotes where it has a colon');
     return [];
   });

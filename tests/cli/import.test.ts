@@ -225,6 +225,11 @@ test.each([
   ],
   [
     "import/bad-value",
+    "a prompt without a text",
+    `${start}experts: [{source_model: a, positive_prompts: [x, ""]}, {source_model: b, positive_prompts: [y]}]\n`,
+  ],
+  [
+    "import/bad-value",
     "a scale that is no number",
     `${start}experts: [{source_model: a, residual_scale: big}]\nexperts_per_token: 1\n`,
   ],

@@ -48,6 +48,7 @@ export async function fuzzInputs(args: readonly string[]): Promise<number> {
       count.taken += tally.taken;
       count.refused += tally.refused;
       count.seconds += (performance.now() - start) / 1000;
+      if (!process.stderr.isTTY) console.error(`${kind}, seed ${seed}: ${count.tried} tried, ${signatures.size} found`);
       for (const { at, text, signature, input, detail } of tally.findings) {
         const known = `${kind} ${signature}`;
         if (signatures.has(known)) continue;
