@@ -2,6 +2,7 @@
  * Whether the tensors of a checkpoint are those that a map asks for: each there, in its shape and a type that has values, and none
  * left over. What is wrong is told at once, before any weight is read.
  */
+import { basename } from "node:path";
 import { encodings, type MapBinding, settingKey, type TensorEntry, type TensorMap } from "../compiler/index.ts";
 import { type Diagnostic, failure } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
@@ -23,7 +24,11 @@ export async function checkTensors(
   const left = [...checkpoint.tensors.keys()].filter((name) => !used.has(name) && !ignored(name));
   const buffers = new Set(left.filter((name) => findBuffer(checkpoint.tensors.get(name)!) !== null));
   // As the checkpoint calls them.
-  const unused = left.filter((name) => !buffers.has(name)).map((name) => checkpoint.tensors.get(name)!.name);
+  const stored = (name: string): string => checkpoint.tensors.get(name)!.name;
+  const { unlisted } = checkpoint.gaps;
+  const others = left.filter((name) => !buffers.has(name)).map(stored);
+  const unused = others.filter((name) => !unlisted.has(name));
+  for (const { name, entry } of missing) refuseAbsent(checkpoint, name, entry);
   if (first !== undefined) {
     const near = suggest(first.name, unused.slice(0, 2000));
     const same = alike.find((rule) => rule.matches(first.name));
@@ -62,7 +67,46 @@ export async function checkTensors(
       },
     );
   }
-  return tellBuffers(checkpoint, buffers);
+  const passed = others.filter((name) => unlisted.has(name));
+  return [...tellGaps(checkpoint, passed), ...(await tellBuffers(checkpoint, buffers))];
+}
+
+/** Throws where a tensor that is needed is not where the index puts it, or anywhere else. */
+function refuseAbsent(checkpoint: Checkpoint, needed: string, { pieces, span }: TensorEntry): void {
+  // Names may be stored behind others, or without their first.
+  const { absent } = checkpoint.gaps;
+  const name = [...absent.keys()].find((n) => n === needed || n.endsWith(`.${needed}`) || needed.endsWith(`.${n}`));
+  const shard = name === undefined ? undefined : absent.get(name);
+  if (shard === undefined) return;
+  const labels = [{ span, text: `needed for \`${pieces[0]?.path}\`` }];
+  if (checkpoint.files.some((file) => basename(file.path) === shard))
+    throw failure(
+      "checkpoint/index-mismatch",
+      `\`${shard}\` of ${checkpoint.path} has no tensor \`${name}\`, which the index puts there`,
+      { labels, help: `fetch \`${shard}\` and the index again: they are of different versions` },
+    );
+  throw failure(
+    "checkpoint/missing-shard",
+    `${checkpoint.path} lacks \`${shard}\`, which has \`${name}\` by the index`,
+    { labels, help: `fetch \`${shard}\`: the checkpoint is not complete` },
+  );
+}
+
+/** An index that lists more or less than the shards hold is no harm where all that is needed is there. */
+function tellGaps({ path, gaps }: Checkpoint, passed: readonly string[]): readonly Diagnostic[] {
+  const { absent, unlisted } = gaps;
+  const said = [
+    ...(absent.size === 0 ? [] : [`lists ${listNames([...absent.keys()])}, which no file holds and nothing needs`]),
+    ...(unlisted.size === 0 ? [] : [`does not list ${listNames([...unlisted])}, which its shards hold`]),
+  ];
+  return said.map((text) => ({
+    code: "checkpoint/index-mismatch",
+    severity: "warning",
+    message: `the index of ${path} ${text}`,
+    labels: [],
+    notes: text.startsWith("does") && passed.length > 0 ? [`of these, nothing reads ${listNames(passed)}`] : [],
+    help: "`moec export` writes a checkpoint whose index is right",
+  }));
 }
 
 /** Scales of other programs' caches are nothing to a cache that keeps its values whole, but where they are not 1 that is said. */

@@ -1,7 +1,7 @@
 /**
- * The index of a sharded checkpoint: which file holds which tensor. Index and shards must agree in both directions,
- * for a stale index next to new shards is a common accident. `total_size` is not compared: published checkpoints
- * count shared tensors in different ways.
+ * The index of a sharded checkpoint: which file holds which tensor. Where an index lists more than the shards hold, or less, that
+ * is told by whoever knows which tensors are needed; a tensor in another shard than the one that the index says means that they
+ * are of different versions. `total_size` is not compared: published checkpoints count shared tensors in different ways.
  */
 import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
@@ -12,7 +12,7 @@ export const INDEX_NAME = "model.safetensors.index.json";
 
 /**
  * File by tensor name. `present` are the names of the directory's files. Throws `checkpoint/bad-index` for an index that
- * is not one or that points outside the directory, `checkpoint/missing-shard` for a file that is not there.
+ * is not one or that points outside the directory, `checkpoint/missing-shard` when none of its files is there.
  */
 export async function readIndex(directory: string, present: readonly string[]): Promise<ReadonlyMap<string, string>> {
   const path = join(directory, INDEX_NAME);
@@ -32,21 +32,25 @@ export async function readIndex(directory: string, present: readonly string[]): 
     index.set(tensor, file);
   }
   if (index.size === 0) throw failure("checkpoint/bad-index", `\`${path}\` lists no tensors`);
-  const missing = [...new Set(index.values())].filter((file) => !present.includes(file)).sort();
-  if (missing.length > 0) {
-    throw failure("checkpoint/missing-shard", `\`${directory}\` lacks ${listSome(missing)}, which its index names`, {
-      help: "download the missing files: the checkpoint is not complete",
-    });
-  }
-  return index;
+  const named = [...new Set(index.values())].sort();
+  if (named.some((file) => present.includes(file))) return index;
+  throw missingShard(directory, named);
 }
 
-/** Throws `checkpoint/index-mismatch` unless each tensor is in one shard only, and in the one that `index` (if any) says. */
+/** Where an index and its shards differ. */
+export interface IndexGaps {
+  /** What the index lists and no shard holds: by tensor, the file that it should be in. */
+  readonly absent: ReadonlyMap<string, string>;
+  /** What shards hold and the index does not list. */
+  readonly unlisted: ReadonlySet<string>;
+}
+
+/** Throws `checkpoint/index-mismatch` unless each tensor is in one shard only, and in no other than the one that `index` (if any) says. */
 export function checkShards(
   checkpoint: string,
   files: readonly SafetensorsFile[],
   index: ReadonlyMap<string, string> | null,
-): void {
+): IndexGaps {
   const owners = new Map<string, SafetensorsFile>();
   for (const file of files) {
     for (const name of file.tensors.keys()) {
@@ -57,24 +61,33 @@ export function checkShards(
       owners.set(name, file);
     }
   }
-  if (index === null) return;
-  for (const [name, shard] of index) {
+  const absent = new Map<string, string>();
+  for (const [name, shard] of index ?? []) {
     const path = join(checkpoint, shard);
     const owner = owners.get(name);
-    if (owner?.path === path) continue;
-    const notes = owner === undefined ? [] : [`it is in \`${owner.path}\``];
-    throw mismatch(`tensor \`${name}\` is not in \`${path}\`, where the index puts it`, notes);
+    if (owner === undefined) absent.set(name, shard);
+    else if (owner.path === path) continue;
+    else if (files.some((file) => file.path === path))
+      throw mismatch(`tensor \`${name}\` is not in \`${path}\`, where the index puts it`, [
+        `it is in \`${owner.path}\``,
+      ]);
+    else throw missingShard(checkpoint, [shard], [`\`${name}\` of it is in \`${owner.path}\``]);
   }
-  const unlisted = [...owners.keys()].filter((name) => !index.has(name));
-  if (unlisted.length > 0) {
-    throw mismatch(`the index of \`${checkpoint}\` does not list ${listSome(unlisted)}, which its shards hold`, []);
-  }
+  const unlisted = index === null ? [] : [...owners.keys()].filter((name) => !index.has(name));
+  return { absent, unlisted: new Set(unlisted) };
 }
 
 /** At most three names, and how many more there are. */
 function listSome(names: readonly string[]): string {
   const shown = names.slice(0, 3).map((name) => `\`${name}\``);
   return shown.join(", ") + (names.length > 3 ? ` and ${names.length - 3} more` : "");
+}
+
+function missingShard(directory: string, files: readonly string[], notes: readonly string[] = []): Error {
+  return failure("checkpoint/missing-shard", `\`${directory}\` lacks ${listSome(files)}, which its index names`, {
+    notes,
+    help: "download the missing files: the checkpoint is not complete",
+  });
 }
 
 function mismatch(message: string, notes: readonly string[]): Error {

@@ -11,7 +11,7 @@ import { readNames } from "../files/system.ts";
 import { type DataType, toFloat32 } from "./data-type.ts";
 import { readJsonObject } from "./json-file.ts";
 import { type FileFacts, openSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import { checkShards, INDEX_NAME, readIndex } from "./shard-index.ts";
+import { checkShards, INDEX_NAME, type IndexGaps, readIndex } from "./shard-index.ts";
 
 export interface StoredTensor {
   readonly name: string;
@@ -31,6 +31,8 @@ export interface Checkpoint {
   readonly config: Readonly<Record<string, unknown>> | null;
   /** Every tensor by name, in the order of files and of bytes within them. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Where its index and its files differ. */
+  readonly gaps: IndexGaps;
   /** Its weight files as they were when they were opened. */
   readonly files: readonly FileFacts[];
   /** The strings under `__metadata__` of its first file. */
@@ -57,8 +59,9 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const close = async (): Promise<void> => {
     await Promise.all(files.map((file) => file.close()));
   };
+  let gaps: IndexGaps;
   try {
-    checkShards(path, files, weights.index);
+    gaps = checkShards(path, files, weights.index);
   } catch (cause) {
     await close();
     throw cause;
@@ -78,6 +81,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     path,
     config,
     tensors,
+    gaps,
     files: files.map((file) => file.facts),
     metadata: files[0]?.metadata ?? {},
     checkUnchanged: async () => {
@@ -112,7 +116,8 @@ async function findWeights(path: string): Promise<Weights> {
   if (names.includes("model.safetensors")) return { directory: path, files: ["model.safetensors"], index: null };
   if (names.includes(INDEX_NAME)) {
     const index = await readIndex(path, names);
-    return { directory: path, files: [...new Set(index.values())].sort(), index };
+    const files = [...new Set(index.values())].filter((file) => names.includes(file));
+    return { directory: path, files: files.sort(), index };
   }
   const others = names.filter((name) => name.endsWith(".safetensors"));
   if (others.length === 0) throw noWeights(path, names);

@@ -1,6 +1,7 @@
 import { copyFile, cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { loadModel } from "../../../runtime/model.ts";
 import { fromFloat32, openCheckpoint, toFloat32 } from "../../../runtime/checkpoint/index.ts";
 import { expectFailure, withScratch, writeRaw } from "./scratch.ts";
 
@@ -112,15 +113,10 @@ describe("a checkpoint is refused with its name", () => {
         await writeFile(join(directory, SHARDS[2]!), "");
         await expectFailure(openCheckpoint(directory), "checkpoint/bad-header", SHARDS[2]!);
         await rm(join(directory, SHARDS[2]!));
+        await expectFailure(loadModel(directory), "checkpoint/missing-shard", SHARDS[2]!, "model.");
+        for (const shard of SHARDS) await rm(join(directory, shard), { force: true });
         await expectFailure(openCheckpoint(directory), "checkpoint/missing-shard", SHARDS[2]!);
       },
-    );
-  });
-
-  test("when its index lists a tensor that its shard lacks", async () => {
-    await withSharded(
-      (index) => (index.weight_map["ghost"] = SHARDS[0]!),
-      (directory) => expectFailure(openCheckpoint(directory), "checkpoint/index-mismatch", "`ghost`", SHARDS[0]!),
     );
   });
 
@@ -129,13 +125,6 @@ describe("a checkpoint is refused with its name", () => {
       (index) => (index.weight_map["lm_head.weight"] = SHARDS[1]!),
       (directory) =>
         expectFailure(openCheckpoint(directory), "checkpoint/index-mismatch", "`lm_head.weight`", SHARDS[0]!),
-    );
-  });
-
-  test("when its index leaves a tensor out", async () => {
-    await withSharded(
-      (index) => delete index.weight_map["lm_head.weight"],
-      (directory) => expectFailure(openCheckpoint(directory), "checkpoint/index-mismatch", "`lm_head.weight`"),
     );
   });
 
@@ -175,6 +164,64 @@ describe("a checkpoint is refused with its name", () => {
         await expectFailure(openCheckpoint(directory), "checkpoint/bad-json", "config.json");
         await writeFile(join(directory, INDEX), '{"weight_map":[]}');
         await expectFailure(openCheckpoint(directory), "checkpoint/bad-index", INDEX);
+      },
+    );
+  });
+});
+
+describe("an index that lists more or less than the shards hold", () => {
+  const notesOf = async (directory: string): Promise<readonly string[]> => {
+    const { checkpoint, notes } = await loadModel(directory);
+    await checkpoint.close();
+    return notes.map((d) => `${d.severity} ${d.code}: ${d.message.replace(directory, "X")}`);
+  };
+
+  test("is a note where all that is needed is there", async () => {
+    await withSharded(
+      (index) => {
+        index.weight_map["ghost"] = SHARDS[0]!;
+        index.weight_map["gone"] = "model-00009-of-00009.safetensors";
+      },
+      async (directory) =>
+        expect(await notesOf(directory)).toEqual([
+          "warning checkpoint/index-mismatch: the index of X lists ghost, gone, which no file holds and nothing needs",
+        ]),
+    );
+    await withSharded(
+      (index) => delete index.weight_map["lm_head.weight"],
+      async (directory) =>
+        expect(await notesOf(directory)).toEqual([
+          "warning checkpoint/index-mismatch: the index of X does not list lm_head.weight, which its shards hold",
+        ]),
+    );
+  });
+
+  test("is an error with tensor and file where something is missing", async () => {
+    const name = "model.layers.1.input_layernorm.weight";
+    await withSharded(
+      (index) => {
+        const shard = index.weight_map[name]!;
+        delete index.weight_map[name];
+        index.weight_map["model.norm.weight"] = shard;
+      },
+      (directory) => expectFailure(loadModel(directory), "checkpoint/index-mismatch", "model.norm.weight"),
+    );
+    await withSharded(
+      () => {},
+      async (directory) => {
+        const file = join(directory, SHARDS[0]!);
+        const bytes = await readFile(file);
+        // The tensor under another name, of the same length.
+        await writeFile(
+          file,
+          Buffer.from(bytes.toString("latin1").replace("lm_head.weight", "lm_haed.weight"), "latin1"),
+        );
+        await expectFailure(
+          loadModel(directory),
+          "checkpoint/index-mismatch",
+          `\`${SHARDS[0]!}\``,
+          "has no tensor `lm_head.weight`",
+        );
       },
     );
   });
