@@ -10,7 +10,7 @@ import { readBoot } from "../files/owner.ts";
 import { readBytesIfAny } from "../files/read.ts";
 import { openStaging, type Staging } from "../files/staging.ts";
 import * as system from "../files/system.ts";
-import type { Output } from "../files/target.ts";
+import { lookAt, type Output } from "../files/target.ts";
 import { unwatch, watch } from "./temporary.ts";
 
 /** `resumed`: parts of an earlier run are there. `restarted`: there was one of another fingerprint, which is gone now. */
@@ -44,7 +44,8 @@ export function openJournal(target: string, output: Output, overwrite: boolean, 
   const staging = openStaging(target, output, overwrite);
   let [found, isRead]: [Found | null, boolean] = [null, false];
   try {
-    [found, isRead] = [readJournal(staging.journal), true];
+    // A run that was killed when its files had their final name left a journal of nothing.
+    [found, isRead] = [lookAt(staging.directory) === null ? null : readJournal(staging.journal), true];
     return fillStaging(staging, fingerprint, found);
   } catch (error) {
     tryTo(isRead && found?.fingerprint !== fingerprint ? staging.remove : staging.leave);
@@ -72,10 +73,14 @@ function fillStaging(staging: Staging, fingerprint: string | null, found: Found 
     file.write(new TextEncoder().encode(`${JSON.stringify(line)}\n`), null);
   };
   if (fingerprint === null) watch(staging);
-  const close = (): void => {
+  const endWith = (last: () => void): void => {
     unwatch(staging);
-    file?.close();
-    file = null;
+    try {
+      file?.close();
+    } finally {
+      file = null;
+      last();
+    }
   };
   return {
     directory,
@@ -91,18 +96,10 @@ function fillStaging(staging: Staging, fingerprint: string | null, found: Found 
     },
     publish: () => {
       staging.publish();
-      close();
-      staging.remove();
+      endWith(staging.remove);
     },
-    leave() {
-      close();
-      if (fingerprint === null) staging.remove();
-      else staging.leave();
-    },
-    discard() {
-      close();
-      staging.remove();
-    },
+    leave: () => endWith(fingerprint === null ? staging.remove : staging.leave),
+    discard: () => endWith(staging.remove),
   };
 }
 

@@ -42,12 +42,16 @@ export function openStaging(target: string, output: Output, overwrite: boolean):
     join(folder, name),
   ) as [string, string, string, string];
   const remove = (): void => {
-    // Another's work is not ours to remove.
-    lock.check();
-    removeTree(directory);
-    removeIfAny(journal);
-    if (lookAt(replaced) === null) removeIfAny(mark);
-    lock.release();
+    try {
+      // Another's work is not ours to remove.
+      lock.check();
+      // First what says that the rest can be gone on with.
+      removeIfAny(journal);
+      removeTree(directory);
+      if (lookAt(replaced) === null) removeIfAny(mark);
+    } finally {
+      lock.release();
+    }
     removeIfEmpty(folder);
   };
   try {

@@ -1,13 +1,17 @@
 /** What the tests of checkpoints share: a directory of their own, files from raw parts, and the code of an error. */
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { MoeError } from "../../../grammar/diagnostic.ts";
 
+/** Where there is one, a disk in memory: its flushes take no time. */
+export const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 /** Runs `body` with a new directory, which is gone afterwards. */
-export async function withScratch<T>(body: (directory: string) => Promise<T>): Promise<T> {
-  const directory = await mkdtemp(join(tmpdir(), "moec-test-"));
+export async function withScratch<T>(body: (directory: string) => Promise<T>, parent = tmpdir()): Promise<T> {
+  const directory = await mkdtemp(join(parent, "moec-test-"));
   try {
     return await body(directory);
   } finally {
