@@ -2,7 +2,7 @@
  * Faults for tests: the n-th call to the file system below a folder fails with a code of the system, or the process is as good as
  * killed there: that call and all after it do nothing. The state is shared memory, so that threads count together.
  */
-export type Fault = "ENOSPC" | "EIO" | "EROFS" | "EINTR" | "killed";
+export type Fault = "ENOSPC" | "EIO" | "EROFS" | "EPERM" | "EINTR" | "killed";
 
 export interface Faults {
   readonly fault: Fault;
