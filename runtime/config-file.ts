@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { ConfigFile, Json } from "../compiler/index.ts";
 import { failure } from "../grammar/diagnostic.ts";
+import { markWord, parsePythonJson, writeWords } from "./checkpoint/python-json.ts";
 import { readTextIfAny, recode } from "./files/read.ts";
 
 /** The `config.json` of a checkpoint folder. Throws `checkpoint/no-config`, `checkpoint/bad-json`, and what reading throws. */
@@ -19,7 +20,7 @@ export function parseConfig(path: string, text: string): ConfigFile {
   const floats = new Set<string>();
   const written = new Map<string, string>();
   try {
-    const parsed = JSON.parse(text, keepSource as (key: string, value: unknown) => unknown) as Parsed;
+    const parsed = parsePythonJson(text, keepSource) as Parsed;
     if (parsed === null || typeof parsed !== "object" || Array.isArray(parsed) || parsed instanceof Written)
       throw new SyntaxError("not an object");
     const json = settle(parsed, "", floats, written) as Readonly<Record<string, Json>>;
@@ -33,7 +34,7 @@ export function parseConfig(path: string, text: string): ConfigFile {
 
 /**
  * The text of a config.json. Whole numbers at the paths in `floats` are written with a point, numbers in `written` by the digits that
- * they were read from, unless they have another value now.
+ * they were read from, unless they have another value now; numbers without an end by Python's words for them.
  */
 export function formatConfig(
   json: Readonly<Record<string, Json>>,
@@ -44,13 +45,13 @@ export function formatConfig(
     if (typeof value === "number") {
       const text = written.get(path);
       if (text !== undefined && Object.is(Number(text), value)) return rawJson(text);
-      return Number.isInteger(value) && floats.has(path) ? rawJson(`${value}.0`) : value;
+      return Number.isInteger(value) && floats.has(path) ? rawJson(`${value}.0`) : markWord(value);
     }
     if (value === null || typeof value !== "object") return value;
     if (Array.isArray(value)) return value.map((item: Json, i) => mark(item, below(path, `${i}`)));
     return mapEntries(value as JsonObject, (key, item) => mark(item, below(path, key)));
   };
-  return `${JSON.stringify(mark(json, ""), null, 2)}\n`;
+  return `${writeWords(JSON.stringify(mark(json, ""), null, 2))}\n`;
 }
 
 type JsonObject = Readonly<Record<string, Json>>;

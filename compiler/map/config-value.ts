@@ -97,6 +97,12 @@ export function at(json: Json, path: readonly string[]): Json | undefined {
   return current;
 }
 
+/** The first number of a value or a list that is not finite. */
+export function findNotFinite(json: Json): number | null {
+  if (Array.isArray(json)) return json.map(findNotFinite).find((item) => item !== null) ?? null;
+  return typeof json === "number" && !Number.isFinite(json) ? json : null;
+}
+
 export function fromJson(json: Json, path: string, config: ConfigFile, span: Span): Value {
   switch (typeof json) {
     case "boolean":

@@ -15,7 +15,18 @@ import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { makeModel, newContext } from "../model/model.ts";
 import type { MapBinding, Scope } from "../resolve/modules.ts";
 import { checkObjects, type ObjectNames, objectsOf, placeOf } from "./config-objects.ts";
-import { at, type ConfigFile, configAt, fromJson, type Json, keySpan, put, show, toJson } from "./config-value.ts";
+import {
+  at,
+  type ConfigFile,
+  configAt,
+  findNotFinite,
+  fromJson,
+  type Json,
+  keySpan,
+  put,
+  show,
+  toJson,
+} from "./config-value.ts";
 import { requireMap } from "./family.ts";
 import { mapOfPart } from "./part.ts";
 
@@ -45,7 +56,7 @@ export function readRules(map: MapBinding, config: ConfigFile, objects: readonly
         ? readPart(rule.map, rule.left, config, map.scope, objects)
         : rule.isModel
           ? readModel(rule, config, map.scope)
-          : readRule(rule, config, map.scope, bound, objects);
+          : readRule(rule, config, map.scope, bound, objects, isOptional(rule, decl));
     if (rule.left.kind === "name") places.set(rule.left.name.text, span);
     bindLeft(rule, value, span, bound, env, decl);
     checkSize(rule, decl, value, span, ctx.bag);
@@ -69,7 +80,7 @@ function readPart(name: Name, left: Expr, config: ConfigFile, scope: Scope, obje
 
 /** A model whose config is the object at a key, by the map of its family. */
 function readModel(rule: ConfigRule, config: ConfigFile, scope: Scope): Read {
-  const { span } = readRule(rule, config, scope, new Map(), []);
+  const { span } = readRule(rule, config, scope, new Map(), [], false);
   const path = rule.keys[0]!.map((k) => k.text);
   const own = configAt(config, path);
   if (own === null)
@@ -138,13 +149,39 @@ interface Read {
   readonly span: Span;
 }
 
+/** Python writes numbers without an end, and what is none, and reads them again. */
+function checkFinite(json: Json, path: readonly string[], rule: ConfigRule, config: ConfigFile): void {
+  const wrong = findNotFinite(json);
+  if (wrong === null) return;
+  throw new MoeError({
+    code: "type/not-finite",
+    severity: "error",
+    message: `\`${path.join(".")}\` is ${wrong}, and a model is made of numbers that are finite`,
+    labels: [
+      { span: keySpan(config, path), text: `${wrong} here` },
+      { span: rule.span, text: "read here" },
+    ],
+    notes: [],
+    help: "correct config.json: null where there is no limit, if the model can be without one",
+  });
+}
+
+/** Whether null says something: that there is none of what the model may be without. Elsewhere it is as a missing key. */
+function isOptional({ left }: ConfigRule, decl: LayerDecl): boolean {
+  if (left.kind !== "name") return false;
+  const usual = decl.params.find((p) => p.name.text === left.name.text)?.default;
+  return usual?.kind === "name" && usual.name.text === "none";
+}
+
 function readRule(
   rule: ConfigRule,
   config: ConfigFile,
   scope: Scope,
   bound: ReadonlyMap<string, Value>,
   objects: readonly ObjectNames[],
+  optional: boolean,
 ): Read {
+  let empty: Read | null = null;
   for (const key of rule.keys) {
     const path = placeOf(
       key.map((k) => k.text),
@@ -152,9 +189,12 @@ function readRule(
       objects,
     );
     const json = at(config.json, path);
+    if (json !== undefined && json !== null) checkFinite(json, path, rule, config);
     if (json !== undefined && json !== null)
       return { value: fromJson(json, path.join("."), config, keySpan(config, path)), span: keySpan(config, path) };
+    if (json === null) empty ??= { value: { kind: "none" }, span: keySpan(config, path) };
   }
+  if (optional && empty !== null) return empty;
   const first = rule.keys[0]!.map((k) => k.text);
   const span = keySpan(config, first);
   if (rule.default === null) {

@@ -14,7 +14,7 @@ import {
   type TensorMap,
 } from "../../compiler/index.ts";
 import { DiagnosticBag, MoeError, renderDiagnostic } from "../../grammar/index.ts";
-import { parseConfig } from "../../runtime/config-file.ts";
+import { formatConfig, parseConfig } from "../../runtime/config-file.ts";
 import { openWorkspace } from "../../runtime/modules.ts";
 import { findItem, modelOf, openRight } from "../support/programs.ts";
 
@@ -283,3 +283,65 @@ function at(json: Json, path: readonly string[]): Json | undefined {
     json,
   );
 }
+
+describe("a key that is not there, and one that says null", () => {
+  const text = (name: string): JsonObject =>
+    JSON.parse(readFileSync(`${root}/${name}/config.json`, "utf8")) as JsonObject;
+  const windowOf = (name: string, change: JsonObject, without: readonly string[] = []) => {
+    const json = Object.entries({ ...text(name), ...change }).filter(([key]) => !without.includes(key));
+    return readJson(Object.fromEntries(json)).args["window"];
+  };
+
+  test.each([
+    ["mistral", {}, 4096],
+    ["gemma2", {}, 4096],
+    ["gpt_oss", {}, 128],
+    ["mixtral", {}, null],
+    ["qwen2", { use_sliding_window: true }, 4096],
+    ["qwen2", { use_sliding_window: false }, null],
+    ["qwen3", { use_sliding_window: true }, 4096],
+    ["qwen2_moe", { use_sliding_window: true }, 4096],
+    ["qwen3_moe", { use_sliding_window: true }, 4096],
+  ])("%s, with %j, has the window that transformers' class has, or none", (name, change, window) => {
+    expect(windowOf(name, change, ["sliding_window"])).toBe(window);
+    expect(windowOf(name, { ...change, sliding_window: null })).toBeNull();
+    expect(windowOf(name, { ...change, sliding_window: 7 })).toBe(7);
+  });
+
+  test("null is as a missing key for what a model cannot be without", () => {
+    expect(readJson({ ...text("llama"), num_key_value_heads: null, head_dim: null }).args).toMatchObject({
+      G: 6,
+      C: 8,
+    });
+  });
+});
+
+describe("numbers as Python writes them", () => {
+  const text = readFileSync(`${root}/llama/config.json`, "utf8");
+  const withKey = (key: string, value: string): string => text.replace("{", `{\n  "${key}": ${value},`);
+
+  test.each(["Infinity", "-Infinity", "NaN", "[0.5, Infinity]", '"say Infinity, NaN"'])(
+    "%s beside what is read",
+    (value) => {
+      const { json } = parseConfig("config.json", withKey("time_step_limit", value));
+      const { map, model } = read(withKey("time_step_limit", value));
+      expect(JSON.stringify(formatConfig(json, new Set()))).toContain(
+        JSON.stringify(`"time_step_limit": ${value}`)
+          .slice(1, -1)
+          .replace("[0.5, Infinity]", "[\\n    0.5,\\n    Infinity\\n  ]"),
+      );
+      expect([map.item.name.text, model.args.size > 0]).toEqual(["llama", true]);
+    },
+  );
+
+  test.each(["Infinity", "NaN"])("%s in what is read is refused at its place", (value) => {
+    const said = complaint(() => read(text.replace("1e-06", value)));
+    expect(said).toContain("error[type/not-finite]: `rms_norm_eps` is");
+    expect(said).toContain(`"rms_norm_eps": ${value}`);
+  });
+
+  test("they are no excuse for other text", () => {
+    expect(complaint(() => read(withKey("a", "Infinit")))).toContain("checkpoint/bad-json");
+    expect(complaint(() => read(withKey("a", "+Infinity")))).toContain("checkpoint/bad-json");
+  });
+});
