@@ -4,29 +4,17 @@
  */
 import type { ConfigRule, Expr, LayerDecl, Name } from "../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
-import { suggest } from "../../grammar/index.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { sameConstant } from "../interpret/arithmetic.ts";
-import { toSize } from "../interpret/axes.ts";
 import type { Env } from "../interpret/context.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { ConstructorValue, Value } from "../interpret/value.ts";
 import { makeModel, newContext } from "../model/model.ts";
 import type { MapBinding, Scope } from "../resolve/modules.ts";
-import { checkObjects, type ObjectNames, objectsOf, placeOf } from "./config-objects.ts";
-import {
-  at,
-  type ConfigFile,
-  configAt,
-  findNotFinite,
-  fromJson,
-  type Json,
-  keySpan,
-  put,
-  show,
-  toJson,
-} from "./config-value.ts";
+import { checkObjects, type ObjectNames, objectsOf } from "./config-objects.ts";
+import { asDeclared, isOptional, type Read, readRule } from "./config-rule.ts";
+import { at, type ConfigFile, configAt, type Json, put, show, toJson } from "./config-value.ts";
 import { requireMap } from "./family.ts";
 import { mapOfPart } from "./part.ts";
 
@@ -142,94 +130,6 @@ function checkSize({ left, span }: ConfigRule, decl: LayerDecl, value: Value, ke
     ],
     "correct config.json",
   );
-}
-
-interface Read {
-  readonly value: Value;
-  readonly span: Span;
-}
-
-/** Python writes numbers without an end, and what is none, and reads them again. */
-function checkFinite(json: Json, path: readonly string[], rule: ConfigRule, config: ConfigFile): void {
-  const wrong = findNotFinite(json);
-  if (wrong === null) return;
-  throw new MoeError({
-    code: "type/not-finite",
-    severity: "error",
-    message: `\`${path.join(".")}\` is ${wrong}, and a model is made of numbers that are finite`,
-    labels: [
-      { span: keySpan(config, path), text: `${wrong} here` },
-      { span: rule.span, text: "read here" },
-    ],
-    notes: [],
-    help: "correct config.json: null where there is no limit, if the model can be without one",
-  });
-}
-
-/** Whether null says something: that there is none of what the model may be without. Elsewhere it is as a missing key. */
-function isOptional({ left }: ConfigRule, decl: LayerDecl): boolean {
-  if (left.kind !== "name") return false;
-  const usual = decl.params.find((p) => p.name.text === left.name.text)?.default;
-  return usual?.kind === "name" && usual.name.text === "none";
-}
-
-function readRule(
-  rule: ConfigRule,
-  config: ConfigFile,
-  scope: Scope,
-  bound: ReadonlyMap<string, Value>,
-  objects: readonly ObjectNames[],
-  optional: boolean,
-): Read {
-  let empty: Read | null = null;
-  for (const key of rule.keys) {
-    const path = placeOf(
-      key.map((k) => k.text),
-      config,
-      objects,
-    );
-    const json = at(config.json, path);
-    if (json !== undefined && json !== null) checkFinite(json, path, rule, config);
-    if (json !== undefined && json !== null)
-      return { value: fromJson(json, path.join("."), config, keySpan(config, path)), span: keySpan(config, path) };
-    if (json === null) empty ??= { value: { kind: "none" }, span: keySpan(config, path) };
-  }
-  if (optional && empty !== null) return empty;
-  const first = rule.keys[0]!.map((k) => k.text);
-  const span = keySpan(config, first);
-  if (rule.default === null) {
-    const near = suggest(first.at(-1)!, Object.keys(config.json));
-    throw new MoeError({
-      code: "map/missing-key",
-      severity: "error",
-      message: `config.json has no \`${first.join(".")}\``,
-      labels: [
-        { span, text: "in this file" },
-        { span: rule.span, text: "needed here" },
-      ],
-      notes: [],
-      help:
-        near === null
-          ? "add the key, or give the map a default with `= value`"
-          : `did you mean \`${near}\`? otherwise give the map a default with \`= value\``,
-    });
-  }
-  // Names in a default are keys of the same config, or parameters that earlier rules gave.
-  const locals = new Map<string, Value>(bound);
-  for (const [key, json] of Object.entries(config.json))
-    if (json !== null) locals.set(key, fromJson(json, key, config, keySpan(config, [key])));
-  const ctx = newContext();
-  const value = evaluate(staticEnv(ctx, scope, locals), rule.default);
-  if (ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
-  return { value: toSize(value) ?? value, span };
-}
-
-/** A whole number as what its parameter is: a number with a fraction, or a truth value, as Python takes it. */
-function asDeclared(value: Value, usual: Expr | null): Value {
-  if (value.kind !== "axis" || value.size.value === null) return value;
-  const { value: count } = value.size;
-  if (usual?.kind === "number" && usual.float) return { kind: "number", value: count, float: true };
-  return usual?.kind === "bool" ? { kind: "bool", value: count !== 0 } : value;
 }
 
 function bindLeft(
