@@ -5,7 +5,7 @@ import { loadTokenizer } from "../runtime/checkpoint/index.ts";
 import type { Session } from "../runtime/session.ts";
 import { parseCount } from "./options.ts";
 import { humanCount, paint, print, printJson, startProgress, table } from "./output.ts";
-import { addSessionOptions, prepareAll, type SessionFlags, withSession } from "./session.ts";
+import { addSessionOptions, addTraceOption, prepareAll, type SessionFlags, withSession } from "./session.ts";
 import { addTextOptions, cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
 
 interface Options extends SessionFlags, TextFlags {
@@ -15,7 +15,7 @@ interface Options extends SessionFlags, TextFlags {
 }
 
 export function registerEval(program: Command): void {
-  addTextOptions(addSessionOptions(program.command("eval")))
+  addTextOptions(addTraceOption(addSessionOptions(program.command("eval"))))
     .description("measure perplexity on texts: sequences of --context tokens one after the other, each on its own")
     .option("--context <n>", "tokens of a sequence; the first of each is not predicted", parseCount, 256)
     .option("--limit <n>", "measure only this many sequences of each file", parseCount)

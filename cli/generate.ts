@@ -5,7 +5,14 @@ import { loadTokenizer, type Tokenizer } from "../runtime/checkpoint/index.ts";
 import type { Session } from "../runtime/session.ts";
 import { parseCount, parseIndex, parseNumber } from "./options.ts";
 import { humanCount, humanTime, paintError, print, printJson, say } from "./output.ts";
-import { addSessionOptions, type Needs, prepareAll, type SessionFlags, withSession } from "./session.ts";
+import {
+  addSessionOptions,
+  addTraceOption,
+  type Needs,
+  prepareAll,
+  type SessionFlags,
+  withSession,
+} from "./session.ts";
 
 interface Options extends SessionFlags {
   readonly prompt: string;
@@ -18,7 +25,7 @@ interface Options extends SessionFlags {
 }
 
 export function registerGenerate(program: Command): void {
-  addSessionOptions(program.command("generate"))
+  addTraceOption(addSessionOptions(program.command("generate")))
     .description("continue a prompt, streaming the text to stdout")
     .requiredOption("--prompt <text>", "what to continue; the tokenizer's BOS goes in front")
     .option("--max-tokens <n>", "the most tokens to add", parseCount, 128)

@@ -33,13 +33,7 @@ async function runProfile(folder: string, options: Options): Promise<void> {
     async (session) => {
       await prepareAll(session);
       const { profileSession } = await import("../runtime/profile.ts");
-      const prefill = await profileSession(session, {
-        tokens: Math.min(
-          promptTokens,
-          session.mostTokens(() => 1),
-        ),
-        runs,
-      });
+      const prefill = await profileSession(session, { tokens: promptTokens, runs });
       const decode = await profileSession(session, { tokens: 1, context: promptTokens, runs });
       const { adapter } = session.executor.device;
       const [prompt, token] = [prefill, decode].map(({ entry }) => countDispatches(session.executor.plan, entry));

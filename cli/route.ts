@@ -9,7 +9,7 @@ import { print, printJson, say, startProgress } from "./output.ts";
 import { renderPage } from "./route-page.ts";
 import { describeRouting } from "./route-text.ts";
 import type { RoutedText, StripToken } from "./routed-text.ts";
-import { addSessionOptions, filesOf, type SessionFlags, withSession } from "./session.ts";
+import { addSessionOptions, addTraceOption, filesOf, type SessionFlags, withSession } from "./session.ts";
 import { addTextOptions, cutSequences, listTexts, readText, type TextFlags } from "./texts.ts";
 
 interface Options extends SessionFlags, TextFlags {
@@ -21,7 +21,7 @@ interface Options extends SessionFlags, TextFlags {
 }
 
 export function registerRoute(program: Command): void {
-  addTextOptions(addSessionOptions(program.command("route")))
+  addTextOptions(addTraceOption(addSessionOptions(program.command("route"))))
     .description("show where a mixture's routers send the tokens of texts: load, entropy and dead experts per layer")
     .option("--context <n>", "tokens of a sequence; each is routed on its own", parseCount, 256)
     .option("--limit <n>", "route only this many sequences of each file", parseCount)
@@ -59,7 +59,7 @@ async function runRoute(folder: string, options: Options): Promise<void> {
         const ids = await readText(text, session.vocab, tokenizer);
         const sequences = cutSequences(text.path, ids, { ...options, least: 1 });
         const bar = startProgress(text.path, sequences.length);
-        const routing = await traceRouting(session, sequences, bar.advance).finally(bar.end);
+        const routing = await traceRouting(session, sequences, { onProgress: bar.advance }).finally(bar.end);
         const strip = makeStrip(routing, sequences[0]!.subarray(0, wanted), tokenizer);
         routed.push({ file: text.path, sequences: sequences.length, routing, strip });
       }

@@ -5,7 +5,7 @@ import { encodeHeader } from "../runtime/checkpoint/index.ts";
 import { readText, recode } from "../runtime/files/read.ts";
 import { checkReplaceable, replaceFile } from "../runtime/files/replace.ts";
 import { humanTime, plural, printJson, say } from "./output.ts";
-import { addSessionOptions, filesOf, type SessionFlags, withSession } from "./session.ts";
+import { addSessionOptions, addTraceOption, filesOf, type SessionFlags, withSession } from "./session.ts";
 
 interface Options extends SessionFlags {
   readonly ids: string;
@@ -14,7 +14,7 @@ interface Options extends SessionFlags {
 }
 
 export function registerRun(program: Command): void {
-  addSessionOptions(program.command("run"))
+  addTraceOption(addSessionOptions(program.command("run")))
     .description("write the logits of token ids: one full forward pass")
     .requiredOption("--ids <file>", "JSON: a list of equally long lists of token ids")
     .requiredOption("--logits <file>", "safetensors file to write `logits` to, f32 [sequences, tokens, vocabulary]")

@@ -4,12 +4,14 @@ import type { Command } from "commander";
 import type { LoadedModel } from "../runtime/model.ts";
 import type { Session } from "../runtime/session.ts";
 import { failure } from "../grammar/index.ts";
+import { NotFinite } from "../runtime/not-finite.ts";
 import { openFolder } from "./load.ts";
-import { humanBytes, startProgress } from "./output.ts";
+import { humanBytes, showDiagnostics, startProgress } from "./output.ts";
 
 export interface SessionFlags {
   readonly adapter?: string;
   readonly map?: string;
+  readonly traceFinite?: true;
 }
 
 export function addSessionOptions(command: Command): Command {
@@ -17,6 +19,14 @@ export function addSessionOptions(command: Command): Command {
     .argument("<checkpoint>", "folder with config.json and safetensors files")
     .option("--adapter <name>", "run on the adapter whose name contains this (`moec devices` lists them)")
     .option("--map <file>", "a .moe file with the map of the checkpoint's family");
+}
+
+/** For commands whose results are numbers of the model. */
+export function addTraceOption(command: Command): Command {
+  return command.option(
+    "--trace-finite",
+    "where results are NaN or infinite, run again and name the layer where that begins",
+  );
 }
 
 export interface Needs {
@@ -49,10 +59,17 @@ export async function withSession<N extends Needs, R>(
       ...(metrics === undefined ? {} : { metrics }),
       ...(purpose === undefined ? {} : { purpose }),
       ...(flags.adapter === undefined ? {} : { adapter: flags.adapter }),
+      onNote: (note) => showDiagnostics([note]),
       onProgress: (bytes, total) => bar.advance(Math.round((100 * bytes) / total), humanBytes(total)),
     }).finally(bar.end);
     try {
       return await use(session, needs);
+    } catch (error) {
+      if (!(error instanceof NotFinite) || flags.traceFinite === undefined) throw error;
+      // The model is uploaded again, and both may not fit.
+      session.close();
+      const { explainNotFinite } = await import("../runtime/trace-finite.ts");
+      throw await explainNotFinite(error, loaded, { adapter: flags.adapter });
     } finally {
       session.close();
     }

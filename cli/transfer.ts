@@ -17,6 +17,7 @@ export interface TransferFlags {
   readonly memory?: number;
   readonly overwrite?: true;
   readonly adapter?: string;
+  readonly traceFinite?: true;
 }
 
 export function addTransferOptions(command: Command): Command {
@@ -64,6 +65,7 @@ export async function runTransfer(transfer: Transfer, out: string, flags: Transf
     await executeTransfer(transfer, out, {
       overwrite: flags.overwrite ?? false,
       adapter: flags.adapter,
+      traceFinite: flags.traceFinite,
       onRun: ({ loaded, prompts }, done) => {
         if (done === prompts.length) say(`ran ${loaded.checkpoint.path} on ${plural(done, "prompt")}`);
       },

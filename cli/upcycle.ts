@@ -36,6 +36,7 @@ interface Options extends TransferFlags {
   readonly plan?: true;
   readonly verify?: string;
   readonly adapter?: string;
+  readonly traceFinite?: true;
   readonly json?: true;
 }
 
@@ -63,6 +64,10 @@ export function registerUpcycle(program: Command): void {
       "afterwards, run the result and its sources on this text (or .bin of token ids) on the GPU",
     )
     .option("--adapter <name>", "the adapter for --verify and for sources that run (`moec devices` lists them)")
+    .option(
+      "--trace-finite",
+      "where results of a model that runs are NaN or infinite, name the layer where that begins",
+    )
     .option("--json", "print the plan, and what --verify found, as JSON")
     .addHelpText(
       "after",
@@ -94,7 +99,8 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       ...(options.memory === undefined ? {} : { budget: options.memory }),
     });
     try {
-      await carryOut(plan, options, sources, { workspace, maps, adapter: options.adapter });
+      const { adapter, traceFinite = false } = options;
+      await carryOut(plan, options, sources, { workspace, maps, adapter, traceFinite });
     } finally {
       await plan.close();
     }

@@ -14,6 +14,7 @@ export interface VerifyOptions {
   readonly workspace: Workspace;
   readonly maps: readonly MapBinding[];
   readonly adapter: string | undefined;
+  readonly traceFinite: boolean;
 }
 
 /** `text` is UTF-8, or a `.bin` of token ids. */
@@ -21,7 +22,7 @@ export async function verifyResult(
   out: string,
   text: string,
   sources: readonly LoadedModel[],
-  { workspace, maps, adapter }: VerifyOptions,
+  { workspace, maps, adapter, traceFinite }: VerifyOptions,
 ): Promise<Verification> {
   const { openDevice } = await import("../runtime/device.ts");
   const { verifyModels } = await import("../runtime/verify.ts");
@@ -32,7 +33,8 @@ export async function verifyResult(
     const device = await openDevice(adapter === undefined ? {} : { adapter });
     try {
       const named = sources.map((loaded) => ({ name: loaded.checkpoint.path, loaded }));
-      return await verifyModels(device, { name: out, loaded: made }, named, cut, (name) => say(`running ${name}`));
+      const onModel = (name: string): void => say(`running ${name}`);
+      return await verifyModels(device, { name: out, loaded: made }, named, cut, { onModel, traceFinite });
     } finally {
       device.close();
     }

@@ -5,7 +5,7 @@ import { printProgram } from "./graph/print.ts";
 import { buildProgram, newContext, type Model } from "./model/model.ts";
 import type { Context, Purpose } from "./interpret/context.ts";
 import { givenTo, probeOf } from "./interpret/probe.ts";
-import { addLikelihood } from "./objective/objective.ts";
+import { addLikelihood, LIKELIHOOD } from "./objective/objective.ts";
 import {
   compileProgram,
   type CompileOptions,
@@ -49,12 +49,14 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
   const isCausal = (program: Program, outputs: readonly string[]): boolean => peeksOf(program, outputs).length === 0;
   const whole = !sameRule || !isCausal(evaluating.program, ["logits"]);
   const generates = purpose === "generate" || isCausal(generating.program, ["logits"]);
-  const scored = names.includes("nll");
+  const scored = names.includes(LIKELIHOOD);
   const computes = evaluating.program.main.outputs
     .filter(
       ({ name, role }) => role === "metric" && (told.has(name) || options.metrics?.includes(splitMetric(name).metric)),
     )
     .map((o) => o.name);
+  // Metrics may be whole numbers, which hide that what they come from is NaN: the likelihood shows it.
+  const looked = scored && given.length === 0 ? [LIKELIHOOD] : [];
   const evaluated = (output: string, more: Partial<EntryOptions> = {}): EntryOptions => ({
     output,
     regimes: [whole || !isCausal(evaluating.program, more.computes ?? []) ? "whole" : "many"],
@@ -65,9 +67,9 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
     ...(options.entries ?? [
       ...(generates ? [{ output: "logits", regimes: ["many", "few"] } as const] : []),
       ...(whole ? [evaluated("logits")] : []),
-      ...(scored ? [evaluated("nll")] : []),
+      ...(scored ? [evaluated(LIKELIHOOD)] : []),
     ]),
-    ...(computes.length === 0 ? [] : [evaluated("metrics", { computes })]),
+    ...(computes.length === 0 ? [] : [evaluated("metrics", { computes: [...computes, ...looked] })]),
   ];
   try {
     return compileProgram(generating.program, { ...options, model: model.name, entries });

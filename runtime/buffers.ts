@@ -5,7 +5,7 @@
  */
 import { type Binding, type Buffer, evaluateSize, type Plan, type Size, type Table } from "../compiler/plan/plan.ts";
 import { compileScalar } from "../compiler/plan/scalar.ts";
-import { failure } from "../grammar/diagnostic.ts";
+import { failure, type MoeError } from "../grammar/diagnostic.ts";
 import { BufferUsage, type Device } from "./device.ts";
 import type { UploadedParameters } from "./parameters.ts";
 
@@ -37,6 +37,7 @@ export class Buffers {
   readonly #declared: ReadonlyMap<string, Buffer>;
   #sizes: StepSizes;
   #written = "";
+  #isOpen = true;
   generation = 0;
 
   private constructor(device: Device, plan: Plan, parameters: UploadedParameters, sequences: number) {
@@ -69,6 +70,11 @@ export class Buffers {
     }
   }
 
+  /** False after `destroy`; what uses buffers then throws `session/closed`. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
   /** The largest step that fits now. */
   get sizes(): StepSizes {
     return this.#sizes;
@@ -83,6 +89,7 @@ export class Buffers {
 
   /** Grows where a step of these sizes does not fit; `S` is fixed. States keep their contents. */
   async ensure({ T, Q, P }: Pick<StepSizes, "T" | "Q" | "P">): Promise<void> {
+    this.#checkOpen();
     const old = this.#sizes;
     const sizes = { T: Math.max(T, old.T), Q: Math.max(Q, old.Q), S: old.S, P: Math.max(P, old.P) };
     if (sizes.T === old.T && sizes.Q === old.Q && sizes.P === old.P) return;
@@ -94,6 +101,7 @@ export class Buffers {
 
   /** The buffer of a binding whose `#` is filled in, and how many bytes of it are bound. */
   find(binding: Binding): { readonly buffer: GPUBuffer; readonly size: number } {
+    this.#checkOpen();
     const whole = (buffer: GPUBuffer | undefined): { buffer: GPUBuffer; size: number } => {
       if (buffer === undefined) throw new Error(`the plan binds ${JSON.stringify(binding)}, which it does not declare`);
       return { buffer, size: buffer.size };
@@ -117,6 +125,7 @@ export class Buffers {
 
   /** Makes the uniform buffer of the step say `sizes`, if it does not yet. */
   writeStep(sizes: StepSizes): void {
+    this.#checkOpen();
     const words = new Uint32Array([sizes.T, sizes.Q, sizes.S, sizes.P]);
     if (words.join() === this.#written) return;
     this.#written = words.join();
@@ -134,8 +143,9 @@ export class Buffers {
     this.#device.gpu.queue.writeBuffer(buffer, slot * values.byteLength, values);
   }
 
-  /** Zeroes what the states hold of one sequence. */
+  /** Zeroes what the states hold of one sequence; nothing after `destroy`. */
   clearSequence(slot: number): void {
+    if (!this.#isOpen) return;
     const encoder = this.#device.gpu.createCommandEncoder();
     for (const { id, elements } of this.#plan.states) {
       const own = (evaluateSize(elements, this.#sizes) * 4) / this.#sizes.S;
@@ -145,6 +155,7 @@ export class Buffers {
   }
 
   destroy(): void {
+    this.#isOpen = false;
     for (const map of [this.#tables, this.#states, this.#work]) map.forEach((b) => b.destroy());
     this.#step.destroy();
     this.#parameters.destroy();
@@ -190,7 +201,11 @@ export class Buffers {
     }
   }
 
-  #create(what: string, bytes: number): Promise<GPUBuffer> {
+  #checkOpen(): void {
+    if (!this.#isOpen) throw sessionClosed();
+  }
+
+  async #create(what: string, bytes: number): Promise<GPUBuffer> {
     const { maxBinding, maxBuffer } = this.#device.facts;
     const limit = Math.min(maxBinding, maxBuffer);
     if (bytes > limit)
@@ -198,10 +213,17 @@ export class Buffers {
         help: "use fewer sequences or a smaller capacity",
       });
     const usage = BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST;
-    return this.#device.guard(`${what} (${bytes} bytes)`, () =>
+    const buffer = await this.#device.guard(`${what} (${bytes} bytes)`, () =>
       this.#device.gpu.createBuffer({ label: what, size: bytes, usage }),
     );
+    if (!this.#isOpen) buffer.destroy();
+    this.#checkOpen();
+    return buffer;
   }
+}
+
+export function sessionClosed(): MoeError {
+  return failure("session/closed", "the session was closed", { help: "open another one" });
 }
 
 /** The most tokens, up to `most`, of a step whose buffers this device can bind. */

@@ -5,14 +5,29 @@
 import type { Model } from "../compiler/index.ts";
 import { compileModel } from "../compiler/index.ts";
 import { type Diagnostic, MoeError } from "../grammar/diagnostic.ts";
+import {
+  anyText,
+  callback,
+  checkOption,
+  checkOptions,
+  list,
+  needed,
+  object,
+  oneOf,
+  type Rules,
+  signal,
+  text,
+  whole,
+} from "../grammar/option.ts";
 import type { Plan } from "../compiler/plan/plan.ts";
+import type { AbortOptions } from "./abort.ts";
 import { type Device, type DeviceOptions, openDevice } from "./device.ts";
 import { type LoadedModel, loadWithMaps } from "./model.ts";
 import { noMetric } from "./metrics.ts";
 import type { ParameterSource } from "./parameters.ts";
 import { openSession, type Session } from "./session.ts";
 
-export interface OpenOptions {
+export interface OpenOptions extends AbortOptions {
   /** Part of an adapter's name; the best one otherwise. */
   readonly adapter?: string;
   /** A device that is open already; it stays open when the session is closed. */
@@ -29,14 +44,30 @@ export interface OpenOptions {
   readonly metrics?: readonly string[];
   /** Parts such as `blocks[3].mlp`: what these are given is compiled as a metric, and nothing else. */
   readonly given?: readonly string[];
-  /** Hears what the files leave a choice of, and what was taken. */
+  /** Hears what the files leave a choice of, and what was taken; also of weights so large that sums with them may pass what float32 holds. */
   readonly onNote?: (note: Diagnostic) => void;
   /** Hears the bytes uploaded so far. */
   readonly onProgress?: (bytes: number, total: number) => void;
 }
 
+const OPEN_RULES: Rules<OpenOptions> = {
+  adapter: text,
+  device: object("a device, of `openDevice`", "gpu", "facts"),
+  map: text,
+  capacity: whole(1),
+  sequences: whole(1),
+  purpose: oneOf("generate"),
+  metrics: list(text, "a list of names"),
+  given: list(anyText, "a list of paths"),
+  onProgress: callback,
+  onNote: callback,
+  signal,
+};
+
 /** Opens a checkpoint on a device. `Session.close` frees everything. Throws a `MoeError` that says what does not fit. */
 export async function open(folder: string, options: OpenOptions = {}): Promise<Session> {
+  checkOption("open", "folder", folder, needed(text));
+  checkOptions("open", options, OPEN_RULES);
   const loaded = await loadWithMaps(folder, options.map);
   try {
     for (const note of loaded.notes) options.onNote?.(note);
@@ -47,18 +78,16 @@ export async function open(folder: string, options: OpenOptions = {}): Promise<S
 }
 
 /** The same for a model that was loaded; its checkpoint may be closed afterwards. */
-export async function openModel({ model, source }: LoadedModel, options: OpenOptions = {}): Promise<Session> {
+export async function openModel(loaded: LoadedModel, options: OpenOptions = {}): Promise<Session> {
+  checkOption("openModel", "loaded", loaded, needed(object("a model, of `loadModel`", "model", "source")));
+  checkOptions("openModel", options, OPEN_RULES);
+  const { model, source } = loaded;
   const device = options.device ?? (await openDevice(deviceOptions(options.adapter)));
   try {
-    const { capacity, sequences, onProgress } = options;
-    const compiled = compileFor(model, device, source, options);
+    const { capacity, sequences, onProgress, onNote, signal: wanted } = options;
     const session = await openSession({
-      ...compiled,
-      device,
-      source,
-      ...(capacity === undefined ? {} : { capacity }),
-      ...(sequences === undefined ? {} : { sequences }),
-      ...(onProgress === undefined ? {} : { onProgress }),
+      ...compileFor(model, device, source, options),
+      ...{ device, source, capacity, sequences, onProgress, onNote, signal: wanted },
     });
     if (options.device === undefined) session.onClose(() => device.close());
     return session;

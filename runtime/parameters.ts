@@ -2,9 +2,11 @@
  * A plan's parameters on the GPU: read one by one, so that the host holds one at a time, packed and uploaded in chunks.
  */
 import type { Parameter, Plan, StorageType } from "../compiler/plan/plan.ts";
-import { failure } from "../grammar/diagnostic.ts";
+import { type Diagnostic, failure } from "../grammar/diagnostic.ts";
+import { type AbortOptions, checkAborted } from "./abort.ts";
 import { BufferUsage, type Device } from "./device.ts";
-import { findNotFinite } from "./finite.ts";
+import { widenBf16 } from "./checkpoint/half.ts";
+import { findExtreme, findNotFinite } from "./finite.ts";
 import { packPart, type SourceTensor } from "./layout.ts";
 
 /** Where parameters come from, by path: a checkpoint read through a map, an upcycling, a random initialisation. */
@@ -41,12 +43,19 @@ export interface UploadedParameters {
 /** Uploads in flight: Dawn holds a copy of each chunk until the device has taken it. */
 const BYTES_IN_FLIGHT = 64 << 20;
 
-/** Uploads all parameters of a plan. `onProgress` hears the bytes done so far. Throws `device/out-of-memory`, `device/too-large`, `checkpoint/not-finite`. */
+export interface UploadOptions extends AbortOptions {
+  /** Hears the bytes done so far. */
+  readonly onProgress?: ((bytes: number, total: number) => void) | undefined;
+  /** Hears of weights whose squares pass what float32 holds. */
+  readonly onNote?: ((note: Diagnostic) => void) | undefined;
+}
+
+/** Uploads all parameters of a plan. Throws `device/out-of-memory`, `device/too-large`, `checkpoint/not-finite`. */
 export async function uploadParameters(
   device: Device,
   plan: Plan,
   source: ParameterSource,
-  onProgress: (bytes: number, total: number) => void = () => {},
+  { onProgress = () => {}, onNote = () => {}, signal }: UploadOptions = {},
 ): Promise<UploadedParameters> {
   const { queue } = device.gpu;
   const buffers = new Map<string, GPUBuffer>();
@@ -56,10 +65,11 @@ export async function uploadParameters(
   let inFlight = 0;
   try {
     for (const parameter of plan.parameters) {
+      checkAborted("openSession", signal);
       const { path, axes } = parameter;
       const elements = axes.reduce((n, axis) => n * axis.size, 1);
       const tensor = { dtype: source.storage(path), bytes: await source.read(path, 0, elements) };
-      checkFinite(parameter, tensor);
+      checkValues(parameter, tensor, onNote);
       for (const [i, part] of parameter.parts.entries()) {
         const buffer = await createBuffer(device, parameter, part.bytes);
         buffers.set(keyOf(path, i), buffer);
@@ -93,20 +103,42 @@ export async function uploadParameters(
   };
 }
 
-function checkFinite({ path, axes }: Parameter, { dtype, bytes }: SourceTensor): void {
+/** Throws `checkpoint/not-finite`, and warns of the first weight that is extreme. */
+function checkValues(
+  { path, axes }: Parameter,
+  { dtype, bytes }: SourceTensor,
+  onNote: (note: Diagnostic) => void,
+): void {
+  const extreme = findExtreme(dtype, bytes);
+  if (extreme === null) return;
   const at = findNotFinite(dtype, bytes);
-  if (at === null) return;
-  let rest = at;
-  const place = axes.toReversed().map(({ name, size }) => {
-    const index = rest % size;
-    rest = Math.floor(rest / size);
-    return `${name} = ${index}`;
+  let rest = at ?? extreme;
+  const place = axes
+    .toReversed()
+    .map(({ name, size }) => {
+      const index = rest % size;
+      rest = Math.floor(rest / size);
+      return `${name} = ${index}`;
+    })
+    .reverse()
+    .join(", ");
+  if (at !== null)
+    throw failure(
+      "checkpoint/not-finite",
+      `parameter \`${path}\` is not finite at ${place}: element ${at} is NaN or infinite`,
+      { help: "the weights are damaged, or their training diverged: fetch or make them again" },
+    );
+  const width = dtype === "f32" ? 4 : 2;
+  const own = Uint8Array.from(bytes.subarray(extreme * width, (extreme + 1) * width));
+  const [value] = dtype === "f32" ? new Float32Array(own.buffer) : widenBf16(new Uint16Array(own.buffer));
+  onNote({
+    code: "checkpoint/extreme",
+    severity: "warning",
+    message: `parameter \`${path}\` holds ${value!.toExponential(2)} at ${place}: sums with it may pass what float32 holds`,
+    labels: [],
+    notes: [],
+    help: "the weights are damaged, or their training diverged, unless such a number is meant",
   });
-  throw failure(
-    "checkpoint/not-finite",
-    `parameter \`${path}\` is not finite at ${place.reverse().join(", ")}: element ${at} is NaN or infinite`,
-    { help: "the weights are damaged, or their training diverged: fetch or make them again" },
-  );
 }
 
 function createBuffer(device: Device, parameter: Parameter, bytes: number): Promise<GPUBuffer> {

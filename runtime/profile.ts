@@ -4,12 +4,14 @@
  */
 import { evaluateSize } from "../compiler/plan/plan.ts";
 import { failure } from "../grammar/diagnostic.ts";
+import { checkOptions, needed, type Rules, text, whole } from "../grammar/option.ts";
 import type { StepSizes } from "./buffers.ts";
 import { type Ceilings, measureCeilings } from "./ceiling.ts";
 import { BufferUsage, MapMode } from "./device.ts";
 import type { Executor } from "./execute.ts";
 import type { StepInput } from "./feed.ts";
 import type { Session } from "./session.ts";
+import type { Steps } from "./steps.ts";
 
 /** A kernel of a step, over all its dispatches. */
 export interface ProfileRow {
@@ -40,7 +42,7 @@ export interface Profile {
 }
 
 export interface ProfileOptions {
-  /** Tokens of the step, and how many are in the context before them. */
+  /** Tokens of the step, at most as many as one holds, and how many are in the context before them. */
   readonly tokens: number;
   readonly context?: number;
   readonly output?: string;
@@ -52,10 +54,28 @@ export interface ProfileOptions {
  * but where routing decides who computes. Empties slot 0. Throws `device/no-timestamps`.
  */
 export async function profileSession(session: Session, options: ProfileOptions): Promise<Profile> {
-  const { tokens, context = 0, output = "logits", runs = 5 } = options;
-  session.reset(0);
+  checkOptions("profileSession", options, PROFILE_RULES);
+  return session.exclusively("profileSession", (steps) => profileStep(steps, options));
+}
+
+const PROFILE_RULES: Rules<ProfileOptions> = {
+  tokens: needed(whole(1)),
+  context: whole(0),
+  output: text,
+  runs: whole(1, 10_000),
+};
+
+async function profileStep(
+  steps: Steps,
+  { tokens: wanted, context = 0, output = "logits", runs = 5 }: ProfileOptions,
+): Promise<Profile> {
+  const tokens = Math.min(
+    wanted,
+    steps.mostTokens(() => 1),
+  );
+  steps.reset(0);
   const ids = new Uint32Array(tokens);
-  await session.admit([{ slot: 0, start: context, length: context + tokens, ids }]);
+  await steps.admit([{ slot: 0, start: context, length: context + tokens, ids }]);
   const input: StepInput = {
     ids,
     position: Uint32Array.from({ length: tokens }, (_, i) => context + i),
@@ -64,13 +84,13 @@ export async function profileSession(session: Session, options: ProfileOptions):
     wanted: Uint32Array.of(tokens - 1),
     rows: [],
   };
-  const { name, sizes } = await session.load(output, input, new Uint32Array(tokens));
+  const { name, sizes } = await steps.load(output, input, new Uint32Array(tokens));
   try {
-    const ceilings = await measureCeilings(session.executor.device);
-    const rows = await profileEntry(session.executor, name, sizes, ceilings, runs);
+    const ceilings = await measureCeilings(steps.executor.device);
+    const rows = await profileEntry(steps.executor, name, sizes, ceilings, runs);
     return { entry: name, sizes, rows, ceilings };
   } finally {
-    session.reset(0);
+    steps.reset(0);
   }
 }
 

@@ -10,6 +10,7 @@ export interface Readback extends Encodes {
 
 export class StagingPool {
   readonly #device: Device;
+  readonly #all = new Set<GPUBuffer>();
   readonly #free: GPUBuffer[] = [];
 
   constructor(device: Device) {
@@ -31,17 +32,22 @@ export class StagingPool {
     };
   }
 
+  /** Also of what is still being read: whoever waits for that is told an error. */
   destroy(): void {
-    for (const buffer of this.#free.splice(0)) buffer.destroy();
+    for (const buffer of this.#all) buffer.destroy();
+    this.#all.clear();
+    this.#free.length = 0;
   }
 
   #take(bytes: number): GPUBuffer {
     const fitting = this.#free.findIndex((b) => b.size >= bytes && b.size <= 4 * Math.max(bytes, 1 << 16));
     if (fitting >= 0) return this.#free.splice(fitting, 1)[0]!;
-    return this.#device.gpu.createBuffer({
+    const made = this.#device.gpu.createBuffer({
       label: "staging",
       size: Math.max(256, bytes),
       usage: BufferUsage.MAP_READ | BufferUsage.COPY_DST,
     });
+    this.#all.add(made);
+    return made;
   }
 }

@@ -4,7 +4,7 @@
  * may be missing (a dense router has none).
  */
 import { splitMetric } from "../compiler/index.ts";
-import { collectMetrics, noMetric } from "./metrics.ts";
+import { collectMetrics, type MetricOptions, noMetric } from "./metrics.ts";
 import type { Session } from "./session.ts";
 
 const LOAD = "expert_load";
@@ -45,9 +45,9 @@ export interface Routing {
 export async function traceRouting(
   session: Session,
   batch: readonly ArrayLike<number>[],
-  onProgress?: (sequences: number) => void,
+  options: MetricOptions = {},
 ): Promise<Routing> {
-  const metrics = await collectMetrics(session, batch, onProgress);
+  const metrics = await collectMetrics(session, batch, options);
   const named = metrics.map((m) => ({ ...m, ...splitMetric(m.name) }));
   const layers = named.flatMap((m) => (m.metric === LOAD && !m.perToken ? [describeLoad(m.part, [...m.data])] : []));
   if (layers.length === 0) throw noMetric(session.executor.plan, LOAD);

@@ -24,8 +24,12 @@ export interface SampledRow {
   readonly stream: number;
 }
 
+/** Below, dividing by it passes what float32 holds: the most probable token is what is left in the limit. Above, all are alike. */
+const COLDEST = 1e-38;
+const HOTTEST = 1e38;
+
 /** After sampling: the ids and positions of the next step of the same rows. */
-const ADVANCE: KernelModule = {
+const advanceModule = (noToken: number): KernelModule => ({
   id: "advance",
   workgroup: [64, 1, 1],
   bindings: ["read", "write", "write", "write"],
@@ -39,15 +43,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row = id.x;
   if (row >= arrayLength(&next) || row >= arrayLength(&ids)) { return; }
   follows[row] += 1u;
-  ids[row] = next[row];
+  // A row whose logits were not finite has no token; the host ends it, but the next step may be under way.
+  ids[row] = select(next[row], 0u, next[row] == ${noToken}u);
   if (row < arrayLength(&position)) { position[row] = follows[row]; }
 }
 `,
-};
+});
 
 export class Sampler {
   /** u32 [rows]: the tokens picked last. */
   readonly next: GPUBuffer;
+  /** What is picked of a row with a logit that is NaN or infinite. */
+  readonly noToken: number;
   readonly #executor: Executor;
   /** Words of a row of settings. */
   readonly #settingsWords: number;
@@ -62,11 +69,12 @@ export class Sampler {
   private constructor(
     executor: Executor,
     rows: number,
-    settingsWords: number,
+    { noToken, settingsWords }: { readonly noToken: number; readonly settingsWords: number },
     sample: { readonly pipeline: Pipeline; readonly bindings: readonly Binding[] },
     advance: Pipeline,
   ) {
     this.#executor = executor;
+    this.noToken = noToken;
     this.#settingsWords = settingsWords;
     this.#sample = sample;
     this.#advance = advance;
@@ -85,14 +93,20 @@ export class Sampler {
   /** For rows of `vocab` logits, at most `rows` at a time. */
   static async create(executor: Executor, vocab: number, rows: number): Promise<Sampler> {
     // Only who generates loads the compiler, of which this is one template: a saved plan runs without it.
-    const { emitSample, SETTINGS_WORDS } = await import("../compiler/index.ts");
+    const { emitSample, NO_TOKEN, SETTINGS_WORDS } = await import("../compiler/index.ts");
     const { module, bindings } = emitSample(vocab, executor.device.facts);
     const none = { constants: {}, origin: null };
     const [sample, advance] = await Pipelines.of(executor.device).make([
       { module, label: "sample", ...none },
-      { module: ADVANCE, label: "advance", ...none },
+      { module: advanceModule(NO_TOKEN), label: "advance", ...none },
     ]);
-    return new Sampler(executor, rows, SETTINGS_WORDS, { pipeline: sample!, bindings }, advance!);
+    return new Sampler(
+      executor,
+      rows,
+      { noToken: NO_TOKEN, settingsWords: SETTINGS_WORDS },
+      { pipeline: sample!, bindings },
+      advance!,
+    );
   }
 
   /** Says what the rows of the next step are. Steps that follow with `advance` keep count themselves. */
@@ -101,7 +115,7 @@ export class Sampler {
     const floats = new Float32Array(words.buffer);
     rows.forEach(({ stream }, i) => {
       const first = i * this.#settingsWords;
-      floats[first] = sampling.temperature;
+      floats[first] = sampling.temperature < COLDEST ? 0 : Math.min(sampling.temperature, HOTTEST);
       words[first + 1] = sampling.topK;
       floats[first + 2] = sampling.topP;
       words[first + 3] = sampling.seed;

@@ -1,26 +1,32 @@
 /** How probable a model finds given tokens: by the plan's own `nll` where it has one, else from logits on the host. */
-import type { Session } from "./session.ts";
+import { runFresh } from "./fresh.ts";
+import type { Steps } from "./steps.ts";
 
-/** Use `Session.score`. */
-export async function score(session: Session, batch: readonly ArrayLike<number>[]): Promise<Float32Array[]> {
+/** Use `Session.score`; `check` is asked before each step. */
+export async function score(
+  steps: Steps,
+  batch: readonly ArrayLike<number>[],
+  check: () => void,
+): Promise<Float32Array[]> {
   const results = batch.map((ids) => new Float32Array(Math.max(0, ids.length - 1)));
   // A sequence's last token has nothing to predict; its row is computed and dropped.
   const target = (sequence: number, token: number): number => batch[sequence]![token + 1] ?? 0;
-  const onDevice = session.has("nll");
-  await session.runFresh(
+  const { vocab } = steps;
+  const onDevice = steps.has("nll");
+  await runFresh(steps, {
     batch,
-    onDevice ? "nll" : "logits",
-    (values, rows) =>
+    output: onDevice ? "nll" : "logits",
+    take: (values, rows) =>
       rows.forEach(({ sequence, token }, i) => {
         const result = results[sequence]!;
         if (token === result.length) return;
-        const { vocab } = session;
         result[token] = onDevice
           ? values[i]!
           : negativeLogLikelihood(values.subarray(i * vocab, (i + 1) * vocab), target(sequence, token));
       }),
-    onDevice ? target : null,
-  );
+    target: onDevice ? target : null,
+    check,
+  });
   return results;
 }
 

@@ -1,47 +1,75 @@
 /**
  * A model on a device, ready to run: sequences in numbered slots with their states, fed in steps of any mix of tokens.
- * One call at a time: steps of two calls would write each other's inputs. `generate` and `score` are in files of their own.
+ * One call at a time: steps of two calls would write each other's inputs, so a second one is refused. What calls do is in files of
+ * their own (`fresh.ts`, `score.ts`, `generate.ts`), over the `Steps` that a session hands to the call that has it.
  */
 import { evaluateSize, type Plan } from "../compiler/plan/plan.ts";
-import { failure } from "../grammar/diagnostic.ts";
-import { Buffers, fitTokens, type MemoryReport, type StepSizes } from "./buffers.ts";
+import { type Diagnostic, failure } from "../grammar/diagnostic.ts";
+import {
+  callback,
+  checkOption,
+  checkOptions,
+  ids as idList,
+  list,
+  needed,
+  object,
+  type Rules,
+  sequences as sequencesRule,
+  signal as signalRule,
+  whole,
+} from "../grammar/option.ts";
+import { type AbortOptions, checkAborted } from "./abort.ts";
+import { Buffers, type MemoryReport } from "./buffers.ts";
 import type { Device } from "./device.ts";
 import { type Counters, Executor } from "./execute.ts";
-import { packSteps, runsOf, type StepInput, type Stretch } from "./feed.ts";
-import { generate, type GenerateOptions, type GeneratedToken } from "./generate.ts";
+import { packSteps, type Stretch } from "./feed.ts";
+import { runFresh } from "./fresh.ts";
+import { generate, GENERATE_RULES, type GenerateOptions, type GeneratedToken } from "./generate.ts";
 import { type ParameterSource, uploadParameters } from "./parameters.ts";
-import { StagingPool } from "./readback.ts";
 import { score } from "./score.ts";
+import { FEW, FIRST_CONTEXT, Steps } from "./steps.ts";
+import { Turn } from "./turn.ts";
 
-export interface SessionOptions {
+export interface SessionOptions extends AbortOptions {
   readonly plan: Plan;
   readonly device: Device;
   readonly source: ParameterSource;
   /** Slots: how many sequences can be in progress at once. */
-  readonly sequences?: number;
+  readonly sequences?: number | undefined;
   /** The longest sequence, in tokens. Memory for it is taken as sequences grow. */
-  readonly capacity?: number;
+  readonly capacity?: number | undefined;
   /** The most tokens of one step, at most what the plan is made for; longer inputs take several. */
-  readonly stepTokens?: number;
-  readonly onProgress?: (bytes: number, total: number) => void;
+  readonly stepTokens?: number | undefined;
+  readonly onProgress?: ((bytes: number, total: number) => void) | undefined;
+  /** Hears of weights so large that sums with them may pass what float32 holds: `checkpoint/extreme`. */
+  readonly onNote?: ((note: Diagnostic) => void) | undefined;
   /** Why the model cannot be fed token by token, where it cannot: told when that is asked for. */
-  readonly refusal?: Error;
+  readonly refusal?: Error | undefined;
 }
 
-/** Up to here decode kernels (`few`), which read weights once per token or so; above, the tiled ones (`many`). */
-const FEW = 8;
-/** Contexts grow by doubling from here, so that a short chat does not pay for a long one. */
-const FIRST_CONTEXT = 256;
+const SESSION_RULES: Rules<SessionOptions> = {
+  plan: needed(object("a plan, of `compile` or `loadPlan`", "entries", "parameters", "modules")),
+  device: needed(object("a device, of `openDevice`", "gpu", "facts")),
+  source: needed(object("where parameters come from, such as `source` of `loadModel`", "storage", "read")),
+  sequences: whole(1),
+  capacity: whole(1),
+  stepTokens: whole(1),
+  onProgress: callback,
+  onNote: callback,
+  refusal: object("an error", "message"),
+  signal: signalRule,
+};
 
 /** Uploads the parameters and allocates. Throws `MoeError`s of the device and what `source` throws. */
 export async function openSession(options: SessionOptions): Promise<Session> {
+  checkOptions("openSession", options, SESSION_RULES);
   const { plan, device, source, sequences = 1, capacity = 4096, stepTokens = 512 } = options;
   checkFits(plan, device);
-  const parameters = await uploadParameters(device, plan, source, options.onProgress);
+  const parameters = await uploadParameters(device, plan, source, options);
   const P = Math.min(capacity, FIRST_CONTEXT);
   const most = Math.min(stepTokens, plan.stepTokens);
   const buffers = await Buffers.allocate(device, plan, parameters, { T: FEW, Q: 1, S: sequences, P });
-  return new Session(new Executor(device, plan, buffers), capacity, most, options.refusal ?? null);
+  return new Session(new Steps(new Executor(device, plan, buffers), capacity, most), options.refusal ?? null);
 }
 
 /** A saved plan may have been compiled for another device. Sizes that do not fit are found where they are used. */
@@ -67,33 +95,27 @@ function checkFits(plan: Plan, { facts, adapter }: Device): void {
 
 export class Session {
   readonly executor: Executor;
-  readonly staging: StagingPool;
   readonly sequences: number;
   readonly capacity: number;
   /** Size of the vocabulary: columns of `logits`. */
   readonly vocab: number;
-  readonly #stepTokens: number;
-  readonly #lengths: number[];
-  /** What the sequence of each slot is declared to become; 0 where nobody said. */
-  readonly #declared: number[];
-  readonly #lastLogits = new Map<number, Float32Array>();
-  readonly #onClose: (() => void)[] = [];
+  readonly #steps: Steps;
   readonly #refusal: Error | null;
+  readonly #turn: Turn;
 
-  constructor(executor: Executor, capacity: number, stepTokens: number, refusal: Error | null = null) {
+  constructor(steps: Steps, refusal: Error | null = null) {
+    this.#steps = steps;
+    this.#turn = new Turn(() => steps.isOpen);
     this.#refusal = refusal;
-    this.executor = executor;
-    this.staging = new StagingPool(executor.device);
-    this.sequences = executor.buffers.sizes.S;
-    this.capacity = capacity;
-    const logits = executor.plan.buffers.find((b) => b.role === "output" && b.name === "logits");
-    this.vocab = logits === undefined ? 0 : evaluateSize(logits.elements, { T: 1, Q: 1, S: 1, P: 1 });
-    this.#stepTokens = stepTokens;
-    this.#lengths = Array.from({ length: this.sequences }, () => 0);
-    this.#declared = [...this.#lengths];
+    this.executor = steps.executor;
+    this.sequences = steps.sequences;
+    this.capacity = steps.capacity;
+    this.vocab = steps.vocab;
   }
 
+  /** Bytes on the GPU by purpose. */
   get memory(): MemoryReport {
+    this.#turn.checkOpen();
     return this.executor.buffers.memory;
   }
 
@@ -103,31 +125,46 @@ export class Session {
 
   /** Tokens that a slot holds. */
   lengthOf(slot: number): number {
-    return this.#lengths[this.#check(slot)]!;
+    this.#turn.checkOpen();
+    return this.#steps.lengthOf(slot);
   }
 
   /**
    * Logits of every token of each sequence, f32 [tokens, vocab], as if each stood alone, by the rule that the model was trained with.
-   * Takes over all slots: what they held is gone, and they are empty afterwards. `conditions` are what each sequence has once (`condition`).
+   * Takes over all slots: what they held is gone, and they are empty afterwards. `conditions` are what each sequence has once
+   * (`condition`). Throws `session/not-finite` when one of them is NaN or infinite.
    */
   async forward(
     batch: readonly ArrayLike<number>[],
     conditions: readonly Readonly<Record<string, ArrayLike<number>>>[] = [],
+    options: AbortOptions = {},
   ): Promise<Float32Array[]> {
-    const results = batch.map((ids) => new Float32Array(ids.length * this.vocab));
-    const begin = (sequence: number, slot: number): void =>
-      Object.entries(conditions[sequence] ?? {}).forEach(([name, values]) => this.condition(slot, name, values));
-    await this.runFresh(
-      batch,
-      "logits",
-      (values, rows) =>
-        rows.forEach(({ sequence, token }, i) =>
-          results[sequence]!.set(values.subarray(i * this.vocab, (i + 1) * this.vocab), token * this.vocab),
-        ),
-      null,
-      begin,
+    checkOption("forward", "batch", batch, needed(sequencesRule));
+    checkOption(
+      "forward",
+      "conditions",
+      conditions,
+      list(object("an object"), "a list of objects, one for a sequence"),
     );
-    return results;
+    checkOptions("forward", options, ABORT_RULES);
+    return this.exclusively("forward", async (steps) => {
+      const { vocab } = this;
+      const results = batch.map((ids) => new Float32Array(ids.length * vocab));
+      await runFresh(steps, {
+        batch,
+        output: "logits",
+        take: (values, rows) =>
+          rows.forEach(({ sequence, token }, i) =>
+            results[sequence]!.set(values.subarray(i * vocab, (i + 1) * vocab), token * vocab),
+          ),
+        begin: (sequence, slot) =>
+          Object.entries(conditions[sequence] ?? {}).forEach(([name, values]) =>
+            writeCondition(steps, slot, name, values),
+          ),
+        check: () => checkAborted("forward", options.signal),
+      });
+      return results;
+    });
   }
 
   /**
@@ -135,265 +172,156 @@ export class Session {
    * until it is said again, whatever the slot then holds; before that it is zero.
    */
   condition(slot: number, name: string, values: ArrayLike<number>): void {
-    this.#check(slot);
-    const { plan, buffers } = this.executor;
-    const declared = plan.buffers.find((b) => b.role === "condition" && b.name === name);
-    const count = declared === undefined ? 0 : evaluateSize(declared.elements, { T: 1, Q: 1, S: 1, P: 1 });
-    if (declared === undefined || values.length !== count)
-      throw failure(
-        "session/condition",
-        declared === undefined
-          ? `${plan.model} has no input \`${name}\` that a sequence has once`
-          : `\`${name}\` has ${count} elements for a sequence, and is given ${values.length}`,
-        { help: "give the elements of the model's input, row by row" },
-      );
-    buffers.writeCondition(
-      declared.id,
-      slot,
-      declared.type === "f32" ? Float32Array.from(values) : Uint32Array.from(values),
-    );
+    this.#turn.checkFree("condition");
+    writeCondition(this.#steps, slot, name, values);
   }
 
   /**
    * Appends tokens to the sequence of a slot; `logits` then gives what follows the last. `length` declares how many tokens
    * the sequence will have in the end, until `reset`: some position scalings need it. Else it is what the slot holds.
    */
-  async prefill(slot: number, ids: ArrayLike<number>, { length }: { readonly length?: number } = {}): Promise<void> {
-    if (length !== undefined) this.#declared[this.#check(slot)] = length;
-    await this.#append([this.#stretch(slot, ids)]);
+  async prefill(slot: number, ids: ArrayLike<number>, options: PrefillOptions = {}): Promise<void> {
+    checkOption("prefill", "ids", ids, needed(idList));
+    checkOptions("prefill", options, PREFILL_RULES);
+    await this.exclusively("prefill", async (steps) => {
+      if (options.length !== undefined) steps.slots.at(slot).declared = options.length;
+      await this.#append([stretchOf(steps, slot, ids)], () => checkAborted("prefill", options.signal));
+    });
   }
 
   /** Appends one token to each of several sequences, in one step. */
   async step(tokens: readonly { readonly slot: number; readonly id: number }[]): Promise<void> {
+    checkOption("step", "tokens", tokens, needed(TOKENS));
     if (new Set(tokens.map((t) => t.slot)).size < tokens.length)
       throw failure("session/slot-twice", "a step holds two tokens for one slot", { help: "use `prefill` for them" });
-    await this.#append(tokens.map(({ slot, id }) => this.#stretch(slot, [id])));
+    await this.exclusively("step", (steps) =>
+      this.#append(
+        tokens.map(({ slot, id }) => stretchOf(steps, slot, [id])),
+        () => {},
+      ),
+    );
   }
 
   /** Logits f32 [vocab] after the last token of a slot, as of the last `prefill` or `step`. */
   logits(slot: number): Float32Array {
-    const last = this.#lastLogits.get(this.#check(slot));
-    if (last === undefined) throw failure("session/empty", `slot ${slot} is empty`, { help: "`prefill` it first" });
-    return last;
+    this.#turn.checkOpen();
+    const { logits } = this.#steps.slots.at(slot);
+    if (logits === null) throw failure("session/empty", `slot ${slot} is empty`, { help: "`prefill` it first" });
+    return logits;
   }
 
   /** Forgets the sequence of a slot. */
   reset(slot: number): void {
-    this.#lastLogits.delete(this.#check(slot));
-    if (this.#lengths[slot]! > 0) this.executor.buffers.clearSequence(slot);
-    this.#lengths[slot] = 0;
-    this.#declared[slot] = 0;
-  }
-
-  /** Continues prompts, each in a slot of its own; see `GenerateOptions`. Takes over the slots that it uses. */
-  generate(options: GenerateOptions): AsyncGenerator<GeneratedToken, void, void> {
-    if (this.#refusal !== null) throw this.#refusal;
-    return generate(this, options);
-  }
-
-  /** Negative log-likelihood in nats of each token after the first, given those before: n - 1 values for n tokens. */
-  score(batch: readonly ArrayLike<number>[]): Promise<Float32Array[]> {
-    return score(this, batch);
-  }
-
-  /** Frees everything on the GPU that belongs to this session. Call it once. */
-  close(): void {
-    this.staging.destroy();
-    this.executor.buffers.destroy();
-    // The last first: who came later may use what came before.
-    for (const release of this.#onClose.reverse()) release();
-  }
-
-  /** What else ends with the session: buffers of its parts, a device opened for it alone. */
-  onClose(release: () => void): void {
-    this.#onClose.push(release);
-  }
-
-  /** True when the plan computes this output in some regime. */
-  has(output: string): boolean {
-    return this.executor.plan.entries.some((e) => e.name.startsWith(`${output}.`));
-  }
-
-  /** The most tokens of a step in which `rows(T)` of T tokens are wanted: what the device can bind is one limit. */
-  mostTokens(rows: (tokens: number) => number): number {
-    const { buffers, plan, device } = this.executor;
-    return fitTokens(plan, device, this.#stepTokens, (T) => ({ ...buffers.sizes, T, Q: rows(T) }));
+    this.#turn.checkFree("reset");
+    this.#steps.reset(slot);
   }
 
   /**
-   * Runs whole sequences from empty slots, as many at a time as there are slots. Every row of the output f32 [rows, ...]
-   * goes to `take` with the sequence and token that it belongs to. `target` gives each token's target, where there is one; `begin` hears of
-   * every sequence before its first token.
+   * Continues prompts, each in a slot of its own; see `GenerateOptions`. Takes over the slots that it uses, and has the session from
+   * the first token asked for until it has ended or is told to `return`. Throws `session/*`, and `option/*`, when that token is asked for.
    */
-  async runFresh(
-    batch: readonly ArrayLike<number>[],
-    output: string,
-    take: (values: Float32Array, rows: readonly { readonly sequence: number; readonly token: number }[]) => void,
-    target: ((sequence: number, token: number) => number) | null = null,
-    begin: (sequence: number, slot: number) => void = () => {},
-  ): Promise<void> {
-    if (this.isWhole(output)) return this.#runWhole(batch, output, take, target, begin);
-    const most = this.mostTokens((T) => T);
-    for (let first = 0; first < batch.length; first += this.sequences) {
-      const group = batch.slice(first, first + this.sequences);
-      const stretches = group.map((ids, slot): Stretch => ({ slot, start: 0, length: ids.length, ids }));
-      for (let slot = 0; slot < this.sequences; slot++) this.reset(slot);
-      group.forEach((_, slot) => begin(first + slot, slot));
-      await this.admit(stretches);
-      for (const input of packSteps(stretches, most, "all")) {
-        const rows = input.rows.map(({ stretch, token }) => ({ sequence: first + stretch, token }));
-        const targets = target && Uint32Array.from(rows, ({ sequence, token }) => target(sequence, token));
-        take(await this.#read(output, input, targets), rows);
-      }
-      for (let slot = 0; slot < group.length; slot++) this.reset(slot);
-    }
-  }
-
-  /** True of an output that is computed of whole sequences, each in one step and in slot 0. */
-  isWhole(output: string): boolean {
-    return this.executor.plan.entries.some((e) => e.name === `${output}.whole`);
-  }
-
-  /** The same for an output that takes whole sequences, one to a step. */
-  async #runWhole(
-    batch: readonly ArrayLike<number>[],
-    output: string,
-    take: Parameters<Session["runFresh"]>[2],
-    target: ((sequence: number, token: number) => number) | null,
-    begin: (sequence: number, slot: number) => void,
-  ): Promise<void> {
-    for (const [sequence, ids] of batch.entries()) {
-      this.reset(0);
-      begin(sequence, 0);
-      const stretch: Stretch = { slot: 0, start: 0, length: ids.length, ids };
-      await this.admit([stretch]);
-      const { buffers, plan, device } = this.executor;
-      if (fitTokens(plan, device, ids.length, (T) => ({ ...buffers.sizes, T, Q: T })) < ids.length)
-        throw failure(
-          "session/capacity",
-          `${plan.model} looks at whole sequences, and one of ${ids.length} tokens does not fit on this device`,
-          { help: "give shorter sequences" },
-        );
-      const [input] = [...packSteps([stretch], ids.length, "all")];
-      const rows = input!.rows.map(({ token }) => ({ sequence, token }));
-      const targets = target && Uint32Array.from(rows, (row) => target(sequence, row.token));
-      take(await this.#read(output, input!, targets, true), rows);
-      this.reset(0);
-    }
-  }
-
-  /** Checks tokens and lengths, makes room, and counts the tokens in. Throws `session/*` before anything runs. */
-  async admit(stretches: readonly Stretch[], ahead = 0): Promise<void> {
-    let longest = 0;
-    for (const { slot, start, ids } of stretches) {
-      this.#check(slot);
-      if (ids.length === 0) throw failure("session/empty", `the input for slot ${slot} has no tokens`);
-      const end = start + ids.length + ahead;
-      longest = Math.max(longest, end);
-      if (end > this.capacity)
-        throw failure(
-          "session/capacity",
-          `slot ${slot} needs ${end} positions, and the session was opened with ${this.capacity}`,
-          {
-            help: "open it with a larger `capacity`, or ask for fewer tokens",
-          },
-        );
-      const limit = this.vocab === 0 ? Number.POSITIVE_INFINITY : this.vocab;
-      const wrong = Array.from(ids).find((id) => !Number.isInteger(id) || id < 0 || id >= limit);
-      if (wrong !== undefined)
-        throw failure("session/token-range", `${wrong} is not a token: the vocabulary has ${this.vocab}`);
-    }
-    const { P } = this.executor.buffers.sizes;
-    if (longest > P) {
-      const grown = Math.min(this.capacity, FIRST_CONTEXT * 2 ** Math.ceil(Math.log2(longest / FIRST_CONTEXT)));
-      await this.executor.buffers.ensure({ T: 0, Q: 0, P: grown });
-    }
-    for (const { slot, start, ids } of stretches) this.#lengths[slot] = start + ids.length;
-  }
-
-  /** Writes a step's inputs and makes room for it. Returns its entry's name and sizes, for `executor.run`. */
-  async load(
-    output: string,
-    input: StepInput,
-    targets: Uint32Array<ArrayBuffer> | null = null,
-    whole = false,
-  ): Promise<{ name: string; sizes: StepSizes }> {
-    const { buffers, plan } = this.executor;
-    const [T, Q] = [input.ids.length, input.wanted.length];
-    await buffers.ensure({ T, Q, P: 0 });
-    const entry = this.entryFor(output, T, whole);
-    const inputs: Readonly<Record<string, Uint32Array<ArrayBuffer> | null>> = {
-      ids: input.ids,
-      position: input.position,
-      slot: input.slot,
-      length: input.length,
-      wanted: input.wanted,
-      runs: entry.inputs.includes("runs") ? runsOf(input.slot, buffers.sizes.S) : null,
-      target: targets,
-    };
-    for (const id of entry.inputs) {
-      const name = plan.buffers.find((b) => b.id === id)!.name;
-      const values = inputs[name];
-      if (values == null) throw new Error(`entry ${entry.name} reads \`${name}\`, which this call does not give`);
-      if (values.length > 0) buffers.writeInput(id, values);
-    }
-    const { S, P } = buffers.sizes;
-    return { name: entry.name, sizes: { T, Q, S, P } };
-  }
-
-  /** The entry for an output and a number of tokens, or for a whole sequence; the other regime's where the plan has only that. */
-  entryFor(output: string, tokens: number, whole = false): Plan["entries"][number] {
-    const of = this.executor.plan.entries.filter((e) => e.name.startsWith(`${output}.`));
-    const regime = whole ? "whole" : tokens <= FEW ? "few" : "many";
-    const entry = of.find((e) => e.regime === regime) ?? of[0];
-    if (entry === undefined)
-      throw failure("session/no-output", `the plan of ${this.executor.plan.model} does not compute \`${output}\``, {
-        help: `compile it with an entry for \`${output}\``,
-      });
-    return entry;
-  }
-
-  /** The outputs of a step's wanted rows, in their order. */
-  async #read(
-    output: string,
-    input: StepInput,
-    targets: Uint32Array<ArrayBuffer> | null,
-    whole = false,
-  ): Promise<Float32Array> {
-    const { name, sizes } = await this.load(output, input, targets, whole);
-    const { buffers, plan } = this.executor;
-    const id = this.entryFor(output, sizes.T, whole).outputs[0]!;
-    const elements = evaluateSize(plan.buffers.find((b) => b.id === id)!.elements, sizes);
-    const read = this.staging.read(buffers.find({ kind: "buffer", id }).buffer, elements * 4);
-    await this.executor.run(name, sizes, [read]);
-    return new Float32Array(await read.take());
-  }
-
-  #stretch(slot: number, ids: ArrayLike<number>): Stretch {
-    const start = this.lengthOf(slot);
-    return { slot, start, length: Math.max(this.#declared[slot]!, start + ids.length), ids };
-  }
-
-  async #append(stretches: readonly Stretch[]): Promise<void> {
+  generate(options: GenerateOptions): AsyncGenerator<GeneratedToken, void, void> {
     if (this.#refusal !== null) throw this.#refusal;
-    await this.admit(stretches);
+    return this.#generate(options);
+  }
+
+  async *#generate(options: GenerateOptions): AsyncGenerator<GeneratedToken, void, void> {
+    checkOptions("generate", options, GENERATE_RULES);
+    this.#turn.begin("generate");
+    try {
+      yield* generate(this.#steps, options);
+    } catch (error) {
+      throw this.#turn.told(error);
+    } finally {
+      this.#turn.end();
+    }
+  }
+
+  /**
+   * Negative log-likelihood in nats of each token after the first, given those before: n - 1 values for n tokens. Throws
+   * `session/not-finite`.
+   */
+  async score(batch: readonly ArrayLike<number>[], options: AbortOptions = {}): Promise<Float32Array[]> {
+    checkOption("score", "batch", batch, needed(sequencesRule));
+    checkOptions("score", options, ABORT_RULES);
+    return this.exclusively("score", (steps) => score(steps, batch, () => checkAborted("score", options.signal)));
+  }
+
+  /**
+   * Gives `use` what the session's calls are made of, and the session to nobody else until it ends. For parts of the runtime. Throws
+   * `session/busy` and `session/closed`; the latter also for a session that is closed meanwhile.
+   */
+  async exclusively<R>(call: string, use: (steps: Steps) => Promise<R>): Promise<R> {
+    this.#turn.begin(call);
+    try {
+      return await use(this.#steps);
+    } catch (error) {
+      throw this.#turn.told(error);
+    } finally {
+      this.#turn.end();
+    }
+  }
+
+  /** Frees everything on the GPU that belongs to this session, once. A call that has it ends with `session/closed`, and so does every later one. */
+  close(): void {
+    this.#steps.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** What else ends with the session, such as a device opened for it alone. */
+  onClose(release: () => void): void {
+    this.#steps.onClose(release);
+  }
+
+  async #append(stretches: readonly Stretch[], check: () => void): Promise<void> {
+    if (this.#refusal !== null) throw this.#refusal;
+    const steps = this.#steps;
+    await steps.admit(stretches);
     for (const input of packSteps(
       stretches,
-      this.mostTokens(() => this.sequences),
+      steps.mostTokens(() => this.sequences),
       "last",
     )) {
-      const values = await this.#read("logits", input, null);
+      check();
+      const values = await steps.read("logits", input);
       // A step in the middle of a long input has no wanted rows.
-      input.rows.forEach(({ stretch }, i) =>
-        this.#lastLogits.set(stretches[stretch]!.slot, values.slice(i * this.vocab, (i + 1) * this.vocab)),
-      );
+      input.rows.forEach(({ stretch }, i) => {
+        steps.slots.at(stretches[stretch]!.slot).logits = values.slice(i * this.vocab, (i + 1) * this.vocab);
+      });
     }
   }
+}
 
-  #check(slot: number): number {
-    if (Number.isInteger(slot) && slot >= 0 && slot < this.sequences) return slot;
-    throw failure("session/slot", `there is no slot ${slot}: the session was opened for ${this.sequences} sequences`, {
-      help: "open it with a larger `sequences`",
-    });
-  }
+export interface PrefillOptions extends AbortOptions {
+  readonly length?: number;
+}
+
+const ABORT_RULES: Rules<AbortOptions> = { signal: signalRule };
+const PREFILL_RULES: Rules<PrefillOptions> = { ...ABORT_RULES, length: whole(1) };
+const TOKENS = list(object("a slot and an id", "slot", "id"), "a list of { slot, id }");
+
+function stretchOf(steps: Steps, slot: number, ids: ArrayLike<number>): Stretch {
+  const { ids: held, declared } = steps.slots.at(slot);
+  const start = held.length;
+  return { slot, start, length: Math.max(declared, start + ids.length), ids };
+}
+
+function writeCondition(steps: Steps, slot: number, name: string, values: ArrayLike<number>): void {
+  steps.slots.at(slot);
+  const { plan, buffers } = steps.executor;
+  const declared = plan.buffers.find((b) => b.role === "condition" && b.name === name);
+  const count = declared === undefined ? 0 : evaluateSize(declared.elements, { T: 1, Q: 1, S: 1, P: 1 });
+  if (declared === undefined || values.length !== count)
+    throw failure(
+      "session/condition",
+      declared === undefined
+        ? `${plan.model} has no input \`${name}\` that a sequence has once`
+        : `\`${name}\` has ${count} elements for a sequence, and is given ${values.length}`,
+      { help: "give the elements of the model's input, row by row" },
+    );
+  const { id, type } = declared;
+  buffers.writeCondition(id, slot, type === "f32" ? Float32Array.from(values) : Uint32Array.from(values));
 }

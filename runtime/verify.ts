@@ -2,10 +2,14 @@
  * What a new model computes, beside the models it was made from: on real text, on the device, one model after the other, so that
  * no more than one is in its memory. Perplexity is the exponential of the mean next-token cross entropy, as `moec eval` has it.
  */
+import { callback, checkOptions, flag, type Rules, signal } from "../grammar/option.ts";
+import type { AbortOptions } from "./abort.ts";
 import type { Device } from "./device.ts";
+import { NotFinite, withNote } from "./not-finite.ts";
 import type { LoadedModel } from "./model.ts";
 import { openModel } from "./open.ts";
 import { negativeLogLikelihood } from "./score.ts";
+import { explainNotFinite } from "./trace-finite.ts";
 
 export interface Verified {
   readonly name: string;
@@ -29,21 +33,32 @@ interface Named {
   readonly loaded: LoadedModel;
 }
 
-/** Runs all models on as many of the sequences as there is room for their logits. `onModel` hears which model is next. */
+export interface VerifyOptions extends AbortOptions {
+  /** Hears which model is next. */
+  readonly onModel?: (name: string) => void;
+  /** Of a model whose results are NaN or infinite, say the layer where that begins. */
+  readonly traceFinite?: boolean;
+}
+
+const VERIFY_RULES: Rules<VerifyOptions> = { onModel: callback, traceFinite: flag, signal };
+
+/** Runs all models on as many of the sequences as there is room for their logits. Throws `session/not-finite`, with the model's name. */
 export async function verifyModels(
   device: Device,
   made: Named,
   sources: readonly Named[],
   sequences: readonly Uint32Array[],
-  onModel: (name: string) => void = () => {},
+  options: VerifyOptions = {},
 ): Promise<Verification> {
+  checkOptions("verifyModels", options, VERIFY_RULES);
+  const { onModel = () => {} } = options;
   onModel(made.name);
-  const kept = await computeLogits(device, made.loaded, sequences);
+  const kept = await computeLogits(device, made, sequences, options);
   const used = sequences.slice(0, kept.length);
   const models: Verified[] = [{ name: made.name, perplexity: perplexityOf(kept, used), difference: null }];
   for (const { name, loaded } of sources) {
     onModel(name);
-    const logits = await computeLogits(device, loaded, used);
+    const logits = await computeLogits(device, { name, loaded }, used, options);
     models.push({ name, perplexity: perplexityOf(logits, used), difference: compareLogits(logits, kept) });
   }
   return { tokens: used.reduce((n, ids) => n + ids.length, 0), models };
@@ -51,16 +66,23 @@ export async function verifyModels(
 
 async function computeLogits(
   device: Device,
-  loaded: LoadedModel,
+  { name, loaded }: Named,
   sequences: readonly Uint32Array[],
+  { signal: wanted, traceFinite = false }: VerifyOptions,
 ): Promise<readonly Float32Array[]> {
   const capacity = Math.max(...sequences.map((ids) => ids.length));
-  const session = await openModel(loaded, { device, capacity, sequences: 1 });
+  const session = await openModel(loaded, { device, capacity, sequences: 1, signal: wanted });
   try {
     const most = Math.max(1, Math.floor(KEPT_BYTES / (4 * session.vocab * capacity)));
     const logits: Float32Array[] = [];
-    for (const ids of sequences.slice(0, most)) logits.push(...(await session.forward([ids])));
+    for (const ids of sequences.slice(0, most)) logits.push(...(await session.forward([ids], [], { signal: wanted })));
     return logits;
+  } catch (error) {
+    if (!(error instanceof NotFinite)) throw error;
+    // Both may not fit on the device.
+    session.close();
+    const told = traceFinite ? await explainNotFinite(error, loaded, { device }) : error;
+    throw withNote(told, `the model is ${name}`);
   } finally {
     session.close();
   }

@@ -22,11 +22,10 @@ export interface Pieces {
 }
 
 /** WGSL: `score`, which holds q times k, becomes the score of `place`'s query for position `p`. */
-function finishScore({ spec }: Pieces): string {
+function finishScore({ w, spec }: Pieces): string {
+  if (spec.softcap !== null) w.use("moe_tanh");
   const softcap =
-    spec.softcap === null
-      ? ""
-      : `score = ${float(spec.softcap)} * tanh(clamp(score / ${float(spec.softcap)}, -15.0, 15.0));`;
+    spec.softcap === null ? "" : `score = ${float(spec.softcap)} * moe_tanh(score / ${float(spec.softcap)});`;
   return `score *= ${float(spec.scale)};
 ${softcap}
 score = select(-1e30, score, p <= last && place.y == slot && ${isVisible(spec, "place.x")});`;

@@ -58,10 +58,9 @@ function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): C
     owned * lanes === value.units ? `${i * lanes}u + lane` : `min(${i * lanes}u + lane, ${value.units - 1}u)`;
 
   const scores = queries === 1 ? scoreOne(key, keys, lanes) : scoreSeveral(key, keys, queries);
+  if (spec.softcap !== null) w.use("moe_tanh");
   const softcap = (score: string): string =>
-    spec.softcap === null
-      ? score
-      : `${float(spec.softcap)} * tanh(clamp(${score} / ${float(spec.softcap)}, -15.0, 15.0))`;
+    spec.softcap === null ? score : `${float(spec.softcap)} * moe_tanh(${score} / ${float(spec.softcap)})`;
   const softmax = (i: number): string => `
   let valid${i} = slot${i} == slot && ${isVisible(spec, `position${i}`)};
   let masked${i} = select(-1e30, ${softcap(`score${i} * ${float(spec.scale)}`)}, valid${i});

@@ -8,7 +8,8 @@
  * One workgroup per row; each invocation keeps to a run of consecutive logits, and sums are added in order of index, so
  * results repeat bit for bit. No sort: a threshold is found four bits at a time (eight passes over the row), on the bits
  * of the logit mapped so that they order like numbers. Both filters are this one search, over counts or over
- * probabilities. Logits must be finite.
+ * probabilities. A row with a logit that is NaN or infinite has no next token: `NO_TOKEN` stands for it. Logits are looked at by
+ * their bits, since shaders may assume that all numbers are finite.
  */
 import type { Binding, DeviceFacts, KernelModule } from "../plan/plan.ts";
 import { fixedLanes } from "./tuning.ts";
@@ -16,6 +17,9 @@ import { KernelWriter } from "./writer.ts";
 
 /** Words of a row in the settings buffer. */
 export const SETTINGS_WORDS = 8;
+
+/** No token: what `next` holds where a row's logits are not all finite. */
+export const NO_TOKEN = 0xffffffff;
 
 /** One workgroup per row. The bindings, in order, are the buffers `logits`, `settings`, `position`, `next`. */
 export interface SampleKernel {
@@ -166,17 +170,23 @@ let top_k = ${setting(1)};
 let top_p = bitcast<f32>(${setting(2)});
 var best = -3.4e38;
 var at = 0u;
-${forOwn("if (x > best) { best = x; at = i; }")}
+// The greatest exponent: 255 is that of what is no number.
+var exponent = 0u;
+${forOwn("if (x > best) { best = x; at = i; }\nexponent = max(exponent, (bitcast<u32>(x) >> 23u) & 255u);")}
 tally[lane][0] = best;
+tally[lane][1] = f32(exponent);
 number[lane] = at;
 workgroupBarrier();
 best = tally[0][0];
 at = number[0];
+var largest = tally[0][1];
 for (var l = 1u; l < ${invocations}u * once; l++) {
   if (tally[l][0] > best) { best = tally[l][0]; at = number[l]; }
+  largest = max(largest, tally[l][1]);
 }
+let is_finite = largest < 255.0;
 if (temperature <= 0.0) {
-  if (lane == 0u) { ${next}[row] = at; }
+  if (lane == 0u) { ${next}[row] = select(${NO_TOKEN}u, at, is_finite); }
   return;
 }
 let r = Row(row, best, 1.0 / temperature);
@@ -194,7 +204,9 @@ let sums = mass(r, lane, kept);
 let random = f32(hash(${setting(3)} + hash(${position}[row] + hash(${setting(4)}))) >> 8u) * 5.9604644775390625e-8;
 // Strictly below the sum, so that it falls into exactly one run.
 let target_mass = min(random * sums.z, bitcast<f32>(bitcast<u32>(sums.z) - 1u));
-if (sums.x <= target_mass && target_mass < sums.y) {
+if (!is_finite) {
+  if (lane == 0u) { ${next}[row] = ${NO_TOKEN}u; }
+} else if (sums.x <= target_mass && target_mass < sums.y) {
   var reached = sums.x;
   // Rounding within the run may leave the target unreached: then its last one.
   var choice = at;

@@ -153,7 +153,8 @@ export class Emitter {
     });
     const body = this.block(() => this.line(`${sum} = ${combine(sum, `(${element(inside, wide)})`)};`));
     this.line(`${loops.join("\n")}\n${body}\n${"}".repeat(loops.length)}`);
-    return along === null ? sum : foldLanes(sum, combine);
+    const whole = along === null ? sum : foldLanes(sum, combine);
+    return isSum(node) ? checkSum(this.w, whole, run) : whole;
   }
 
   #source(node: Node, index: Index, run: Run): string {
@@ -268,6 +269,18 @@ ${inStep}
   #symbols(text: string): string {
     return text.replace(/\b([TQSP])\b/g, (_, s: string) => this.w.step(s as "T" | "Q" | "S" | "P"));
   }
+}
+
+/** True of a node that adds up. */
+export function isSum({ op, type }: Node): boolean {
+  return (op === "sum" || op === "dot") && type.dtype === "f32";
+}
+
+/** A whole sum, NaN where it is infinite. */
+export function checkSum(w: KernelWriter, sum: string, run: Run): string {
+  const helper = run === null ? "moe_sum" : "moe_sum4";
+  w.use(helper);
+  return `${helper}(${sum})`;
 }
 
 /** One value from the four of a vector. */

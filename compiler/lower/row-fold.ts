@@ -2,7 +2,7 @@
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
-import { foldLanes } from "./emit.ts";
+import { checkSum, foldLanes, isSum } from "./emit.ts";
 import type { Index } from "./index.ts";
 import { unflatten } from "./index.ts";
 import { runTimeSize } from "./map-kernel.ts";
@@ -37,6 +37,7 @@ export function foldRow(
   const name = e.w.fresh("row");
   e.line(`var ${name} = ${run === null ? sum : foldLanes(sum, combine)};`);
   foldTeam(e, team, [{ name, type: dtype }], ([other]) => `${name} = ${combine(name, other!)};`);
+  if (isSum(node)) e.line(`${name} = ${checkSum(e.w, name, null)};`);
   scope.held.set(node, { kind: "scalar", name });
 }
 

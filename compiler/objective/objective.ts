@@ -3,6 +3,9 @@ import type { Node, Output, Program } from "../graph/node.ts";
 import { TIME, findAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 
+/** The output that says what each token's target costs. */
+export const LIKELIHOOD = "nll";
+
 /** With an output `nll` f32 [T] and its input `target` u32 [T], where the logits are one row of numbers per token. */
 export function addLikelihood(program: Program, b: Builder): Program {
   const { main } = program;
@@ -14,7 +17,7 @@ export function addLikelihood(program: Program, b: Builder): Program {
   const top = b.reduceMax(logits, [word.name]);
   const total = b.log(b.sum(b.exp(b.minus(logits, top)), [word.name]));
   const node = b.minus(b.plus(total, top), b.take(logits, target, word.name));
-  const outputs = [...main.outputs, { name: "nll", role: "result", node } as const];
+  const outputs = [...main.outputs, { name: LIKELIHOOD, role: "result", node } as const];
   return { ...program, main: { ...main, inputs: [...main.inputs, target], outputs } };
 }
 
@@ -25,7 +28,7 @@ export function addLikelihood(program: Program, b: Builder): Program {
 export function addObjective(program: Program, b: Builder): Program | null {
   const scored = addLikelihood(program, b);
   const { main } = scored;
-  const nll = main.outputs.find((o) => o.name === "nll")?.node;
+  const nll = main.outputs.find((o) => o.name === LIKELIHOOD)?.node;
   if (nll === undefined) return null;
   const counted: Node<"input"> = b.must("input", [], { name: "counted", type: nll.type });
   const total = (x: Node): Node => b.must("pool", [b.sum(x, [TIME])], { scope: "batch", reduce: "sum", buffer: null });

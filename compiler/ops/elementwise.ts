@@ -1,11 +1,11 @@
 /**
- * Elementwise arithmetic. WGSL may assume that no infinity or NaN occurs, so arguments are clamped where a function would
- * overflow. Integers wrap as on the GPU. `pow` of a negative base is undefined on the GPU, whatever the exponent.
+ * Elementwise arithmetic. What overflows is infinite, and NaN stays NaN, so that a result which means nothing is seen to: `min` and
+ * `max` of WGSL may take the number beside a NaN, so a bound is chosen by a comparison. Integers wrap as on the GPU. `pow` of a negative base is undefined on the GPU, whatever the exponent.
  */
 import type { DType } from "../graph/type.ts";
 import type { Rows } from "./define.ts";
 import type { MapSample } from "./map-row.ts";
-import { mapRow, splat } from "./map-row.ts";
+import { mapRow } from "./map-row.ts";
 
 type Unary =
   | "neg"
@@ -41,7 +41,7 @@ export const elementwise = {
     takes: float,
     value: Math.exp,
     vjp: (b, { out, ct }) => [b.times(ct, out)],
-    wgsl: (x, _, dtype, lanes) => `exp(min(${x}, ${splat("88.0", dtype, lanes)}))`,
+    wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_exp4" : "moe_exp"}(${x})`,
     samples: [unary([0, 1, -1], [1, Math.E, 1 / Math.E])],
   }),
   log: mapRow({
@@ -83,7 +83,7 @@ export const elementwise = {
     takes: float,
     value: Math.tanh,
     vjp: (b, { out, ct }) => [b.times(ct, b.minus(1, b.times(out, out)))],
-    wgsl: (x, _, dtype, lanes) => `tanh(clamp(${x}, ${splat("-15.0", dtype, lanes)}, ${splat("15.0", dtype, lanes)}))`,
+    wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_tanh4" : "moe_tanh"}(${x})`,
     samples: [unary([0, Math.LN2, -Math.LN2], [0, 0.6, -0.6])],
   }),
   erf: mapRow({
@@ -97,7 +97,7 @@ export const elementwise = {
     takes: float,
     value: (x) => 1 / (1 + Math.exp(-x)),
     vjp: (b, { out, ct }) => [b.times(ct, b.times(out, b.minus(1, out)))],
-    wgsl: (x, _, dtype, lanes) => `(1.0 / (1.0 + exp(min(-${x}, ${splat("88.0", dtype, lanes)}))))`,
+    wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_sigmoid4" : "moe_sigmoid"}(${x})`,
     samples: [unary([0, Math.log(3), -Math.log(3)], [0.5, 0.75, 0.25])],
   }),
   abs: mapRow({
@@ -198,14 +198,14 @@ export const elementwise = {
     takes: numeric,
     value: (a, b) => Math.max(a, b),
     vjp: (b, { x, y, ct }) => [b.select(b.ge(x, y), ct, 0), b.select(b.ge(x, y), 0, ct)],
-    wgsl: (a, b) => `max(${a}, ${b})`,
+    wgsl: (a, b, dtype) => (dtype === "f32" ? `select(${a}, ${b}, ${b} > ${a})` : `max(${a}, ${b})`),
     samples: [binary([1, 5, -2], [2, 3, -4], [2, 5, -2])],
   }),
   min: mapRow({
     takes: numeric,
     value: (a, b) => Math.min(a, b),
     vjp: (b, { x, y, ct }) => [b.select(b.le(x, y), ct, 0), b.select(b.le(x, y), 0, ct)],
-    wgsl: (a, b) => `min(${a}, ${b})`,
+    wgsl: (a, b, dtype) => (dtype === "f32" ? `select(${a}, ${b}, ${b} < ${a})` : `min(${a}, ${b})`),
     samples: [binary([1, 5, -2], [2, 3, -4], [1, 3, -4])],
   }),
 } satisfies Rows<Unary | Binary>;

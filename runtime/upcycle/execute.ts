@@ -5,6 +5,8 @@
  */
 import { join, resolve } from "node:path";
 import { MoeError } from "../../grammar/diagnostic.ts";
+import { callback, checkOptions, flag, type Rules, signal as signalRule, text, whole } from "../../grammar/option.ts";
+import { checkAborted } from "../abort.ts";
 import { attempt } from "../checkpoint/attempt.ts";
 import {
   CHECKPOINT,
@@ -30,14 +32,27 @@ export interface ExecuteOptions extends Pick<WriterOptions, "maxShardBytes" | "o
   readonly onEarlierRun?: (bytes: number, isSame: boolean) => void;
 }
 
+const EXECUTE_RULES: Rules<ExecuteOptions> = {
+  maxShardBytes: whole(1, Number.MAX_SAFE_INTEGER),
+  overwrite: flag,
+  onProgress: callback,
+  onEarlierRun: callback,
+  adapter: text,
+  onRun: callback,
+  traceFinite: flag,
+  signal: signalRule,
+};
+
 /**
  * Makes the folder `target`, a checkpoint as Hugging Face lays it out with `moec.provenance.json`. Throws what running and reading the
- * sources and `createCheckpoint` throw, `checkpoint/changed`, `checkpoint/not-finite` for values that are no numbers, and
- * `checkpoint/overflow` for those that the type to write has no room for. What
+ * sources and `createCheckpoint` throw, `checkpoint/changed`, `checkpoint/not-finite` for values that are no numbers,
+ * `checkpoint/overflow` for those that the type to write has no room for, and the signal's reason. What
  * was written until then is gone, except when it was the disk that failed: then the same call goes on where it stopped.
  */
 export async function executeTransfer(transfer: Transfer, target: string, options: ExecuteOptions = {}): Promise<void> {
-  const { onProgress = () => {}, onEarlierRun = () => {}, adapter, onRun, ...writing } = options;
+  const { onProgress = () => {}, onEarlierRun = () => {}, adapter, onRun, signal, traceFinite, ...writing } = options;
+  checkOptions("executeTransfer", options, EXECUTE_RULES);
+  checkAborted("executeTransfer", signal);
   const specs = transfer.tensors.map((t) => ({ name: t.name, dtype: DATA_TYPES[t.dtype], shape: t.shape }));
   // What cannot be written is told before sources run.
   const final = resolve(target);
@@ -45,7 +60,10 @@ export async function executeTransfer(transfer: Transfer, target: string, option
     checkApart(final, sourcesOf(transfer));
     checkTarget(final, CHECKPOINT, options.overwrite ?? false);
   });
-  const given = await computeGiven(transfer.runs, { adapter, ...(onRun === undefined ? {} : { onRun }) });
+  const given = await computeGiven(transfer.runs, {
+    ...{ adapter, signal, traceFinite },
+    ...(onRun === undefined ? {} : { onRun }),
+  });
   // Another device may round otherwise: its rows do not go on where those of an earlier run stopped.
   const rows = [...given.values()].map(hashRows);
   const fingerprint = [transfer.fingerprint, options.maxShardBytes ?? "", hashTexts(rows)].join(" ");
@@ -55,7 +73,12 @@ export async function executeTransfer(transfer: Transfer, target: string, option
     const before = transfer.bytesWritten - left.reduce((n, t) => n + t.bytes, 0);
     if (writer.origin !== "new") onEarlierRun(before, writer.origin === "resumed");
     const inputs = { sources: transfer.sources, given };
-    await writeTensors(left, transfer, inputs, writer, (done) => onProgress(before + done, writer.totalBytes));
+    await writeTensors(left, transfer, inputs, writer, (done) => {
+      // Here lanes end in good order, and what was written until then goes with them.
+      checkAborted("executeTransfer", signal);
+      onProgress(before + done, writer.totalBytes);
+    });
+    checkAborted("executeTransfer", signal);
     await Promise.all(transfer.checkpoints.map((checkpoint) => checkpoint.checkUnchanged()));
     const written = new Map([...writer.done].map(([name, sha256]) => [name, { ...writer.place(name), sha256 }]));
     await writer.addFile(PROVENANCE_NAME, formatProvenance(transfer, given, written));

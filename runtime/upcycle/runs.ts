@@ -15,6 +15,8 @@ import {
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
+import type { AbortOptions } from "../abort.ts";
+import { NotFinite, withNote } from "../not-finite.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/index.ts";
 import type { LoadedModel } from "../model.ts";
 import { STORAGE_BYTES } from "../storage.ts";
@@ -92,27 +94,34 @@ export function planRuns(assignments: readonly Assignment[], sources: readonly L
 
 const partsOf = (activations: readonly Activation[]): readonly string[] => [...new Set(activations.map((a) => a.part))];
 
-export interface RunOptions {
+export interface RunOptions extends AbortOptions {
   /** Part of an adapter's name; the best one otherwise. */
   readonly adapter?: string | undefined;
+  /** Of a source whose values are NaN or infinite, say the layer where that begins. */
+  readonly traceFinite?: boolean | undefined;
   /** Hears which source runs, and how many of its prompts are done. */
   readonly onRun?: (run: SourceRun, done: number) => void;
 }
 
 /** Runs all of them, one after the other, so that no more than one is in the device's memory. Throws what `openDevice` and `openModel` throw. */
-export async function computeGiven(runs: readonly SourceRun[], { adapter, onRun }: RunOptions = {}): Promise<Given> {
+export async function computeGiven(
+  runs: readonly SourceRun[],
+  { adapter, onRun, signal, traceFinite = false }: RunOptions = {},
+): Promise<Given> {
   const given = new Map<Activation, Float32Array>();
   if (runs.length === 0) return given;
   const { openDevice } = await import("../device.ts");
   const { openModel } = await import("../open.ts");
   const { visitMetrics } = await import("../metrics.ts");
+  const { explainNotFinite } = await import("../trace-finite.ts");
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   try {
     for (const run of runs) {
       const { activations, prompts, loaded } = run;
       const sums = activations.map((a) => new Float64Array(a.rows.length * a.width));
       const capacity = Math.max(...prompts.map((p) => p.ids.length));
-      const session = await openModel(loaded, { device, capacity, sequences: 1, given: partsOf(activations) });
+      const parts = partsOf(activations);
+      const session = await openModel(loaded, { device, capacity, sequences: 1, given: parts, signal });
       try {
         const uses = findUses(activations);
         await visitMetrics(
@@ -125,8 +134,14 @@ export async function computeGiven(runs: readonly SourceRun[], { adapter, onRun 
               for (let i = 0; i < width; i++) sums[to]![row * width + i]! += weight * values[from + i]!;
             }
           },
-          (done) => onRun?.(run, done),
+          { onProgress: (done) => onRun?.(run, done), signal },
         );
+      } catch (error) {
+        if (!(error instanceof NotFinite)) throw error;
+        // Both may not fit on the device.
+        session.close();
+        const told = traceFinite ? await explainNotFinite(error, loaded, { device }) : error;
+        throw withNote(told, `the model is ${loaded.checkpoint.path}`);
       } finally {
         session.close();
       }

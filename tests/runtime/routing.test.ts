@@ -162,6 +162,8 @@ test("metrics that nobody asks for leave no trace in a plan, and those asked for
   expect(counting.entries.find((e) => e.name === "metrics.many")?.outputs).toEqual([
     "blocks[0].expert",
     "blocks[1].expert",
+    // Shows what whole numbers hide: that what they come from is NaN.
+    "nll",
   ]);
 });
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { SETTINGS_WORDS, emitSample } from "../../../compiler/kernel/sample.ts";
+import { NO_TOKEN, SETTINGS_WORDS, emitSample } from "../../../compiler/kernel/sample.ts";
 import type { DeviceFacts } from "../../../compiler/plan/plan.ts";
 import { randomNumbers } from "../../support/contract-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../support/gpu.ts";
@@ -38,7 +38,7 @@ async function sample(
     words[row * SETTINGS_WORDS + 4] = row;
   }
   const kernel = emitSample(vocab, { ...gpu.facts, kind });
-  const data = [all, words, new Uint32Array(rows).fill(at), new Uint32Array(rows).fill(0xffffffff)];
+  const data = [all, words, new Uint32Array(rows).fill(at), new Uint32Array(rows).fill(0xfffffffe)];
   const buffers = new Map(
     kernel.bindings.map((b, i) => [bindingKey(b), gpu.upload(data[i] as Float32Array | Uint32Array)]),
   );
@@ -102,6 +102,18 @@ describe.each(["software", "gpu"] as const)("sampling for %s", (kind) => {
     const topK = new Set(await sample(kind, equal, { temperature: 1, topK: 4 }, 500));
     expect([...topK].sort((a, b) => a - b)).toEqual([0, 1, 2, 50]);
   });
+
+  it.each([Number.NaN, Infinity, -Infinity])(
+    "has no token for a row with a logit that is %d, wherever it stands",
+    async (x) => {
+      for (const at of [0, 17, 36])
+        for (const settings of [{ temperature: 0 }, { temperature: 1, topK: 5, topP: 0.9 }]) {
+          const logits = randomNumbers(37, 5);
+          logits[at] = x;
+          expect([...(await sample(kind, logits, settings, 2))]).toEqual([NO_TOKEN, NO_TOKEN]);
+        }
+    },
+  );
 
   it("repeats a draw for the same seed and position, and not for others", async () => {
     const flat = new Float32Array(1000);
