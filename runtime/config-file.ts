@@ -2,12 +2,13 @@
 import { join } from "node:path";
 import type { ConfigFile, Json } from "../compiler/index.ts";
 import { failure } from "../grammar/diagnostic.ts";
+import { resolveFolder } from "./checkpoint/hub-folder.ts";
 import { markWord, parsePythonJson, writeWords } from "./checkpoint/python-json.ts";
 import { readTextIfAny, recode } from "./files/read.ts";
 
 /** The `config.json` of a checkpoint folder. Throws `checkpoint/no-config`, `checkpoint/bad-json`, and what reading throws. */
 export function readConfigFile(folder: string): ConfigFile {
-  const path = join(folder, "config.json");
+  const path = join(resolveFolder(folder), "config.json");
   const text = recode("checkpoint/unreadable", () => readTextIfAny(path));
   if (text !== null) return parseConfig(path, text);
   throw failure("checkpoint/no-config", `${folder} has no config.json`, {

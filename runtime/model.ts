@@ -23,7 +23,7 @@ import {
 } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
-import { dataTypes, openCheckpoint, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
+import { dataTypes, openCheckpoint, resolveFolder, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { findUnlike } from "./alike.ts";
 import { readConfigFile } from "./config-file.ts";
 import { isFolder, recode } from "./files/read.ts";
@@ -52,10 +52,11 @@ export interface LoadedModel {
 
 /** Opens a checkpoint folder; throws one clear error when config, tensors and map do not fit together. */
 export async function loadModel(
-  folder: string,
+  given: string,
   workspace: Workspace = openWorkspace(),
   own: readonly MapBinding[] = [],
 ): Promise<LoadedModel> {
+  const folder = resolveFolder(given);
   if (!recode("checkpoint/unreadable", () => isFolder(folder)))
     throw failure("checkpoint/no-folder", `there is no folder ${folder}`, {
       help: "give the folder of a checkpoint: config.json and safetensors files",

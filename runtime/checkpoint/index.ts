@@ -1,6 +1,7 @@
 /** Checkpoints, number formats, tokenizers and texts: everything that the runtime reads from and writes to disk. */
 export { type DataType, dataTypes, fromFloat32, isDataType, toFloat32 } from "./data-type.ts";
 export { decoders } from "./decode.ts";
+export { resolveFolder } from "./hub-folder.ts";
 export { readJsonObject } from "./json-file.ts";
 export { findBuffer } from "./known-buffers.ts";
 export { narrowBf16, narrowF16, widenBf16, widenF16 } from "./half.ts";

@@ -9,6 +9,7 @@ import { suggest } from "../../grammar/suggest.ts";
 import { find, recode } from "../files/read.ts";
 import { readNames } from "../files/system.ts";
 import { type DataType, toFloat32 } from "./data-type.ts";
+import { resolveFolder } from "./hub-folder.ts";
 import { readJsonObject } from "./json-file.ts";
 import { type FileFacts, openSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { checkShards, INDEX_NAME, type IndexGaps, readIndex } from "./shard-index.ts";
@@ -50,9 +51,10 @@ export interface Checkpoint {
 
 /**
  * Throws a `MoeError`: `checkpoint/missing`, `no-weights`, `ambiguous-weights`, `bad-index`, `missing-shard`,
- * `index-mismatch`, `bad-json`, and the codes of `openSafetensors`.
+ * `index-mismatch`, `bad-json`, `snapshots`, and the codes of `openSafetensors`.
  */
-export async function openCheckpoint(path: string): Promise<Checkpoint> {
+export async function openCheckpoint(given: string): Promise<Checkpoint> {
+  const path = resolveFolder(given);
   const weights = await findWeights(path);
   const config = await readJsonObject(join(weights.directory, "config.json"));
   const files = await openAll(weights.files.map((name) => join(weights.directory, name)));

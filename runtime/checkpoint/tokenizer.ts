@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
 import { DEFAULT_TEMPLATE, readTemplates } from "./chat-template.ts";
+import { resolveFolder } from "./hub-folder.ts";
 import { readJsonObject } from "./json-file.ts";
 import { findStart, placeStart } from "./text-start.ts";
 import { openLibrary, type TokenizerLibrary } from "./tokenizer-library.ts";
@@ -43,7 +44,8 @@ export interface StreamDecoder {
  * Throws `checkpoint/no-tokenizer`, `checkpoint/bad-tokenizer`, `checkpoint/bad-json`; what it gives throws `checkpoint/slow-tokenizer` and
  * `checkpoint/bad-tokenizer` for texts that its steps cannot take.
  */
-export async function loadTokenizer(directory: string): Promise<Tokenizer> {
+export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  const directory = resolveFolder(folder);
   const [definition, settings = null, named, generation, config] = await Promise.all(
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"].map(
       (name) => readJsonObject(join(directory, name)),

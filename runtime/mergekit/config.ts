@@ -6,6 +6,7 @@ import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import type { SourceFile, Span } from "../../grammar/span.ts";
 import { suggest } from "../../grammar/suggest.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
+import { isFolder } from "../files/read.ts";
 import { type Item, readYaml } from "./yaml.ts";
 
 export interface Located<T> {
@@ -34,6 +35,7 @@ export interface MergekitConfig {
   readonly architecture: Located<string> | null;
 }
 
+/** As torch calls them, with or without its name in front. */
 const DTYPES: Readonly<Record<string, StorageType>> = { float32: "f32", float16: "f16", bfloat16: "bf16" };
 
 const TOP = [
@@ -46,6 +48,8 @@ const TOP = [
   "architecture",
 ] as const;
 const EXPERT = ["source_model", "positive_prompts", "negative_prompts", "noise_scale", "residual_scale"] as const;
+/** Of a model that is more than a name: what mergekit calls a reference, and the path in it. */
+const SOURCE = ["model", "lora", "path", "revision"] as const;
 /** Keys of dense merging, which another program does. */
 const DENSE: ReadonlySet<string> = new Set(["merge_method", "models", "slices", "modules", "parameters"]);
 
@@ -139,17 +143,32 @@ function readExperts(item: Item | null, bag: DiagnosticBag): readonly Expert[] {
   });
 }
 
+/** `NAME`, `NAME@REVISION`, or keys for the same. A folder that is here is taken as it is; of others the revision stays with the name. */
 function readSource(item: Item | null, bag: DiagnosticBag): Located<string> | null {
-  const text = item === null ? null : readText(item, bag);
-  if (item === null || text === null) return null;
-  if (text.includes("+"))
-    return refuse(
-      bag,
-      item,
-      "an adapter on a model cannot be merged here",
-      "merge it first, and name the merged model",
-    );
-  return { value: text, span: item.span };
+  if (item?.kind !== "map") {
+    const text = item === null ? null : readText(item, bag);
+    if (item === null || text === null) return null;
+    if (text.includes("+")) return refuseAdapter(item, bag);
+    const [path, revision] = text.split("@") as [string, string?];
+    return { value: isFolder(text) || revision === undefined ? text : nameRevision(path, revision), span: item.span };
+  }
+  const fields = readFields(item, "a model", SOURCE, bag);
+  const lora = fields.get("lora");
+  if (!isNothing(lora)) return refuseAdapter(lora!, bag);
+  const model = fields.get("model");
+  const revision = fields.get("revision");
+  if (!isNothing(model) && isNothing(fields.get("path"))) return readSource(model!, bag);
+  const path = need(fields, "path", item, bag);
+  const text = path === null ? null : readText(path, bag);
+  if (path === null || text === null) return null;
+  if (isNothing(revision)) return { value: text, span: path.span };
+  return { value: nameRevision(text, readName(revision!, bag).value), span: path.span };
+}
+
+const nameRevision = (path: string, revision: string): string => (isFolder(path) ? path : `${path}@${revision}`);
+
+function refuseAdapter(item: Item, bag: DiagnosticBag): null {
+  return refuse(bag, item, "an adapter on a model cannot be merged here", "merge it first, and name the merged model");
 }
 
 function readName(item: Item, bag: DiagnosticBag): Located<string> {
@@ -215,7 +234,8 @@ function readDtype(item: Item | undefined, bag: DiagnosticBag): StorageType | nu
   if (item === undefined || isNothing(item)) return null;
   const name = readText(item, bag);
   if (name === null) return null;
-  const found = Object.hasOwn(DTYPES, name) ? DTYPES[name]! : null;
+  const plain = name.replace(/^torch\./, "");
+  const found = Object.hasOwn(DTYPES, plain) ? DTYPES[plain]! : null;
   return (
     found ??
     refuse(

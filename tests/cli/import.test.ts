@@ -187,6 +187,33 @@ experts:
   `);
 });
 
+test("models and types are written in every way that mergekit reads", async () => {
+  const { made } = await make(
+    "references",
+    `base_model: {model: {path: ${checkpoint("seed")}, revision: main}, lora: null}
+gate_mode: random
+dtype: torch.float16
+experts:
+  - source_model: {model: ${checkpoint("code")}@main}
+  - source_model: {path: ${checkpoint("law")}}
+  - source_model: ${checkpoint("code")}
+`,
+  );
+  expect(made.missing).toEqual([]);
+  const from = made.command.slice(made.command.indexOf("--from") + 1, made.command.indexOf("--out"));
+  expect(from).toEqual(["seed", "code", "law"].map(checkpoint));
+  expect(made.command.slice(-2)).toEqual(["--dtype", "f16"]);
+});
+
+test("a revision of a model that is not here stays with its name", async () => {
+  const file = writeFile(
+    "revisions.yml",
+    `base_model: org/base\ngate_mode: random\nexperts:\n  - source_model: {model: {path: org/a, revision: v1}}\n  - source_model: org/a@v2\n`,
+  );
+  const { out } = await moec("import", file, "--json");
+  expect((JSON.parse(out) as { missing: string[] }).missing).toEqual(["org/base", "org/a@v1", "org/a@v2"]);
+});
+
 test("a file that is there is left alone", async () => {
   const file = writeFile(
     "kept.yml",
@@ -217,6 +244,21 @@ test.each([
   ["import/bad-value", "an expert that is a name", `${start}experts:\n  - a\n`],
   ["import/bad-value", "more experts per token than there are", `${start}${experts}experts_per_token: 3\n`],
   ["import/bad-value", "a type", `${start}${experts}dtype: int8\n`],
+  [
+    "import/bad-value",
+    "an adapter in keys",
+    `${start}experts: [{source_model: {model: a, lora: b}}]\nexperts_per_token: 1\n`,
+  ],
+  [
+    "import/unknown-key",
+    "an architecture in keys",
+    `${start}experts: [{source_model: {model: a, override_architecture: b}}]\nexperts_per_token: 1\n`,
+  ],
+  [
+    "import/missing-key",
+    "a revision of nothing",
+    `${start}experts: [{source_model: {revision: b}}]\nexperts_per_token: 1\n`,
+  ],
   ["import/bad-value", "an adapter", `${start}experts: [{source_model: a+lora}]\nexperts_per_token: 1\n`],
   [
     "import/bad-value",

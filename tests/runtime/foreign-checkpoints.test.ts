@@ -1,9 +1,10 @@
 /** Checkpoints as other programs leave them: quantised, adapters, with buffers beside their weights. Each is read right, or refused early. */
-import { cp, writeFile } from "node:fs/promises";
+import { cp, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../compiler/index.ts";
 import type { MoeError } from "../../grammar/index.ts";
+import { loadTokenizer } from "../../runtime/checkpoint/index.ts";
 import { loadModel } from "../../runtime/model.ts";
 import {
   type Config,
@@ -159,6 +160,54 @@ describe("an adapter", () => {
     await withScratch(async (folder) => {
       const name = "model.layers.0.self_attn.q_proj.lora_A.default.weight";
       await expectFailure(load(folder, {}, [...llama, zeros(name, "F32", [4, 48])]), "checkpoint/adapter", name);
+    });
+  });
+});
+
+describe("a folder of the hub's cache", () => {
+  const [old, fresh] = ["0a1b", "f00d"];
+
+  /** As the hub lays it out: files are links to blobs. */
+  async function cache(scratch: string, main: string | null, ...snapshots: readonly string[]): Promise<string> {
+    const root = join(scratch, "models--org--name");
+    await mkdir(join(root, "refs"), { recursive: true });
+    await mkdir(join(root, "snapshots"), { recursive: true });
+    await cp(familyFolder("llama"), join(root, "blobs"), { recursive: true });
+    await cp("examples/checkpoints/seed/tokenizer.json", join(root, "blobs", "tokenizer.json"));
+    if (main !== null) await writeFile(join(root, "refs", "main"), main);
+    for (const name of snapshots) {
+      await mkdir(join(root, "snapshots", name));
+      for (const file of ["config.json", "model.safetensors", "tokenizer.json"])
+        await symlink(join("..", "..", "blobs", file), join(root, "snapshots", name, file));
+    }
+    return root;
+  }
+
+  test.each([
+    ["of main", fresh, [old, fresh]],
+    ["that is the only one", null, [fresh]],
+    ["that is the only one, of a branch that is not here", "dead", [fresh]],
+  ])("stands for the snapshot %s", async (_, main, snapshots) => {
+    await withScratch(async (scratch) => {
+      const root = await cache(scratch, main, ...snapshots);
+      const loaded = await loadModel(root);
+      await loaded.checkpoint.close();
+      expect(loaded.checkpoint.path).toBe(join(root, "snapshots", fresh));
+      expect((await loadTokenizer(root)).vocabularySize).toBe(2048);
+    });
+  });
+
+  test("with several snapshots and no main is not chosen from", async () => {
+    await withScratch(async (scratch) => {
+      const root = await cache(scratch, null, old, fresh);
+      await expectFailure(loadModel(root), "checkpoint/snapshots", old, fresh);
+      await expectFailure(loadTokenizer(root), "checkpoint/snapshots", old, fresh);
+    });
+  });
+
+  test("without a snapshot is told as what it is", async () => {
+    await withScratch(async (scratch) => {
+      await expectFailure(loadModel(await cache(scratch, "dead")), "checkpoint/snapshots", "no snapshot");
     });
   });
 });
