@@ -9,6 +9,7 @@ export { listParts } from "./model/parts.ts";
 export type { MapBinding } from "./map/config.ts";
 export type { ConfigFile, Json } from "./map/config-value.ts";
 export { configAt, keySpan, toJson } from "./map/config-value.ts";
+export { knownKeys } from "./map/config-objects.ts";
 export { findContradictions } from "./map/contradictions.ts";
 export { findFloats, readConfig, writeConfig } from "./map/config.ts";
 export { findMap, lookupMap, modelType, settingKey } from "./map/family.ts";

@@ -4,12 +4,12 @@
  * means, under the names that the map writes.
  */
 import type { StorageType } from "../compiler/plan/plan.ts";
-import { type ConfigFile, contiguousView, expandMap, type Layout, type TensorEntry } from "../compiler/index.ts";
+import { contiguousView, expandMap, type Layout, type TensorEntry } from "../compiler/index.ts";
 import { DiagnosticBag } from "../grammar/diagnostic.ts";
 import { fingerprintOf } from "./upcycle/fingerprint.ts";
-import { makeConfig } from "./upcycle/target.ts";
+import { makeConfig } from "./upcycle/written-config.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
-import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer, type TransferTensor } from "./upcycle/transfer.ts";
+import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer } from "./upcycle/transfer.ts";
 import { embedSource } from "./embedded.ts";
 import type { LoadedModel } from "./model.ts";
 import { commonType } from "./storage.ts";
@@ -32,7 +32,7 @@ export async function exportModel(loaded: LoadedModel, target: string, options: 
 
 /** Throws `map/one-layout` when the map has no such choice. */
 export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Transfer {
-  const { model, map, config: read, checkpoint, source } = loaded;
+  const { model, map, checkpoint, source } = loaded;
   const { layout, budget = BUDGET_BYTES } = options;
   const isEncoded = loaded.entries.some((entry) => entry.stored !== null);
   const kept = isEncoded ? expandMap(map, model, null, new DiagnosticBag()).entries : loaded.entries;
@@ -46,8 +46,7 @@ export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Tr
   const dtype = ({ pieces }: TensorEntry): StorageType =>
     options.dtype ?? commonType(pieces.map((piece) => source.storage(piece.path)));
   const tensors = planTensors(entries, assignments, { sources: [source], budget, dtype });
-  // Settings that no map knows stay with the model.
-  const config = makeConfig(map, model, mostCommon(tensors), isEncoded ? withoutEncoding(read) : read);
+  const config = makeConfig(map, model, tensors, loaded);
   const metadata = embedSource(map, model, openWorkspace());
   return {
     tensors,
@@ -68,17 +67,4 @@ export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Tr
     folder: checkpoint.path,
     ...sumTransfer(tensors),
   };
-}
-
-/** Other tools would look for encoded tensors. */
-function withoutEncoding(config: ConfigFile): ConfigFile {
-  const { quantization_config: _, ...json } = config.json;
-  return { ...config, json };
-}
-
-/** The type of most bytes. */
-function mostCommon(tensors: readonly TransferTensor[]): StorageType {
-  const bytes = new Map<StorageType, number>();
-  for (const t of tensors) bytes.set(t.dtype, (bytes.get(t.dtype) ?? 0) + t.bytes);
-  return [...bytes].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "f32";
 }

@@ -21,6 +21,13 @@ export function objectsOf(map: MapBinding): readonly ObjectNames[] {
   );
 }
 
+/** Every key that a map's rules name, those of its parts among them. */
+export function knownKeys(map: MapBinding): readonly Path[] {
+  return withParts(map).flatMap(({ item }) =>
+    item.config.flatMap((rule) => rule.keys.map((key) => key.map((k) => k.text))),
+  );
+}
+
 /** Where a file has what a rule calls so: under the chosen name of its object. */
 export function placeOf(path: Path, config: ConfigFile, objects: readonly ObjectNames[]): Path {
   for (const names of objects) {
@@ -63,17 +70,9 @@ function knownObjects(
   objects: readonly ObjectNames[],
 ): readonly { readonly path: Path; readonly keys: ReadonlySet<string> }[] {
   const known = new Map<string, { readonly path: Path; readonly keys: Set<string> }>();
-  const items = withParts(map).map(({ item }) => item);
-  const read = items.flatMap((item) => [
-    ...item.config.flatMap((rule) => rule.keys),
-    ...item.ignored.map((entry) => entry.key),
-  ]);
-  for (const key of read) {
-    const path = placeOf(
-      key.map((k) => k.text),
-      config,
-      objects,
-    );
+  const ignored = withParts(map).flatMap(({ item }) => item.ignored.map(({ key }) => key.map((k) => k.text)));
+  for (const key of [...knownKeys(map), ...ignored]) {
+    const path = placeOf(key, config, objects);
     for (let depth = 1; depth < path.length; depth++) {
       const object = path.slice(0, depth);
       const entry = known.get(object.join(".")) ?? { path: object, keys: new Set() };

@@ -36,7 +36,8 @@ import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
 import type { ProvenanceHead } from "./provenance.ts";
 import { openPrompts, planRuns } from "./runs.ts";
-import { findTargetMap, makeConfig } from "./target.ts";
+import { findTargetMap } from "./target.ts";
+import { makeConfig, mostBytes } from "./written-config.ts";
 import { checkTokenizers } from "./tokenizers.ts";
 import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./transfer.ts";
 
@@ -105,17 +106,16 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     const byPath = Map.groupBy(assignments, (a) => a.path);
     const readers = [...sources.map((s) => s.source), ...opened.sources];
     const checkpoints = [...sources.map((s) => s.checkpoint), ...opened.checkpoints];
-    const common =
-      request.dtype ?? commonType(sources.flatMap((s) => s.model.parameters.map((p) => s.source.storage(p.path))));
+    const common = request.dtype ?? mostBytes(sources.flatMap(storedBytes));
     const dtypes = new Map(entries.map((e) => [e, request.dtype ?? typeOf(e, byPath, sources) ?? common]));
     const dtype = (entry: TensorEntry): StorageType => dtypes.get(entry)!;
-    const config = makeConfig(map, target, common);
     const metadata = embedSource(map, target, workspace);
     const tensors = planTensors(entries, assignments, {
       sources: readers,
       dtype,
       ...(request.budget === undefined ? {} : { budget: request.budget }),
     });
+    const config = makeConfig(map, target, tensors, sources[0]!);
     const runs = planRuns(assignments, sources);
     const totals = sumTransfer(tensors);
     return {
@@ -150,6 +150,13 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     await opened.close();
     throw error;
   }
+}
+
+function storedBytes({ model, source }: LoadedModel): readonly (readonly [StorageType, number])[] {
+  return model.parameters.map(({ path, axes }) => {
+    const type = source.storage(path);
+    return [type, axes.reduce((n, axis) => n * axis.size, STORAGE_BYTES[type])] as const;
+  });
 }
 
 function describeUpcycling(
