@@ -16,7 +16,9 @@ interface Options extends SessionFlags, TextFlags {
 
 export function registerEval(program: Command): void {
   addTextOptions(addTraceOption(addSessionOptions(program.command("eval"))))
-    .description("measure perplexity on texts: sequences of --context tokens one after the other, each on its own")
+    .description(
+      "measure perplexity on texts; a text is cut into sequences of --context tokens, and each is scored by itself",
+    )
     .option("--context <n>", "tokens of a sequence; the first of each is not predicted", parseCount, 256)
     .option("--limit <n>", "measure only this many sequences of each file", parseCount)
     .option("--json", "print the results as JSON")

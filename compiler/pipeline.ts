@@ -77,11 +77,23 @@ export const passes: readonly Pass[] = [
   { name: "inline", doc: "expand layers inside of layers", run: (p, c) => inlineCalls(p, c.b) },
   { name: "prune", doc: "keep the wanted outputs and what they need", run: (p, c) => pruneProgram(p, c.outputs, c.b) },
   { name: "simplify", doc: "algebra, constants, chains of views", run: (p, c) => simplifyProgram(p, c.b) },
-  { name: "condition", doc: "what a sequence has once lies by sequence", run: (p, c) => conditionProgram(p, c.b) },
-  { name: "absorb", doc: "attention over latents keeps the latents", run: (p, c) => absorbProgram(p, c.b) },
+  { name: "condition", doc: "inputs without a time axis get a sequence axis", run: (p, c) => conditionProgram(p, c.b) },
+  {
+    name: "absorb",
+    doc: "the cache of attention over latents holds the latents",
+    run: (p, c) => absorbProgram(p, c.b),
+  },
   { name: "sparsify", doc: "compute only the experts that were chosen", run: (p, c) => sparsifyProgram(p, c.b) },
-  { name: "order", doc: "selections along time become sums over pairs", run: (p, c) => orderProgram(p, c.b) },
-  { name: "route banks", doc: "rows with a matrix each are routed contractions", run: (p, c) => routeBanks(p, c.b) },
+  {
+    name: "order",
+    doc: "`topk` along time becomes comparisons of all pairs of tokens",
+    run: (p, c) => orderProgram(p, c.b),
+  },
+  {
+    name: "route banks",
+    doc: "a product whose rows each choose a matrix becomes a routed contraction",
+    run: (p, c) => routeBanks(p, c.b),
+  },
   {
     name: "incrementalise",
     doc: "name the states that causal ops keep between steps",

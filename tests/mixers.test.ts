@@ -142,7 +142,7 @@ describe("what looks at later tokens evaluates, a whole sequence to a step, and 
   test.each([
     "MoE(D, 6, 4, ExpertChoice(capacity: 1.5))",
     "SoftMoE(D, 6, 3, 2)",
-    "Sequential(D, A: Attention(G: 2, R: 1, C: 4, window: 5), M: SoftMoE(F: 6, N: 3, S: 2))",
+    "Sequential(D, A: Attention(G: 2, R: 1, C: 4, window: 5), M: SoftMoE(F: 6, N: 3, P: 2))",
     ...encoders,
   ])("%s", async (mixer) => {
     await expect(withMixer(mixer, variants[0]!, async () => {})).rejects.toThrow("positions that do not exist yet");
