@@ -1,6 +1,7 @@
 /** How the command line behaves around its commands: help, wrong calls, exit codes. */
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { moec, temporary, writeFile } from "./support.ts";
 
@@ -89,6 +90,21 @@ test("a reader that stops early is no failure", () => {
   const run = spawnSync("sh", ["-c", `{ ${command}; } | head -n 1`], { encoding: "utf8" });
   expect(run.stderr).toBe("code 0\n");
   expect(run.stdout.split("\n")).toHaveLength(2);
+});
+
+test("a reader that stops early does not stop a command that makes files", () => {
+  const out = temporary("early.plan");
+  const command = `sleep 1; "${process.execPath}" cli/bin.js build examples/03-model.moe --kind gpu --json --out "${out}"; echo "code $?" >&2`;
+  const run = spawnSync("sh", ["-c", `{ ${command}; } | true`], { encoding: "utf8" });
+  expect(run.stderr).toMatch(/code 0\n$/);
+  expect(existsSync(join(out, "plan.json"))).toBe(true);
+});
+
+test.runIf(existsSync("/dev/full"))("a disk that is too full for what is printed is told, with 1", () => {
+  const run = spawnSync("sh", ["-c", `"${process.execPath}" cli/bin.js explain > /dev/full`], { encoding: "utf8" });
+  expect(run.status).toBe(1);
+  expect(run.stderr).toContain("error[cli/cannot-write]: cannot write to stdout: the disk is full");
+  expect(run.stderr.split("\n")).toHaveLength(3);
 });
 
 test("--trace adds the trace to a user's mistake", async () => {

@@ -45,7 +45,7 @@ async function order(child: ChildProcess, folder: string, how: "kill" | "hold"):
 
 test.each([2, 3])(
   "%i that come at once after a kill: one holds it, the others are told",
-  { timeout: 300_000 },
+  { timeout: 60_000 + 2000 * ROUNDS },
   async (count) => {
     await withScratch(async (scratch) => {
       const writers = await Promise.all(Array.from({ length: count }, start));
