@@ -7,9 +7,10 @@ import { encodings, type MapBinding, settingKey, type TensorEntry, type TensorMa
 import { type Diagnostic, failure } from "../grammar/diagnostic.ts";
 import { suggest } from "../grammar/index.ts";
 import { type Checkpoint, type DataType, dataTypes, findBuffer } from "./checkpoint/index.ts";
+import { checkUnquantized } from "./quantization.ts";
 
 /**
- * Throws `checkpoint/missing-tensor`, `unused-tensor`, `shape` and `encoding`. What is given back says which tensors are left out
+ * Throws `checkpoint/missing-tensor`, `unused-tensor`, `shape`, `encoding` and `quantized`. What is given back says which tensors are left out
  * although that could be seen.
  */
 export async function checkTensors(
@@ -28,6 +29,7 @@ export async function checkTensors(
   const { unlisted } = checkpoint.gaps;
   const others = left.filter((name) => !buffers.has(name)).map(stored);
   const unused = others.filter((name) => !unlisted.has(name));
+  checkUnquantized(checkpoint.path, others);
   for (const { name, entry } of missing) refuseAbsent(checkpoint, name, entry);
   if (first !== undefined) {
     const near = suggest(first.name, unused.slice(0, 2000));

@@ -98,6 +98,20 @@ export async function checkQuantization(folder: string, config: ConfigFile, map:
   }
 }
 
+/** What programs that quantise call the parts of a weight. */
+const PARTS_OF_WEIGHTS =
+  /\.(?:qweight|qzeros|g_idx|scales|weight_scale(?:_inv|_2)?|input_scale|weight_packed|weight_zero_point|SCB|absmax|quant_map|quant_state\.\w+|codebooks|W_q|weight\._data|weight\._scale)$/;
+
+/** The same for a checkpoint whose files do not say it: told by tensors that nothing reads. */
+export function checkUnquantized(path: string, unread: readonly string[]): void {
+  const found = unread.find((name) => PARTS_OF_WEIGHTS.test(name));
+  if (found === undefined) return;
+  throw failure("checkpoint/quantized", `${path} is quantised in a way that is not read: it has \`${found}\``, {
+    notes: ["config.json does not say how"],
+    help: "give the model that it was made from, in bf16, f16 or f32",
+  });
+}
+
 type JsonObject = Readonly<Record<string, Json>>;
 
 const isObject = (json: Json | undefined): json is JsonObject =>

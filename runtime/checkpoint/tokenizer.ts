@@ -69,12 +69,15 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     const readable = Array.from(ids).filter((id) => known(id) && !(skipSpecialTokens && special.has(id)));
     return readable.length === 0 ? "" : inner.decode(readable);
   };
-  const start = findStart(inner, settings, findBos(inner, [settings, named], [generation, config]));
+  // A model of several senses says such things in its part about text.
+  const text = config?.["text_config"] as Json;
+  const configs = [generation, config, text];
+  const start = findStart(inner, settings, findBos(inner, [settings, named], configs));
   const chatTemplates = await readTemplates(directory, settings);
   return {
     vocabularySize: inner.size,
     start,
-    eosIds: findEos(inner, settings, [generation, config]),
+    eosIds: findEos(inner, settings, configs),
     chatTemplate: chatTemplates.get(DEFAULT_TEMPLATE) ?? null,
     chatTemplates,
     encode,

@@ -107,6 +107,24 @@ describe("what quantised a model is told before its tensors are looked at", () =
     });
   });
 
+  test.each([
+    "q_proj.qweight",
+    "q_proj.weight_scale",
+    "q_proj.weight.absmax",
+    "q_proj.weight.quant_state.bitsandbytes__nf4",
+    "q_proj.SCB",
+  ])("by the name of a part, where no file says it: %s", async (part) => {
+    await withScratch(async (folder) => {
+      const name = "model.layers.0.self_attn.q_proj.weight";
+      const tensors = [
+        ...llama.filter((t) => t.name !== name),
+        zeros(name, "U8", [9, 1], 1),
+        zeros(`model.layers.0.self_attn.${part}`, "F32", [3]),
+      ];
+      await expectFailure(load(folder, {}, tensors), "checkpoint/quantized", part, "made from");
+    });
+  });
+
   test("nothing is refused where nothing is said", async () => {
     await withScratch(async (folder) => {
       expect(await load(folder, { quantization_config: null, compression_config: {} }, llama)).toEqual([]);

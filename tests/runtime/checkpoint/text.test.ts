@@ -91,6 +91,10 @@ describe("a tokenizer", () => {
       expect((await loadTokenizer(directory)).start).toEqual([0]);
       await writeFile(join(directory, "special_tokens_map.json"), '{"bos_token":"</s>"}');
       expect((await loadTokenizer(directory)).start).toEqual([1]);
+      await rm(join(directory, "special_tokens_map.json"));
+      await writeFile(join(directory, "config.json"), '{"text_config":{"bos_token_id":5,"eos_token_id":[6,7]}}');
+      expect(await loadTokenizer(directory)).toMatchObject({ start: [5], eosIds: [6, 7] });
+      await writeFile(join(directory, "special_tokens_map.json"), "{}");
       for (const name of ["tokenizer_config", "special_tokens_map", "generation_config", "config"])
         await rm(join(directory, `${name}.json`));
       expect(await loadTokenizer(directory)).toMatchObject({ start: [], eosIds: [] });
