@@ -22,8 +22,9 @@ export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl
   const families = sources.map(({ model }) => (model.text === ANY ? null : findFamily(scope, model.text)));
   const failed: DiagnosticBag[] = [];
   const isOpen = decl.params.some((p) => p.source === null && p.default === null);
-  for (const given of isOpen ? GIVEN : GIVEN.slice(0, 1))
-    for (const chosen of combine(families, candidates(scope))) {
+  // What fits one family and no other, and what fits one kind of value and not another, is found in as many steps as there are values.
+  for (const chosen of combine(families, candidates(scope)))
+    for (const given of isOpen ? GIVEN : GIVEN.slice(0, 1)) {
       const tried = new DiagnosticBag();
       checkOn(
         tried,

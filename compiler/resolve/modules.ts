@@ -70,6 +70,8 @@ export class Workspace {
   readonly #scopes = new Map<string, Scope>();
   /** The standard library by name. Its files are parsed when a name of theirs is first used. */
   readonly #listed = new Map<string, Listed>();
+  /** Its files with `mixture` declarations, once they have been looked for. */
+  #relating: readonly SourceFile[] | null = null;
 
   constructor(loader: ModuleLoader) {
     this.#loader = loader;
@@ -126,8 +128,9 @@ export class Workspace {
       unbound,
       library: (name) => this.#std(name),
       mixtures: () => {
-        const files = this.#loader.std.filter((f) => f.path !== file.path && MIXTURE.test(f.text));
-        return [scope, ...files.map((f) => this.#open(f, true))].flatMap((s) =>
+        this.#relating ??= this.#loader.std.filter((f) => MIXTURE.test(f.text));
+        const others = this.#relating.filter((f) => f.path !== file.path);
+        return [scope, ...others.map((f) => this.#open(f, true))].flatMap((s) =>
           s.module.items.flatMap((item) => (item.kind === "mixture" ? [{ item, scope: s }] : [])),
         );
       },

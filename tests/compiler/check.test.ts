@@ -1,4 +1,7 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { checkModule } from "../../compiler/index.ts";
+import { openWorkspace } from "../../runtime/modules.ts";
 import { diagnose } from "../support/programs.ts";
 
 const imports = 'import { Linear, TopK, SoftmaxTopK } from "std"\n';
@@ -122,4 +125,18 @@ describe("tests", () => {
   ])("%j", (statements, expected) => {
     expect(diagnose(`${subject}  ${statements}\n}\n`).map((d) => d.split(" ")[1])).toEqual(expected);
   });
+});
+
+test("an upcycling for any model, with a parameter of any kind, is tried on few models until it fits", () => {
+  const workspace = openWorkspace();
+  const path = "stdlib/upcycle/prompted.moe";
+  const scope = workspace.open({ path, text: readFileSync(path, "utf8") });
+  let asked = 0;
+  const mixtures = () => {
+    asked++;
+    return scope.mixtures();
+  };
+  expect(checkModule(workspace, { ...scope, mixtures })).toEqual([]);
+  // Each small instance asks which models are mixtures of which.
+  expect(asked).toBeLessThan(30);
 });
