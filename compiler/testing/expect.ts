@@ -5,7 +5,7 @@
 import type { Expr } from "../../grammar/ast.ts";
 import { suggest } from "../../grammar/index.ts";
 import type { Value as ArrayValue } from "../ops/define.ts";
-import type { Literal } from "./test-case.ts";
+import type { Literal } from "./parameters.ts";
 import { pathText } from "./test-case.ts";
 
 /** Null when it holds; otherwise what was found, for the report. */

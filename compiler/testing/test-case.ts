@@ -4,20 +4,24 @@
  */
 import type { Expr, TestDecl, TestStatement } from "../../grammar/ast.ts";
 import { suggest } from "../../grammar/index.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Program } from "../graph/node.ts";
+import { outputNodes, topologicalOrder } from "../graph/traverse.ts";
 import type { Axis, DType, TensorType } from "../graph/type.ts";
-import { TIME } from "../graph/type.ts";
+import { formatType, TIME } from "../graph/type.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { Context, Env, Purpose } from "../interpret/context.ts";
 import { countOf, report } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Instance } from "../interpret/value.ts";
 import { describeValue } from "../interpret/value.ts";
-import { listParameters, tryBuildProgram } from "../model/model.ts";
+import { tryBuildProgram } from "../model/model.ts";
 import type { Value as ArrayValue } from "../ops/define.ts";
+import { elementCount } from "../ops/typing.ts";
 import type { Scope } from "../resolve/modules.ts";
+import { type Literal, type ParameterSet, parameterValues } from "./parameters.ts";
 
 export interface TestCase {
   readonly title: string;
@@ -28,12 +32,6 @@ export interface TestCase {
   /** Number of tokens. */
   readonly tokens: number;
   readonly expectations: readonly { readonly value: Expr; readonly span: Span }[];
-}
-
-/** A literal: nested lists of numbers, all of one shape. */
-export interface Literal {
-  readonly shape: readonly number[];
-  readonly data: Float64Array;
 }
 
 /** Null after reporting into the context what is wrong. */
@@ -56,18 +54,28 @@ export function prepareTest(plain: Context, scope: Scope, decl: TestDecl): TestC
   const instance = instantiate(ctx, subject, "", [], decl.subject.span);
   if (instance === null) return null;
   const sets = rest.filter((s): s is Extract<TestStatement, { kind: "set" }> => s.kind === "set");
-  const literals = new Map<string, { readonly literal: Literal; readonly span: Span }>();
-  for (const set of sets) {
-    const literal = readLiteral(env, set.value);
+  const inputNames = new Set(instance.decl.forward?.params.map((p) => p.name.text));
+  const literals = new Map<string, ParameterSet>();
+  for (const { path, value, span } of sets) {
+    const literal = readLiteral(env, value);
     if (literal === null) return null;
-    literals.set(pathText(set.path), { literal, span: set.span });
+    const name = textOf(path.span);
+    const first = literals.get(name);
+    if (first !== undefined) {
+      report(env, "name/bound-twice", `\`${name}\` is set twice`, span, "set again here", "remove one of them", [
+        { span: first.span, text: "first set here" },
+      ]);
+      return null;
+    }
+    literals.set(name, { path, name, literal, span });
   }
   const inputs = inputValues(env, instance, literals);
   if (inputs === null) return null;
-  const parameters = parameterValues(env, instance, literals, decl.span);
+  const parameterSets = [...literals.values()].filter(({ name }) => !inputNames.has(name));
+  const parameters = parameterValues(env, instance, parameterSets, [...inputNames], decl.span);
   if (parameters === null) return null;
   const program = tryBuildProgram(instance, ctx, inputs.types);
-  if (program === null || ctx.bag.hasErrors) return null;
+  if (program === null || ctx.bag.hasErrors || !isSmall(env, program, inputs.tokens, decl.span)) return null;
   const expectations = decl.statements.filter(
     (s): s is Extract<TestStatement, { kind: "expect" }> => s.kind === "expect",
   );
@@ -82,6 +90,26 @@ export function prepareTest(plain: Context, scope: Scope, decl: TestDecl): TestC
     tokens: inputs.tokens,
     expectations,
   };
+}
+
+/** The oracle keeps every value of a test. */
+function isSmall(env: Env, { main, functions }: Program, tokens: number, at: Span): boolean {
+  for (const fn of [main, ...functions.values()])
+    for (const node of topologicalOrder(outputNodes(fn))) {
+      const elements = elementCount(node.type).evaluate({ [TIME]: tokens });
+      if (elements <= LIMITS.tested) continue;
+      report(
+        env,
+        "shape/too-large",
+        `a value in this test would have ${elements} elements, and a test computes with at most ${LIMITS.tested}`,
+        node.origin ?? at,
+        formatType(node.type),
+        "test the layer at smaller sizes",
+        [{ span: at, text: "in this test" }],
+      );
+      return false;
+    }
+  return true;
 }
 
 /** `training = true` and `generating = true` say what the subject's program is for. */
@@ -158,6 +186,8 @@ export function readLiteral(env: Env, expr: Expr): Literal | null {
     }
     return { shape: [items.length, ...first.shape], data: Float64Array.from(items.flatMap((i) => [...i.data])) };
   }
+  // A literal may be long: its numbers are no work.
+  if (expr.kind === "number" && Number.isFinite(expr.value)) return { shape: [], data: Float64Array.of(expr.value) };
   const value = evaluate(env, expr);
   if (value.kind === "number") return { shape: [], data: Float64Array.of(value.value) };
   if (value.kind === "axis" && value.size.value !== null) return { shape: [], data: Float64Array.of(value.size.value) };
@@ -265,68 +295,4 @@ function evaluateAxes(env: Env, expr: Expr): Axis[] | null {
 
 function timeAxis(): Axis {
   return { name: TIME, size: Dim.of(TIME), origin: null };
-}
-
-function parameterValues(
-  env: Env,
-  instance: Instance,
-  literals: ReadonlyMap<string, { literal: Literal; span: Span }>,
-  span: Span,
-): ReadonlyMap<string, ArrayValue> | null {
-  const values = new Map<string, ArrayValue>();
-  const parameters = listParameters(instance);
-  const ports = new Set(instance.decl.forward?.params.map((p) => p.name.text));
-  for (const parameter of parameters) {
-    const given = literals.get(parameter.path);
-    const shape = parameter.axes.map((a) => a.size);
-    const count = shape.reduce((a, b) => a * b, 1);
-    if (given === undefined) {
-      const { init } = parameter;
-      const fill = {
-        ones: 1,
-        zeros: 0,
-        constant: init.kind === "constant" ? init.value : 0,
-        normal: null,
-        uniform: null,
-      }[init.kind];
-      if (fill === null) {
-        report(
-          env,
-          "type/missing-argument",
-          `the test does not set the parameter \`${parameter.path}\``,
-          span,
-          "in this test",
-          `write \`${parameter.path} = [...]\` with shape [${shape.join(", ")}]`,
-          [{ span: parameter.span, text: "declared here" }],
-        );
-        return null;
-      }
-      values.set(parameter.path, { axes: parameter.axes, data: new Float64Array(count).fill(fill) });
-    } else if (String(given.literal.shape) !== String(shape)) {
-      report(
-        env,
-        "shape/axis-mismatch",
-        `\`${parameter.path}\` has shape [${shape.join(", ")}] and is given [${given.literal.shape.join(", ")}]`,
-        given.span,
-        "set here",
-        null,
-        [{ span: parameter.span, text: "declared here" }],
-      );
-      return null;
-    } else values.set(parameter.path, { axes: parameter.axes, data: given.literal.data });
-  }
-  for (const [path, { span: at }] of literals) {
-    if (ports.has(path) || values.has(path)) continue;
-    const near = suggest(path, [...ports, ...values.keys()]);
-    report(
-      env,
-      "name/unknown",
-      `the subject has no parameter or input \`${path}\``,
-      at,
-      "set here",
-      near === null ? `it has ${[...ports, ...values.keys()].join(", ")}` : `did you mean \`${near}\`?`,
-    );
-    return null;
-  }
-  return values;
 }

@@ -30,6 +30,45 @@ test("a wrong expectation fails with its line and what was found", async () => {
   expect(run.err).toContain("element [0, 0] is 4, not 5");
 });
 
+test("a test reaches one layer of a stack and one expert of a bank", async () => {
+  const path = writeFile(
+    "tower.moe",
+    `edition 2026
+import { Linear } from "std"
+
+layer Bank(D, N) {
+  experts = N of Linear(D -> D)
+  forward(x: [T, D]) -> [T, D] = sum[N](experts(x))
+}
+
+layer Tower(D, L, N) {
+  blocks = L of Bank(D, N)
+  forward(x: [T, D]) -> [T, D] {
+    for b in blocks { x = b(x) }
+    return x
+  }
+}
+
+test "layer by layer, expert by expert" for Tower(D: 1, L: 2, N: 2) {
+  blocks[0].experts[0].w = [[2]]
+  blocks[0].experts[1].w = [[1]]
+  blocks[1].experts[n].w = [[4]]
+  x                      = [[1]]
+  expect out == [[24]]
+}
+
+test "all layers at once" for Tower(D: 1, L: 3, N: 2) {
+  blocks[l].experts.w = [[[2]], [[1]]]
+  x                   = [[1]]
+  expect out == [[27]]
+}
+`,
+  );
+  const run = await moec("test", path);
+  expect(run.err).not.toContain("error[");
+  expect(run.out).toContain("2 tests passed");
+});
+
 test("--json tells every test", async () => {
   const good = writeFile("four.moe", twice(4));
   const bad = writeFile("six.moe", twice(6));
