@@ -2,10 +2,12 @@
 import { Lexer, type ILexingResult, type IToken } from "chevrotain";
 import type { Module } from "./ast.ts";
 import type { Diagnostic } from "./diagnostic.ts";
+import { LIMITS } from "./limits.ts";
 import { substituteFor } from "./messages.ts";
 import { MoeParser } from "./parser/index.ts";
 import type { SourceFile } from "./span.ts";
 import { allTokens } from "./tokens.ts";
+import { children, type Node } from "./visit.ts";
 
 // Lexer and parser are made once, at the first use: analysing the grammar is the costly part, and both are reusable.
 let lexer: Lexer | null = null;
@@ -13,12 +15,49 @@ let parser: MoeParser | null = null;
 
 /** Parses a whole file. With errors among the diagnostics the tree holds what could be read. */
 export function parse(file: SourceFile): { module: Module; diagnostics: readonly Diagnostic[] } {
+  if (file.text.length > LIMITS.text) return refuse(file, "syntax/too-long", describeLength(file), 0);
   const lexed = tokenize(file.text);
   parser ??= new MoeParser();
   const module = parseTokens(parser, file, lexed);
   const diagnostics = [...describeLexing(file, lexed), ...parser.diagnostics];
+  const deepest = findTooDeep(module);
+  if (deepest !== null) return refuse(file, "syntax/too-deep", TOO_DEEP, deepest.span.start);
   // In reading order, whichever stage found them.
   return { module, diagnostics: diagnostics.sort((a, b) => a.labels[0]!.span.start - b.labels[0]!.span.start) };
+}
+
+const TOO_DEEP = `this is nested more than ${LIMITS.nesting} deep`;
+
+const describeLength = ({ text }: SourceFile): string =>
+  `this file has ${text.length} characters, and a file of the language has at most ${LIMITS.text}`;
+
+const help = {
+  "syntax/too-deep": "give parts of it names of their own: `a = ...`, then `b = ... a ...`",
+  "syntax/too-long": "split it, and `import` one file from the other; weights belong into safetensors files",
+} as const;
+
+/** A file of which nothing is read. */
+function refuse(
+  file: SourceFile,
+  code: keyof typeof help,
+  message: string,
+  start: number,
+): { module: Module; diagnostics: readonly Diagnostic[] } {
+  const labels = [{ span: { file, start, end: start }, text: "" }];
+  return {
+    module: { kind: "module", edition: null, imports: [], items: [], span: { file, start: 0, end: file.text.length } },
+    diagnostics: [{ code, severity: "error", message, labels, notes: [], help: help[code] }],
+  };
+}
+
+/** The first node that lies too deep for what walks the tree. Sums of many terms are as deep as they are long. */
+function findTooDeep(module: Module): Node | null {
+  let level: readonly Node[] = [module];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > LIMITS.nesting) return level[0]!;
+    level = level.flatMap(children);
+  }
+  return null;
 }
 
 /** The one thing a recursive parser cannot report from within: that its stack is full. */
@@ -27,11 +66,9 @@ function parseTokens(parser: MoeParser, file: SourceFile, lexed: ILexingResult):
     return parser.parse({ file, tokens: lexed.tokens, docs: attachDocs(lexed) });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    const span = { file, start: 0, end: file.text.length };
-    const labels = [{ span: { ...span, end: 0 }, text: "" }];
-    const message = "this file nests too deeply";
-    parser.diagnostics = [{ code: "syntax/too-deep", severity: "error", message, labels, notes: [], help: null }];
-    return { kind: "module", edition: null, imports: [], items: [], span };
+    const { module, diagnostics } = refuse(file, "syntax/too-deep", TOO_DEEP, 0);
+    parser.diagnostics = [...diagnostics];
+    return module;
   }
 }
 

@@ -1,7 +1,10 @@
 /** "Did you mean": the candidate that is fewest slips of the keyboard away (Damerau's four: insert, delete, replace, swap). */
 
+import { LIMITS } from "./limits.ts";
+
 /** The closest candidate, or null when none is within a third of the name's length (at least one slip). */
 export function suggest(name: string, candidates: Iterable<string>): string | null {
+  if (name.length > LIMITS.name) return null;
   let best: string | null = null;
   let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {

@@ -3,14 +3,14 @@
  * found before anyone runs it, for all sizes at once. Each boolean parameter is tried both ways, so both sides of an `if`
  * are seen. The rules are those of the build itself; nothing is typed twice.
  */
-import type { FnDecl, LayerDecl, Member, Param } from "../../grammar/ast.ts";
+import type { ConfigDecl, FnDecl, Item, LayerDecl, Member, Param } from "../../grammar/ast.ts";
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
-import { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { textOf } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../interpret/axes.ts";
 import type { Context, Env, Purpose } from "../interpret/context.ts";
-import { evaluate, lookupName, staticEnv } from "../interpret/context.ts";
+import { evaluate, evaluateDim, lookupName, staticEnv } from "../interpret/context.ts";
 import { finish } from "../interpret/results.ts";
 import { runBody } from "../interpret/statements.ts";
 import { constructorOf, instantiate } from "../interpret/instance.ts";
@@ -31,55 +31,65 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
   // A tree with holes has no reliable meaning: what it seems to say would hide what is wrong.
   if (own.some((d) => d.code.startsWith("syntax/"))) return own;
   const values = new Set<Member>();
+  const dims = newContext("check", bag);
   for (const item of scope.module.items) {
     const before = bag.list.length;
     checkNames(bag, item);
     if (bag.list.length > before) continue;
-    switch (item.kind) {
-      case "layer":
-        for (const member of checkLayer(bag, scope, item)) values.add(member);
-        break;
-      case "fn":
-        checkFunction(bag, scope, item);
-        break;
-      case "config": {
-        const ctx = newContext("build", bag);
-        const target = scope.lookup(item.model.text);
-        if (target?.item.kind !== "layer") {
-          reportUnknownModel(bag, scope, item.model);
-          break;
-        }
-        const callee = constructorOf(ctx, scope, target.item, item.fields);
-        const instance =
-          callee.kind === "constructor"
-            ? instantiate(ctx, { ...callee, scope: target.scope }, "", [], item.name.span)
-            : null;
-        const program = instance === null ? null : tryBuildProgram(instance, ctx);
-        if (program !== null) lintProgram(bag, program, item.name.span);
-        break;
-      }
-      case "map":
-        checkMap(bag, scope, item);
-        break;
-      case "mixture":
-        checkMixture(bag, scope, item);
-        break;
-      case "upcycle":
-        checkUpcycle(bag, scope, item);
-        break;
-      case "test":
-        checkTests(bag, scope, item);
-        break;
-      case "dim":
-        evaluate(staticEnv(newContext("check", bag), scope), item.size);
-        break;
-      default:
-        item satisfies never;
+    try {
+      for (const member of checkItem(bag, scope, item, dims)) values.add(member);
+    } catch (error) {
+      if (!(error instanceof MoeError)) throw error;
+      for (const d of error.diagnostics) bag.add(d);
+      // What refers to it has no end either.
+      if (error.diagnostics.some((d) => d.code === "type/endless")) break;
     }
   }
   // While something is wrong, what is unused may only be unfinished.
   if (!bag.hasErrors && own.length === 0) lintNames(bag, scope.module, values);
   return dedupe([...own, ...bag.list.filter((d) => !isFollowUp(d, scope))]);
+}
+
+/** Gives the members of a layer that are plain values. Throws a `MoeError` where no more can be said of the item. */
+function checkItem(bag: DiagnosticBag, scope: Scope, item: Item, dims: Context): readonly Member[] {
+  switch (item.kind) {
+    case "layer":
+      return checkLayer(bag, scope, item);
+    case "fn":
+      checkFunction(bag, scope, item);
+      return [];
+    case "config":
+      checkConfig(bag, scope, item);
+      return [];
+    case "map":
+      checkMap(bag, scope, item);
+      return [];
+    case "mixture":
+      checkMixture(bag, scope, item);
+      return [];
+    case "upcycle":
+      checkUpcycle(bag, scope, item);
+      return [];
+    case "test":
+      checkTests(bag, scope, item);
+      return [];
+    case "dim":
+      evaluateDim(staticEnv(dims, scope), item, scope);
+      return [];
+    default:
+      return item satisfies never;
+  }
+}
+
+function checkConfig(bag: DiagnosticBag, scope: Scope, item: ConfigDecl): void {
+  const ctx = newContext("build", bag);
+  const target = scope.lookup(item.model.text);
+  if (target?.item.kind !== "layer") return reportUnknownModel(bag, scope, item.model);
+  const callee = constructorOf(ctx, scope, target.item, item.fields);
+  const instance =
+    callee.kind === "constructor" ? instantiate(ctx, { ...callee, scope: target.scope }, "", [], item.name.span) : null;
+  const program = instance === null ? null : tryBuildProgram(instance, ctx);
+  if (program !== null) lintProgram(bag, program, item.name.span);
 }
 
 /** An unknown name whose import has failed already. */
@@ -152,7 +162,7 @@ function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
     if (port.type?.kind !== "tensor-type") {
       locals.set(
         port.name.text,
-        port.default === null ? { kind: "number", value: 1, float: true } : evaluate(env, port.default),
+        port.default === null ? { kind: "number", value: 1, float: true, open: true } : evaluate(env, port.default),
       );
       continue;
     }
@@ -162,7 +172,9 @@ function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
         locals.set(name, { kind: "axis", label: name, size: Dim.of(name), origin: axis.span });
       }
     }
-    const { axes } = declaredAxes(env, port.type);
+    const declared = declaredAxes(env, port.type);
+    if (declared === null) return;
+    const { axes } = declared;
     const dtype = (port.type.dtype?.text ?? "f32") as "f32" | "u32" | "i32" | "bool";
     locals.set(port.name.text, {
       kind: "tensor",

@@ -3,14 +3,17 @@
  * map ops, with numbers adapting to the tensor's dtype; a route times a tensor applies the routing.
  */
 import type { BinaryExpr, UnaryExpr } from "../../grammar/ast.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import { type DType, TIME } from "../graph/type.ts";
 import { toSize } from "./axes.ts";
+import { finite } from "./bounds.ts";
 import type { Env } from "./context.ts";
-import { addNode, evaluate, report } from "./context.ts";
+import { addNode } from "./add-node.ts";
+import { evaluate, report } from "./context.ts";
 import { applyRoute } from "./route.ts";
 import type { RoutedValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
@@ -36,7 +39,10 @@ export function evaluateUnary(env: Env, expr: UnaryExpr): Value {
   if (value.kind === "error") return ERROR;
   if (value.kind === "tensor") return addNode(env, expr.op === "-" ? "neg" : "not", [value.node], {}, expr.span);
   if (expr.op === "not" && value.kind === "bool") return { kind: "bool", value: !value.value };
-  if (expr.op === "-" && value.kind === "number") return { ...value, value: -value.value };
+  if (expr.op === "-" && value.kind === "number") {
+    const { dim, ...number } = value;
+    return { ...number, value: -value.value, ...(dim === undefined ? {} : { dim: Dim.of(0).minus(dim) }) };
+  }
   const size = toSize(value);
   if (expr.op === "-" && size !== null)
     return { kind: "axis", label: null, size: Dim.of(0).minus(size.size), origin: expr.span };
@@ -87,6 +93,17 @@ export function toNode(env: Env, value: Value, like: Node | null, span: Span): N
       if (counted !== null) return counted;
       const number = toNumber(value);
       const dtype = like?.type.dtype === "bool" || like === null ? "f32" : like.type.dtype;
+      if (Math.abs(number) > LIMITS.f32 && Number.isFinite(number) && dtype === "f32") {
+        report(
+          env,
+          "type/constant",
+          `${number} is not a value of f32`,
+          span,
+          "this number",
+          `f32 holds up to ${LIMITS.f32.toPrecision(8)}`,
+        );
+        return null;
+      }
       if (dtype !== "f32" && !Number.isInteger(number)) {
         report(
           env,
@@ -184,14 +201,15 @@ function staticOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
     if (a !== null && b !== null) return { kind: "bool", value: compareSizes(op, a.size, b.size) };
     return { kind: "bool", value: sameConstant(left, right) === (op === "==") };
   }
+  if (a !== null && b?.size.value === 0 && (op === "/" || op === "%")) return dividesByZero(env, expr, b.origin);
   // Plain numbers are no sizes: they divide as numbers, and stay whole where they can.
-  const plain = left.kind === "number" && right.kind === "number" && !(op === "/" && right.value === 0);
+  const plain = left.kind === "number" && right.kind === "number";
   if (a !== null && b !== null && !plain) return sizeOperation(env, expr, a.size, b.size);
   if ((left.kind === "number" || left.kind === "axis") && (right.kind === "number" || right.kind === "axis")) {
     const open = [left, right].some((v) => (v.kind === "axis" ? v.size.value === null : v.open === true));
     if (open && ["<", "<=", ">", ">="].includes(op)) return { kind: "bool", value: true };
     const result = numberOperation(env, expr, toNumber(left), toNumber(right), a !== null && b !== null);
-    if (!open || result.kind !== "number") return result;
+    if (!open || result.kind !== "number") return finite(env, result, expr.span);
     const dim = exactly(op, dimOf(left), dimOf(right));
     return dim === null ? { ...result, open } : { ...result, open, dim };
   }
@@ -238,8 +256,33 @@ export function sameConstant(a: Value, b: Value): boolean {
   return a.kind === "none";
 }
 
+function dividesByZero(env: Env, expr: BinaryExpr, origin: Span | null): Value {
+  return report(
+    env,
+    "type/division-by-zero",
+    `\`${expr.op}\` divides by zero`,
+    expr.right.span,
+    "this is 0",
+    "divide by something that is at least 1, and say so with a `where` clause",
+    origin === null || origin === expr.right.span ? [] : [{ span: origin, text: "0 comes from here" }],
+  );
+}
+
+/** Products of sums grow with every factor, and what `%` leaves is kept as it is written. */
+const LONGEST_SIZE = 2000;
+
 function sizeOperation(env: Env, expr: BinaryExpr, a: Dim, b: Dim): Value {
-  const size = (d: Dim): Value => ({ kind: "axis", label: null, size: d, origin: expr.span });
+  const size = (d: Dim): Value =>
+    d.terms.length > LIMITS.terms || d.key.length > LONGEST_SIZE
+      ? report(
+          env,
+          "shape/too-large",
+          `this size is a sum of ${d.terms.length} terms, too long to compare with others`,
+          expr.span,
+          `at most ${LIMITS.terms} terms, and ${LONGEST_SIZE} characters`,
+          "make it a parameter of the layer, and state what it has to be with `where`",
+        )
+      : finite(env, { kind: "axis", label: null, size: d, origin: expr.span }, expr.span);
   const [x, y] = [a.value, b.value];
   switch (expr.op) {
     case "+":
@@ -250,7 +293,7 @@ function sizeOperation(env: Env, expr: BinaryExpr, a: Dim, b: Dim): Value {
       return size(a.times(b));
     case "/": {
       const known = x !== null && y !== null;
-      const q = y === 0 ? null : (a.over(b) ?? (known ? null : Dim.of(`(${a.key})/(${b.key})`)));
+      const q = a.over(b) ?? (known ? null : Dim.of(`(${a.key})/(${b.key})`));
       if (q !== null && (q.value === null || Number.isInteger(q.value))) return size(q);
       return report(
         env,

@@ -4,10 +4,12 @@
  * declared type by label first, then by position from the right, and says how to rename there and back.
  */
 import type { AxisExpr, Expr, Name, TensorType as TypeSyntax } from "../../grammar/ast.ts";
-import type { Span } from "../../grammar/span.ts";
+import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
+import { isMismatch } from "../ops/define.ts";
+import { isPossible } from "./bounds.ts";
 import type { Env } from "./context.ts";
 import { describeAxis, evaluate, lookupName, report, unknownName, visibleAxes } from "./context.ts";
 import type { AxisValue, Value } from "./value.ts";
@@ -121,12 +123,9 @@ export function matchPort(
   banks: readonly Axis[],
   made: Span | null,
 ): PortMatch | null {
-  const wanted: Wanted[] = [];
-  let rest = false;
-  for (const axis of type.axes) {
-    if (axis.kind === "rest") rest = true;
-    else wanted.push(...wantedAxes(env, axis));
-  }
+  const named = namedAxes(env, type);
+  if (named === null) return null;
+  const { wanted, rest } = named;
   const free = [...node.type.axes];
   const matched = new Map<Wanted, Axis>();
   for (const w of wanted) {
@@ -202,7 +201,20 @@ function renameTo(
     }
     const label = w.axis.label ?? w.name ?? actual.name;
     if (label === actual.name) continue;
-    current = env.ctx.builder.must("rename", [current], { from: actual.name, to: label }, span);
+    const renamed = env.ctx.builder.add("rename", [current], { from: actual.name, to: label }, span);
+    if (isMismatch(renamed)) {
+      report(
+        env,
+        renamed.code,
+        `${what} calls axis \`${actual.name}\` \`${label}\`, and what it is given has another axis \`${label}\``,
+        span,
+        `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`,
+        `rename the other one first: \`x[${label} -> ${label}']\``,
+        [{ span: w.span, text: "declared here" }],
+      );
+      return null;
+    }
+    current = renamed;
     back.set(label, actual.name);
   }
   return { node: current, back };
@@ -228,40 +240,81 @@ function reportSizes(env: Env, wanted: AxisValue, actual: Axis, span: Span, what
   );
 }
 
-function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readonly Wanted[] {
+/** The axes that a type names, and whether it has `..`. Null after reporting what is no axis, or is named twice. */
+function namedAxes(env: Env, type: TypeSyntax): { readonly wanted: readonly Wanted[]; readonly rest: boolean } | null {
+  const wanted: Wanted[] = [];
+  for (const axis of type.axes) {
+    const named = axis.kind === "rest" ? [] : wantedAxes(env, axis);
+    if (named === null) return null;
+    for (const w of named) {
+      const label = labelOf(w);
+      const first = label === null ? undefined : wanted.find((other) => labelOf(other) === label);
+      if (first !== undefined) {
+        const twice = w.span === first.span ? [] : [{ span: first.span, text: "first here" }];
+        report(
+          env,
+          "shape/duplicate-axis",
+          `the type has axis \`${label}\` twice`,
+          w.span,
+          "again here",
+          `write \`${label}'\` for a second axis of the same size`,
+          twice,
+        );
+        return null;
+      }
+      wanted.push(w);
+    }
+  }
+  return { wanted, rest: type.axes.some((axis) => axis.kind === "rest") };
+}
+
+const labelOf = ({ name, axis }: Wanted): string | null => axis?.label ?? name;
+
+/** Null after reporting a size that none can be. */
+function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readonly Wanted[] | null {
   const { label, size, span } = axis;
   if (size.kind === "name" && (label === null || label.text === size.name.text)) {
     const bound = axesOfName(env, size.name);
     if (bound === null) return [{ name: size.name.text, axis: null, span }];
     return bound.map((a) => ({ name: size.name.text, axis: a, span }));
   }
-  const value = toSize(evaluate(env, size));
-  if (value === null) return [{ name: label?.text ?? "?", axis: null, span }];
+  const found = evaluate(env, size);
+  const value = toSize(found);
+  if (value === null) {
+    if (found.kind !== "error")
+      report(
+        env,
+        "type/not-a-size",
+        "an axis of a type has a size",
+        size.span,
+        `this is ${describeValue(found)}`,
+        "write a name such as `D`, or whole numbers and sizes",
+      );
+    return null;
+  }
   const named: AxisValue = { ...value, label: label?.text ?? value.label, origin: span };
+  if (!isPossible(env, toAxis(named, textOf(size.span)), "this type", span)) return null;
   if (label !== null) env.locals.set(label.text, named);
   return [{ name: label?.text ?? null, axis: named, span }];
 }
 
-/** Axes of a type whose names are all bound: results, parameters, declared inputs of a model. */
+/** Axes of a type whose names are all bound: results, parameters, declared inputs of a model. Null after reporting what is wrong. */
 export function declaredAxes(
   env: Env,
   type: TypeSyntax,
-): { readonly axes: readonly Axis[]; readonly rest: boolean; readonly unnamed: ReadonlySet<string> } {
+): { readonly axes: readonly Axis[]; readonly rest: boolean; readonly unnamed: ReadonlySet<string> } | null {
+  const named = namedAxes(env, type);
+  if (named === null) return null;
   const axes: Axis[] = [];
   const unnamed = new Set<string>();
-  let rest = false;
-  for (const axis of type.axes) {
-    if (axis.kind === "rest") rest = true;
-    else {
-      for (const w of wantedAxes(env, axis)) {
-        if (w.axis === null) unknownName(env, w.name ?? "?", w.span, "axis");
-        else {
-          const name = w.axis.label ?? w.name ?? `axis${unnamed.size}`;
-          if (w.axis.label === null && w.name === null) unnamed.add(name);
-          axes.push({ name, size: w.axis.size, origin: w.span });
-        }
-      }
+  for (const w of named.wanted) {
+    if (w.axis === null) {
+      unknownName(env, w.name ?? "?", w.span, "axis");
+      return null;
     }
+    const name = labelOf(w) ?? `axis${unnamed.size}`;
+    if (labelOf(w) === null) unnamed.add(name);
+    axes.push({ name, size: w.axis.size, origin: w.span });
   }
-  return { axes, rest, unnamed };
+  return { axes, rest: named.rest, unnamed };
 }

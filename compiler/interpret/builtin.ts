@@ -3,6 +3,7 @@
  * reads its axes from the brackets and its operands from the arguments, and adds the nodes; types are the op rows' work.
  */
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import type { OpName } from "../graph/attrs.ts";
 import { Dim, type Rounding } from "../graph/dim.ts";
@@ -11,23 +12,16 @@ import type { Axis, DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import { dimOf, toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
+import { MOST_ARGUMENTS } from "./arity.ts";
+import { finite } from "./bounds.ts";
 import type { Env } from "./context.ts";
-import { addNode, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
+import { addNode } from "./add-node.ts";
+import { countOf, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
 import type { Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 import { contains, range, without } from "./lists.ts";
 import type { Given } from "./given.ts";
-import {
-  labels,
-  number,
-  numberOption,
-  seedOption,
-  withArrow,
-  withAxes,
-  withAxis,
-  withItem,
-  withNodes,
-} from "./given.ts";
+import { labels, numberAt, numberOption, withArrow, withAxes, withAxis, withItem, withNodes } from "./given.ts";
 import { reduceLayers, stackOf } from "./layer-metrics.ts";
 import { mean, reduce } from "./pool.ts";
 import { makeRoute, sumRouted } from "./route.ts";
@@ -95,32 +89,22 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   merge: (g) => withNodes(g, 1, ([x]) => merge(g, x!)),
   slice: (g) =>
     withNodes(g, 1, ([x]) =>
-      withArrow(g, (from, to) =>
-        addNode(
-          g.env,
-          "slice",
-          [x!],
-          { axis: from[0]?.name ?? "", start: number(g, 1) ?? 0, to: to[0] ?? from[0]! },
-          g.span,
-        ),
-      ),
+      withArrow(g, (from, to) => {
+        const start = numberAt(g, 1, "the start", "place", 0);
+        return start === undefined
+          ? ERROR
+          : addNode(g.env, "slice", [x!], { axis: from[0]?.name ?? "", start, to: to[0] ?? from[0]! }, g.span);
+      }),
     ),
   roll: (g) =>
     withNodes(g, 1, ([x]) =>
-      withAxis(g, (axis) => addNode(g.env, "roll", [x!], { axis: axis.name, by: number(g, 1) ?? 0 }, g.span)),
-    ),
-  concat: (g) =>
-    withNodes(g, g.positional.length, (xs) =>
-      withArrow(g, (from, to) => {
-        const axis = from[0]?.name ?? "";
-        // `concat[A*B -> C](x, y)`: each operand has an axis of its own.
-        const parts = xs.map((x, i) => {
-          const own = from[i]?.name ?? axis;
-          return own === axis ? x : g.env.ctx.builder.must("rename", [x], { from: own, to: axis }, g.span);
-        });
-        return addNode(g.env, "concat", parts, { axis, to: to[0] ?? from[0]! }, g.span);
+      withAxis(g, ({ name: axis }) => {
+        const by = numberAt(g, 1, "the distance", "whole", 0);
+        return by === undefined ? ERROR : addNode(g.env, "roll", [x!], { axis, by }, g.span);
       }),
     ),
+  concat: (g) =>
+    withNodes(g, Math.max(1, g.positional.length), (xs) => withArrow(g, (from, to) => concat(g, xs, from, to))),
   broadcast: (g) =>
     withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
   route: (g) =>
@@ -131,16 +115,16 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   without,
   ceil: (g) => round(g, "ceil"),
   size: (g) => withAxis(g, (axis) => ({ kind: "axis", label: null, size: axis.size, origin: g.span })),
-  normal: (g) => ({ kind: "init", init: { kind: "normal", std: numberOption(g, "std", 0.02), seed: seedOption(g) } }),
-  uniform: (g) => ({
-    kind: "init",
-    init: { kind: "uniform", bound: numberOption(g, "bound", 1), seed: seedOption(g) },
-  }),
-  constant: (g) => ({ kind: "init", init: { kind: "constant", value: number(g, 0) ?? 0 } }),
+  normal: (g) => random(g, "std", 0.02, (std, seed) => ({ kind: "normal", std, seed })),
+  uniform: (g) => random(g, "bound", 1, (bound, seed) => ({ kind: "uniform", bound, seed })),
+  constant: (g) => {
+    const value = numberAt(g, 0, "the value", "number", 0);
+    return value === undefined ? ERROR : { kind: "init", init: { kind: "constant", value } };
+  },
 };
 
 export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], expr: CallExpr): Value {
-  const builtin = BUILTINS[name];
+  const builtin = Object.hasOwn(BUILTINS, name) ? BUILTINS[name] : undefined;
   if (builtin === undefined)
     return report(
       env,
@@ -166,12 +150,23 @@ export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], e
       );
     }
   }
+  const positional = args.filter((a) => a.name === null && a.value.kind !== "flag");
+  const most = MOST_ARGUMENTS[name] ?? Infinity;
+  if (positional.length > most)
+    return report(
+      env,
+      "type/too-many-arguments",
+      `\`${name}\` takes ${most === 0 ? "no arguments" : `at most ${countOf(most, "argument")}`}`,
+      positional[most]!.span,
+      "one too many",
+      "remove it",
+    );
   return builtin({
     env,
     name,
     brackets,
     span: expr.span,
-    positional: args.filter((a) => a.name === null && a.value.kind !== "flag"),
+    positional,
     named: new Map(
       args.flatMap((a): [string, { value: Value; span: Span }][] => {
         if (a.name !== null) return [[a.name.text, a]];
@@ -179,6 +174,33 @@ export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], e
       }),
     ),
   });
+}
+
+/** `normal(std: 0.02, seed: 1)`; the width may also come first, without its name. */
+function random(
+  g: Given,
+  name: string,
+  usual: number,
+  init: (width: number, seed: number | null) => Extract<Value, { kind: "init" }>["init"],
+): Value {
+  const first = numberAt(g, 0, `\`${name}\``, "notNegative", usual);
+  const width = first === undefined ? undefined : numberOption(g, name, "notNegative", first);
+  const seed = numberOption(g, "seed", "seed", null);
+  return width === undefined || seed === undefined ? ERROR : { kind: "init", init: init(width, seed) };
+}
+
+/** `concat[A*B -> C](x, y)`: each operand has an axis of its own, or all have the first. */
+function concat(g: Given, xs: readonly Node[], from: readonly Axis[], to: readonly Axis[]): Value {
+  const axis = from[0]?.name ?? "";
+  const parts: Node[] = [];
+  for (const [i, x] of xs.entries()) {
+    const own = from[i]?.name ?? axis;
+    const part: Value =
+      own === axis ? { kind: "tensor", node: x } : addNode(g.env, "rename", [x], { from: own, to: axis }, g.span);
+    if (part.kind !== "tensor") return part;
+    parts.push(part.node);
+  }
+  return addNode(g.env, "concat", parts, { axis, to: to[0] ?? from[0]! }, g.span);
 }
 
 function unary(g: Given, op: (typeof UNARY)[number]): Value {
@@ -196,10 +218,16 @@ function unary(g: Given, op: (typeof UNARY)[number]): Value {
     }[op as string];
     const x = toNumber(only.value);
     if (op === "floor") return round(g, "floor");
-    if (f !== undefined) return { kind: "number", value: f(x), float: true };
-    if (op === "rsqrt") return { kind: "number", value: 1 / Math.sqrt(x), float: true };
+    const value = op === "rsqrt" ? 1 / Math.sqrt(x) : f?.(x);
+    if (value !== undefined) return known(g, value, [only.value]);
   }
   return withNodes(g, 1, ([x]) => addNode(g.env, op, [x!], {}, g.span));
+}
+
+/** The result of a function of numbers; open where it was computed from a size that is not known yet. */
+function known(g: Given, value: number, from: readonly Value[]): Value {
+  const open = from.some((v) => (v.kind === "axis" ? v.size.value === null : v.kind === "number" && v.open === true));
+  return finite(g.env, { kind: "number", value, float: true, ...(open ? { open } : {}) }, g.span);
 }
 
 /** Whole numbers are sizes; of a size that is not known yet the rounding is put off. */
@@ -217,7 +245,7 @@ function round(g: Given, rounding: Rounding): Value {
     );
   const size = dimOf(value);
   const isOpen = value.kind === "axis" ? value.size.value === null : value.open === true;
-  if (!isOpen) return { kind: "number", value: Math[rounding](toNumber(value)), float: false };
+  if (!isOpen) return finite(g.env, { kind: "number", value: Math[rounding](toNumber(value)), float: false }, g.span);
   const rounded = size === null ? Dim.of(`${rounding}(${textOf(only.span)})`) : Dim.round(rounding, size);
   return { kind: "axis", label: null, size: rounded, origin: g.span };
 }
@@ -233,9 +261,15 @@ function binary(g: Given, op: "pow" | "min" | "max"): Value {
     const [x, y] = [toNumber(a), toNumber(b)];
     const value = op === "pow" ? x ** y : op === "min" ? Math.min(x, y) : Math.max(x, y);
     const exact = op !== "pow" && a.kind !== "number" && b.kind !== "number";
+    const open = exact && (a.size.value === null || b.size.value === null);
     return exact
-      ? { kind: "axis", label: null, size: Dim.of(value), origin: g.span }
-      : { kind: "number", value, float: true };
+      ? {
+          kind: "axis",
+          label: null,
+          size: Dim.of(open ? `${op}(${a.size.key}, ${b.size.key})` : value),
+          origin: g.span,
+        }
+      : known(g, value, [a, b]);
   }
   return withNodes(g, 2, (nodes) => addNode(g.env, op, nodes, {}, g.span));
 }
@@ -253,10 +287,9 @@ function topk(g: Given): Value {
       const [axis, k] = [from[0], to[0]];
       if (axis === undefined || k === undefined) return ERROR;
       const values = addNode(g.env, "topk", [x!], { axis: axis.name, k, part: "values" }, g.span);
+      if (values.kind !== "tensor") return ERROR;
       const indices = addNode(g.env, "topk", [x!], { axis: axis.name, k, part: "indices" }, g.span);
-      return values.kind === "tensor" && indices.kind === "tensor"
-        ? { kind: "tuple", items: [values, indices] }
-        : ERROR;
+      return indices.kind === "tensor" ? { kind: "tuple", items: [values, indices] } : ERROR;
     }),
   );
 }
@@ -272,6 +305,13 @@ function ranks(g: Given): Value {
 }
 
 function cast(g: Given, to: DType): Value {
+  const [only] = g.positional;
+  // A number is rounded towards 0 here, as a device would do it with each of its own.
+  if (to !== "f32" && only !== undefined && (only.value.kind === "number" || only.value.kind === "axis")) {
+    const number = toNumber(only.value);
+    if (only.value.kind === "number" || only.value.size.value !== null)
+      return addNode(g.env, "constant", [], { value: Math.trunc(number), dtype: to }, g.span);
+  }
   return withNodes(g, 1, ([x]) =>
     x!.type.dtype === to ? { kind: "tensor", node: x! } : addNode(g.env, "cast", [x!], { to }, g.span),
   );
@@ -301,6 +341,16 @@ function listAlong(g: Given, axis: Axis): Value {
     list?.kind === "list"
       ? list.items.flatMap((x) => (x.kind === "number" || x.kind === "axis" ? [toNumber(x)] : []))
       : null;
+  const large = values?.find((x) => Math.abs(x) > LIMITS.f32);
+  if (large !== undefined)
+    return report(
+      g.env,
+      "type/constant",
+      `${large} is not a value of f32`,
+      g.span,
+      "in this list",
+      `f32 holds up to ${LIMITS.f32.toPrecision(8)}`,
+    );
   if (list?.kind === "list" && values?.length === list.items.length)
     return addNode(g.env, "values", [], { axis, values }, g.span);
   return report(

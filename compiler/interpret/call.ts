@@ -7,6 +7,7 @@ import { suggest } from "../../grammar/index.ts";
 import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Axis } from "../graph/type.ts";
+import { addNode } from "./add-node.ts";
 import { resolveAxes } from "./axes.ts";
 import { callBuiltin } from "./builtin.ts";
 import { evaluateWithin } from "./within.ts";
@@ -169,14 +170,11 @@ function applyAbstract(env: Env, callee: Extract<Value, { kind: "abstract" }>, e
   const over = { name: bank.label ?? "N", size: bank.size, origin: bank.origin };
   const slot = { name: "slot", size: Dim.of("slot"), origin: expr.span };
   const lead = x.node.type.axes.slice(0, 1);
-  const input = (name: string, dtype: "u32" | "f32", last: Axis) =>
-    env.ctx.builder.must("input", [], { name, type: { dtype, axes: [...lead, last] } }, expr.span);
-  if (callee.role === "router's member") return { kind: "tensor", node: input("route.logits", "f32", over) };
-  return {
-    kind: "route",
-    bank: over,
-    slot,
-    index: input("route.index", "u32", slot),
-    weight: input("route.weight", "f32", slot),
-  };
+  const input = (name: string, dtype: "u32" | "f32", last: Axis): Value =>
+    addNode(env, "input", [], { name, type: { dtype, axes: [...lead, last] } }, expr.span);
+  if (callee.role === "router's member") return input("route.logits", "f32", over);
+  const [index, weight] = [input("route.index", "u32", slot), input("route.weight", "f32", slot)];
+  return index.kind === "tensor" && weight.kind === "tensor"
+    ? { kind: "route", bank: over, slot, index: index.node, weight: weight.node }
+    : ERROR;
 }

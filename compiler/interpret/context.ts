@@ -3,22 +3,19 @@
  * the names in scope. `check` mode reads definitions with symbolic sizes, `build` mode instances with known ones; the
  * rules are the same, and only facts that need a number (a comparison, a loop count) are assumed in `check` mode.
  */
-import type { Arg, Expr, LayerDecl } from "../../grammar/ast.ts";
+import type { Arg, DimDecl, Expr, LayerDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Label } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
-import { textOf, type Span } from "../../grammar/span.ts";
-import type { Attrs, OpName } from "../graph/attrs.ts";
+import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { GraphFunction, Node, Output } from "../graph/node.ts";
 import { TIME } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
-import { timeRule } from "../ops/time.ts";
-import type { Mismatch } from "../ops/define.ts";
 import type { Scope } from "../resolve/modules.ts";
 import { BUILTIN_NAMES } from "../resolve/modules.ts";
 import type { AxisValue, Instance, ParameterInfo, Value } from "./value.ts";
-import { ERROR } from "./value.ts";
+import { describeValue, ERROR } from "./value.ts";
 
 export interface Context {
   readonly bag: DiagnosticBag;
@@ -29,6 +26,10 @@ export interface Context {
   readonly probes: ReadonlySet<string>;
   /** One graph function per template that a `for` runs over, by its path. */
   readonly functions: Map<string, GraphFunction>;
+  /** The work done so far, and how deep inside of expressions it is: bounded by `LIMITS.steps` and `LIMITS.expansion`. */
+  readonly meter: { steps: number; depth: number };
+  /** What each `dim` is, once it has been read; null while it is being read. */
+  readonly dims: Map<DimDecl, Value | null>;
   /** Layers being made, outermost first. */
   readonly nesting: LayerDecl[];
   /** For messages about nodes of a finished program: an op's own place may be in a function that many layers call. */
@@ -123,7 +124,7 @@ export function lookupName(env: Env, name: string): Value | null {
     const { item, scope } = binding;
     if (item.kind === "fn") return { kind: "fn", decl: item, scope };
     if (item.kind === "layer") return { kind: "constructor", decl: item, scope, bound: new Map() };
-    if (item.kind === "dim") return evaluateDim(env, name, item.size, scope);
+    if (item.kind === "dim") return evaluateDim(env, item, scope);
   }
   if (name === TIME) return TIME_AXIS;
   if (name === "batch" || name === "global") return { kind: "pool", scope: name };
@@ -135,12 +136,41 @@ export function lookupName(env: Env, name: string): Value | null {
   return BUILTIN_NAMES.has(name) ? { kind: "builtin", name } : null;
 }
 
-/** `dim H = 128`: an axis label and its size. */
-function evaluateDim(env: Env, name: string, size: Expr, scope: Scope): Value {
-  const value = evaluate({ ...env, scope, locals: new Map(), instance: null }, size);
+/** `dim H = 128`: an axis label and its size, read once. Reports what is no size, and what is needed to know itself. */
+export function evaluateDim(env: Env, dim: DimDecl, scope: Scope): Value {
+  const { dims } = env.ctx;
+  const known = dims.get(dim);
+  if (known === null)
+    return report(
+      env,
+      "name/recursion",
+      `the size of \`${dim.name.text}\` is needed to know itself`,
+      dim.size.span,
+      "it comes back to itself from here",
+      "give one of the sizes on the way a number",
+    );
+  if (known !== undefined) return known;
+  dims.set(dim, null);
+  const found = sizeOfDim({ ...env, scope, locals: new Map(), instance: null }, dim);
+  dims.set(dim, found);
+  return found;
+}
+
+function sizeOfDim(env: Env, { name, size }: DimDecl): Value {
+  const value = evaluate(env, size);
+  if (value.kind === "error") return ERROR;
   const known =
     value.kind === "number" && !value.float ? Dim.of(value.value) : value.kind === "axis" ? value.size : null;
-  return known === null ? ERROR : { kind: "axis", label: name, size: known, origin: size.span };
+  if (known !== null) return { kind: "axis", label: name.text, size: known, origin: size.span };
+  return report(
+    env,
+    "type/not-a-size",
+    `\`${name.text}\` is declared as a size`,
+    size.span,
+    `this is ${describeValue(value)}`,
+    "write a whole number, such as `dim H = 128`",
+    [{ span: name.span, text: "declared here" }],
+  );
 }
 
 /** The value of a parameter, or of a state, to which no gradient flows. */
@@ -202,58 +232,4 @@ export function countOf(count: number, noun: string, plural = `${noun}s`): strin
 /** A size for people: its number or formula, or nothing to add when it is just the axis itself. */
 export function describeAxis(name: string, size: Dim): string {
   return size.key === name ? `axis \`${name}\`` : `axis \`${name}\` of ${size.key}`;
-}
-
-/** Adds a node, or reports why the op's type rule does not hold, with the places that the sizes came from. */
-export function addNode<O extends OpName>(
-  env: Env,
-  op: O,
-  inputs: readonly Node[],
-  attrs: Attrs[O],
-  span: Span,
-): Value {
-  const made = env.ctx.builder.add(op, inputs, attrs, span);
-  if (!("kind" in made)) {
-    if (env.kept != null && timeRule(made) !== "pointwise")
-      return report(
-        env,
-        "time/within",
-        `\`${textOf(span).match(/^\w+/)?.[0] ?? op}\` mixes tokens, and here only some of them are there`,
-        span,
-        "inside of `within`",
-        "attention, running sums, `scan` and `delta_rule` can leave tokens out",
-      );
-    const inner = env.calls.findLastIndex((call) => call.layer !== undefined);
-    const layers = env.calls.filter((call) => call.layer !== undefined);
-    if (!env.ctx.sites.has(made)) env.ctx.sites.set(made, { span: env.calls[inner + 1]?.span ?? span, layers });
-    return { kind: "tensor", node: made };
-  }
-  reportMismatch(env, made, inputs, span);
-  return ERROR;
-}
-
-function reportMismatch(env: Env, m: Mismatch, inputs: readonly Node[], span: Span): void {
-  const labels: Label[] = [];
-  const seen = new Set<string>();
-  for (const i of m.inputs) {
-    const node = inputs[i];
-    const axis = node?.type.axes.find((a) => a.name === m.axis);
-    const place = axis?.origin ?? node?.origin;
-    if (node === undefined || place == null) continue;
-    const names = node.type.axes.map((a) => a.name).join(", ");
-    const text =
-      axis !== undefined
-        ? `${describeAxis(axis.name, axis.size)} comes from here`
-        : m.code.startsWith("type/")
-          ? `this is ${node.type.dtype}[${names}]`
-          : `this has axes [${names}]`;
-    const key = `${place.file.path}:${place.start}:${text}`;
-    if (!seen.has(key)) labels.push({ span: place, text });
-    seen.add(key);
-  }
-  // The op's own words begin with a verb when they are about it: "needs f32, but this is u32".
-  const message = m.message.startsWith("needs ")
-    ? `\`${textOf(span).match(/^\w+/)?.[0] ?? "this"}\` ${m.message}`
-    : m.message;
-  report(env, m.code, message, span, "in this expression", m.help, labels);
 }

@@ -6,18 +6,27 @@ import type { BracketExpr, Expr, MemberExpr } from "../../grammar/ast.ts";
 import { evaluateBinary, evaluateUnary } from "./arithmetic.ts";
 import { isTemplate } from "../graph/path.ts";
 import { resolveAxes, toSize } from "./axes.ts";
+import { enter, finite } from "./bounds.ts";
 import { evaluateCall } from "./call.ts";
 import type { Env } from "./context.ts";
-import { addNode, lookupName, parameterNode, report, unknownName } from "./context.ts";
+import { addNode } from "./add-node.ts";
+import { lookupName, parameterNode, report, unknownName } from "./context.ts";
 import type { ListValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 import { suggest } from "../../grammar/index.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 
 export function evaluate(env: Env, expr: Expr): Value {
+  enter(env.ctx, expr.span);
+  const value = evaluateInside(env, expr);
+  env.ctx.meter.depth--;
+  return value;
+}
+
+function evaluateInside(env: Env, expr: Expr): Value {
   switch (expr.kind) {
     case "number":
-      return { kind: "number", value: expr.value, float: expr.float };
+      return finite(env, { kind: "number", value: expr.value, float: expr.float }, expr.span);
     case "string":
       return { kind: "string", value: expr.value };
     case "bool":

@@ -1,5 +1,6 @@
 /** Reads what a builtin is given: operands as nodes, axes in brackets, numbers and options. Each reports what does not fit. */
 import type { Expr } from "../../grammar/ast.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
@@ -44,7 +45,18 @@ export function withAxes(g: Given, then: (axes: readonly Axis[]) => Value): Valu
   for (const item of g.brackets) {
     const resolved = resolveAxes(g.env, item);
     if (resolved === null) return ERROR;
-    axes.push(...resolved.map((a) => toAxis(a, "axis")));
+    for (const axis of resolved.map((a) => toAxis(a, "axis"))) {
+      if (axes.some((a) => a.name === axis.name))
+        return report(
+          g.env,
+          "shape/duplicate-axis",
+          `\`${g.name}\` names axis \`${axis.name}\` twice`,
+          item.span,
+          "again here",
+          "name each axis once",
+        );
+      axes.push(axis);
+    }
   }
   return axes.length > 0
     ? then(axes)
@@ -105,33 +117,79 @@ export function labels(axes: readonly Axis[]): readonly string[] {
   return axes.map((a) => a.name);
 }
 
-export function number(g: Given, i: number): number | null {
-  const value = g.positional[i]?.value;
-  return value?.kind === "number" || value?.kind === "axis" ? toNumber(value) : null;
+/** What a number may be, and what to say of one that is not. */
+interface Kind {
+  readonly holds: (value: number) => boolean;
+  readonly words: string;
 }
 
-export function option(g: Given, name: string, fallback: boolean | number | null): boolean | number | null {
-  const value = g.named.get(name)?.value;
-  if (value === undefined) return fallback;
-  if (value.kind === "bool") return value.value;
-  if (value.kind === "number" || value.kind === "axis") return toNumber(value);
-  if (value.kind !== "none")
-    report(
-      g.env,
-      "type/bad-operand",
-      `\`${name}\` of \`${g.name}\` is a number, not ${describeValue(value)}`,
-      g.named.get(name)!.span,
-      "given here",
-    );
-  return null;
+const isWhole = (value: number): boolean => Number.isInteger(value) && Math.abs(value) <= LIMITS.axis;
+
+export const KINDS = {
+  number: { holds: (x) => Math.abs(x) <= LIMITS.f32, words: "a number that f32 holds" },
+  positive: { holds: (x) => x > 0 && x <= LIMITS.f32, words: "a number above 0" },
+  notNegative: { holds: (x) => x >= 0 && x <= LIMITS.f32, words: "a number from 0" },
+  whole: { holds: isWhole, words: `a whole number, at most ${LIMITS.axis}` },
+  place: { holds: (x) => isWhole(x) && x >= 0, words: `a whole number from 0 to ${LIMITS.axis}` },
+  count: { holds: (x) => isWhole(x) && x >= 1, words: `a whole number from 1 to ${LIMITS.axis}` },
+  seed: { holds: (x) => Number.isInteger(x) && Math.abs(x) <= LIMITS.exact, words: "a whole number" },
+} as const satisfies Record<string, Kind>;
+
+/** A named number; `fallback` where it is not given or none, undefined after reporting one that it cannot be. */
+export function numberOption<F>(g: Given, name: string, kind: keyof typeof KINDS, fallback: F): number | F | undefined {
+  const given = g.named.get(name);
+  return given === undefined || given.value.kind === "none" ? fallback : checked(g, `\`${name}\``, given, kind);
 }
 
-export function numberOption(g: Given, name: string, fallback: number): number {
-  const value = option(g, name, g.positional.length > 0 ? number(g, 0) : fallback);
-  return typeof value === "number" ? value : fallback;
+/** The number at a position; likewise. */
+export function numberAt<F>(
+  g: Given,
+  i: number,
+  what: string,
+  kind: keyof typeof KINDS,
+  fallback: F,
+): number | F | undefined {
+  const given = g.positional[i];
+  return given === undefined ? fallback : checked(g, what, given, kind);
 }
 
-export function seedOption(g: Given): number | null {
-  const value = option(g, "seed", null);
-  return typeof value === "number" ? value : null;
+function checked(
+  g: Given,
+  what: string,
+  { value, span }: { readonly value: Value; readonly span: Span },
+  kind: keyof typeof KINDS,
+): number | undefined {
+  const { holds, words } = KINDS[kind];
+  const number = value.kind === "number" || value.kind === "axis" ? toNumber(value) : null;
+  // A size that is not known yet counts as 1, and what is computed from it may be anything.
+  if (number !== null && (holds(number) || (value.kind === "number" && value.open === true))) return number;
+  const origin = value.kind === "axis" ? value.origin : null;
+  // Where it was given first is where its author can change it: in config.json, for one.
+  const [at, text] = origin === null ? [span, "given here"] : [origin, `${number} comes from here`];
+  report(
+    g.env,
+    "type/bad-operand",
+    `${what} of \`${g.name}\` is ${words}, not ${number === null ? describeValue(value) : number}`,
+    at,
+    text,
+    `give ${words}`,
+    at === span ? [] : [{ span, text: "given to it here" }],
+  );
+  return undefined;
+}
+
+/** A named truth value, `fallback` where it is not given; undefined after reporting something else. */
+export function flagOption(g: Given, name: string, fallback: boolean): boolean | undefined {
+  const given = g.named.get(name);
+  if (given === undefined) return fallback;
+  if (given.value.kind === "bool") return given.value.value;
+  report(
+    g.env,
+    "type/bad-operand",
+    `\`${name}\` of \`${g.name}\` is true or false, not ${describeValue(given.value)}`,
+    given.span,
+    "given here",
+    `write \`${name}: true\` or \`${name}: false\``,
+  );
+  return undefined;
 }

@@ -2,12 +2,13 @@
  * Instances: a layer with all its parameters, its members made, its paths known. `N of Layer` becomes a bank (an axis in
  * front of every parameter) or, where the enclosing forward runs a `for` over it, a stack of layers.
  */
-import type { Expr, LayerDecl, Member, Statement } from "../../grammar/ast.ts";
+import type { Expr, LayerDecl, Member, Param, Statement } from "../../grammar/ast.ts";
 import type { Label } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import type { Axis } from "../graph/type.ts";
 import { toAxis, toSize } from "./axes.ts";
+import { areStorable } from "./bounds.ts";
 import { bindParameters, missingParameters } from "./call.ts";
 import type { Context, Env } from "./context.ts";
 import { evaluate, report, staticEnv } from "./context.ts";
@@ -70,7 +71,7 @@ export function instantiate(
       own.label !== value.label
     )
       outer.set(own.label, value.label);
-    const wrong = checkParameter(param.type?.text ?? null, param.default !== null, value);
+    const wrong = checkParameter(param, value);
     if (wrong !== null) {
       report(
         env,
@@ -185,18 +186,23 @@ function ownLabel(value: Value, name: string, labels: Set<string>, span: Span): 
   return { ...size, label, origin: size.origin ?? span } satisfies AxisValue;
 }
 
-function checkParameter(type: string | null, optional: boolean, value: Value): string | null {
+/** What a parameter has to be that the value is not; null where it fits. A default says what takes its place. */
+function checkParameter({ type, default: initial }: Param, value: Value): string | null {
   const role = value.kind === "constructor" ? value.decl.keyword : value.kind === "abstract" ? value.role : null;
-  switch (type) {
+  switch (type?.text) {
     case "router":
       return role === "router" ? null : "a router";
     case "layer":
       return role === "layer" ? null : "a layer";
     case "model":
       return role === "model" ? null : "a model";
-    case null:
-      if (optional || value.kind === "list" || toSize(value) !== null) return null;
-      return "a size";
+    case undefined: {
+      const isNumber = toSize(value) !== null || value.kind === "number";
+      if (initial === null) return value.kind === "list" || toSize(value) !== null ? null : "a size";
+      if (value.kind === "none") return null;
+      if (initial.kind === "bool") return value.kind === "bool" ? null : "true or false";
+      return initial.kind === "number" && !isNumber && value.kind !== "list" ? "a number" : null;
+    }
     default:
       return null;
   }
@@ -254,6 +260,7 @@ function makeMember(env: Env, owner: Instance, member: Member, looped: ReadonlyS
     if (layer.kind === "abstract" && layer.role !== "router") return { kind: "value", value: layer };
     if (!isLayer(env, layer, value.value)) return null;
     const bank = toAxis(count, member.name.text);
+    if (!areStorable(env, [bank], `\`${path}\``, value.count.span)) return null;
     const instance = instantiate(env.ctx, layer, path, [...owner.banks, bank], value.span);
     return instance === null ? null : { kind: "layer", instance };
   }

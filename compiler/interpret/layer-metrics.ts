@@ -6,7 +6,8 @@ import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { suggest } from "../../grammar/index.ts";
 import type { Node } from "../graph/node.ts";
 import type { Env } from "./context.ts";
-import { addNode, report } from "./context.ts";
+import { addNode } from "./add-node.ts";
+import { report } from "./context.ts";
 import { reportOutside } from "./pool.ts";
 import type { StackMember, Value } from "./value.ts";
 import { ERROR } from "./value.ts";
@@ -56,10 +57,8 @@ export function reduceLayers(env: Env, stack: StackMember, name: string, expr: C
     if (value.kind !== "tensor") return value;
     joined = value.node;
   }
-  return {
-    kind: "tensor",
-    node: name === "mean" ? b.must("div", [joined, b.constant(nodes.length)], {}, expr.span) : joined,
-  };
+  if (name !== "mean") return { kind: "tensor", node: joined };
+  return addNode(env, "div", [joined, b.constant(nodes.length)], {}, expr.span);
 }
 
 /** Metrics that the layers of a stack have put beside the results, by the last word of their names. */

@@ -3,8 +3,11 @@
  * made with the same arguments share one template, so there is one graph function per distinct layer.
  */
 import type { Expr, Member, OfExpr } from "../../grammar/ast.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { Dim } from "../graph/dim.ts";
 import { templatePath } from "../graph/path.ts";
+import { toAxis } from "./axes.ts";
+import { areStorable, dependsOnTime } from "./bounds.ts";
 import type { Env } from "./context.ts";
 import { evaluate, report } from "./context.ts";
 import type { AxisValue, ConstructorValue, Instance, InstanceMember, Value } from "./value.ts";
@@ -25,6 +28,24 @@ export function isLayer(env: Env, value: Value, at: Expr): value is ConstructorV
   return false;
 }
 
+/** Reports more layers than a model has, and as many as a sequence has tokens. */
+function areCountable(env: Env, count: AxisValue, path: string, layer: Expr): boolean {
+  const axis = toAxis(count, "L");
+  if (dependsOnTime(count.size)) return areStorable(env, [axis], `\`${path}\``, layer.span);
+  if ((count.size.value ?? 1) <= LIMITS.layers) return true;
+  const { origin } = count;
+  report(
+    env,
+    "shape/too-large",
+    `\`${path}\` would have ${count.size.key} layers, and a \`for\` runs over at most ${LIMITS.layers}`,
+    origin ?? layer.span,
+    `${count.size.key} comes from here`,
+    "choose a smaller number of layers",
+    origin === null ? [] : [{ span: layer.span, text: "the layers" }],
+  );
+  return false;
+}
+
 /** `instantiate` makes one template. Null after reporting what is wrong. */
 export function makeStack(
   env: Env,
@@ -38,6 +59,7 @@ export function makeStack(
   const layers: Instance[] = [];
   // A definition on its own may have a symbolic number of layers: one stands for all.
   const total = index === null ? Math.min(1, count.size.value ?? 1) : (count.size.value ?? 1);
+  if (!areCountable(env, count, path, value)) return null;
   for (let i = 0; i < total; i++) {
     const size = count.size.value === null ? Dim.of(`${path}.index`) : Dim.of(i);
     const locals = new Map(env.locals);

@@ -1,5 +1,7 @@
 /** Builtins over lists that are known when a model is compiled: of a configuration, of layers. */
+import { LIMITS } from "../../grammar/limits.ts";
 import { sameConstant, toNumber } from "./arithmetic.ts";
+import { spend } from "./bounds.ts";
 import { report } from "./context.ts";
 import type { Given } from "./given.ts";
 import type { Value } from "./value.ts";
@@ -17,6 +19,7 @@ export function contains(g: Given): Value {
       list === undefined ? "nothing given" : `the first argument is ${describeValue(list)}`,
       "write `contains(layers, l)`",
     );
+  if (list.kind === "list") spend(g.env.ctx, g.span, list.items.length);
   return { kind: "bool", value: list.kind === "list" && list.items.some((x) => sameConstant(x, item)) };
 }
 
@@ -35,6 +38,15 @@ export function range(g: Given): Value {
       "write `range(0, L)` or `range(0, L, 2)`",
     );
   const count = Math.max(0, Math.ceil((end - start) / step));
+  if (!(count <= LIMITS.list))
+    return report(
+      g.env,
+      "shape/too-large",
+      `\`range\` would give a list of ${count} numbers, and a list has at most ${LIMITS.list}`,
+      g.span,
+      `from ${start} to ${end} by ${step}`,
+      "count with an axis instead: `iota[N]()`",
+    );
   return {
     kind: "list",
     items: Array.from({ length: count }, (_, i) => ({ kind: "number", value: start + i * step, float: false })),
@@ -53,5 +65,6 @@ export function without(g: Given): Value {
       all?.kind === "list" && others !== undefined ? `the second argument is ${describeValue(others)}` : "used here",
       "write `without(range(0, L), layers)`",
     );
+  spend(g.env.ctx, g.span, all.items.length * others.items.length);
   return { kind: "list", items: all.items.filter((x) => !others.items.some((y) => sameConstant(x, y))) };
 }

@@ -2,6 +2,7 @@
 import type { Expr, Member } from "../../grammar/ast.ts";
 import type { Axis } from "../graph/type.ts";
 import { resolveAxes, toAxis } from "./axes.ts";
+import { areStorable, isPossible } from "./bounds.ts";
 import type { Env } from "./context.ts";
 import { evaluate, report } from "./context.ts";
 import type { Init, Instance, InstanceMember } from "./value.ts";
@@ -27,18 +28,6 @@ export function parameterOf(
     if (resolved === null) return null;
     for (const value of resolved) {
       const axis = toAxis(value, "axis");
-      if (axis.size.value !== null && axis.size.value < 1) {
-        report(
-          env,
-          "shape/not-positive",
-          `axis \`${axis.name}\` of \`${path}\` would be ${axis.size.key}`,
-          axis.origin ?? item.span,
-          `${axis.size.key} comes from here`,
-          "sizes are at least 1",
-          [{ span: item.span, text: "an axis of this parameter" }],
-        );
-        return null;
-      }
       if (axes.some((a) => a.name === axis.name)) {
         report(
           env,
@@ -50,9 +39,11 @@ export function parameterOf(
         );
         return null;
       }
+      if (!isPossible(env, axis, `\`${path}\``, item.span)) return null;
       axes.push({ ...axis, origin: axis.origin ?? item.span });
     }
   }
+  if (!areStorable(env, axes, `\`${path}\``, bracket.span)) return null;
   const init = initOf(env, call?.args[0]?.value ?? null, state);
   return init === null ? null : { kind: "parameter", parameter: { path, axes, init, state, span: member.span } };
 }

@@ -55,6 +55,7 @@ function checkResult(inner: Env, value: Value, type: Type, back: ReadonlyMap<str
   const node = toNode(inner, value, null, type.span);
   if (node === null) return ERROR;
   const declared = declaredAxes(inner, type);
+  if (declared === null) return ERROR;
   const wanted = new Set(declared.axes.map((a) => a.name));
   for (const axis of declared.axes) {
     // A size without a label, such as `4 * D`, takes the next axis of that size.

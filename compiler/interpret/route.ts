@@ -12,7 +12,8 @@ import { TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import { resolveAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
-import { addNode, report } from "./context.ts";
+import { addNode } from "./add-node.ts";
+import { report } from "./context.ts";
 import type { RoutedValue, RouteValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 

@@ -2,16 +2,18 @@
  * Functions that mix positions by what came before: attention, delays, recurrences, the delta rule. Where only some tokens are there
  * (`within`), the others are no keys and change no state.
  */
+import { LIMITS } from "../../grammar/limits.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
-import { TIME } from "../graph/type.ts";
+import { hasAxis, TIME } from "../graph/type.ts";
 import { freshLabel } from "../ops/gradient.ts";
 import { axisOf } from "../ops/typing.ts";
 import { resolveAxis } from "./axes.ts";
 import type { Env } from "./context.ts";
-import { addNode, report } from "./context.ts";
+import { addNode } from "./add-node.ts";
+import { report } from "./context.ts";
 import type { Given } from "./given.ts";
-import { number, option, withAxis, withNodes } from "./given.ts";
+import { flagOption, numberAt, numberOption, withAxis, withNodes } from "./given.ts";
 import type { Value } from "./value.ts";
 import { ERROR } from "./value.ts";
 import { onlyKept } from "./within.ts";
@@ -42,14 +44,15 @@ function whole({ env }: Given): Env {
 
 /** A recurrence's factor: at tokens that are not there 1, as a complex number where it is one. */
 function kept({ env }: Given, a: Node, pair: string | null): Node {
-  if (env.kept == null || pair === null) return onlyKept(env, a, 1);
+  if (env.kept == null || pair === null || a.type.dtype !== "f32") return onlyKept(env, a, 1);
   const b = env.ctx.builder;
   const one = b.minus(1, b.cast(b.iota({ name: pair, size: Dim.of(2), origin: null }), "f32"));
   return b.select(env.kept, a, one);
 }
 
 function cumsum(g: Given, x: Node, axis: string): Value {
-  const exclusive = option(g, "exclusive", false) === true;
+  const exclusive = flagOption(g, "exclusive", false);
+  if (exclusive === undefined) return ERROR;
   return axis === TIME
     ? addNode(whole(g), "cumsum", [onlyKept(g.env, x, 0)], { axis, exclusive }, g.span)
     : addNode(g.env, "cumsum", [x], { axis, exclusive }, g.span);
@@ -60,20 +63,24 @@ function attend(g: Given, nodes: readonly Node[]): Value {
   const named = g.brackets.length > 0 ? resolveAxis(g.env, g.brackets[0]!) : (q!.type.axes.at(-1) ?? null);
   if (named === null) return ERROR;
   const channel = named.name;
-  if (!k!.type.axes.some((a) => a.name === channel)) {
+  const lacking = [q!, k!].findIndex((x) => !hasAxis(x.type, channel));
+  if (lacking >= 0) {
+    const who = lacking === 0 ? "queries" : "keys";
     return report(
       g.env,
       "shape/missing-axis",
-      `queries and keys are compared over \`${channel}\`, which the keys do not have`,
+      `queries and keys are compared over \`${channel}\`, which the ${who} do not have`,
       g.span,
-      `keys have [${k!.type.axes.map((a) => a.name).join(", ")}]`,
+      `${who} have [${nodes[lacking]!.type.axes.map((a) => a.name).join(", ")}]`,
       "name the channel axis: `attend[C](q, k, v)`",
     );
   }
-  const scale = option(g, "scale", null);
-  const window = option(g, "window", null);
-  const softcap = option(g, "softcap", null);
-  const chunk = option(g, "chunk", null);
+  const scale = numberOption(g, "scale", "number", 1 / Math.sqrt(named.size.value ?? 1));
+  const window = numberOption(g, "window", "count", null);
+  const softcap = numberOption(g, "softcap", "positive", null);
+  const chunk = numberOption(g, "chunk", "count", null);
+  const causal = flagOption(g, "causal", true);
+  if ([scale, window, softcap, chunk, causal].includes(undefined)) return ERROR;
   if (g.env.kept != null && typeof softcap === "number")
     return report(
       g.env,
@@ -89,11 +96,11 @@ function attend(g: Given, nodes: readonly Node[]): Value {
     hideKeys(g.env, nodes, channel),
     {
       channel,
-      causal: option(g, "causal", true) !== false,
-      window: typeof window === "number" ? window : null,
-      scale: typeof scale === "number" ? scale : 1 / Math.sqrt(named.size.value ?? 1),
-      softcap: typeof softcap === "number" ? softcap : null,
-      ...(typeof chunk === "number" ? { chunk } : {}),
+      causal: causal!,
+      window: window!,
+      scale: scale!,
+      softcap: softcap!,
+      ...(chunk == null ? {} : { chunk }),
       state: null,
     },
     g.span,
@@ -122,15 +129,16 @@ function hideKeys(env: Env, nodes: readonly Node[], channel: string): readonly N
 }
 
 function delay(g: Given, x: Node): Value {
-  const by = number(g, 1);
-  if (by !== null && Number.isInteger(by) && by >= 0)
+  const by = numberAt(g, 1, "the distance", "place", null);
+  if (by === undefined) return ERROR;
+  if (by !== null)
     return by === 0 ? { kind: "tensor", node: x } : addNode(g.env, "delay", [x], { by, state: null }, g.span);
   return report(
     g.env,
-    "type/bad-operand",
+    "type/missing-argument",
     "`delay` goes back a whole number of tokens",
     g.span,
-    by === null ? "not given" : `this is ${by}`,
+    "not given",
     "write `delay(x, 1)`",
   );
 }
@@ -150,6 +158,16 @@ function convolve(g: Given, x: Node, w: Node, axis: string): Value {
     );
   // A definition on its own has as many taps as it likes: one stands for all.
   const count = taps.size.value ?? 1;
+  if (count > LIMITS.taps)
+    return report(
+      g.env,
+      "shape/too-large",
+      `axis \`${axis}\` has ${count} weights, and \`conv\` looks at most at ${LIMITS.taps} tokens`,
+      taps.origin ?? g.span,
+      `${count} comes from here`,
+      "choose a shorter window, or use attention with a `window` or a recurrence for a longer one",
+      taps.origin === null ? [] : [{ span: g.span, text: "the convolution" }],
+    );
   const terms: Node[] = [];
   for (let j = 0; j < count; j++) {
     const by = count - 1 - j;

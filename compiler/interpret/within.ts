@@ -34,5 +34,6 @@ function isMask({ type }: Node): boolean {
 
 /** x, and `otherwise` at tokens that are not there. */
 export function onlyKept(env: Env, x: Node, otherwise: number): Node {
-  return env.kept == null ? x : env.ctx.builder.select(env.kept, x, otherwise);
+  // Ops along time take f32 alone, and say so of anything else.
+  return env.kept == null || x.type.dtype !== "f32" ? x : env.ctx.builder.select(env.kept, x, otherwise);
 }

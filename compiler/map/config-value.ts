@@ -92,6 +92,7 @@ export function at(json: Json, path: readonly string[]): Json | undefined {
   let current: Json | undefined = json;
   for (const key of path) {
     if (current === null || typeof current !== "object" || Array.isArray(current)) return undefined;
+    if (!Object.hasOwn(current, key)) return undefined;
     current = (current as Readonly<Record<string, Json>>)[key];
   }
   return current;

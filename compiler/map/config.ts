@@ -4,6 +4,7 @@
  */
 import type { ConfigRule, Expr, LayerDecl, Name } from "../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { sameConstant } from "../interpret/arithmetic.ts";
@@ -117,15 +118,26 @@ function keepsSettings(map: MapBinding, args: ReadonlyMap<string, Value>): boole
   }
 }
 
-/** A parameter without a default or a type is a size. Told here, where the key is known. */
+/** A parameter without a default or a type is a size, and numbers are finite. Told here, where the key is known. */
 function checkSize({ left, span }: ConfigRule, decl: LayerDecl, value: Value, key: Span, bag: DiagnosticBag): void {
   const param = left.kind === "name" ? decl.params.find((p) => p.name.text === left.name.text) : undefined;
-  if (param === undefined || param.default !== null || param.type !== null || value.kind === "axis") return;
+  const isSize = param !== undefined && param.default === null && param.type === null;
+  const number = value.kind === "axis" ? value.size.value : value.kind === "number" ? value.value : null;
+  const holds = isSize
+    ? value.kind === "axis" && number !== null && number >= 0
+    : number === null || Number.isFinite(number);
+  if (holds && (value.kind !== "axis" || Math.abs(number ?? 0) <= LIMITS.exact)) return;
+  const name = param === undefined ? "this" : `\`${param.name.text}\` of \`${decl.name.text}\``;
   bag.error(
     "type/parameter-kind",
-    `\`${param.name.text}\` of \`${decl.name.text}\` is a size, not ${show(value)}`,
+    `${name} is a ${isSize ? "size" : "number"}, not ${Number.isFinite(number ?? 0) ? show(value) : `\`${number}\``}`,
     [
-      { span: key, text: "must be a whole number" },
+      {
+        span: key,
+        text: isSize
+          ? `must be a whole number${value.kind === "axis" ? ` from 0 to ${LIMITS.exact}` : ""}`
+          : "must be finite",
+      },
       { span, text: "read here" },
     ],
     "correct config.json",

@@ -1,6 +1,10 @@
-/** `as [G*R*C, D]`: the axes of a tensor as factors, of which each is an axis of a parameter, a count of parameters, or a sum of parts. */
+/**
+ * Layouts of tensors that maps write as `as [G*R*C, D]`: factors of axes, and where in the tensor each part lies that several parameters
+ * share, as one of so many (`2*F`) or as one of a sum (`F + G`).
+ */
 import type { Expr } from "../../grammar/ast.ts";
-import { type Env, evaluate } from "../interpret/context.ts";
+import type { Env } from "../interpret/context.ts";
+import { evaluate } from "../interpret/context.ts";
 
 export interface Factor {
   readonly label: string | null;
@@ -12,9 +16,10 @@ export type Item = Factor | { readonly parts: readonly (readonly Factor[])[]; re
 
 export const product = (items: readonly { readonly size: number }[]): number => items.reduce((n, f) => n * f.size, 1);
 
-/** The factors of one part of a layout, with the steps between their elements, and where the part begins. */
+/** The factors of one part of a layout, of which `shared` tells the parts apart, with the steps between their elements, and where the part begins. */
 export function layoutOfPart(
   items: readonly Item[],
+  shared: Item | null,
   part: number,
 ): { readonly factors: readonly Factor[]; readonly strides: readonly number[]; readonly source: number } {
   const factors: Factor[] = [];
@@ -24,7 +29,7 @@ export function layoutOfPart(
     const step = product(items.slice(i + 1));
     const own = "parts" in item ? (item.parts[part] ?? []) : [item];
     if ("parts" in item) source += step * item.parts.slice(0, part).reduce((n, p) => n + product(p), 0);
-    else if (item.label === null) source += step * part;
+    else if (item === shared) source += step * part;
     for (const [j, factor] of own.entries()) {
       factors.push(factor);
       strides.push(step * product(own.slice(j + 1)));

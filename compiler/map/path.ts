@@ -4,6 +4,7 @@
  */
 import type { Expr } from "../../grammar/ast.ts";
 import { suggest } from "../../grammar/index.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { fillPath } from "../graph/path.ts";
 import type { Env } from "../interpret/context.ts";
 import type { Instance, ParameterInfo } from "../interpret/value.ts";
@@ -25,7 +26,12 @@ export type Found =
 export interface Start {
   readonly indices: ReadonlyMap<string, number>;
   readonly layers: ReadonlyMap<string, number>;
+  /** How many parameters a path may mean; without it, as many as a model has at most. */
+  readonly most?: number;
 }
+
+/** A path that means more parameters than there can be. */
+export const TOO_MANY = "map/too-many";
 
 /** Everything that a path means below an instance; reports names that do not exist. */
 export function resolvePath(env: Env, instance: Instance, path: Expr, start: Start): readonly Found[] {
@@ -49,8 +55,39 @@ export function resolvePath(env: Env, instance: Instance, path: Expr, start: Sta
       layers: new Map(start.layers),
     },
   ];
-  for (const step of steps) found = found.flatMap((f) => takeStep(env, f, step, start.indices));
+  const most = start.most ?? LIMITS.parameters;
+  for (const step of steps) {
+    if (found.length * countOf(found[0], step) > most) return reportTooMany(env, found, step, most);
+    found = found.flatMap((f) => takeStep(env, f, step, start.indices));
+  }
   return found;
+}
+
+/** How many layers or experts a step with a variable runs over. */
+function countOf(from: Found | undefined, { name, index }: Step): number {
+  if (from?.kind !== "layer" || index?.kind !== "name") return 1;
+  const member = from.instance.members.get(name);
+  if (member?.kind === "stack") return member.layers.length;
+  return member?.kind === "layer" ? (member.instance.banks.at(-1)?.size.value ?? 1) : 1;
+}
+
+function reportTooMany(env: Env, found: readonly Found[], step: Step, most: number): readonly Found[] {
+  // One layer is like the next.
+  if (env.ctx.bag.list.some((d) => d.code === TOO_MANY)) return [];
+  const count = countOf(found[0], step);
+  const from = found[0]?.kind === "layer" ? found[0].instance.members.get(step.name) : undefined;
+  const axis = from?.kind === "stack" ? from.count : from?.kind === "layer" ? from.instance.banks.at(-1) : undefined;
+  const origin = axis?.origin ?? null;
+  env.ctx.bag.error(
+    TOO_MANY,
+    `\`${step.name}\` has ${count} elements${found.length === 1 ? "" : ` in each of ${found.length} layers`}, and at most ${most} tensors can be named here`,
+    [
+      ...(origin === null ? [] : [{ span: origin, text: `${count} comes from here` }]),
+      { span: step.span, text: "a tensor for each" },
+    ],
+    "config.json and the weights must be of one model: correct the count",
+  );
+  return [];
 }
 
 interface Step {
@@ -163,7 +200,7 @@ function indexValues(
 ): { value: number; bound: [string, number][] }[] {
   const { index } = step;
   if (index?.kind === "number") {
-    if (index.value < count) return [{ value: index.value, bound: [] }];
+    if (index.value < count && Number.isInteger(index.value)) return [{ value: index.value, bound: [] }];
     env.ctx.bag.error(
       "map/index-range",
       `\`${step.name}\` has ${count} elements`,

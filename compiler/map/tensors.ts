@@ -3,7 +3,8 @@
  * correspondence is a strided view, so one description serves import, export and streaming, whatever the layout.
  */
 import type { MapRule } from "../../grammar/ast.ts";
-import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { type Diagnostic, DiagnosticBag } from "../../grammar/diagnostic.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import type { Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import { evaluate, staticEnv } from "../interpret/context.ts";
@@ -13,8 +14,8 @@ import type { Model } from "../model/model.ts";
 import { newContext } from "../model/model.ts";
 import { type MapBinding, mapOfModel } from "./config.ts";
 import { checkStored, storedAs, type StoredAs, type StoredRule } from "./encoding.ts";
-import { type Factor, itemsOf, type Item, layoutOfPart, product } from "./layout.ts";
-import { resolvePath } from "./path.ts";
+import { type Factor, type Item, itemsOf, layoutOfPart, product } from "./layout.ts";
+import { resolvePath, TOO_MANY } from "./path.ts";
 
 /** One tensor of a checkpoint and the parameters in it. */
 export interface TensorEntry {
@@ -82,6 +83,7 @@ export function expandMap(
     stored: [],
     layers: new Map(),
     isWhole: true,
+    most: present instanceof Set ? Math.max(LIMITS.tensors, present.size) : LIMITS.parameters,
   });
   return {
     entries,
@@ -105,6 +107,8 @@ interface Place {
   readonly layers: ReadonlyMap<string, number>;
   readonly present: ReadonlySet<string> | Layout | null;
   readonly ignored: Ignored[];
+  /** How many tensors a line may name. */
+  readonly most: number;
   /** Encodings that tensors may be stored in here, the nearest first. */
   readonly stored: readonly StoredRule[];
   /** Whether the rules are of the whole model's own map. */
@@ -127,9 +131,15 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
     case "stored":
       return [];
     case "either": {
-      const all = rule.alternatives.map((rules) => expandRules(rules, place));
-      const scores = all.map((entries) => scoreLayout(entries, place.present));
-      return all[scores.indexOf(Math.max(...scores))] ?? [];
+      const all = rule.alternatives.map((rules) => tryRules(rules, place));
+      const fitting = all.filter(({ endless }) => endless.length === 0);
+      const scores = fitting.map(({ entries }) => scoreLayout(entries, place.present));
+      const best = Math.max(...scores);
+      // A layout of too many tensors is meant where no other is there as a whole.
+      const endless = best === 1 ? undefined : all.find((attempt) => attempt.endless.length > 0)?.endless;
+      const { bag } = place.env.ctx;
+      if (!bag.list.some((d) => d.code === TOO_MANY)) for (const d of endless ?? []) bag.add(d);
+      return fitting[scores.indexOf(best)]?.entries ?? [];
     }
     case "pair": {
       if (rule.condition !== null) {
@@ -175,6 +185,20 @@ function reportLayer(span: Span, bag: DiagnosticBag): void {
     [{ span, text: "this is a layer" }],
     "name its parameter, e.g. `head.w`, or put rules in braces",
   );
+}
+
+interface Attempt {
+  readonly entries: TensorEntry[];
+  /** That it names more tensors than there are, which matters only where this is the layout. */
+  readonly endless: readonly Diagnostic[];
+}
+
+function tryRules(rules: readonly MapRule[], place: Place): Attempt {
+  const bag = new DiagnosticBag();
+  const { env } = place;
+  const entries = expandRules(rules, { ...place, env: { ...env, ctx: { ...env.ctx, bag } } });
+  for (const d of bag.list) if (d.code !== TOO_MANY) env.ctx.bag.add(d);
+  return { entries, endless: bag.list.filter((d) => d.code === TOO_MANY) };
 }
 
 /** The highest wins, of equal ones the first. */
@@ -291,10 +315,11 @@ function tensorEntry(
       : rule.layout.map((axis) => (axis.kind === "rest" ? [] : itemsOf(axis.size, env)));
   const shape = dims.map(product);
   const items = dims.flat();
-  const shared = items.find((f) => "parts" in f || f.label === null);
+  // An axis of one element tells no parts apart.
+  const [shared, ...others] = items.filter((f) => "parts" in f || (f.label === null && f.size !== 1));
   const parts = shared === undefined ? 1 : "parts" in shared ? shared.parts.length : shared.size;
   const isSum = shared !== undefined && "parts" in shared;
-  if (parts !== parameters.length && (parameters.length > 1 || isSum)) {
+  if (others.length > 0 || (parts !== parameters.length && (parameters.length > 1 || isSum))) {
     env.ctx.bag.error(
       "map/concat",
       `${parameters.length} parameters share this tensor, so its layout needs a factor ${parameters.length}`,
@@ -306,7 +331,7 @@ function tensorEntry(
   const pieces: Piece[] = [];
   for (const [part, p] of parameters.entries()) {
     const axes = p.parameter.axes.filter((a) => !p.banks.has(a.name));
-    const { factors, strides, source } = layoutOfPart(items, part);
+    const { factors, strides, source } = layoutOfPart(items, shared ?? null, part);
     const taken = new Set<number>();
     const steps: number[] = [];
     for (const axis of axes) {

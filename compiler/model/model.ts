@@ -2,8 +2,9 @@
  * A whole model: an instance with known sizes, its program, and the list of its parameters by path. This is what the
  * back end compiles, what checkpoints are mapped to and what upcyclings produce.
  */
-import type { Type } from "../../grammar/ast.ts";
+import type { Port, Type } from "../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { GraphFunction, Node, Output, Program } from "../graph/node.ts";
 import { Graph } from "../graph/node.ts";
@@ -12,6 +13,7 @@ import { Builder } from "../ops/builder.ts";
 import type { Context, Env, Sink } from "../interpret/context.ts";
 import { report } from "../interpret/context.ts";
 import { declaredAxes } from "../interpret/axes.ts";
+import { isPossible } from "../interpret/bounds.ts";
 import { evaluate } from "../interpret/expression.ts";
 import { expandLayer } from "../interpret/forward.ts";
 import { instantiate } from "../interpret/instance.ts";
@@ -49,6 +51,8 @@ export function newContext(
     purpose,
     probes,
     functions: new Map(),
+    meter: { steps: 0, depth: 0 },
+    dims: new Map(),
     nesting: [],
     sites: new Map(),
     walk: { evaluate, expandLayer },
@@ -70,6 +74,7 @@ export function listParameters(instance: Instance): readonly ModelParameter[] {
     for (const member of current.members.values()) {
       if (member.kind === "parameter") {
         const { parameter } = member;
+        if (found.length >= LIMITS.parameters) throw tooMany(instance);
         found.push({
           ...parameter,
           path: fillPath(parameter.path, layers),
@@ -83,6 +88,17 @@ export function listParameters(instance: Instance): readonly ModelParameter[] {
   };
   visit(instance, new Map());
   return found;
+}
+
+function tooMany({ decl }: Instance): MoeError {
+  return new MoeError({
+    code: "shape/too-large",
+    severity: "error",
+    message: `\`${decl.name.text}\` would have more than ${LIMITS.parameters} parameters, those of all its layers counted`,
+    labels: [{ span: decl.name.span, text: "this model" }],
+    notes: [],
+    help: "choose a smaller number of layers",
+  });
 }
 
 /** Builds the graph of an instance's forward over inputs of the declared types. Results are named `logits`, `logits1`... for a model, `out`... otherwise. */
@@ -110,13 +126,9 @@ export function tryBuildProgram(
   const typing: Env = { ...env, locals: new Map(instance.args), instance };
   const inputs: Node<"input">[] = [];
   for (const port of forward.params) {
-    const declared = port.type?.kind === "tensor-type" ? declaredAxes(typing, port.type) : null;
-    const dtype = (port.type?.kind === "tensor-type" ? (port.type.dtype?.text ?? "f32") : "f32") as DType;
-    const type = inputTypes?.get(port.name.text) ?? (declared === null ? null : { dtype, axes: declared.axes });
-    if (type === null) {
-      report(env, "type/not-a-tensor", "a model's inputs are tensors with declared axes", port.span, "declared here");
+    const type = inputTypes?.get(port.name.text) ?? declaredType(typing, port);
+    if (type === null || !type.axes.every((axis) => isPossible(typing, axis, `\`${port.name.text}\``, port.span)))
       return null;
-    }
     const node = ctx.builder.must("input", [], { name: port.name.text, type }, port.span);
     inputs.push(node);
     locals.set(port.name.text, { kind: "tensor", node });
@@ -137,12 +149,21 @@ export function tryBuildProgram(
   return { main, functions: new Map([...ctx.functions.values()].map((f) => [f.name, f])) };
 }
 
+/** Null after reporting what is no type of a tensor. */
+function declaredType(env: Env, port: Port): TensorType | null {
+  if (port.type?.kind === "tensor-type") {
+    const declared = declaredAxes(env, port.type);
+    return declared && { dtype: (port.type.dtype?.text ?? "f32") as DType, axes: declared.axes };
+  }
+  report(env, "type/not-a-tensor", "a model's inputs are tensors with declared axes", port.span, "declared here");
+  return null;
+}
+
 /** Axes in the order of the declared type, so that what a caller reads is laid out as it was written. */
 function inDeclaredOrder(env: Env, node: Node, type: Type | undefined): Node {
   if (type?.kind !== "tensor-type") return node;
-  const declared = declaredAxes({ ...env, ctx: { ...env.ctx, bag: new DiagnosticBag() } }, type).axes.map(
-    (a) => a.name,
-  );
+  const found = declaredAxes({ ...env, ctx: { ...env.ctx, bag: new DiagnosticBag() } }, type);
+  const declared = found?.axes.map((a) => a.name) ?? [];
   const order = [
     ...node.type.axes.map((a) => a.name).filter((n) => !declared.includes(n)),
     ...declared.filter((n) => node.type.axes.some((a) => a.name === n)),

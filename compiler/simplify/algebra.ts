@@ -3,7 +3,7 @@ import type { OpName } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { sameType } from "../graph/type.ts";
-import type { OpDef } from "../ops/define.ts";
+import { isMismatch, type OpDef } from "../ops/define.ts";
 import { ops } from "../ops/table.ts";
 import type { SimplifyRule } from "./rule.ts";
 
@@ -57,7 +57,9 @@ export const algebra: readonly SimplifyRule[] = [
         return null;
       const inputs = values.map((v) => ({ axes: [], data: Float64Array.of(v!) }));
       const [value] = row.evaluate(inputs, n.attrs, n.type, () => 1).data;
-      return value === undefined || !Number.isFinite(value) ? null : b.constant(value, n.type.dtype);
+      // What its dtype does not hold is left to the device.
+      const made = value === undefined ? null : b.add("constant", [], { value, dtype: n.type.dtype });
+      return made === null || isMismatch(made) ? null : made;
     },
   },
 ];

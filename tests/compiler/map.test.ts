@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  buildProgram,
   checkTotal,
   expandMap,
   findMap,
@@ -246,12 +247,86 @@ map small: Small {
   });
 });
 
-function piecesOf(family: string) {
-  const { map, model } = read(readFileSync(`${root}/${family}/config.json`, "utf8"));
+describe("what a checkpoint's config counts", () => {
+  const good = JSON.parse(readFileSync(`${root}/mixtral/config.json`, "utf8")) as JsonObject;
+
+  test.each([
+    ["fewer than none chosen", { num_experts_per_tok: -2 }, "type/parameter-kind", "`-2`"],
+    ["half an expert", { num_local_experts: 1.5 }, "type/parameter-kind", "`1.5`"],
+    ["a text", { num_experts_per_tok: "2" }, "type/parameter-kind", '"num_experts_per_tok": "2"'],
+    ["a text for a number", { rms_norm_eps: "1e-5" }, "type/parameter-kind", "is a number, not a string"],
+    ["a number for a truth value", { tie_word_embeddings: 2 }, "type/parameter-kind", "is true or false"],
+    ["none chosen", { num_experts_per_tok: 0 }, "shape/not-positive", "0 comes from here"],
+    ["no heads", { num_attention_heads: 0 }, "type/division-by-zero", "0 comes from here"],
+    ["a window of less than nothing", { sliding_window: -1 }, "type/bad-operand", "-1 comes from here"],
+    ["more layers than any model", { num_hidden_layers: 6e6 }, "shape/too-large", "6000000 comes from here"],
+    ["an axis that kernels cannot count", { vocab_size: 2 ** 31 + 1 }, "shape/too-large", "2147483649 comes from here"],
+    ["a size that is not exact", { vocab_size: 2 ** 60 }, "type/parameter-kind", "to 9007199254740992"],
+  ])("%s is told with its key", (_, change, code, words) => {
+    const text = complaint(() => buildProgram(readJson({ ...good, ...change }).model.instance));
+    expect(text).toContain(`error[${code}]`);
+    expect(text).toContain(words);
+    expect(text).toContain("config.json:");
+  });
+
+  test("experts are held against the tensors that there are, before they are listed", () => {
+    const { map, model } = readJson({ ...good, num_local_experts: 6e6 });
+    const bag = new DiagnosticBag();
+    const { entries } = expandMap(map, model, new Set(namesOf("mixtral")), bag);
+    expect(bag.list.map((d) => [d.code, d.message])).toEqual([
+      ["map/too-many", "`experts` has 6000000 elements, and at most 65536 tensors can be named here"],
+    ]);
+    expect(bag.list[0]!.labels[0]!.span.file.path).toBe("config.json");
+    expect(entries.length).toBeLessThan(100);
+    // In one tensor there may be as many as it holds.
+    const fused = new DiagnosticBag();
+    expandMap(map, model, new Set(namesOf("mixtral_fused")), fused);
+    expect(fused.list).toEqual([]);
+  });
+});
+
+test("an axis of one element lies between the parts of a sum", () => {
+  const scope = openRight(`
+import { Embedding, ShortConv } from "std"
+
+model Two(V, D, W) {
+  embed = Embedding(V -> D)
+  a     = ShortConv(D, W: W)
+  b     = ShortConv(D, W: W)
+  forward(ids: u32[T]) -> f32[T, V] = f32(dot[D](a(embed(ids)) + b(embed(ids)), embed.w))
+}
+
+map two: Two {
+  config {
+    "two" <-> model_type
+    V <-> V
+    D <-> D
+    W <-> W
+  }
+  embed.w      <-> "embed"
+  { a.w, b.w } <-> "conv" as [D + D, 1, W]
+}
+`);
+  const map = scope.maps().find((m) => m.item.name.text === "two")!;
+  const config = parseConfig("config.json", JSON.stringify({ model_type: "two", V: 8, D: 4, W: 3 }));
+  const model = makeModel(readConfig(map, config), map.item.span);
+  const bag = new DiagnosticBag();
+  const expanded = expandMap(map, model, new Set(["embed", "conv"]), bag);
+  checkTotal(model, expanded.entries, bag, map.item.span);
+  expect(bag.list).toEqual([]);
+  expectBijection(model, expanded);
+  expect(expanded.entries.find((e) => e.tensor === "conv")!.shape).toEqual([8, 1, 3]);
+});
+
+function namesOf(family: string): readonly string[] {
   const header = readFileSync(`${root}/${family}/model.safetensors`);
   const length = Number(header.readBigUInt64LE(0));
-  const names = Object.keys(JSON.parse(header.subarray(8, 8 + length).toString("utf8")) as object);
-  return expandMap(map, model, new Set(names), new DiagnosticBag()).entries.flatMap((e) => e.pieces);
+  return Object.keys(JSON.parse(header.subarray(8, 8 + length).toString("utf8")) as object);
+}
+
+function piecesOf(family: string) {
+  const { map, model } = read(readFileSync(`${root}/${family}/config.json`, "utf8"));
+  return expandMap(map, model, new Set(namesOf(family)), new DiagnosticBag()).entries.flatMap((e) => e.pieces);
 }
 
 /** Every element of every parameter from exactly one element of one tensor, and the other way round. */

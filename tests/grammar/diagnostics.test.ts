@@ -117,6 +117,15 @@ describe("suggestions", () => {
     expect(suggest(name, candidates)).toBe(expected);
   });
 
+  test("a name of 6000 characters is compared with nothing", () => {
+    const never = {
+      [Symbol.iterator](): Iterator<string> {
+        throw new Error("compared");
+      },
+    };
+    expect(suggest("d".repeat(6000), never)).toBe(null);
+  });
+
   test("one slip in a longer word is always found", () => {
     const word = fc.stringMatching(/^[a-z]{4,10}$/);
     const slip = fc.tuple(word, fc.nat(9), fc.constantFrom("drop", "double", "swap"));

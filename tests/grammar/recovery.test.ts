@@ -75,9 +75,28 @@ describe("errors", () => {
   test("deep nesting is an error, not an overflow", () => {
     const depth = 100_000;
     expect(errorsOf(`dim X = ${"(".repeat(depth)}1${")".repeat(depth)}`)).toEqual([
-      "1:1 syntax/too-deep this file nests too deeply",
+      "1:1 syntax/too-deep this is nested more than 500 deep | give parts of it names of their own: `a = ...`, then `b = ... a ...`",
     ]);
     expect(errorsOf("dim X = 1")).toEqual([]);
+  });
+
+  test.each([
+    ["a sum of 3000 terms", `dim X = 1${" + 1".repeat(3000)}`],
+    ["3000 signs", `dim X = ${"-".repeat(3000)}1`],
+    ["3000 conditions", `dim X = ${"if true then 1 else ".repeat(3000)}2`],
+  ])("%s are too deep for what walks the tree", (_, text) => {
+    expect(errorsOf(text).map((e) => e.split(" ")[1])).toEqual(["syntax/too-deep"]);
+  });
+
+  test("what is not too deep is read", () => {
+    expect(errorsOf(`dim X = ${"(".repeat(400)}1${")".repeat(400)}`)).toEqual([]);
+    expect(errorsOf(`dim X = 1${" + 1".repeat(400)}`)).toEqual([]);
+  });
+
+  test("a file of more than four million characters is not read", () => {
+    expect(errorsOf(`// ${"x".repeat(2 ** 22)}`)).toEqual([
+      "1:1 syntax/too-long this file has 4194307 characters, and a file of the language has at most 4194304 | split it, and `import` one file from the other; weights belong into safetensors files",
+    ]);
   });
 });
 
