@@ -1,6 +1,7 @@
 /** Options and steps that all commands share which run a checkpoint. The GPU's library is loaded here, when it is needed. */
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
+import { horizonOf } from "../compiler/index.ts";
 import type { LoadedModel } from "../runtime/model.ts";
 import type { Session } from "../runtime/session.ts";
 import { failure } from "../grammar/index.ts";
@@ -85,12 +86,13 @@ export function filesOf({ config, checkpoint }: LoadedModel): readonly string[] 
   return [path, ...beside.map((name) => join(dirname(path), name)), ...checkpoint.files.map((file) => file.path)];
 }
 
-/** The positions that a model was made for, where its config says. */
-function checkLength({ config }: LoadedModel, length: number): void {
-  const most = config.json["max_position_embeddings"];
-  if (typeof most !== "number" || length <= most) return;
-  throw failure("cli/too-long", `${length} tokens are more than the ${most} that this model was made for`, {
-    notes: [`\`max_position_embeddings\` in ${config.file.path}`],
+/** The positions that a model has, or was made for. */
+function checkLength({ model, config }: LoadedModel, length: number): void {
+  const horizon = horizonOf(model);
+  if (horizon === null || length <= horizon.tokens) return;
+  const { tokens, isHard } = horizon;
+  throw failure("cli/too-long", `${length} tokens are more than the ${tokens} that this model was made for`, {
+    notes: [isHard ? `it has a table of ${tokens} positions` : `by ${config.file.path}`],
     help: "use shorter inputs, or ask for fewer tokens",
   });
 }

@@ -3,8 +3,8 @@
  * public too (`loadModel`, `compileModel`, `openDevice`, `openSession`) for whoever wants to do something in between.
  */
 import type { Model } from "../compiler/index.ts";
-import { compileModel } from "../compiler/index.ts";
-import { type Diagnostic, MoeError } from "../grammar/diagnostic.ts";
+import { compileModel, positionsOf } from "../compiler/index.ts";
+import { type Diagnostic, failure, MoeError } from "../grammar/diagnostic.ts";
 import {
   anyText,
   callback,
@@ -25,7 +25,7 @@ import { type Device, type DeviceOptions, openDevice } from "./device.ts";
 import { type LoadedModel, loadWithMaps } from "./model.ts";
 import { noMetric } from "./metrics.ts";
 import type { ParameterSource } from "./parameters.ts";
-import { openSession, type Session } from "./session.ts";
+import { openSession, type Session, USUAL_CAPACITY } from "./session.ts";
 
 export interface OpenOptions extends AbortOptions {
   /** Part of an adapter's name; the best one otherwise. */
@@ -84,7 +84,8 @@ export async function openModel(loaded: LoadedModel, options: OpenOptions = {}):
   const { model, source } = loaded;
   const device = options.device ?? (await openDevice(deviceOptions(options.adapter)));
   try {
-    const { capacity, sequences, onProgress, onNote, signal: wanted } = options;
+    const { sequences, onProgress, onNote, signal: wanted } = options;
+    const capacity = capacityOf(model, options.capacity);
     const session = await openSession({
       ...compileFor(model, device, source, options),
       ...{ device, source, capacity, sequences, onProgress, onNote, signal: wanted },
@@ -95,6 +96,21 @@ export async function openModel(loaded: LoadedModel, options: OpenOptions = {}):
     if (options.device === undefined) device.close();
     throw error;
   }
+}
+
+/** No more positions than the model's tables have. Throws `session/positions` where more are asked for. */
+function capacityOf(model: Model, wanted: number | undefined): number | undefined {
+  const tokens = positionsOf(model);
+  if (tokens === null) return wanted;
+  if (wanted !== undefined && wanted > tokens)
+    throw failure(
+      "session/positions",
+      `the model has a table of ${tokens} positions, and a capacity of ${wanted} is asked for`,
+      {
+        help: `open it with a \`capacity\` of at most ${tokens}`,
+      },
+    );
+  return wanted ?? Math.min(tokens, USUAL_CAPACITY);
 }
 
 /** A plan that generates, or one for evaluation alone and why. */

@@ -60,10 +60,13 @@ const SESSION_RULES: Rules<SessionOptions> = {
   signal: signalRule,
 };
 
+/** Positions of a slot, where none are asked for. */
+export const USUAL_CAPACITY = 4096;
+
 /** Uploads the parameters and allocates. Throws `MoeError`s of the device and what `source` throws. */
 export async function openSession(options: SessionOptions): Promise<Session> {
   checkOptions("openSession", options, SESSION_RULES);
-  const { plan, device, source, sequences = 1, capacity = 4096, stepTokens = 512 } = options;
+  const { plan, device, source, sequences = 1, capacity = USUAL_CAPACITY, stepTokens = 512 } = options;
   checkFits(plan, device);
   const parameters = await uploadParameters(device, plan, source, options);
   const P = Math.min(capacity, FIRST_CONTEXT);

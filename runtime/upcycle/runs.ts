@@ -8,6 +8,7 @@ import {
   activationsOf,
   type Assignment,
   givenTo,
+  horizonOf,
   parametersGiving,
   type Prompt,
   type Prompts,
@@ -46,10 +47,7 @@ export async function openPrompts(decl: UpcycleDecl, sources: readonly LoadedMod
       if (tokenizer instanceof MoeError) throw tokenizer;
       return tokenizer.encodeText(text);
     },
-    longest: (source) => {
-      const most = sources[source]!.config.json["max_position_embeddings"];
-      return typeof most === "number" ? most : null;
-    },
+    longest: (source) => horizonOf(sources[source]!.model)?.tokens ?? null,
     wraps: false,
   };
 }
