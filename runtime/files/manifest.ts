@@ -1,7 +1,8 @@
 /**
  * What moec wrote into a folder, in a file of the folder: sizes and hashes. From that it knows its own: what is not listed, or is not as
  * it was written, is somebody's, and neither replaced nor removed. Weights are hashed tensor by tensor while they are written, so a file of
- * weights has the hash of its header and of the hashes of its tensors. That is only counted again when the file is younger than the manifest.
+ * weights has the hash of its header and of the hashes of its tensors. That is only counted again when the file was
+ * touched after the manifest was written.
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
@@ -112,7 +113,7 @@ function isEntry([name, record]: readonly [string, Partial<Record<keyof FileReco
 function isAsWritten(path: string, stats: Stats, record: FileRecord, written: bigint | null): boolean {
   const { bytes, sha256, ends } = record;
   if (stats.size !== BigInt(bytes)) return false;
-  if (sha256 === null || (ends !== undefined && written !== null && stats.mtimeNs <= written)) return true;
+  if (sha256 === null || (ends !== undefined && written !== null && stats.ctimeNs <= written)) return true;
   try {
     const hashes = hashParts(path, ends ?? [bytes]);
     return sha256 === (ends === undefined ? hashes.join("") : hash(hashes.join("")));

@@ -11,6 +11,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -139,15 +140,24 @@ describe.each([
   });
 });
 
-test("weights that somebody changed where they stand are named, though their size is the same", async () => {
+test.each([
+  ["changed where they stand", (weights: string, bytes: Uint8Array) => writeFileSync(weights, bytes)],
+  [
+    "moved there, older than the rest",
+    (weights: string, bytes: Uint8Array) => {
+      writeFileSync(`${weights}.other`, bytes);
+      utimesSync(`${weights}.other`, 1e9, 1e9);
+      renameSync(`${weights}.other`, weights);
+    },
+  ],
+])("weights that somebody %s are named, though their size is the same", async (_, change) => {
   await withScratch(async (scratch) => {
     const out = join(scratch, "out");
     await exportTo(out);
     const weights = join(out, "model.safetensors");
     const bytes = readFileSync(weights);
     bytes[bytes.length - 1]! ^= 1;
-    writeFileSync(weights, bytes);
-    utimesSync(weights, 2e9, 2e9);
+    change(weights, bytes);
     const { code, err } = await exportTo(out);
     expect(code).toBe(1);
     expect(err).toContain("`model.safetensors`, which was changed since");
