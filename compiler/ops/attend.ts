@@ -16,6 +16,7 @@ import {
   axisOf,
   checkDtypes,
   checkHas,
+  checkRow,
   distinctAxes,
   joinTypes,
   mismatch,
@@ -112,7 +113,8 @@ function inferAttend(inputs: readonly TensorType[], { channel }: Attrs["attend"]
     checkDtypes(inputs, ["f32"]) ??
     checkHas(q, 0, [TIME, channel]) ??
     checkHas(k, 1, [TIME, channel]) ??
-    checkHas(v, 2, [TIME]);
+    checkHas(v, 2, [TIME]) ??
+    inputs.reduce<Mismatch | null>((found, x, i) => found ?? checkRow(x, i), null);
   if (wrong !== null) return wrong;
   const alien = k.axes.find((a) => !hasAxis(q, a.name));
   if (alien !== undefined) {

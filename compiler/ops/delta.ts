@@ -12,7 +12,7 @@ import type { Builder } from "./builder.ts";
 import type { Mismatch, Rows, Value } from "./define.ts";
 import { isMismatch } from "./define.ts";
 import { fitGradient, freshLabel } from "./gradient.ts";
-import { axisOf, checkDtypes, checkHas, joinTypes, mismatch, replaceAxis, withoutAxes } from "./typing.ts";
+import { axisOf, checkDtypes, checkHas, checkRow, joinTypes, mismatch, replaceAxis, withoutAxes } from "./typing.ts";
 import { countElements, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
 
 export const delta = {
@@ -90,7 +90,8 @@ function inferDelta(inputs: readonly TensorType[], { channel }: Attrs["delta_rul
     checkHas(q, 0, [TIME, channel]) ??
     checkHas(k, 1, [TIME, channel]) ??
     checkHas(v, 2, [TIME]) ??
-    checkHas(beta, 3, [TIME]);
+    checkHas(beta, 3, [TIME]) ??
+    inputs.reduce<Mismatch | null>((found, x, i) => found ?? checkRow(x, i), null);
   if (wrong !== null) return wrong;
   const alone = [...q.axes, ...k.axes].find((a) => !hasAxis(q, a.name) || !hasAxis(k, a.name));
   const value = valueChannel(q, v, channel);

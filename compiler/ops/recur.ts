@@ -10,14 +10,14 @@ import type { Builder } from "./builder.ts";
 import type { Rows, Value } from "./define.ts";
 import { isMismatch } from "./define.ts";
 import { fitGradient } from "./gradient.ts";
-import { axisOf, checkDtypes, checkHas, elementCount, joinTypes, mismatch, one, two } from "./typing.ts";
+import { axisOf, checkDtypes, checkHas, checkRow, elementCount, joinTypes, mismatch, one, two } from "./typing.ts";
 import { countElements, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
 
 const steps = { axes: "T=3 D=2", data: [1, 2, 3, 4, 5, 6] };
 
 export const recur = {
   delay: {
-    infer: (inputs) => checkHas(one(inputs), 0, [TIME]) ?? one(inputs),
+    infer: (inputs) => checkHas(one(inputs), 0, [TIME]) ?? checkRow(one(inputs), 0) ?? one(inputs),
     evaluate: (inputs, { by }) => {
       const x = one(inputs);
       const [stride, length] = [strideOf(x, TIME), sizeOf(x, TIME)];
@@ -47,7 +47,8 @@ export const recur = {
         checkDtypes(inputs, pair === null ? ["f32", "u32", "i32"] : ["f32"]) ??
         joinTypes(inputs[0]?.dtype ?? "f32", inputs);
       if (isMismatch(joined)) return joined;
-      const missing = checkHas(joined, 1, [TIME, ...(pair === null ? [] : [pair])]);
+      const missing =
+        checkHas(joined, 1, [TIME, ...(pair === null ? [] : [pair])]) ?? checkRow(inputs[0]!, 0) ?? checkRow(joined, 1);
       if (missing !== null) return missing;
       const size = pair === null ? 2 : axisOf(joined, pair).size.value;
       if (size === 2 || size === null) return joined;

@@ -4,7 +4,17 @@ import type { Axis } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import type { Rows, Value } from "./define.ts";
 import { fitGradient, oneHot } from "./gradient.ts";
-import { axisOf, checkDtypes, checkHas, distinctAxes, elementCount, mismatch, one, replaceAxis } from "./typing.ts";
+import {
+  axisOf,
+  checkDtypes,
+  checkHas,
+  checkRow,
+  distinctAxes,
+  elementCount,
+  mismatch,
+  one,
+  replaceAxis,
+} from "./typing.ts";
 import type { SizedAxis } from "./values.ts";
 import { countElements, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
 
@@ -63,7 +73,10 @@ export const row = {
   },
   cumsum: {
     infer: (inputs, { axis }) =>
-      checkDtypes(inputs, ["f32", "u32", "i32"]) ?? checkHas(one(inputs), 0, [axis]) ?? one(inputs),
+      checkDtypes(inputs, ["f32", "u32", "i32"]) ??
+      checkHas(one(inputs), 0, [axis]) ??
+      (axis === TIME ? checkRow(one(inputs), 0) : null) ??
+      one(inputs),
     evaluate: (inputs, { axis, exclusive }, type, sizes) =>
       mapRows(one(inputs), axis, axis, sizedAxes(type, sizes), (values, out) => {
         let sum = 0;

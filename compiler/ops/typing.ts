@@ -3,7 +3,7 @@
  * Each rule gives the type or the first mismatch; wording of places is left to whoever shows the mismatch.
  */
 import type { Axis, DType, TensorType } from "../graph/type.ts";
-import { findAxis, hasAxis } from "../graph/type.ts";
+import { TIME, findAxis, hasAxis } from "../graph/type.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Mismatch } from "./define.ts";
 
@@ -28,6 +28,15 @@ export function joinTypes(dtype: DType, inputs: readonly TensorType[]): Typed {
   }
   const widest = inputs.find((input) => input.axes.length === axes.length);
   return { dtype, axes: widest?.axes ?? axes };
+}
+
+/** What is kept of a token between steps has a size: besides time itself, no axis is as long as the sequence. */
+export function checkRow(x: TensorType, input: number): Mismatch | null {
+  const long = x.axes.find((a) => a.name !== TIME && a.size.symbols.includes(TIME));
+  if (long === undefined) return null;
+  const message = `axis \`${long.name}\` is ${long.size.key}, as long as the sequence, and what looks along \`${TIME}\` keeps rows of a fixed size`;
+  const help = `sum or choose along \`${long.name}\` first`;
+  return mismatch("shape/row-size", message, { axis: long.name, inputs: [input], help });
 }
 
 export function sizesDiffer(a: Axis, inputA: number, b: Axis, inputB: number): Mismatch {
