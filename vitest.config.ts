@@ -7,9 +7,11 @@ export default defineConfig({
     include: ["tests/**/*.test.ts"],
     pool: "forks",
     maxWorkers: 2,
-    // A software adapter compiles shaders on the CPU at their first use, seconds each on a cold cache.
-    testTimeout: 240_000,
-    hookTimeout: 240_000,
+    // What takes a minute alone takes ten on a busy machine: tests are ended when they make no progress, not by the clock. The runner's
+    // own limit is for systems where that cannot be seen.
+    setupFiles: ["tests/support/watchdog.ts"],
+    testTimeout: 3_600_000,
+    hookTimeout: 3_600_000,
     // Colours are for terminals; some tools take a CI for one.
     env: { NO_COLOR: "1" },
     globalSetup: ["tests/support/report-adapter.ts"],

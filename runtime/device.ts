@@ -5,6 +5,7 @@
 import { globals } from "webgpu";
 import { type DeviceFacts } from "../compiler/plan/plan.ts";
 import { failure, type MoeError } from "../grammar/diagnostic.ts";
+import { checkOptions, object, type Rules, text } from "../grammar/option.ts";
 import { type AdapterFacts, findAdapter, openNullAdapter, type OpenAdapter } from "./adapter.ts";
 import { settle } from "./wait.ts";
 
@@ -28,8 +29,15 @@ export interface DeviceOptions {
   readonly toggles?: { readonly enable?: readonly string[]; readonly disable?: readonly string[] };
 }
 
+const DEVICE_RULES: Rules<DeviceOptions> = {
+  adapter: text,
+  facts: object("an object of facts"),
+  toggles: object("lists to enable and to disable"),
+};
+
 /** Opens the best adapter, or the one asked for. Throws `device/none`, `device/unknown-adapter`, `device/refused`. */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
+  checkOptions("openDevice", options, DEVICE_RULES);
   const dawn = [
     // Kernels index within what the compiler computed, so a divisor is never zero: no guard around each `/` and `%`.
     `enable-dawn-features=${["disable_polyfills_on_integer_div_and_mod", ...(options.toggles?.enable ?? [])].join(",")}`,
@@ -115,6 +123,10 @@ export class Device {
     if (found !== undefined && found !== null) throw describeError(found, what);
     this.check();
     return value;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   /** Releases everything. The process can exit afterwards; further calls throw. */

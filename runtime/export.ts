@@ -6,13 +6,14 @@
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { contiguousView, expandMap, type Layout, type TensorEntry } from "../compiler/index.ts";
 import { DiagnosticBag } from "../grammar/diagnostic.ts";
+import { checkOption, checkOptions, needed, object, type Rules, whole } from "../grammar/option.ts";
 import { fingerprintOf } from "./upcycle/fingerprint.ts";
 import { makeConfig } from "./upcycle/written-config.ts";
 import { executeTransfer, type ExecuteOptions } from "./upcycle/execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer } from "./upcycle/transfer.ts";
 import { embedSource } from "./embedded.ts";
 import type { LoadedModel } from "./model.ts";
-import { commonType } from "./storage.ts";
+import { commonType, STORING_RULES } from "./storage.ts";
 import { openWorkspace } from "./modules.ts";
 import { expandWhole } from "./upcycle/plan.ts";
 
@@ -25,6 +26,8 @@ export interface ExportOptions {
   readonly budget?: number | undefined;
 }
 
+const EXPORT_RULES: Rules<ExportOptions> = { ...STORING_RULES, budget: whole(1, Number.MAX_SAFE_INTEGER) };
+
 /** Makes the folder `target`. A tensor in another type than f32, f16 and bf16 becomes f32. Throws what `executeTransfer` throws. */
 export async function exportModel(loaded: LoadedModel, target: string, options: ExecuteOptions = {}): Promise<void> {
   await executeTransfer(planExport(loaded), target, options);
@@ -32,6 +35,8 @@ export async function exportModel(loaded: LoadedModel, target: string, options: 
 
 /** Throws `map/one-layout` when the map has no such choice. */
 export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Transfer {
+  checkOption("planExport", "loaded", loaded, needed(object("a model, of `loadModel`", "model", "source")));
+  checkOptions("planExport", options, EXPORT_RULES);
   const { model, map, checkpoint, source } = loaded;
   const { layout, budget = BUDGET_BYTES } = options;
   const isEncoded = loaded.entries.some((entry) => entry.stored !== null);

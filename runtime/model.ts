@@ -23,6 +23,7 @@ import {
 } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../grammar/diagnostic.ts";
+import { checkOption, needed, text } from "../grammar/option.ts";
 import { dataTypes, openCheckpoint, resolveFolder, toFloat32, type Checkpoint } from "./checkpoint/index.ts";
 import { findUnlike } from "./alike.ts";
 import { readConfigFile } from "./config-file.ts";
@@ -56,6 +57,7 @@ export async function loadModel(
   workspace: Workspace = openWorkspace(),
   own: readonly MapBinding[] = [],
 ): Promise<LoadedModel> {
+  checkOption("loadModel", "folder", given, needed(text));
   const folder = resolveFolder(given);
   if (!recode("checkpoint/unreadable", () => isFolder(folder)))
     throw failure("checkpoint/no-folder", `there is no folder ${folder}`, {

@@ -5,6 +5,7 @@
 import { basename, join, resolve } from "node:path";
 import { type Dispatch, type KernelModule, type Plan, PLAN_VERSION } from "../compiler/plan/plan.ts";
 import { failure } from "../grammar/diagnostic.ts";
+import { checkOption, needed, object, text } from "../grammar/option.ts";
 import { FileError } from "./files/error.ts";
 import { tryTo } from "./files/create.ts";
 import { flushFolder, makeFolders, removeTree } from "./files/disk.ts";
@@ -25,6 +26,8 @@ const PLAN: Output = { kind: "plan", name: "a plan", code: "plan/folder", earlie
  * `checkpoint/busy`, `file/failed`.
  */
 export async function savePlan(plan: Plan, folder: string): Promise<void> {
+  checkOption("savePlan", "plan", plan, needed(object("a plan, of `compile`", "entries", "modules")));
+  checkOption("savePlan", "folder", folder, needed(text));
   const staging = openStaging(resolve(folder), PLAN, true);
   const { directory } = staging;
   try {
@@ -80,6 +83,7 @@ function listEarlier(folder: string): Manifest["files"] | null {
  * `plan/version`, and what reading throws.
  */
 export async function loadPlan(folder: string): Promise<Plan> {
+  checkOption("loadPlan", "folder", folder, needed(text));
   const read = (file: string): string => {
     try {
       return readText(join(folder, file));

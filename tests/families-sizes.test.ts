@@ -47,7 +47,7 @@ const cases = Array.from({ length: seeds }, (_, i) => first + i).flatMap((seed) 
 );
 
 // A software adapter compiles every size anew, and GPU kernels with their unrolled loops slowly.
-test.each(cases)("$name", { timeout: 180_000 }, async ({ config, storage, variant, draw }) => {
+test.each(cases)("$name", async ({ config, storage, variant, draw }) => {
   const model = modelOfConfig(config);
   const weights = drawWeights(model, storage, draw);
   const plan = compileModel(model, {

@@ -5,7 +5,18 @@
  */
 import { join, resolve } from "node:path";
 import { MoeError } from "../../grammar/diagnostic.ts";
-import { callback, checkOptions, flag, type Rules, signal as signalRule, text, whole } from "../../grammar/option.ts";
+import {
+  callback,
+  checkOption,
+  checkOptions,
+  flag,
+  needed,
+  object,
+  type Rules,
+  signal as signalRule,
+  text,
+  whole,
+} from "../../grammar/option.ts";
 import { checkAborted } from "../abort.ts";
 import { attempt } from "../checkpoint/attempt.ts";
 import {
@@ -51,6 +62,13 @@ const EXECUTE_RULES: Rules<ExecuteOptions> = {
  */
 export async function executeTransfer(transfer: Transfer, target: string, options: ExecuteOptions = {}): Promise<void> {
   const { onProgress = () => {}, onEarlierRun = () => {}, adapter, onRun, signal, traceFinite, ...writing } = options;
+  checkOption(
+    "executeTransfer",
+    "transfer",
+    transfer,
+    needed(object("what `planUpcycle` or `planExport` gave", "tensors")),
+  );
+  checkOption("executeTransfer", "target", target, needed(text));
   checkOptions("executeTransfer", options, EXECUTE_RULES);
   checkAborted("executeTransfer", signal);
   const specs = transfer.tensors.map((t) => ({ name: t.name, dtype: DATA_TYPES[t.dtype], shape: t.shape }));

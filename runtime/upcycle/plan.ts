@@ -27,10 +27,11 @@ import {
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
+import { checkOptions, list, needed, object, type Rules, text, whole } from "../../grammar/option.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
 import { embedSource } from "../embedded.ts";
 import type { LoadedModel } from "../model.ts";
-import { commonType, STORAGE_BYTES } from "../storage.ts";
+import { commonType, STORAGE_BYTES, STORING_RULES } from "../storage.ts";
 import { countElements } from "../strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
@@ -62,6 +63,18 @@ export interface UpcycleRequest {
   readonly budget?: number;
 }
 
+const UPCYCLE_RULES: Rules<UpcycleRequest> = {
+  upcycle: needed(object("a declaration with its scope", "item", "scope")),
+  workspace: needed(object("a workspace, of `openWorkspace`", "standard")),
+  sources: needed(list(object("a model", "model", "source"), "a list of models, of `loadModel`")),
+  options: object("a Map of values by name", "entries", "get"),
+  to: text,
+  overrides: list(text, "a list of PATH=FILE#TENSOR"),
+  ...STORING_RULES,
+  maps: list(object("a map with its scope", "item", "scope"), "a list of maps"),
+  budget: whole(1, Number.MAX_SAFE_INTEGER),
+};
+
 export interface UpcyclePlan extends Transfer {
   readonly target: Model;
   readonly map: MapBinding;
@@ -85,6 +98,7 @@ export interface RuleTotal {
 
 /** Throws `MoeError` with everything that is wrong, before any weight is read. */
 export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan> {
+  checkOptions("planUpcycle", request, UPCYCLE_RULES);
   const { upcycle, workspace, sources, options = new Map(), overrides = [], maps = [] } = request;
   const { item, scope } = upcycle;
   const upcycling = expandUpcycle(

@@ -76,3 +76,43 @@ test("floats of the config stay floats", async () => {
     expect(text).toMatch(/"rope_theta": 500000\.0,/);
   });
 });
+
+test("a signal ends it in the middle, and leaves neither the folder nor a part of it", async () => {
+  await withScratch(async (scratch) => {
+    const loaded = await loadModel("examples/checkpoints/seed");
+    const controller = new AbortController();
+    const heard: number[] = [];
+    const run = executeTransfer(planExport(loaded), join(scratch, "out"), {
+      signal: controller.signal,
+      onProgress: (done) => {
+        if (heard.push(done) === 2) controller.abort();
+      },
+    });
+    await expect(run).rejects.toMatchObject({ name: "AbortError" });
+    expect(readdirSync(scratch)).toEqual([]);
+    await expect(exportModel(loaded, join(scratch, "out"), { signal: controller.signal })).rejects.toThrow(
+      "call/aborted",
+    );
+    await exportModel(loaded, join(scratch, "out"));
+    expect(readdirSync(scratch)).toEqual(["out"]);
+    await loaded.checkpoint.close();
+  });
+});
+
+test.each([
+  ["exportModel", { overwrit: true }, "option/unknown: `executeTransfer` has no option `overwrit`"],
+  ["exportModel", { maxShardBytes: 0.5 }, "`maxShardBytes` of `executeTransfer` is 0.5"],
+  ["planExport", { dtype: "f64" }, '`dtype` of `planExport` is "f64", and has to be "f32" or "f16" or "bf16"'],
+  ["planExport", { layout: 3 }, "`layout` of `planExport` is 3"],
+  ["planExport", { budget: -1 }, "`budget` of `planExport` is -1"],
+])("%s refuses %o", async (call, options, words) => {
+  await withScratch(async (scratch) => {
+    const loaded = await loadModel("tests/fixtures/families/llama");
+    const out = join(scratch, "out");
+    const run = async (): Promise<unknown> =>
+      call === "planExport" ? planExport(loaded, options as never) : exportModel(loaded, out, options as never);
+    await expect(run()).rejects.toThrow(words);
+    expect(readdirSync(scratch)).toEqual([]);
+    await loaded.checkpoint.close();
+  });
+});

@@ -166,7 +166,7 @@ async function writeCheckpoint(target: string, first: number, fingerprint?: stri
 test.each([
   ["for the first time", () => undefined, () => FAULTS],
   ["in the place of an older one", (folder: string) => writeCheckpoint(join(folder, "out"), 7), inTurn()],
-] as const)("a checkpoint written %s", { timeout: 240_000 }, async (_, prepare, faults) => {
+] as const)("a checkpoint written %s", async (_, prepare, faults) => {
   const calls = await sweep({
     prepare,
     faults,
@@ -181,7 +181,7 @@ const SOURCE = "tests/fixtures/families/llama_rope3";
 const plan = tinyPlan(softwareFacts);
 const older = { ...plan, model: "Older" } as Plan;
 
-test("a plan in the place of an older one", { timeout: 120_000 }, async () => {
+test("a plan in the place of an older one", async () => {
   const calls = await sweep({
     prepare: (folder) => savePlan(older, join(folder, "out")),
     target: "out",
@@ -220,7 +220,7 @@ async function command(...args: readonly string[]): Promise<void> {
   });
 }
 
-test("`fmt`", { timeout: 120_000 }, async () => {
+test("`fmt`", async () => {
   await sweep({
     faults: inTurn(),
     prepare: (folder) =>
@@ -230,7 +230,7 @@ test("`fmt`", { timeout: 120_000 }, async () => {
   });
 });
 
-test("`import`", { timeout: 120_000 }, async () => {
+test("`import`", async () => {
   const yaml = "base_model: base\ngate_mode: random\nexperts:\n  - source_model: a\n  - source_model: b\n";
   await sweep({
     prepare: (folder) => writeFileSync(join(folder, "mixture.yml"), yaml),
@@ -243,7 +243,7 @@ test("`import`", { timeout: 120_000 }, async () => {
   });
 });
 
-test("`build`", { timeout: 240_000 }, async () => {
+test("`build`", async () => {
   const build = (folder: string, config: string) =>
     command("build", "examples/03-model.moe", "--config", config, "--kind", "gpu", "--out", join(folder, "out"));
   await sweep({
@@ -254,7 +254,7 @@ test("`build`", { timeout: 240_000 }, async () => {
   });
 });
 
-test("`run --logits`", { timeout: 240_000 }, async () => {
+test("`run --logits`", async () => {
   await sweep({
     prepare: (folder) => writeFileSync(join(folder, "ids.json"), "[[1, 2]]"),
     target: "out.safetensors",
@@ -264,7 +264,7 @@ test("`run --logits`", { timeout: 240_000 }, async () => {
   });
 });
 
-test.each(["export", "upcycle"])("`%s`", { timeout: 240_000 }, async (name) => {
+test.each(["export", "upcycle"])("`%s`", async (name) => {
   const args = name === "export" ? ["export", SOURCE] : ["upcycle", "average", "--from", SOURCE, SOURCE];
   const write = (folder: string, dtype: string) =>
     command(...args, "--dtype", dtype, "--overwrite", "--out", join(folder, "out"));

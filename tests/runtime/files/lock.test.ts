@@ -43,26 +43,22 @@ async function order(child: ChildProcess, folder: string, how: "kill" | "hold"):
   return answer;
 }
 
-test.each([2, 3])(
-  "%i that come at once after a kill: one holds it, the others are told",
-  { timeout: 60_000 + 2000 * ROUNDS },
-  async (count) => {
-    await withScratch(async (scratch) => {
-      const writers = await Promise.all(Array.from({ length: count }, start));
-      for (let round = 0; round < ROUNDS; round++) {
-        const folder = join(scratch, String(round));
-        const victim = await start();
-        expect(await order(victim, folder, "kill")).toBe(null);
-        expect(existsSync(join(folder, "lock"))).toBe(true);
-        const answers = await Promise.all(writers.map((writer) => order(writer, folder, "hold")));
-        // One after the other is as good as at once: none may share, and at least one holds.
-        expect(answers.filter((a) => a !== "held" && a !== "checkpoint/busy")).toEqual([]);
-        expect(answers).toContain("held");
-        expect(readdirSync(folder)).toEqual(["holder"]);
-      }
-    });
-  },
-);
+test.each([2, 3])("%i that come at once after a kill: one holds it, the others are told", async (count) => {
+  await withScratch(async (scratch) => {
+    const writers = await Promise.all(Array.from({ length: count }, start));
+    for (let round = 0; round < ROUNDS; round++) {
+      const folder = join(scratch, String(round));
+      const victim = await start();
+      expect(await order(victim, folder, "kill")).toBe(null);
+      expect(existsSync(join(folder, "lock"))).toBe(true);
+      const answers = await Promise.all(writers.map((writer) => order(writer, folder, "hold")));
+      // One after the other is as good as at once: none may share, and at least one holds.
+      expect(answers.filter((a) => a !== "held" && a !== "checkpoint/busy")).toEqual([]);
+      expect(answers).toContain("held");
+      expect(readdirSync(folder)).toEqual(["holder"]);
+    }
+  });
+});
 
 const own = describeSelf();
 const plant = (folder: string, text: string): void => {
