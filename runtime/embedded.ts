@@ -68,7 +68,7 @@ function withImports({ file, module }: Scope, library: Library): string {
 }
 
 /** The map that a checkpoint brings along; null when it brings none. Throws `checkpoint/bad-source`, and what is wrong in its text. */
-export function openEmbedded({ path, metadata }: Checkpoint): MapBinding | null {
+export function openEmbedded({ path, metadata }: Pick<Checkpoint, "path" | "metadata">): MapBinding | null {
   const text = metadata[KEY];
   if (text === undefined) return null;
   const { entry, map, files } = parseEmbedded(path, text);

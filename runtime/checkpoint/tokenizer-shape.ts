@@ -124,10 +124,12 @@ const vocabulary: Check = (value, path) => {
 const model: Check = (value, path) => {
   const problem = fields(OF_MODEL)(value, path);
   if (problem !== null) return problem;
-  const { type, vocab, merges } = value as Readonly<Record<string, Json>>;
+  const { type, vocab, merges, unk_id: unknown } = value as Readonly<Record<string, Json>>;
   const isScored = Array.isArray(vocab);
   if (isText(type) && type !== "" && (type === "Unigram") !== isScored)
     return { path: `${path}.vocab`, wanted: isScored ? "ids by token" : "a list of tokens and scores", value: vocab };
+  if (isScored && isId(unknown) && unknown >= vocab.length)
+    return { path: `${path}.unk_id`, wanted: `the id of one of the ${vocab.length} tokens`, value: unknown };
   return type === "BPE" || merges !== undefined ? listOf(merge)(merges, `${path}.merges`) : null;
 };
 

@@ -36,11 +36,25 @@ export async function tokenizePrompts({ base, gate, experts, shared }: MergekitC
       help: "fetch the model, and write its folder",
     });
   const tokenizer = await loadTokenizer(base.value);
-  const texts = [...experts, ...shared].flatMap(({ positive, negative }) => [...positive, ...negative]);
-  return new Map(texts.map((text) => [text, tokenizer.encodeText(text)]));
+  const made = [...experts, ...shared].flatMap(({ source, positive, negative }) =>
+    [...positive, ...negative].map((text): [string, readonly number[]] => {
+      const ids = tokenizer.encodeText(text);
+      if (ids.length > 0) return [text, ids];
+      throw failure(
+        "import/bad-value",
+        `the base model's tokenizer makes no token of the prompt ${JSON.stringify(text)}`,
+        {
+          labels: [{ span: source.span, text: "a prompt of this expert" }],
+          help: "write another text, or leave the prompt out",
+        },
+      );
+    }),
+  );
+  return new Map(made);
 }
 
-export const greatestId = (tokens: Tokens): number => Math.max(...[...tokens.values()].flat());
+export const greatestId = (tokens: Tokens): number =>
+  [...tokens.values()].flat().reduce((greatest, id) => Math.max(greatest, id), 0);
 
 /** A list of strings. */
 export const listText = (texts: readonly string[]): string => `[${texts.map(stringText).join(", ")}]`;

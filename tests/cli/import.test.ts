@@ -233,6 +233,7 @@ const start = "base_model: a\ngate_mode: random\n";
 
 test.each([
   ["import/yaml", "an unclosed list", "base_model: a\nexperts: [\n  - b\nx: 1\n"],
+  ["import/yaml", "a key twice", `base_model: b\n${start}${experts}`],
   ["import/unknown-key", "a typing mistake", `${start}${experts}expert_per_token: 2\n`],
   ["import/unknown-key", "dense merging", "merge_method: ties\nmodels:\n  - model: a\nbase_model: b\n"],
   ["import/unknown-key", "a key of an expert", `${start}experts:\n  - source_model: a\n    weight: 0.5\n`],

@@ -14,11 +14,11 @@ import { supervise } from "./supervise.ts";
 
 /** How many of each kind take a few seconds. */
 const COUNTS: Readonly<Record<KindName, number>> = {
-  moe: 1100,
+  moe: 1500,
   safetensors: 4000,
-  config: 700,
+  config: 500,
   tokenizer: 1200,
-  mergekit: 400,
+  mergekit: 250,
   plan: 1500,
 };
 

@@ -31,7 +31,7 @@ export async function judge(bench: Bench, input: Input): Promise<Outcome> {
     if (diagnostics.length === 0) return finding("an error without a diagnostic", "");
   }
   for (const diagnostic of diagnostics.slice(0, 3)) {
-    const problem = findFault(diagnostic);
+    const problem = findFault(diagnostic, input.text);
     if (problem !== null) return finding(`${diagnostic.code}: ${problem}`, JSON.stringify(diagnostic).slice(0, 2000));
   }
   return { kind: diagnostics.some((d) => d.severity === "error") ? "refused" : "taken" };
@@ -40,14 +40,14 @@ export async function judge(bench: Bench, input: Input): Promise<Outcome> {
 const finding = (signature: string, detail: string): Outcome => ({ kind: "finding", signature, detail });
 
 /** What is wrong with a diagnostic itself. */
-function findFault(diagnostic: Diagnostic): string | null {
+function findFault(diagnostic: Diagnostic, text: string): string | null {
   const { code, message, labels, notes } = diagnostic;
   if (!explained.has(code)) return "has no entry in ERRORS.md";
   // A path, a tensor or a key in the message is a place too.
   if (labels.length === 0 && notes.length === 0 && !/`|\//.test(message)) return "does not say where";
-  // A parser of JSON quotes what it could not read.
-  const ours = message.replace(/: [^:]*"\.{0,3}.* is not valid JSON$/s, "");
-  if (/\bNaN\b|\bundefined\b|\[object /.test(ours)) return `says ${/NaN|undefined|\[object/.exec(ours)![0]}`;
+  // What the input says itself may be quoted.
+  const odd = /\bNaN\b|\bundefined\b|\[object /.exec(message)?.[0];
+  if (odd !== undefined && !text.includes(odd)) return `says ${odd}`;
   const shown = renderDiagnostic(diagnostic, { color: false });
   if (shown.length > MOST_CHARACTERS || shown.split("\n").length > MOST_LINES) return "fills more than a screen";
   return null;

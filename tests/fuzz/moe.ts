@@ -4,11 +4,14 @@
  */
 import { globSync, readFileSync } from "node:fs";
 import { checkModule, compileModel, makeConfigured, type Model, Workspace } from "../../compiler/index.ts";
+import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import { type Diagnostic, format, type SourceFile } from "../../grammar/index.ts";
 import { parse } from "../../grammar/parse.ts";
+import { openEmbedded } from "../../runtime/embedded.ts";
 import { standardLibrary } from "../../runtime/modules.ts";
 import { softwareFacts } from "../support/facts.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
+import { type Json, mutateJson } from "./mutate-json.ts";
 import { mutateText, tokensOf } from "./mutate-text.ts";
 import type { Random } from "./random.ts";
 
@@ -17,6 +20,9 @@ const FILES_PER_WORKSPACE = 2000;
 
 /** How many inputs are made from upcyclings, whose contracts are tried on small models: a hundred times the work of another declaration. */
 const SLOW = 0.02;
+
+/** How many are the text that weights carry of their own model. */
+const EMBEDDED = 0.03;
 
 /** Beyond this a model is right, and too large to be compiled a million times. */
 const MOST_PARAMETERS = 1e9;
@@ -29,10 +35,15 @@ export async function openMoe(): Promise<Bench> {
   let [workspace, opened] = [newWorkspace(), 0];
   return {
     make(random: Random): Input {
+      if (random.chance(EMBEDDED)) return { at: "embedded", text: mutateJson(embedded, random, [embedded]) };
       const { at, text } = random.pick(random.chance(SLOW) ? slow : quick);
       return { at, text: mutateText(text, random, () => random.pick(tokens)) };
     },
-    async run({ text }) {
+    async run({ at, text }) {
+      if (at === "embedded") {
+        openEmbedded({ path: "checkpoint", metadata: { "moec.source": text } });
+        return [];
+      }
       const file: SourceFile = { path: `input-${opened++}.moe`, text };
       if (opened % FILES_PER_WORKSPACE === 0) workspace = newWorkspace();
       checkFormat(file);
@@ -45,6 +56,22 @@ export async function openMoe(): Promise<Bench> {
     },
   };
 }
+
+/** A model and its map in two files, as the header of weights has them. */
+const embedded: Json = {
+  entry: "own.moe",
+  map: "own",
+  files: [
+    {
+      path: "own.moe",
+      text: 'edition 2026\nimport { Own } from "./models/own.moe"\nmap own: Own {\n  config { "own" <-> model_type  V <-> vocab_size  D <-> hidden_size }\n  embed.w <-> "embed.weight" as [V, D]\n  head.w <-> "head.weight" as [V, D]\n}\n',
+    },
+    {
+      path: "models/own.moe",
+      text: 'edition 2026\nimport { Embedding, Linear } from "std"\nmodel Own(V, D) {\n  embed = Embedding(V -> D)\n  head = Linear(D -> V)\n  forward(ids: u32[T]) -> f32[T, V] = f32(head(embed(ids)))\n}\n',
+    },
+  ],
+};
 
 function newWorkspace(): Workspace {
   return new Workspace({ std: standardLibrary(), load: () => null });
@@ -61,6 +88,9 @@ function checkFormat(file: SourceFile): readonly Diagnostic[] {
   return once.diagnostics;
 }
 
+/** Of a device that holds any model that is compiled here. */
+const ROOMY: DeviceFacts = { ...softwareFacts, maxBinding: 2 ** 32, maxBuffer: 2 ** 33 };
+
 /** Compiled, a model has sizes that are numbers, and every kernel what it reads. */
 export function checkPlan(model: Model): void {
   const sizes = model.parameters.flatMap((p) => p.axes.map((axis) => axis.size));
@@ -68,7 +98,7 @@ export function checkPlan(model: Model): void {
     throw new Nonsense("a parameter's size is no count");
   const all = model.parameters.map((p) => p.axes.reduce((product, axis) => product * axis.size, 1));
   if (all.reduce((a, b) => a + b, 0) > MOST_PARAMETERS) return;
-  const plan = compileModel(model, { device: softwareFacts, storage: () => "f32", verify: true });
+  const plan = compileModel(model, { device: ROOMY, storage: () => "f32", verify: true });
   JSON.stringify(plan, (key, value: unknown) => {
     if (typeof value === "number" && !Number.isFinite(value) && key !== "value")
       throw new Nonsense(`the plan's \`${key}\` is ${value}`);

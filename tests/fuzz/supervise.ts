@@ -35,7 +35,7 @@ const LOOK_MILLISECONDS = 250;
 
 export async function supervise(options: Options): Promise<Tally> {
   const { kind, seed, from, count, isOver = () => false, isMinimising = false } = options;
-  const beat = new SharedArrayBuffer(12);
+  const beat = new SharedArrayBuffer(16);
   const state = new Int32Array(beat);
   const findings: Found[] = [];
   const end = from + count;
@@ -96,7 +96,7 @@ async function watch(
       await worker.terminate();
       return "over";
     }
-    const reached = Atomics.load(state, 0);
+    const reached = Atomics.load(state, 0) + Atomics.load(state, 3);
     const { user, system } = await worker.cpuUsage().catch(() => ({ user: 0, system: 0 }));
     const now = (user + system) / 1e6;
     if (reached !== at) [at, used, seen] = [reached, now, performance.now()];

@@ -1,13 +1,20 @@
 /** tokenizer.json and tokenizer_config.json: loaded, texts made into ids and back, all at once and token by token. */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { loadTokenizer } from "../../runtime/checkpoint/index.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
-import { mutateJson } from "./mutate-json.ts";
+import { type Json, mutateJson } from "./mutate-json.ts";
 import type { Random } from "./random.ts";
 import { settings, tokenizers } from "./tokenizers.ts";
 
 const TEXTS = ["", "ab cd", "<s>abcd  é\n\t'll 123!", `${"a".repeat(20)}!`, "\uD800<unk></s>\u0000 😀 abcabc\r\n\r\n"];
+
+/** What may stand beside the two. */
+const BESIDE: Readonly<Record<string, Json>> = {
+  "special_tokens_map.json": { bos_token: "<s>", eos_token: { content: "</s>" }, additional_special_tokens: ["<unk>"] },
+  "generation_config.json": { bos_token_id: 0, eos_token_id: [1, 2], pad_token_id: -1 },
+  "chat_template.json": { chat_template: "{{ x }}" },
+};
 
 export async function openTokenizer(folder: string): Promise<Bench> {
   const makes = Object.keys(tokenizers);
@@ -20,13 +27,17 @@ export async function openTokenizer(folder: string): Promise<Bench> {
   return {
     make(random: Random): Input {
       const make = random.pick(makes);
+      if (random.chance(0.08)) {
+        const [name, beside] = random.pick(Object.entries(BESIDE));
+        return { at: `${make}/${name}`, text: mutateJson(beside, random, documents) };
+      }
       return random.chance(0.85)
         ? { at: `${make}/tokenizer.json`, text: mutateJson(tokenizers[make]!, random, documents) }
         : { at: `${make}/tokenizer_config.json`, text: mutateJson(settings, random, documents) };
     },
     async run({ at, text }) {
       const [make, name] = at.split("/") as [string, string];
-      const sound = name === "tokenizer.json" ? tokenizers[make] : settings;
+      const sound = { "tokenizer.json": tokenizers[make], "tokenizer_config.json": settings }[name];
       await writeFile(join(folder, at), text);
       try {
         const tokenizer = await loadTokenizer(join(folder, make));
@@ -46,7 +57,8 @@ export async function openTokenizer(folder: string): Promise<Bench> {
           stream.end();
         }
       } finally {
-        await writeFile(join(folder, at), JSON.stringify(sound));
+        if (sound === undefined) await rm(join(folder, at));
+        else await writeFile(join(folder, at), JSON.stringify(sound));
       }
       return [];
     },

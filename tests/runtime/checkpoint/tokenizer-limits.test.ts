@@ -49,6 +49,7 @@ const wrong: readonly (readonly [make: string, path: readonly (string | number)[
   ["bytes", ["model", "merges"], null, "`model.merges`"],
   ["bytes", ["model"], null, "`model`"],
   ["unigram", ["model", "vocab", 3, 1], "0", "`model.vocab[3]`"],
+  ["unigram", ["model", "unk_id"], 200, "`model.unk_id`"],
   ["unigram", ["model", "vocab"], { a: 0 }, "`model.vocab`"],
   ["words", ["model", "vocab"], [["a", 0]], "`model.vocab`"],
   ["split", ["pre_tokenizer", "pretokenizers", 0, "pattern"], {}, "`pre_tokenizer.pretokenizers[0].pattern.String`"],
