@@ -1,8 +1,9 @@
 /**
  * What a sequence has once, and not per token: inputs without the time axis, such as encoded neighbours. A step holds tokens of several
  * sequences, so these inputs get the axis of sequences in front, and so does all that is made of them alone; where it meets tokens, each
- * takes its own sequence's.
+ * takes its own sequence's. Limit: a sink of attention is one for all sequences; throws `shape/attend-axis` where it is not.
  */
+import { MoeError } from "../../grammar/diagnostic.ts";
 import { Dim } from "../graph/dim.ts";
 import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
@@ -55,6 +56,15 @@ function conditionNode(
     return rebuild(args, { ...node.attrs, type: fn.outputs[node.attrs.part]!.node.type });
   }
   if (!inputs.some((x) => hasAxis(x.type, SEQUENCE.name))) return rebuild(inputs);
+  if (isOp(node, "attend") && inputs[3] !== undefined && hasAxis(inputs[3].type, SEQUENCE.name))
+    throw new MoeError({
+      code: "shape/attend-axis",
+      severity: "error",
+      message: "a sink is the same for all sequences, and this one is made of what each sequence has once",
+      labels: node.origin === null ? [] : [{ span: node.origin, text: "attends here" }],
+      notes: [],
+      help: "make the sink of parameters, or give its input the axis `T`",
+    });
   if (inputs.some((x) => hasAxis(x.type, TIME)) || hasAxis(node.type, TIME)) {
     const own = b.must("sequence", [], { axis: time });
     return rebuild(inputs.map((x) => (hasAxis(x.type, SEQUENCE.name) ? b.take(x, own, SEQUENCE.name) : x)));

@@ -61,3 +61,21 @@ test("the same model with a router that takes each token by itself, or looks bac
   expect(refuse("MoE(D, F, N, Switch(capacity: 4))")).toEqual([]);
   expect(refuse("MoE(D, F, N, Sinkhorn(K: 2))")).toEqual([]);
 });
+
+test("a sink that each sequence has for itself is refused at the attention that has it", () => {
+  const model = modelOf(`
+import { Embedding, Linear } from "std"
+model Sunk(V, D, H, C) {
+  embed = Embedding(V -> D)
+  q     = Linear(D -> [H, C])
+  head  = Linear([H, C] -> V)
+  forward(ids: u32[T], drawn: [H]) -> f32[T, V] {
+    x = q(embed(ids))
+    return f32(head(attend[C](x, x, x, drawn)))
+  }
+}
+config tiny: Sunk { V: 16  D: 8  H: 2  C: 4 }`);
+  const compile = () => compileModel(model, { device: softwareFacts, storage: () => "f32" });
+  expect(compile).toThrow(MoeError);
+  expect(compile).toThrow("a sink is the same for all sequences");
+});
