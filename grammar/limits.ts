@@ -37,6 +37,10 @@ export const LIMITS = {
   tested: 2 ** 24,
   /** Parts into which a parameter is cut that is larger than a binding of the device. */
   parts: 2 ** 10,
-  /** Tensors that one line of a map may name where the checkpoint has fewer. */
+  /** Tensors that one line of a map, or a path, may name where the checkpoint has fewer. */
   tensors: 2 ** 16,
+  /** Tensors of one checkpoint. */
+  entries: 2 ** 18,
+  /** Pieces in which one tensor is written where memory is short. */
+  units: 2 ** 16,
 } as const;

@@ -1,7 +1,10 @@
 /** Kernels of all entries as one plan: parameters in their layouts, tables, states, shared buffers and modules. */
+import { failure } from "../../grammar/diagnostic.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { bindPath } from "../graph/path.ts";
 import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
+import { formatType } from "../graph/type.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../graph/traverse.ts";
 import type { LowerContext } from "../lower/context.ts";
 import { fixedSize, rowsHeld } from "../lower/size.ts";
@@ -111,7 +114,17 @@ function placeOf(
   const [only, ...more] = types;
   const storage = only === undefined || more.length > 0 ? "f32" : only;
   const layout = layouts.get(path) ?? { kind: "plain" };
-  return { path, storage, layout, parts: cutParts(param.type, layout, storage, options.device.maxBinding) };
+  const { maxBinding } = options.device;
+  const parts = cutParts(param.type, layout, storage, maxBinding);
+  if (parts.length > 0) return { path, storage, layout, parts };
+  throw failure(
+    "device/too-large",
+    `\`${paths[0] ?? path}\` of ${formatType(param.type)} does not fit into ${LIMITS.parts} parts of ${maxBinding} bytes, the most that the device binds at once`,
+    {
+      ...(param.origin === null ? {} : { labels: [{ span: param.origin, text: "this parameter" }] }),
+      help: "choose another device, or smaller sizes",
+    },
+  );
 }
 
 /** Paths under which each function is called. */

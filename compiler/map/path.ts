@@ -26,7 +26,7 @@ export type Found =
 export interface Start {
   readonly indices: ReadonlyMap<string, number>;
   readonly layers: ReadonlyMap<string, number>;
-  /** How many parameters a path may mean; without it, as many as a model has at most. */
+  /** How many parameters a path may mean, if more than `LIMITS.tensors`. */
   readonly most?: number;
 }
 
@@ -55,7 +55,7 @@ export function resolvePath(env: Env, instance: Instance, path: Expr, start: Sta
       layers: new Map(start.layers),
     },
   ];
-  const most = start.most ?? LIMITS.parameters;
+  const most = start.most ?? LIMITS.tensors;
   for (const step of steps) {
     if (found.length * countOf(found[0], step) > most) return reportTooMany(env, found, step, most);
     found = found.flatMap((f) => takeStep(env, f, step, start.indices));
@@ -85,7 +85,7 @@ function reportTooMany(env: Env, found: readonly Found[], step: Step, most: numb
       ...(origin === null ? [] : [{ span: origin, text: `${count} comes from here` }]),
       { span: step.span, text: "a tensor for each" },
     ],
-    "config.json and the weights must be of one model: correct the count",
+    "correct the count of layers or experts: there is a tensor for each",
   );
   return [];
 }

@@ -16,6 +16,7 @@ import { type MapBinding, mapOfModel } from "./config.ts";
 import { checkStored, storedAs, type StoredAs, type StoredRule } from "./encoding.ts";
 import { type Factor, type Item, itemsOf, layoutOfPart, product } from "./layout.ts";
 import { resolvePath, TOO_MANY } from "./path.ts";
+import { join, patternOf, substitute } from "./pattern.ts";
 
 /** One tensor of a checkpoint and the parameters in it. */
 export interface TensorEntry {
@@ -83,7 +84,8 @@ export function expandMap(
     stored: [],
     layers: new Map(),
     isWhole: true,
-    most: present instanceof Set ? Math.max(LIMITS.tensors, present.size) : LIMITS.parameters,
+    most: present instanceof Set ? Math.max(LIMITS.tensors, present.size) : LIMITS.tensors,
+    room: { left: present instanceof Set ? Math.max(LIMITS.entries, 4 * present.size) : LIMITS.entries },
   });
   return {
     entries,
@@ -109,6 +111,8 @@ interface Place {
   readonly ignored: Ignored[];
   /** How many tensors a line may name. */
   readonly most: number;
+  /** How many all lines may still name. */
+  readonly room: { left: number };
   /** Encodings that tensors may be stored in here, the nearest first. */
   readonly stored: readonly StoredRule[];
   /** Whether the rules are of the whole model's own map. */
@@ -165,17 +169,6 @@ function ignoredBy({ pattern, same, otherwise, span }: Extract<MapRule, { kind: 
       otherwise === null || !isWhole ? null : { name: otherwise.name.text, value: evaluate(env, otherwise.value) },
     span,
   };
-}
-
-/** `*` and `{x}` are anything without a point, `**` is anything. */
-function patternOf(text: string): RegExp {
-  const runs = text.split("**").map((run) =>
-    run
-      .split(/\{\w+\}|\*/)
-      .map((s) => s.replace(/[.[\]()+?^$|\\]/g, "\\$&"))
-      .join("[^.]+"),
-  );
-  return new RegExp(`^${runs.join(".+")}$`);
 }
 
 function reportLayer(span: Span, bag: DiagnosticBag): void {
@@ -272,10 +265,26 @@ function expandModel(rule: Pair, place: Place): TensorEntry[] {
   });
 }
 
+/** Told once. */
+function reportRoom({ span }: Pair, { env: { ctx } }: Place): void {
+  if (ctx.bag.list.some((d) => d.code === TOO_MANY)) return;
+  ctx.bag.error(
+    TOO_MANY,
+    `this map would name more than ${LIMITS.entries} tensors, with all layers and experts`,
+    [{ span, text: "one tensor too many" }],
+    "choose fewer layers or experts, or a layout that has the experts of a layer in one tensor",
+  );
+}
+
 function expandPair(rule: Pair, place: Place): TensorEntry[] {
   const lists = rule.left.map((left) => resolvePath(place.env, place.instance, left, place));
   const [first] = lists;
   if (first === undefined) return [];
+  place.room.left -= first.length;
+  if (place.room.left < 0) {
+    reportRoom(rule, place);
+    return [];
+  }
   return first.flatMap((_, i): TensorEntry[] => {
     const targets = lists.map((list) => list[i]);
     const parameters: { parameter: ParameterInfo; path: string; banks: ReadonlyMap<string, number> }[] = [];
@@ -386,12 +395,4 @@ function tensorEntry(
     });
   }
   return [{ tensor, shape, stored, pieces, span: rule.span }];
-}
-
-function join(a: string, b: string): string {
-  return a === "" || b === "" ? a + b : `${a}.${b}`;
-}
-
-function substitute(pattern: string, indices: ReadonlyMap<string, number>): string {
-  return pattern.replace(/\{(\w+)\}/g, (whole, name: string) => String(indices.get(name) ?? whole));
 }

@@ -3,6 +3,7 @@
  * that matrix layout, every other reader goes element by element. When two contractions want different ones the first
  * has its way. A parameter over the device's binding limit is cut into parts.
  */
+import { LIMITS } from "../../grammar/limits.ts";
 import type { GraphFunction } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { outputNodes, topologicalOrder } from "../graph/traverse.ts";
@@ -38,7 +39,10 @@ export function fitsLayout(matrix: Matrix, layouts: Layouts): boolean {
   return layout?.kind === "matrix" && JSON.stringify(layout) === JSON.stringify(layoutOf(matrix));
 }
 
-/** Bytes that one unit of the split axes takes and how many units there are, cut into parts that stay below the limit. */
+/**
+ * Bytes that one unit of the split axes takes and how many units there are, cut into parts that stay below the limit. Empty where there
+ * would be more parts than `LIMITS.parts`; one unit that is larger is left to the device to refuse.
+ */
 export function cutParts(type: TensorType, layout: Layout, storage: StorageType, limit: number): Parameter["parts"] {
   const size = (names: readonly string[]): number =>
     names.reduce((n, name) => n * (type.axes.find((a) => a.name === name)?.size.value ?? 1), 1);
@@ -58,8 +62,19 @@ export function cutParts(type: TensorType, layout: Layout, storage: StorageType,
 
 function cut(total: number, step: number, bytes: (count: number) => number, limit: number): Parameter["parts"] {
   let count = total;
-  for (let parts = 1; bytes(count) > limit && count > step; parts++)
+  if (bytes(total) > limit) {
+    // The most that fits, found by halves; then parts of about equal length.
+    let [fits, over] = [step, Math.ceil(total / step) * step];
+    while (over - fits > step) {
+      const middle = Math.ceil((fits + over) / 2 / step) * step;
+      if (middle >= over) break;
+      if (bytes(middle) > limit) over = middle;
+      else fits = middle;
+    }
+    const parts = Math.ceil(total / fits);
+    if (parts > LIMITS.parts) return [];
     count = Math.ceil(Math.ceil(total / parts) / step) * step;
+  }
   const parts: { start: number; count: number; bytes: number }[] = [];
   for (let start = 0; start < total; start += count) {
     const own = Math.min(count, total - start);

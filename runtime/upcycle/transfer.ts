@@ -5,6 +5,8 @@
 import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
 import { MEASURES, sliceAssignment, type Statistic, statisticsOf, sumsOf } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
+import { failure } from "../../grammar/diagnostic.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import type { ParameterSource } from "../parameters.ts";
 import type { ProvenanceHead } from "./provenance.ts";
@@ -122,6 +124,14 @@ function planTensor(
   const widest = Math.max(0, ...parts.map((part) => workingWidth(part, sources, dtype)));
   const most = Math.max(1, Math.floor(Math.min(budget, BUDGET_BYTES) / LANES / (width + widest)));
   const step = most < WHOLE ? most : most - (most % WHOLE);
+  if (count / step > LIMITS.units) {
+    const least = Math.ceil(count / LIMITS.units) * LANES * (width + widest);
+    throw failure(
+      "checkpoint/little-memory",
+      `with ${budget} B of memory \`${entry.tensor}\` would be written in ${Math.ceil(count / step)} pieces, and at most ${LIMITS.units} are`,
+      { labels: [{ span: entry.span, text: "this tensor" }], help: `give at least ${least} bytes with --memory` },
+    );
+  }
   const units: Unit[] = [];
   for (let start = 0; start < count; start += step) {
     const window = { start, length: Math.min(step, count - start) };

@@ -244,3 +244,14 @@ test("the plan says what is left out of the sources, and how much", async () => 
   expect(added.out).toContain("left out: src.blocks[l].ffn.pick, 576 parameters");
   expect(added.out).not.toContain("ffn.gate, ");
 });
+
+test.each([
+  [["--param", "N=1e9"], "error[type/parameter-kind]: `N` of `Mixtral` is a size, not a number"],
+  [["--param", "N=1000000000"], "error[shape/too-large]"],
+  [["--param", "N=1000000"], "error[map/too-many]"],
+  [["--param", "N=4", "--memory", "1B"], "error[checkpoint/little-memory]: with 1 B of memory"],
+])("more than there can be is refused before it is planned: %j", async (flags, words) => {
+  const run = await moec("upcycle", "sparse", "--from", checkpoint("seed"), "--plan", ...flags);
+  expect(run.code).toBe(1);
+  expect(run.err).toContain(words);
+});

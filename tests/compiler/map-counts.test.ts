@@ -1,13 +1,39 @@
 /** Counts and sizes of a config.json, held against what a model and its tensors can have: each is told with its key. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { buildProgram, expandMap, findMap, makeModel, readConfig, type Json } from "../../compiler/index.ts";
+import { Dim } from "../../compiler/graph/dim.ts";
+import type { TensorType } from "../../compiler/graph/type.ts";
+import {
+  buildProgram,
+  compileModel,
+  expandMap,
+  findMap,
+  makeConfigured,
+  makeModel,
+  readConfig,
+  type Json,
+} from "../../compiler/index.ts";
+import type { DeviceFacts } from "../../compiler/plan/plan.ts";
+import { cutParts } from "../../compiler/schedule/layout.ts";
 import { DiagnosticBag, MoeError, renderDiagnostic } from "../../grammar/index.ts";
 import { parseConfig } from "../../runtime/config-file.ts";
 import { openWorkspace } from "../../runtime/modules.ts";
+import { findItem, openRight } from "../support/programs.ts";
 
 const root = "tests/fixtures/families";
 const workspace = openWorkspace();
+
+const tinyDevice: DeviceFacts = {
+  kind: "software",
+  subgroup: null,
+  f16: false,
+  maxBinding: 2 ** 27,
+  maxBuffer: 2 ** 28,
+  workgroupMemory: 16384,
+  maxInvocations: 256,
+  maxStorageBuffers: 8,
+  maxWorkgroups: 65535,
+};
 
 type JsonObject = Readonly<Record<string, Json>>;
 
@@ -68,5 +94,51 @@ describe("what a checkpoint's config counts", () => {
     const fused = new DiagnosticBag();
     expandMap(map, model, new Set(namesOf("mixtral_fused")), fused);
     expect(fused.list).toEqual([]);
+  });
+});
+
+describe("parts of a parameter that a device cannot bind whole", () => {
+  const type = (size: number): TensorType => ({
+    dtype: "f32",
+    axes: [
+      { name: "N", size: Dim.of(size), origin: null },
+      { name: "D", size: Dim.of(256), origin: null },
+    ],
+  });
+
+  test("as few as fit, of equal length, whatever their number", () => {
+    for (const [size, limit] of [
+      [1000, 2 ** 20],
+      [1000, 100_000],
+      [1001, 40_000],
+      [7, 4096],
+    ] as const) {
+      const parts = cutParts(type(size), { kind: "plain" }, "f32", limit);
+      expect(parts.reduce((n, part) => n + part.count, 0)).toBe(size);
+      expect(parts.every(({ bytes }) => bytes <= Math.max(limit, 4096))).toBe(true);
+      expect(new Set(parts.slice(0, -1).map((part) => part.count)).size).toBeLessThan(2);
+    }
+    expect(cutParts(type(1000), { kind: "plain" }, "f32", 2 ** 20)).toHaveLength(1);
+  });
+
+  test("more than a thousand are none, found without cutting them", () => {
+    expect(cutParts(type(2 ** 31), { kind: "plain" }, "f32", 4096)).toEqual([]);
+  });
+
+  test("a plan says which parameter, and how much the device binds", () => {
+    const scope = openRight(`model Wide(V, D) {
+  w = param[V, D]
+  forward(ids: u32[T]) -> f32[T, V] = dot[D](take[V](w, ids), w)
+}
+
+config wide: Wide { V: 100000000 D: 64 }`);
+    const facts = { ...tinyDevice, maxBinding: 4096 };
+    const text = complaint(() =>
+      compileModel(makeConfigured(scope, findItem(scope, "config")), { device: facts, storage: () => "f32" }),
+    );
+    expect(text).toContain(
+      "error[device/too-large]: `w` of f32[V=100000000, D=64] does not fit into 1024 parts of 4096 bytes",
+    );
+    expect(text).toContain("this parameter");
   });
 });
