@@ -32,6 +32,7 @@ interface Options extends TransferFlags {
   readonly param?: ReadonlyMap<string, Value>;
   readonly to?: string;
   readonly set?: readonly string[];
+  readonly take?: readonly string[];
   readonly map?: string;
   readonly plan?: true;
   readonly verify?: string;
@@ -55,6 +56,11 @@ export function registerUpcycle(program: Command): void {
     .option(
       "--set <path=file#tensor>",
       "a parameter from a safetensors file instead of by a rule; with indices such as blocks[l] a stack of them",
+      (text: string, before: readonly string[] = []) => [...before, text],
+    )
+    .option(
+      "--take <name=source>",
+      "whose setting counts where sources differ, such as theta=base or theta=src[1]; base alone: all settings are the base's",
       (text: string, before: readonly string[] = []) => [...before, text],
     )
     .option("--map <file>", "a .moe file with maps of the checkpoints' families")
@@ -94,6 +100,7 @@ async function runUpcycle(name: string, options: Options): Promise<void> {
       options: options.param ?? new Map(),
       to: options.to,
       overrides: options.set ?? [],
+      take: options.take ?? [],
       dtype: options.dtype,
       layout: options.layout,
       ...(options.memory === undefined ? {} : { budget: options.memory }),

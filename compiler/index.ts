@@ -4,6 +4,7 @@ export { Workspace } from "./resolve/modules.ts";
 export { checkModule } from "./check/check.ts";
 export type { Model, ModelParameter } from "./model/model.ts";
 export { buildProgram, listParameters, makeModel, newContext } from "./model/model.ts";
+export { printProgram } from "./graph/print.ts";
 export { type Horizon, horizonOf, positionsOf } from "./model/horizon.ts";
 export type { ConstructorValue } from "./interpret/value.ts";
 export { listParts } from "./model/parts.ts";

@@ -216,7 +216,7 @@ function reportNoRelation(decl: UpcycleDecl, scope: Scope, source: Model, env: E
 
 /** What is left comes from the sources, which must agree; where some are of the target's own kind, from these. */
 function takeByName(target: LayerDecl, sources: readonly Model[], bound: Map<string, Value>, env: Env): void {
-  const differing: { readonly span: Span; readonly text: string }[] = [];
+  const differing: { readonly span: Span; readonly text: string; readonly isSize: boolean }[] = [];
   const kin = sources.filter((s) => isSameFamily(s.instance.decl, target));
   for (const param of target.params) {
     const name = param.name.text;
@@ -224,7 +224,8 @@ function takeByName(target: LayerDecl, sources: readonly Model[], bound: Map<str
     const own = kin.flatMap((s) => s.args.get(name) ?? []);
     const values = own.length > 0 ? own : sources.flatMap((s) => s.args.get(name) ?? []);
     const texts = new Set(values.map((v) => JSON.stringify(toJson(v))));
-    if (texts.size > 1) differing.push({ span: param.span, text: `\`${name}\`: ${[...texts].join(", ")}` });
+    const text = `\`${name}\`: ${[...texts].join(", ")}`;
+    if (texts.size > 1) differing.push({ span: param.span, text, isSize: param.default === null });
     const [value] = values;
     if (value !== undefined) bound.set(name, value);
   }
@@ -235,15 +236,19 @@ function takeByName(target: LayerDecl, sources: readonly Model[], bound: Map<str
       first.text,
       first.span,
       others.map((o) => o.text),
+      !differing.some((d) => d.isSize),
     );
 }
 
-function reportDiffering(env: Env, what: string, span: Span, others: readonly string[]): void {
+/** Of sizes there is no choice: the weights have them. */
+const WHOSE = ", or say whose setting counts: --take NAME=base for one, --take base for all";
+
+function reportDiffering(env: Env, what: string, span: Span, others: readonly string[], canTake = true): void {
   env.ctx.bag.error(
     "upcycle/sources-differ",
     `the sources disagree on ${what}`,
     [{ span, text: "needed here" }],
-    "upcycle checkpoints that were trained from one seed",
+    `upcycle checkpoints that were trained from one seed${canTake ? WHOSE : ""}`,
     others.length === 0 ? [] : [`they disagree on ${others.join("; ")} as well`],
   );
 }

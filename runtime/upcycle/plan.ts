@@ -37,6 +37,7 @@ import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
 import type { ProvenanceHead } from "./provenance.ts";
 import { openPrompts, planRuns } from "./runs.ts";
+import { nameSources, settle } from "./settle.ts";
 import { findTargetMap } from "./target.ts";
 import { makeConfig, mostBytes } from "./written-config.ts";
 import { checkTokenizers } from "./tokenizers.ts";
@@ -51,6 +52,8 @@ export interface UpcycleRequest {
   readonly options?: ReadonlyMap<string, Value>;
   /** Name of a model to make instead of the declared or chosen one. */
   readonly to?: string | undefined;
+  /** Whose settings count where sources differ: `base` for all, `NAME=SOURCE` for one, as `theta=src[1]`. */
+  readonly take?: readonly string[];
   /** `PATH=FILE#TENSOR`, in place of what rules give. */
   readonly overrides?: readonly string[];
   /** How parameters are stored; unless given, as in the sources. */
@@ -101,10 +104,15 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
   checkOptions("planUpcycle", request, UPCYCLE_RULES);
   const { upcycle, workspace, sources, options = new Map(), overrides = [], maps = [] } = request;
   const { item, scope } = upcycle;
+  const settled = settle(
+    item,
+    sources.map((s) => s.model),
+    request.take ?? [],
+  );
   const upcycling = expandUpcycle(
     item,
     scope,
-    sources.map((s) => s.model),
+    settled.models,
     options,
     request.to ?? null,
     await openPrompts(item, sources),
@@ -146,16 +154,17 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
       fingerprint: fingerprintOf({ entries, dtype, assignments, checkpoints, config, metadata }),
       provenance: {
         upcycling: describeUpcycling(item, options),
-        sources: [...nameSources(upcycling), ...overrides.map(() => ({ name: "--set", model: "" }))],
+        sources: [...describeSources(upcycling), ...overrides.map(() => ({ name: "--set", model: "" }))],
         options: {
           ...(request.dtype === undefined ? {} : { dtype: request.dtype }),
           ...(request.layout === undefined ? {} : { layout: request.layout }),
           set: overrides,
+          ...(Object.keys(settled.taken).length === 0 ? {} : { taken: settled.taken }),
         },
       },
       folder: sources[0]!.checkpoint.path,
       rules: sumRules(tensors),
-      warnings: [...starts, ...findLostSettings(upcycling)],
+      warnings: [...settled.notes, ...starts, ...findLostSettings(upcycling)],
       ...totals,
       bytesRead: totals.bytesRead + runs.reduce((n, run) => n + run.bytes, 0),
       close: opened.close,
@@ -181,14 +190,9 @@ function describeUpcycling(
   return { name: name.text, file: span.file.path, text: textOf(span), parameters };
 }
 
-/** As rules write them: `src[0]`, or `base` where it is one model. */
-function nameSources({ decl, sources, sourceIndex }: Upcycling): ProvenanceHead["sources"] {
-  const names = new Map<number, string>();
-  for (const [name, numbers] of sourceIndex) {
-    const isList = decl.params.some((p) => p.name.text === name && p.source?.count != null);
-    for (const [i, number] of numbers.entries()) names.set(number, isList ? `${name}[${i}]` : name);
-  }
-  return sources.map((model, i) => ({ name: names.get(i)!, model: model.name }));
+function describeSources({ decl, sources }: Upcycling): ProvenanceHead["sources"] {
+  const names = nameSources(decl, sources.length);
+  return sources.map((model, i) => ({ name: names[i]!, model: model.name }));
 }
 
 function checkContracts(

@@ -159,7 +159,7 @@ test("sources of different sizes are refused", async () => {
     4 | model Mixtral(V, L, D, F, G, R, C, N, K, eps = 1e-5, theta = 1000000.0, rotary: layer = Rotary, window = none, balance = 0.001,
       |               ^ needed here
       |
-      = note: they disagree on \`L\`: 4, 2; \`D\`: 128, 48; \`F\`: 384, 64; \`R\`: 2, 3; \`C\`: 32, 8; \`eps\`: 0.00001, 0.000001; \`context\`: 512, 128 as well
+      = note: they disagree on \`L\`: 4, 2; \`D\`: 128, 48; \`F\`: 384, 64; \`R\`: 2, 3; \`C\`: 32, 8; \`eps\`: 0.00001, 0.000001 as well
       = help: upcycle checkpoints that were trained from one seed
     "
   `);
