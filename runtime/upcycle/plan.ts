@@ -73,6 +73,7 @@ const UPCYCLE_RULES: Rules<UpcycleRequest> = {
   options: object("a Map of values by name", "entries", "get"),
   to: text,
   overrides: list(text, "a list of PATH=FILE#TENSOR"),
+  take: list(text, "a list of NAME=SOURCE, or base"),
   ...STORING_RULES,
   maps: list(object("a map with its scope", "item", "scope"), "a list of maps"),
   budget: whole(1, Number.MAX_SAFE_INTEGER),
