@@ -1,10 +1,11 @@
 /**
- * The attributes of every op, one line each; `OpName` is the closed set of ops. A new op is a line here and a row in
+ * The attributes of every op, one line each; `OpName` is the closed set of ops. A new op is a line here, or in `scalar.ts`, and a row in
  * `compiler/ops/`. Axes are named by label; sizes that an op introduces come as whole `Axis` values.
  */
+import type { ScalarName } from "./scalar.ts";
 import type { Axis, DType, TensorType } from "./type.ts";
 
-export interface Attrs {
+export interface Attrs extends Readonly<Record<ScalarName, None>> {
   // Sources. A param's path may hold `#`, the index of the layer that the enclosing function is called for.
   input: { readonly name: string; readonly type: TensorType };
   param: { readonly path: string; readonly type: TensorType };
@@ -20,43 +21,10 @@ export interface Attrs {
   /** Numbers that are known when the model is compiled, f32 along an axis. */
   values: { readonly axis: Axis; readonly values: readonly number[] };
 
-  // Map: one output element from the elements at the same named index.
-  neg: None;
-  exp: None;
-  log: None;
-  sqrt: None;
-  rsqrt: None;
-  sin: None;
-  cos: None;
-  tanh: None;
-  erf: None;
-  sigmoid: None;
-  abs: None;
-  sign: None;
-  floor: None;
-  not: None;
-  hash: None;
+  // Map: one output element from the elements at the same named index. Those of one or two numbers are `scalars`.
   cast: { readonly to: DType };
-  add: None;
-  sub: None;
-  mul: None;
-  div: None;
-  mod: None;
-  pow: None;
-  max: None;
-  min: None;
-  eq: None;
-  ne: None;
-  lt: None;
-  le: None;
-  gt: None;
-  ge: None;
-  and: None;
-  or: None;
   /** (condition: bool, then, else). */
   select: None;
-  /** Identity that stops gradients. */
-  detach: None;
 
   // Reduce, over the named axes.
   sum: { readonly axes: readonly string[] };

@@ -1,10 +1,12 @@
+import { calledScalars } from "../graph/scalar.ts";
+
 /** How many arguments without a name a builtin takes at most: one too many is a mistake, not something to leave out. */
 export const MOST_ARGUMENTS: Readonly<Record<string, number>> = {
   ...{ iota: 0, position: 0, length: 0, size: 0 },
-  ...{ exp: 1, log: 1, sqrt: 1, rsqrt: 1, sin: 1, cos: 1, tanh: 1, erf: 1, sigmoid: 1, abs: 1, sign: 1 },
-  ...{ floor: 1, ceil: 1, hash: 1, detach: 1, f32: 1, u32: 1, i32: 1 },
+  ...Object.fromEntries(([1, 2] as const).flatMap((n) => calledScalars(n).map((name) => [name, n]))),
+  ...{ ceil: 1, f32: 1, u32: 1, i32: 1 },
   ...{ sum: 1, mean: 1, topk: 1, ranks: 1, cumsum: 1, values: 1, split: 1, merge: 1, broadcast: 1 },
   ...{ normal: 1, uniform: 1, constant: 1 },
-  ...{ pow: 2, min: 2, max: 2, dot: 2, take: 2, delay: 2, scan: 2, conv: 2, slice: 2, roll: 2, route: 2 },
+  ...{ dot: 2, take: 2, delay: 2, scan: 2, conv: 2, slice: 2, roll: 2, route: 2 },
   ...{ contains: 2, without: 2, range: 3, select: 3, attend: 4, delta_rule: 4 },
 };

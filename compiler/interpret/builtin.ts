@@ -5,9 +5,10 @@
 import type { CallExpr, Expr } from "../../grammar/ast.ts";
 import { LIMITS } from "../../grammar/limits.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
-import type { OpName } from "../graph/attrs.ts";
 import { Dim, type Rounding } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
+import type { ScalarFunction, ScalarName } from "../graph/scalar.ts";
+import { calledScalars, scalars } from "../graph/scalar.ts";
 import type { Axis, DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import { dimOf, toNode, toNumber } from "./arithmetic.ts";
@@ -29,23 +30,6 @@ import { timeBuiltins } from "./time-builtin.ts";
 
 type Builtin = (g: Given) => Value;
 
-const UNARY = [
-  "exp",
-  "log",
-  "sqrt",
-  "rsqrt",
-  "sin",
-  "cos",
-  "tanh",
-  "erf",
-  "sigmoid",
-  "abs",
-  "sign",
-  "floor",
-  "hash",
-  "detach",
-] as const satisfies readonly OpName[];
-
 /** Named options that a builtin understands; anything else is reported. */
 const OPTIONS: Readonly<Record<string, readonly string[]>> = {
   attend: ["causal", "window", "chunk", "scale", "softcap"],
@@ -55,8 +39,8 @@ const OPTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 const BUILTINS: Readonly<Record<string, Builtin>> = {
-  ...Object.fromEntries(UNARY.map((op): [string, Builtin] => [op, (g) => unary(g, op)])),
-  pow: (g) => binary(g, "pow"),
+  ...Object.fromEntries(calledScalars(1).map((op): [string, Builtin] => [op, (g) => unary(g, op)])),
+  ...Object.fromEntries(calledScalars(2).map((op): [string, Builtin] => [op, (g) => binary(g, op)])),
   min: (g) => (g.brackets.length > 0 ? reduce(g, "reduce_min") : binary(g, "min")),
   max: (g) => (g.brackets.length > 0 ? reduce(g, "reduce_max") : binary(g, "max")),
   f32: (g) => cast(g, "f32"),
@@ -203,23 +187,12 @@ function concat(g: Given, xs: readonly Node[], from: readonly Axis[], to: readon
   return addNode(g.env, "concat", parts, { axis, to: to[0] ?? from[0]! }, g.span);
 }
 
-function unary(g: Given, op: (typeof UNARY)[number]): Value {
+function unary(g: Given, op: ScalarName): Value {
   const [only] = g.positional;
-  if (only !== undefined && (only.value.kind === "number" || only.value.kind === "axis")) {
-    const f = {
-      exp: Math.exp,
-      log: Math.log,
-      sqrt: Math.sqrt,
-      sin: Math.sin,
-      cos: Math.cos,
-      tanh: Math.tanh,
-      abs: Math.abs,
-      sign: Math.sign,
-    }[op as string];
-    const x = toNumber(only.value);
+  const fn: ScalarFunction = scalars[op];
+  if (only !== undefined && (only.value.kind === "number" || only.value.kind === "axis") && fn.bits !== true) {
     if (op === "floor") return round(g, "floor");
-    const value = op === "rsqrt" ? 1 / Math.sqrt(x) : f?.(x);
-    if (value !== undefined) return known(g, value, [only.value]);
+    return known(g, fn.value(toNumber(only.value), 0, "f32"), [only.value]);
   }
   return withNodes(g, 1, ([x]) => addNode(g.env, op, [x!], {}, g.span));
 }
@@ -250,7 +223,7 @@ function round(g: Given, rounding: Rounding): Value {
   return { kind: "axis", label: null, size: rounded, origin: g.span };
 }
 
-function binary(g: Given, op: "pow" | "min" | "max"): Value {
+function binary(g: Given, op: ScalarName): Value {
   const [a, b] = g.positional.map((p) => p.value);
   if (
     a !== undefined &&
@@ -259,7 +232,7 @@ function binary(g: Given, op: "pow" | "min" | "max"): Value {
     (b.kind === "number" || b.kind === "axis")
   ) {
     const [x, y] = [toNumber(a), toNumber(b)];
-    const value = op === "pow" ? x ** y : op === "min" ? Math.min(x, y) : Math.max(x, y);
+    const value = scalars[op].value(x, y, "f32");
     const exact = op !== "pow" && a.kind !== "number" && b.kind !== "number";
     const open = exact && (a.size.value === null || b.size.value === null);
     return exact

@@ -1,4 +1,6 @@
 /** Comparisons, logic, choice and conversion: the maps that touch bool. They carry no gradient except `select`. */
+import type { ScalarFunction } from "../graph/scalar.ts";
+import { scalars } from "../graph/scalar.ts";
 import type { DType } from "../graph/type.ts";
 import type { Lanes, OpDef, Rows } from "./define.ts";
 import { fitAll, mapRow, splat } from "./map-row.ts";
@@ -8,17 +10,17 @@ import { mapValues, sizedAxes } from "./values.ts";
 const numeric: readonly DType[] = ["f32", "u32", "i32"];
 
 export const compare = {
-  eq: comparison([...numeric, "bool"], (a, b) => a === b, "==", [0, 1, 0]),
-  ne: comparison([...numeric, "bool"], (a, b) => a !== b, "!=", [1, 0, 1]),
-  lt: comparison(numeric, (a, b) => a < b, "<", [1, 0, 0]),
-  le: comparison(numeric, (a, b) => a <= b, "<=", [1, 1, 0]),
-  gt: comparison(numeric, (a, b) => a > b, ">", [0, 0, 1]),
-  ge: comparison(numeric, (a, b) => a >= b, ">=", [0, 1, 1]),
-  and: logic((a, b) => a && b, "&", [0, 0, 0, 1]),
-  or: logic((a, b) => a || b, "|", [0, 1, 1, 1]),
+  eq: comparison(scalars.eq, [...numeric, "bool"], "==", [0, 1, 0]),
+  ne: comparison(scalars.ne, [...numeric, "bool"], "!=", [1, 0, 1]),
+  lt: comparison(scalars.lt, numeric, "<", [1, 0, 0]),
+  le: comparison(scalars.le, numeric, "<=", [1, 1, 0]),
+  gt: comparison(scalars.gt, numeric, ">", [0, 0, 1]),
+  ge: comparison(scalars.ge, numeric, ">=", [0, 1, 1]),
+  and: logic(scalars.and, "&", [0, 0, 0, 1]),
+  or: logic(scalars.or, "|", [0, 1, 1, 1]),
   not: mapRow({
     takes: ["bool"],
-    value: (x) => Number(x === 0),
+    fn: scalars.not,
     vjp: null,
     wgsl: (x) => `(!${x})`,
     samples: [{ inputs: [{ axes: "D=2", dtype: "bool", data: [0, 1] }], output: [1, 0] }],
@@ -83,15 +85,15 @@ export const compare = {
 } satisfies Rows<"eq" | "ne" | "lt" | "le" | "gt" | "ge" | "and" | "or" | "not" | "select" | "cast">;
 
 function comparison<O extends "eq" | "ne" | "lt" | "le" | "gt" | "ge">(
+  fn: ScalarFunction,
   takes: readonly DType[],
-  holds: (a: number, b: number) => boolean,
   sign: string,
   output: readonly number[],
 ): OpDef<O> {
   return mapRow({
     takes,
     gives: "bool",
-    value: (a, b) => Number(holds(a, b)),
+    fn,
     vjp: null,
     wgsl: (a, b) => `(${a} ${sign} ${b})`,
     samples: [
@@ -106,18 +108,14 @@ function comparison<O extends "eq" | "ne" | "lt" | "le" | "gt" | "ge">(
   });
 }
 
-function logic<O extends "and" | "or">(
-  holds: (a: boolean, b: boolean) => boolean,
-  sign: string,
-  output: readonly number[],
-): OpDef<O> {
+function logic<O extends "and" | "or">(fn: ScalarFunction, sign: string, output: readonly number[]): OpDef<O> {
   const [a, b] = [
     { axes: "A=2", dtype: "bool", data: [0, 1] },
     { axes: "B=2", dtype: "bool", data: [0, 1] },
   ] as const;
   return mapRow({
     takes: ["bool"],
-    value: (x, y) => Number(holds(x !== 0, y !== 0)),
+    fn,
     vjp: null,
     wgsl: (x, y) => `(${x} ${sign} ${y})`,
     samples: [{ inputs: [a, b], output }],

@@ -2,28 +2,12 @@
  * Elementwise arithmetic. What overflows is infinite, and NaN stays NaN, so that a result which means nothing is seen to: `min` and
  * `max` of WGSL may take the number beside a NaN, so a bound is chosen by a comparison. Integers wrap as on the GPU. `pow` of a negative base is undefined on the GPU, whatever the exponent.
  */
+import type { ScalarName } from "../graph/scalar.ts";
+import { scalars } from "../graph/scalar.ts";
 import type { DType } from "../graph/type.ts";
 import type { Rows } from "./define.ts";
 import type { MapSample } from "./map-row.ts";
 import { mapRow } from "./map-row.ts";
-
-type Unary =
-  | "neg"
-  | "exp"
-  | "log"
-  | "sqrt"
-  | "rsqrt"
-  | "sin"
-  | "cos"
-  | "tanh"
-  | "erf"
-  | "sigmoid"
-  | "abs"
-  | "sign"
-  | "floor"
-  | "hash"
-  | "detach";
-type Binary = "add" | "sub" | "mul" | "div" | "mod" | "pow" | "max" | "min";
 
 const float: readonly DType[] = ["f32"];
 const signed: readonly DType[] = ["f32", "i32"];
@@ -32,99 +16,98 @@ const numeric: readonly DType[] = ["f32", "u32", "i32"];
 export const elementwise = {
   neg: mapRow({
     takes: signed,
-    value: (x) => -x,
+    fn: scalars.neg,
     vjp: (b, { ct }) => [b.neg(ct)],
     wgsl: (x) => `(-${x})`,
     samples: [unary([1, -2, 0.5], [-1, 2, -0.5])],
   }),
   exp: mapRow({
     takes: float,
-    value: Math.exp,
+    fn: scalars.exp,
     vjp: (b, { out, ct }) => [b.times(ct, out)],
     wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_exp4" : "moe_exp"}(${x})`,
     samples: [unary([0, 1, -1], [1, Math.E, 1 / Math.E])],
   }),
   log: mapRow({
     takes: float,
-    value: Math.log,
+    fn: scalars.log,
     vjp: (b, { x, ct }) => [b.over(ct, x)],
     wgsl: (x) => `log(${x})`,
     samples: [unary([1, Math.E, 8], [0, 1, 3 * Math.LN2])],
   }),
   sqrt: mapRow({
     takes: float,
-    value: Math.sqrt,
+    fn: scalars.sqrt,
     vjp: (b, { out, ct }) => [b.over(b.times(ct, 0.5), out)],
     wgsl: (x) => `sqrt(${x})`,
     samples: [unary([1, 4, 2.25], [1, 2, 1.5])],
   }),
   rsqrt: mapRow({
     takes: float,
-    value: (x) => 1 / Math.sqrt(x),
+    fn: scalars.rsqrt,
     vjp: (b, { x, out, ct }) => [b.over(b.times(b.times(ct, -0.5), out), x)],
     wgsl: (x) => `inverseSqrt(${x})`,
     samples: [unary([1, 4, 0.25], [1, 0.5, 2])],
   }),
   sin: mapRow({
     takes: float,
-    value: Math.sin,
+    fn: scalars.sin,
     vjp: (b, { x, ct }) => [b.times(ct, b.cos(x))],
     wgsl: (x) => `sin(${x})`,
     samples: [unary([0, Math.PI / 2, Math.PI / 6], [0, 1, 0.5])],
   }),
   cos: mapRow({
     takes: float,
-    value: Math.cos,
+    fn: scalars.cos,
     vjp: (b, { x, ct }) => [b.neg(b.times(ct, b.sin(x)))],
     wgsl: (x) => `cos(${x})`,
     samples: [unary([0, Math.PI, Math.PI / 3], [1, -1, 0.5])],
   }),
   tanh: mapRow({
     takes: float,
-    value: Math.tanh,
+    fn: scalars.tanh,
     vjp: (b, { out, ct }) => [b.times(ct, b.minus(1, b.times(out, out)))],
     wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_tanh4" : "moe_tanh"}(${x})`,
     samples: [unary([0, Math.LN2, -Math.LN2], [0, 0.6, -0.6])],
   }),
   erf: mapRow({
     takes: float,
-    value: errorFunction,
+    fn: scalars.erf,
     vjp: (b, { x, ct }) => [b.times(ct, b.times(2 / Math.sqrt(Math.PI), b.exp(b.neg(b.times(x, x)))))],
     wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_erf4" : "moe_erf"}(${x})`,
     samples: [unary([0, 1, -0.5], [0, 0.8427007929497149, -0.5204998778130465])],
   }),
   sigmoid: mapRow({
     takes: float,
-    value: (x) => 1 / (1 + Math.exp(-x)),
+    fn: scalars.sigmoid,
     vjp: (b, { out, ct }) => [b.times(ct, b.times(out, b.minus(1, out)))],
     wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_sigmoid4" : "moe_sigmoid"}(${x})`,
     samples: [unary([0, Math.log(3), -Math.log(3)], [0.5, 0.75, 0.25])],
   }),
   abs: mapRow({
     takes: signed,
-    value: Math.abs,
+    fn: scalars.abs,
     vjp: (b, { x, ct }) => [b.times(ct, b.sign(x))],
     wgsl: (x) => `abs(${x})`,
     samples: [unary([1, -2, 0.5], [1, 2, 0.5])],
   }),
   sign: mapRow({
     takes: signed,
-    value: Math.sign,
+    fn: scalars.sign,
     vjp: () => [null],
     wgsl: (x) => `sign(${x})`,
     samples: [unary([3, -2, 0.5], [1, -1, 1])],
   }),
   floor: mapRow({
     takes: float,
-    value: Math.floor,
+    fn: scalars.floor,
     vjp: () => [null],
     wgsl: (x) => `floor(${x})`,
     samples: [unary([1.5, -1.5, 0.25], [1, -2, 0])],
   }),
-  /** Bits that look random, from a counter: the one source of randomness, so that results are the same everywhere. */
   hash: mapRow({
     takes: ["u32"],
-    value: mixBits,
+    fn: scalars.hash,
     vjp: () => [null],
     wgsl: (x, _, _dtype, lanes) => `${lanes === 4 ? "moe_hash4" : "moe_hash"}(${x})`,
     samples: [
@@ -136,43 +119,42 @@ export const elementwise = {
   }),
   detach: mapRow({
     takes: ["f32", "u32", "i32", "bool"],
-    value: (x) => x,
+    fn: scalars.detach,
     vjp: () => [null],
     wgsl: (x) => x,
     samples: [unary([1, -2, 3], [1, -2, 3])],
   }),
   add: mapRow({
     takes: numeric,
-    value: (a, b, dtype) => wrap(a + b, dtype),
+    fn: scalars.add,
     vjp: (_b, { ct }) => [ct, ct],
     wgsl: (a, b) => `(${a} + ${b})`,
     samples: [outer([11, 21, 31, 12, 22, 32]), outer([11, 21, 31, 12, 22, 32], "u32")],
   }),
   sub: mapRow({
     takes: numeric,
-    value: (a, b, dtype) => wrap(a - b, dtype),
+    fn: scalars.sub,
     vjp: (b, { ct }) => [ct, b.neg(ct)],
     wgsl: (a, b) => `(${a} - ${b})`,
     samples: [outer([-9, -19, -29, -8, -18, -28])],
   }),
   mul: mapRow({
     takes: numeric,
-    value: (a, b, dtype) => (dtype === "f32" ? a * b : wrap(Math.imul(a, b), dtype)),
+    fn: scalars.mul,
     vjp: (b, { x, y, ct }) => [b.times(ct, y), b.times(ct, x)],
     wgsl: (a, b) => `(${a} * ${b})`,
     samples: [outer([10, 20, 30, 20, 40, 60]), outer([10, 20, 30, 20, 40, 60], "i32")],
   }),
   div: mapRow({
     takes: numeric,
-    value: (a, b, dtype) => (dtype === "f32" ? a / b : Math.trunc(a / b)),
+    fn: scalars.div,
     vjp: (b, { y, out, ct }) => [b.over(ct, y), b.neg(b.over(b.times(ct, out), y))],
     wgsl: (a, b) => `(${a} / ${b})`,
     samples: [outer([0.1, 0.05, 1 / 30, 0.2, 0.1, 1 / 15])],
   }),
-  /** Floored: the result has the sign of the divisor. */
   mod: mapRow({
     takes: numeric,
-    value: (a, b) => a - b * Math.floor(a / b),
+    fn: scalars.mod,
     vjp: (b, { x, y, ct }) => [ct, b.neg(b.times(ct, b.floor(b.over(x, y))))],
     wgsl: (a, b, dtype) =>
       dtype === "f32"
@@ -184,7 +166,7 @@ export const elementwise = {
   }),
   pow: mapRow({
     takes: float,
-    value: Math.pow,
+    fn: scalars.pow,
     vjp: (b, { x, y, out, ct }) => {
       // The exponent's gradient has log(x); where x is not positive the exponent is taken as fixed.
       const positive = b.gt(x, 0);
@@ -196,43 +178,19 @@ export const elementwise = {
   }),
   max: mapRow({
     takes: numeric,
-    value: (a, b) => Math.max(a, b),
+    fn: scalars.max,
     vjp: (b, { x, y, ct }) => [b.select(b.ge(x, y), ct, 0), b.select(b.ge(x, y), 0, ct)],
     wgsl: (a, b, dtype) => (dtype === "f32" ? `select(${a}, ${b}, ${b} > ${a})` : `max(${a}, ${b})`),
     samples: [binary([1, 5, -2], [2, 3, -4], [2, 5, -2])],
   }),
   min: mapRow({
     takes: numeric,
-    value: (a, b) => Math.min(a, b),
+    fn: scalars.min,
     vjp: (b, { x, y, ct }) => [b.select(b.le(x, y), ct, 0), b.select(b.le(x, y), 0, ct)],
     wgsl: (a, b, dtype) => (dtype === "f32" ? `select(${a}, ${b}, ${b} < ${a})` : `min(${a}, ${b})`),
     samples: [binary([1, 5, -2], [2, 3, -4], [1, 3, -4])],
   }),
-} satisfies Rows<Unary | Binary>;
-
-/** Integers wrap around as WGSL's do. */
-function wrap(x: number, dtype: DType): number {
-  return dtype === "u32" ? x >>> 0 : dtype === "i32" ? x | 0 : x;
-}
-
-/** PCG-RXS-M-XS on 32 bits. Jarzynski, Olano (2020), "Hash Functions for GPU Rendering". */
-function mixBits(x: number): number {
-  const state = (Math.imul(x, 747796405) + 2891336453) >>> 0;
-  const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
-  return ((word >>> 22) ^ word) >>> 0;
-}
-
-/** erf in float64: the series without cancellation, 2/sqrt(pi) exp(-x^2) sum 2^n x^(2n+1) / (2n+1)!!. */
-function errorFunction(x: number): number {
-  if (Math.abs(x) > 6) return Math.sign(x);
-  let term = x;
-  let sum = x;
-  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-    term *= (2 * x * x) / (2 * n + 1);
-    sum += term;
-  }
-  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
-}
+} satisfies Rows<Exclude<ScalarName, "eq" | "ne" | "lt" | "le" | "gt" | "ge" | "and" | "or" | "not">>;
 
 function unary(data: readonly number[], output: readonly number[]): MapSample {
   return { inputs: [{ axes: "D=3", data }], output };

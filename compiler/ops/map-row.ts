@@ -1,6 +1,7 @@
 /** Makes the row of an op that computes each element from the elements at the same named index. */
 import type { Attrs, OpName } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
+import type { ScalarFunction } from "../graph/scalar.ts";
 import type { DType } from "../graph/type.ts";
 import type { Builder } from "./builder.ts";
 import type { Lanes, OpDef, Sample } from "./define.ts";
@@ -19,7 +20,7 @@ export interface MapRow {
   readonly takes: readonly DType[];
   /** Dtype of the result, that of the operands when left out. */
   readonly gives?: DType;
-  readonly value: (a: number, b: number, dtype: DType) => number;
+  readonly fn: ScalarFunction;
   /** Gradients before they are summed back over broadcast axes; null when the op has none. */
   readonly vjp: ((b: Builder, g: MapGradient) => readonly (Node | null)[]) | null;
   readonly wgsl: (a: string, b: string, dtype: DType, lanes: Lanes) => string;
@@ -40,7 +41,7 @@ export function mapRow<O extends Plain>(row: MapRow): OpDef<O> {
   return {
     infer: (inputs) => checkDtypes(inputs, row.takes) ?? joinTypes(row.gives ?? inputs[0]?.dtype ?? "f32", inputs),
     evaluate: (inputs, _attrs, type, sizes) =>
-      mapValues(sizedAxes(type, sizes), inputs, (a, b) => row.value(a, b, type.dtype)),
+      mapValues(sizedAxes(type, sizes), inputs, (a, b) => row.fn.value(a, b, type.dtype)),
     vjp:
       vjp === null
         ? null

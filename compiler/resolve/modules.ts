@@ -3,6 +3,7 @@
  * files of the standard library, found by walking. Functions of the standard library are in scope everywhere (the
  * prelude); layers, routers, models, maps and upcyclings are imported. Text arrives only through the `ModuleLoader`.
  */
+import { calledScalars } from "../graph/scalar.ts";
 import type { Import, Item, MapDecl, MixtureDecl, Module } from "../../grammar/ast.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { parse, suggest } from "../../grammar/index.ts";
@@ -229,24 +230,9 @@ export class Workspace {
 
 /** Primitives that need no import; importing them from "std" is allowed and means nothing. */
 export const BUILTIN_NAMES: ReadonlySet<string> = new Set([
-  "exp",
-  "log",
-  "sqrt",
-  "rsqrt",
-  "sin",
-  "cos",
-  "tanh",
-  "erf",
-  "sigmoid",
-  "abs",
-  "sign",
-  "floor",
+  ...calledScalars(1),
+  ...calledScalars(2),
   "ceil",
-  "hash",
-  "detach",
-  "pow",
-  "min",
-  "max",
   "select",
   "contains",
   "range",

@@ -6,6 +6,7 @@
 import { Dim } from "../graph/dim.ts";
 import type { Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
+import { scalarFunction } from "../graph/scalar.ts";
 import { allFunctions, outputNodes, rewriteProgram, topologicalOrder, usersOf } from "../graph/traverse.ts";
 import { TIME, findAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
@@ -17,9 +18,6 @@ import { POSITION, scalarOf } from "./scalar.ts";
 
 /** Paths of tables in the graph start with this; no parameter's path can. */
 const PREFIX = "table:";
-
-/** Functions whose WGSL forms are loose enough to matter, and what has no form there. */
-const LOOSE: readonly string[] = ["values", "sin", "cos", "tanh", "exp", "log", "pow", "sigmoid", "erf"];
 
 /** Adds the tables that the program needs to `tables`, by their text, so that programs share them. */
 export function tabulateProgram(program: Program, b: Builder, tables: Map<string, Table>): Program {
@@ -43,7 +41,8 @@ function rootsOf(outputs: readonly Node[]): readonly Node[] {
   for (const node of nodes) {
     if (!isPure(node, pure)) continue;
     pure.add(node);
-    if (LOOSE.includes(node.op) || node.inputs.some((x) => loose.has(x))) loose.add(node);
+    if (isOp(node, "values") || scalarFunction(node.op)?.loose === true || node.inputs.some((x) => loose.has(x)))
+      loose.add(node);
   }
   const ends = (node: Node): boolean => outputs.includes(node) || (users.get(node) ?? []).some((u) => !pure.has(u));
   const isArray = (node: Node): boolean => node.type.dtype === "f32" && node.type.axes.length > 0;
