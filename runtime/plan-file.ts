@@ -15,6 +15,7 @@ import { openStaging, writeOver } from "./files/staging.ts";
 import { lstat } from "./files/system.ts";
 import { lookAt, type Output } from "./files/target.ts";
 import { checkPlanShape, checkPlanSound } from "./plan-shape.ts";
+import { showValue } from "./shape.ts";
 
 /** A module in `plan.json`: its text is in a file of the folder. */
 type ModuleRecord = Omit<KernelModule, "wgsl"> & { readonly file: string };
@@ -112,7 +113,7 @@ function parsePlan(text: string, path: string): Omit<Plan, "modules"> & { readon
   const { format, version } = (json ?? {}) as Partial<Plan>;
   if (format !== "moec-plan" || version !== PLAN_VERSION)
     throw failure("plan/version", `\`${path}\` is no plan of this moec, which reads moec-plan ${PLAN_VERSION}`, {
-      notes: [`it says format ${JSON.stringify(format) ?? "nothing"}, version ${JSON.stringify(version) ?? "nothing"}`],
+      notes: [`its format is ${showValue(format)}, its version ${showValue(version)}`],
       help: "compile the model again",
     });
   checkPlanShape(json, path);

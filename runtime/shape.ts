@@ -67,9 +67,22 @@ export function firstProblem<T>(items: Iterable<T>, find: (item: T) => Problem |
 
 /** `merges[3]` of a file "must be two tokens", and what it is. */
 export function describeProblem({ path, wanted, value }: Problem, file: string): { message: string; notes: string[] } {
-  const written = value === undefined ? "not there" : JSON.stringify(value);
-  return {
-    message: `\`${path}\` of \`${file}\` must be ${wanted}`,
-    notes: [`it is ${written.length > 80 ? `${written.slice(0, 80)}...` : written}`],
-  };
+  return { message: `\`${path}\` of \`${file}\` must be ${wanted}`, notes: [`it is ${showValue(value)}`] };
+}
+
+/** A value as it is written, or its beginning. */
+export function showValue(value: Json): string {
+  if (value === undefined) return "not there";
+  const written = stringify(value);
+  return written.length > 80 ? `${written.slice(0, 80)}...` : written;
+}
+
+/** What was read may be nested deeper than can be written. */
+function stringify(value: Json): string {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    if (cause instanceof RangeError) return "nested too deeply to be shown";
+    throw cause;
+  }
 }

@@ -67,6 +67,24 @@ test.each([
   await expect(loadPlan(join(folder, "tiny"))).rejects.toThrow(code);
 });
 
+test("nesting without end is refused wherever it stands", async () => {
+  const deep = "[".repeat(60_000) + "]".repeat(60_000);
+  for (const [key, code] of [
+    ["version", "plan/version"],
+    ["model", "plan/unreadable"],
+    ["buffers", "plan/unreadable"],
+  ] as const) {
+    writeFileSync(
+      file,
+      saved.replace(
+        new RegExp(`"${key}": ("[^"]*"|\\d+)?`),
+        (_, value) => `"${key}": ${deep}${value === undefined ? ', "x": ' : ""}`,
+      ),
+    );
+    await expect(loadPlan(join(folder, "tiny"))).rejects.toThrow(code);
+  }
+});
+
 test("a kernel's file whose name no file can have is refused, too", async () => {
   writeFileSync(file, saved.replace(/"file": "[^"]*"/, '"file": "a\\u0000b"'));
   await expect(loadPlan(join(folder, "tiny"))).rejects.toThrow("file/failed");
