@@ -16,7 +16,7 @@ import type { TestGpu } from "./support/gpu.ts";
 import { openTestGpu } from "./support/gpu.ts";
 
 const [LARGE, SMALL] = [
-  { programs: 400, steps: 30, seed: 1 },
+  { programs: 400, steps: 24, seed: 1 },
   { programs: 60, steps: 9, seed: 2 },
 ];
 

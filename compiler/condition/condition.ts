@@ -38,7 +38,19 @@ function conditionFunction(
   return { name: fn.name, inputs: images.slice(0, fn.inputs.length) as Node<"input">[], outputs };
 }
 
+/** With the node's own axes in their order, behind that of sequences where it has it. */
 function conditionNode(
+  node: Node,
+  inputs: readonly Node[],
+  functions: ReadonlyMap<string, GraphFunction>,
+  b: Builder,
+): Node {
+  const made = rebuildNode(node, inputs, functions, b);
+  const front = hasAxis(made.type, OWN.sequence) ? [OWN.sequence] : [];
+  return b.transpose(made, [...front, ...node.type.axes.map((a) => a.name)]);
+}
+
+function rebuildNode(
   node: Node,
   inputs: readonly Node[],
   functions: ReadonlyMap<string, GraphFunction>,
@@ -67,7 +79,14 @@ function conditionNode(
     });
   if (inputs.some((x) => hasAxis(x.type, TIME)) || hasAxis(node.type, TIME)) {
     const own = b.must("sequence", [], { axis: time });
-    return rebuild(inputs.map((x) => (hasAxis(x.type, SEQUENCE.name) ? b.take(x, own, SEQUENCE.name) : x)));
+    const ofTokens = inputs.map((x) => (hasAxis(x.type, SEQUENCE.name) ? b.take(x, own, SEQUENCE.name) : x));
+    // What each token took of its sequence has the axis of tokens already.
+    return isOp(node, "broadcast")
+      ? b.broadcast(
+          ofTokens[0]!,
+          node.attrs.axes.filter((a) => a.name !== TIME),
+        )
+      : rebuild(ofTokens);
   }
   if (isOp(node, "transpose")) return rebuild(inputs, { order: [SEQUENCE.name, ...node.attrs.order] });
   return rebuild(inputs);

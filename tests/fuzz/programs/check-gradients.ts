@@ -9,6 +9,7 @@ import { printProgram } from "../../../compiler/graph/print.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../../../compiler/graph/traverse.ts";
 import { differentiateProgram } from "../../../compiler/index.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
+import type { Value } from "../../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../../compiler/reference/interpret.ts";
 import { verifyProgram } from "../../../compiler/verify/graph.ts";
 import { Draw } from "../../support/random-models.ts";
@@ -51,30 +52,54 @@ export function checkGradients(test: Case, T: number): Verdict {
   const found = evaluateProgram(program, given);
   const loss: Program = { ...program, main: { ...program.main, outputs: program.main.outputs.slice(0, 1) } };
   const paths = program.main.outputs.slice(1).map((o) => o.name.slice("grad.".length));
-  const wrong: string[] = [];
-  let undetermined = 0;
-  for (const path of paths) {
-    const value = given.params(path);
-    const draw = new Draw(path.length);
-    const along = value.data.map(() => 2 * draw.next() - 1);
+  const move = (moved: readonly string[]): Movement => {
+    const along = new Map(moved.map((path) => [path, direction(path, given.params(path))]));
     const at = (by: number): number => {
-      const data = value.data.map((x, i) => x + by * along[i]!);
-      const params = (p: string) => (p === path ? { ...value, data } : given.params(p));
+      const params = (path: string): Value => {
+        const [value, way] = [given.params(path), along.get(path)];
+        return way === undefined ? value : { ...value, data: value.data.map((x, i) => x + by * way[i]!) };
+      };
       return evaluateProgram(loss, { ...given, params })["loss"]!.data[0]!;
     };
-    const gradient = found[`grad.${path}`]!.data.reduce((sum, g, i) => sum + g * along[i]!, 0);
-    const size = Math.max(1, ...value.data.map(Math.abs));
-    const near = (x: number, y: number): boolean => Math.abs(x - y) <= 2e-5 * Math.max(1, Math.abs(x), Math.abs(y));
-    const difference = (step: number): number => (at(step) - at(-step)) / (2 * step);
-    const [fine, finer] = [difference(1e-5 * size), difference(2e-6 * size)];
-    if (near(gradient, fine)) continue;
-    // From each side as well: at a bend the two disagree.
-    const step = 2e-6 * size;
-    const [before, here, after] = [at(-step), at(0), at(step)];
-    const isSmooth = near(fine, finer) && near((after - here) / step, (here - before) / step);
-    if (!Number.isFinite(gradient + fine + finer) && Number.isNaN(fine + finer)) undetermined++;
-    else if (!isSmooth) undetermined++;
-    else wrong.push(`the gradient by ${path} is ${gradient}, the difference ${fine}`);
-  }
-  return { wrong, undetermined };
+    const gradient = moved.reduce((sum, path) => {
+      const way = along.get(path)!;
+      return sum + found[`grad.${path}`]!.data.reduce((part, g, i) => part + g * way[i]!, 0);
+    }, 0);
+    return { gradient, at };
+  };
+  // All at once; each by itself where that does not tell.
+  if (compare(move(paths)) === "agrees") return { wrong: [], undetermined: 0 };
+  const each = paths.map((path) => ({ path, result: compare(move([path])) }));
+  return {
+    wrong: each.flatMap(({ path, result }) =>
+      result === "agrees" || result === "bends"
+        ? []
+        : [`the gradient by ${path} is ${result[0]}, the difference ${result[1]}`],
+    ),
+    undetermined: each.filter(({ result }) => result === "bends").length,
+  };
+}
+
+/** A way that parameters go, by how much each element: of their own size. */
+function direction(path: string, { data }: Value): Float64Array {
+  const draw = new Draw(path.length);
+  const size = data.reduce((most, x) => Math.max(most, Math.abs(x)), 1);
+  return data.map(() => size * (2 * draw.next() - 1));
+}
+
+/** The loss some way along a direction, and what the gradient says of that direction. */
+interface Movement {
+  readonly gradient: number;
+  readonly at: (by: number) => number;
+}
+
+function compare({ gradient, at }: Movement): "agrees" | "bends" | readonly [gradient: number, difference: number] {
+  const near = (x: number, y: number): boolean => Math.abs(x - y) <= 2e-5 * Math.max(1, Math.abs(x), Math.abs(y));
+  const difference = (step: number): number => (at(step) - at(-step)) / (2 * step);
+  const fine = difference(1e-5);
+  if (near(gradient, fine)) return "agrees";
+  // Another step, and each side by itself: at a bend they disagree.
+  const [step, finer, here] = [2e-6, difference(2e-6), at(0)];
+  const isSmooth = near(fine, finer) && near((at(step) - here) / step, (here - at(-step)) / step);
+  return isSmooth && Number.isFinite(fine) ? [gradient, fine] : "bends";
 }

@@ -37,7 +37,7 @@ export interface Outcome {
 }
 
 /** Steps of a program that a GPU has to compile, and of one that it does not. */
-const [SMALL, LARGE] = [9, 30];
+const [SMALL, LARGE] = [9, 24];
 
 export async function searchPrograms(options: ProgramsOptions): Promise<Outcome> {
   const { seconds, seed, gpuEvery, print } = options;
