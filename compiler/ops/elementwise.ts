@@ -1,6 +1,6 @@
 /**
  * Elementwise arithmetic. What overflows is infinite, and NaN stays NaN, so that a result which means nothing is seen to: `min` and
- * `max` of WGSL may take the number beside a NaN, so a bound is chosen by a comparison. Integers wrap as on the GPU. `pow` of a negative base is undefined on the GPU, whatever the exponent.
+ * `max` of WGSL may take the number beside a NaN, so a bound is chosen by a comparison. Integers wrap as on the GPU.
  */
 import type { ScalarName } from "../graph/scalar.ts";
 import { scalars } from "../graph/scalar.ts";
@@ -173,7 +173,7 @@ export const elementwise = {
       const log = b.select(positive, b.log(b.select(positive, x, 1)), 0);
       return [b.times(ct, b.times(y, b.pow(x, b.minus(y, 1)))), b.times(ct, b.times(out, log))];
     },
-    wgsl: (a, b) => `pow(${a}, ${b})`,
+    wgsl: (a, b, _dtype, lanes) => `${lanes === 4 ? "moe_pow4" : "moe_pow"}(${a}, ${b})`,
     samples: [binary([2, 4, 0.5], [3, 0.5, -1], [8, 2, 2])],
   }),
   max: mapRow({

@@ -1,4 +1,4 @@
-/** Arithmetic that needs no arithmetic: identities, powers that WGSL's `pow` would get wrong, constants. */
+/** Arithmetic that needs no arithmetic: identities, short powers, constants. */
 import type { OpName } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
@@ -21,7 +21,7 @@ export const algebra: readonly SimplifyRule[] = [
   { name: "x / 1 = x", build: (n) => unit(n, "div", 1, false) },
   { name: "x ^ 1 = x", build: (n) => unit(n, "pow", 1, false) },
   {
-    name: "x ^ 2 = x * x, x ^ 3 = x * x * x: WGSL's pow has no negative base",
+    name: "x ^ 2 = x * x, x ^ 3 = x * x * x",
     build: (n, b) => {
       const [x, e] = powerOf(n);
       if (x === null || (e !== 2 && e !== 3)) return null;

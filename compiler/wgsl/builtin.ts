@@ -9,6 +9,8 @@ export const helpers: Readonly<Record<string, { readonly text: string; readonly 
   moe_sigmoid4: { text: sigmoidFunction("moe_sigmoid4", "vec4<f32>"), uses: [] },
   moe_tanh: { text: hyperbolicTangent("moe_tanh", "f32"), uses: [] },
   moe_tanh4: { text: hyperbolicTangent("moe_tanh4", "vec4<f32>"), uses: [] },
+  moe_pow: { text: powerFunction("moe_pow", "f32", "u32"), uses: [] },
+  moe_pow4: { text: powerFunction("moe_pow4", "vec4<f32>", "vec4<u32>"), uses: [] },
   moe_sum: { text: sumFunction("moe_sum", "f32", "u32"), uses: [] },
   moe_sum4: { text: sumFunction("moe_sum4", "vec4<f32>", "vec4<u32>"), uses: [] },
   moe_erf: { text: errorFunction("moe_erf", "f32"), uses: [] },
@@ -29,6 +31,16 @@ function hyperbolicTangent(name: string, type: string): string {
   return `fn ${name}(x: ${type}) -> ${type} {
   let low = select(x, ${type}(-15.0), x < ${type}(-15.0));
   return tanh(select(low, ${type}(15.0), x > ${type}(15.0)));
+}`;
+}
+
+/** As of numbers, where WGSL's has no negative base: of a whole exponent the sign is the base's or none, of another it is no number. */
+function powerFunction(name: string, type: string, bits: string): string {
+  return `fn ${name}(x: ${type}, y: ${type}) -> ${type} {
+  let size = select(pow(abs(x), y), ${type}(1.0), y == ${type}(0.0));
+  let odd = floor(y * 0.5) * 2.0 != y;
+  let signed = select(size, -size, (x < ${type}(0.0)) & odd);
+  return bitcast<${type}>(bitcast<${bits}>(signed) | select(${bits}(), ${bits}(0x7fffffffu), (x < ${type}(0.0)) & (floor(y) != y)));
 }`;
 }
 

@@ -13,12 +13,12 @@ import { Draw } from "../../support/random-models.ts";
 import { type Given, bind, paramsOf } from "./bindings.ts";
 import { type Claim, type Verdict, float32, judge } from "./determined.ts";
 import { type Case, LONGEST } from "./generate.ts";
-import { type Variant, variantsFor } from "./variants.ts";
+import { type Variant, drawVariant } from "./variants.ts";
 
 /** Runs a case as its seed says, or with the given variant. */
 export async function checkGpu(test: Case, gpu: TestGpu, variant?: Variant): Promise<Verdict> {
   const draw = new Draw(test.seed);
-  const own = variant ?? draw.of(variantsFor(gpu));
+  const own = variant ?? drawVariant(gpu, draw);
   try {
     const verdict = test.whole ? await runWhole(test, gpu, own, draw) : await runPieces(test, gpu, own, draw);
     return { ...verdict, wrong: verdict.wrong.map((w) => `${own.name}: ${w}`) };

@@ -39,6 +39,8 @@ export interface Outcome {
 /** Steps of a program that a GPU has to compile, and of one that it does not. */
 const [SMALL, LARGE] = [9, 24];
 
+const SHRUNK = 3;
+
 export async function searchPrograms(options: ProgramsOptions): Promise<Outcome> {
   const { seconds, seed, gpuEvery, print } = options;
   const end = performance.now() + seconds * 1000;
@@ -81,7 +83,7 @@ export async function searchPrograms(options: ProgramsOptions): Promise<Outcome>
   return outcome;
 }
 
-/** Of each kind the first is shrunk. */
+/** Of each kind the first are shrunk: several faults may look alike. */
 async function note(
   fault: Fault,
   seed: number,
@@ -93,7 +95,7 @@ async function note(
   const kind = `${fault.executor}: ${fault.kind}`;
   const before = found.get(kind) ?? 0;
   found.set(kind, before + 1);
-  if (before > 0) return;
+  if (before >= SHRUNK) return;
   const fails = (test: Case): Promise<boolean> => failsAlike(test, fault, gpu);
   let left = 120;
   const { counterexample } = await fc.check(

@@ -68,8 +68,14 @@ export const rows = {
   div: (g) => binary(g, "div"),
   mod: (g) => binary(g, "mod"),
   pow: (g) => {
-    const base = positive(g, tamed(g, g.float(), 20));
-    const exponent = g.draw.next() < 0.5 ? g.constant(g.draw.of([2, 0.5, -1, 3, -0.5, 1, 0])) : tamed(g, g.float(), 3);
+    const whole = g.draw.next() < 0.3;
+    const some = tamed(g, g.float(), 20);
+    const base = whole ? some : positive(g, some);
+    const exponent = whole
+      ? g.constant(g.draw.of([0, 1, 2, 3, 4, 5]))
+      : g.draw.next() < 0.5
+        ? g.constant(g.draw.of([2, 0.5, -1, 3, -0.5, 1, 0]))
+        : tamed(g, g.float(), 3);
     return map(g, "pow", [base, exponent]);
   },
   max: (g) => binary(g, "max"),
@@ -183,8 +189,6 @@ export const rows = {
         return g.make("topk", [x], { axis: axis.name, k, part: g.draw.of(["values", "indices", "ranks"] as const) });
       },
       ["f32"],
-      // Chosen along time, or among a number that is known.
-      (axis) => axis.size.value !== null || axis.name === TIME,
     ),
   cumsum: (g) => {
     const x = g.draw.next() < 0.5 ? g.tokens() : g.pick((n) => n.type.dtype !== "bool" && n.type.axes.length > 0);

@@ -22,7 +22,7 @@ export function attendRow(g: Grower): Node | null {
   const sink = g.draw.next() < 0.25 ? [g.param(some())] : [];
   const attrs: Attrs["attend"] = {
     channel: channel.name,
-    causal: true,
+    causal: !g.shared.whole || g.draw.next() < 0.4,
     window: g.draw.next() < 0.4 ? 1 + g.draw.below(4) : null,
     scale: g.draw.of([1, 0.5, 0.25]),
     softcap: g.draw.next() < 0.25 ? g.draw.of([1, 5]) : null,
@@ -34,7 +34,12 @@ export function attendRow(g: Grower): Node | null {
 
 export function delayRow(g: Grower): Node | null {
   const x = g.pick((n) => hasAxis(n.type, TIME));
-  return x === null ? null : g.make("delay", [x], { by: 1 + g.draw.below(4), state: null });
+  return x === null
+    ? null
+    : g.make("delay", [x], {
+        by: (g.shared.whole && g.draw.next() < 0.4 ? -1 : 1) * (1 + g.draw.below(4)),
+        state: null,
+      });
 }
 
 export function scanRow(g: Grower): Node | null {
@@ -48,7 +53,7 @@ export function scanRow(g: Grower): Node | null {
     (pair === null || hasAxis(n.type, pair));
   const a = g.pick(inside) ?? x;
   const factor = x.type.dtype === "f32" && g.largest(a) > 1.5 ? g.must("tanh", [a], {}) : a;
-  return g.make("scan", [factor, x], { pair, reverse: false, state: null });
+  return g.make("scan", [factor, x], { pair, reverse: backwards(g), state: null });
 }
 
 export function deltaRow(g: Grower): Node | null {
@@ -62,8 +67,13 @@ export function deltaRow(g: Grower): Node | null {
   // Keys are of length one, or else the memory grows.
   const square = g.must("sum", [g.must("mul", [k, k], {})], { axes: [channel.name] });
   const unit = g.must("mul", [k, g.must("rsqrt", [g.must("add", [square, g.constant(0.125)], {})], {})], {});
-  const attrs = { channel: channel.name, part: "out", reverse: false, state: null } as const;
+  const part = g.draw.next() < 0.85 ? "out" : "error";
+  const attrs = { channel: channel.name, part, reverse: backwards(g), state: null } as const;
   return g.make("delta_rule", [q, unit, v, g.must("sigmoid", [rate], {})], attrs);
+}
+
+function backwards(g: Grower): boolean {
+  return g.shared.whole && g.draw.next() < 0.4;
 }
 
 /** Floats of these axes and time: one that there is, or made of tokens by a matrix. */

@@ -2,6 +2,7 @@
 import type { CompileOptions } from "../../../compiler/pipeline.ts";
 import type { DeviceFacts, StorageType } from "../../../compiler/plan/plan.ts";
 import type { TestGpu } from "../../support/gpu.ts";
+import type { Draw } from "../../support/random-models.ts";
 import { canRun } from "../../support/templates.ts";
 
 export interface Variant {
@@ -26,6 +27,13 @@ export const variants: readonly Variant[] = [
   { name: "weights in bf16", storage: "bf16" },
   { name: "weights in f16, 128 invocations", storage: "f16", facts: { maxInvocations: 128 } },
 ];
+
+/** One of those that the adapter can run; kernels for GPUs take a software adapter far longer to compile, so they come less often. */
+export function drawVariant(gpu: TestGpu, draw: Draw): Variant {
+  const able = variantsFor(gpu);
+  const own = draw.next() < 0.2 ? able : able.filter((v) => (v.facts?.kind ?? gpu.facts.kind) === gpu.facts.kind);
+  return draw.of(own);
+}
 
 /** Those that the adapter can run. */
 export function variantsFor({ facts }: TestGpu): readonly Variant[] {
