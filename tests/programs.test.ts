@@ -16,8 +16,8 @@ import type { TestGpu } from "./support/gpu.ts";
 import { openTestGpu } from "./support/gpu.ts";
 
 const [LARGE, SMALL] = [
-  { programs: 400, steps: 24, seed: 1 },
-  { programs: 60, steps: 9, seed: 2 },
+  { programs: 300, steps: 24, seed: 1 },
+  { programs: 50, steps: 9, seed: 2 },
 ];
 
 let gpu: TestGpu;

@@ -1,5 +1,5 @@
 /** Names that would hide what types and brackets read: time, sequences, and the axes of a declaration itself. */
-import type { Item, Name, Port } from "../../grammar/ast.ts";
+import type { Item, LayerDecl, Name, Port } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { TIME } from "../graph/type.ts";
 
@@ -23,6 +23,7 @@ export function checkNames(bag: DiagnosticBag, item: Item): void {
         ...item.members.map((m) => m.name),
         ...(item.forward?.params ?? []).map((p) => p.name),
       ]);
+      checkGiven(bag, item);
       return checkDistinct(
         bag,
         item.params.map((p) => p.name),
@@ -38,6 +39,25 @@ export function checkNames(bag: DiagnosticBag, item: Item): void {
     default:
       item satisfies never;
   }
+}
+
+/** What a step is given beside a program's own inputs, by name. */
+const STEP = ["position", "slot", "length", "wanted", "runs"];
+
+/** What scoring and training a model adds to its inputs, and what it gives. */
+const MODEL = ["target", "counted", "logits", "nll"];
+
+/** Inputs that would lie in one buffer with what a step is given: those of models, and of layers that are tested by themselves. */
+function checkGiven(bag: DiagnosticBag, { keyword, forward }: LayerDecl): void {
+  const taken = keyword === "model" ? [...STEP, ...MODEL] : STEP;
+  const name = forward?.params.map((p) => p.name).find((n) => taken.includes(n.text));
+  if (name !== undefined)
+    bag.error(
+      "name/taken",
+      `\`${name.text}\` is what every step is given or gives, and cannot name an input`,
+      [{ span: name.span, text: "named here" }],
+      `choose another name, such as \`own_${name.text}\``,
+    );
 }
 
 function checkTime(bag: DiagnosticBag, names: readonly Name[]): void {

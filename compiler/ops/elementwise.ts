@@ -2,6 +2,7 @@
  * Elementwise arithmetic. What overflows is infinite, and NaN stays NaN, so that a result which means nothing is seen to: `min` and
  * `max` of WGSL may take the number beside a NaN, so a bound is chosen by a comparison. Integers wrap as on the GPU.
  */
+import { isOp } from "../graph/node.ts";
 import type { ScalarName } from "../graph/scalar.ts";
 import { scalars } from "../graph/scalar.ts";
 import type { DType } from "../graph/type.ts";
@@ -171,7 +172,10 @@ export const elementwise = {
       // The exponent's gradient has log(x); where x is not positive the exponent is taken as fixed.
       const positive = b.gt(x, 0);
       const log = b.select(positive, b.log(b.select(positive, x, 1)), 0);
-      return [b.times(ct, b.times(y, b.pow(x, b.minus(y, 1)))), b.times(ct, b.times(out, log))];
+      const slope = b.times(y, b.pow(x, b.minus(y, 1)));
+      // x ^ 0 is 1 for every x, where 0 * x ^ -1 has no value at 0.
+      const fixed = isOp(y, "constant") && y.attrs.value !== 0;
+      return [b.times(ct, fixed ? slope : b.select(b.eq(y, 0), 0, slope)), b.times(ct, b.times(out, log))];
     },
     wgsl: (a, b, _dtype, lanes) => `${lanes === 4 ? "moe_pow4" : "moe_pow"}(${a}, ${b})`,
     samples: [binary([2, 4, 0.5], [3, 0.5, -1], [8, 2, 2])],

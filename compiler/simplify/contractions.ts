@@ -16,8 +16,9 @@ export const contractions: readonly SimplifyRule[] = [
     build: (n, b) => {
       const [x] = n.inputs;
       if (!isOp(n, "sum") || x === undefined || !isOp(x, "mul")) return null;
-      const dot = x.inputs.find((i) => isOp(i, "dot"));
-      return dot === undefined ? null : absorb(n, dot, x.inputs.find((i) => i !== dot) ?? null, b);
+      // By place: the gate may be the contraction itself.
+      const at = x.inputs.findIndex((i) => isOp(i, "dot"));
+      return at < 0 ? null : absorb(n, x.inputs[at]!, x.inputs[1 - at]!, b);
     },
   },
 ];

@@ -35,14 +35,15 @@ interface Piece {
 }
 
 async function runPieces({ program, kind }: Case, gpu: TestGpu, variant: Variant, draw: Draw): Promise<Verdict> {
-  const lengths = Array.from({ length: 1 + draw.below(3) }, (_, i) => (i === 0 ? LONGEST : 1 + draw.below(LONGEST)));
+  const longest = drawLongest(draw);
+  const lengths = Array.from({ length: 1 + draw.below(3) }, (_, i) => (i === 0 ? longest : 1 + draw.below(longest)));
   const regimes =
     variant.regime === undefined ? draw.of([["many", "few"], ["many"], ["few"]] as const) : [variant.regime];
   const given = lengths.map((T, s) => bind(program, kind, T, s));
   const expected = given.map((g) => evaluateProgram(program, g));
-  const plan = compile(program, gpu, variant, regimes);
-  const limits = { T: LONGEST * 3, Q: LONGEST * 3, S: lengths.length, P: LONGEST + draw.below(3) };
-  const run = openPlan(plan, gpu, paramsOf(program, kind), limits);
+  const plan = compile(program, gpu, variant, regimes, longest);
+  const limits = { T: longest * 3, Q: longest * 3, S: lengths.length, P: longest + draw.below(3) };
+  const run = openPlan(plan, folding(gpu, variant), paramsOf(program, kind), limits);
   const names = program.main.outputs.map((o) => o.name);
   const found = lengths.map(() => new Map<string, Map<number, number>>(names.map((n) => [n, new Map()])));
   const totals = new Map<string, Float64Array>();
@@ -101,17 +102,18 @@ async function runPieces({ program, kind }: Case, gpu: TestGpu, variant: Variant
 }
 
 async function runWhole({ program, kind }: Case, gpu: TestGpu, variant: Variant, draw: Draw): Promise<Verdict> {
-  const lengths = [LONGEST, 2 + draw.below(LONGEST - 2)];
-  const plan = compile(program, gpu, variant, ["whole"]);
+  const longest = drawLongest(draw);
+  const lengths = [longest, 2 + draw.below(longest - 2)];
+  const plan = compile(program, gpu, variant, ["whole"], longest);
   const params = paramsOf(program, kind);
-  const run = openPlan(plan, gpu, params, { T: LONGEST, Q: LONGEST, S: 1, P: LONGEST });
+  const run = openPlan(plan, folding(gpu, variant), params, { T: longest, Q: longest, S: 1, P: longest });
   const verdicts: Verdict[] = [];
   for (const [s, T] of lengths.entries()) {
     const given = bind(program, kind, T, s);
     const all = Array.from({ length: T }, (_, i) => i);
     const outputs = await run.step(
       "all.whole",
-      { T, Q: T, S: 1, P: LONGEST },
+      { T, Q: T, S: 1, P: longest },
       {
         position: all,
         slot: all.map(() => 0),
@@ -131,7 +133,13 @@ async function runWhole({ program, kind }: Case, gpu: TestGpu, variant: Variant,
   return together(verdicts);
 }
 
-function compile(program: Program, gpu: TestGpu, variant: Variant, regimes: readonly ("many" | "few" | "whole")[]) {
+function compile(
+  program: Program,
+  gpu: TestGpu,
+  variant: Variant,
+  regimes: readonly ("many" | "few" | "whole")[],
+  stepTokens: number,
+) {
   const { facts = {}, force = {}, storage = "f32" } = variant;
   const computes = program.main.outputs.map((o) => o.name);
   return compileProgram(program, {
@@ -139,10 +147,20 @@ function compile(program: Program, gpu: TestGpu, variant: Variant, regimes: read
     device: { ...gpu.facts, ...facts },
     storage: () => storage,
     entries: [{ output: "all", computes, regimes }],
-    stepTokens: LONGEST,
+    stepTokens,
     force,
     verify: true,
   });
+}
+
+/** Mostly as long as what the program grew with; now and then longer than tiles of kernels are high. */
+function drawLongest(draw: Draw): number {
+  return draw.next() < 0.75 ? LONGEST : draw.of([17, 37, 66]);
+}
+
+function folding(gpu: TestGpu, { workgroups }: Variant): TestGpu {
+  if (workgroups === undefined) return gpu;
+  return { ...gpu, prepare: (kernel, buffers, sizes) => gpu.prepare(kernel, buffers, sizes, workgroups) };
 }
 
 /** Steps that bring every sequence to its end: some begin later than others, and a step has pieces of several or of one. */
@@ -158,7 +176,8 @@ function schedule(
     const pieces = at.flatMap((from, sequence): Piece[] => {
       const left = lengths[sequence]! - from;
       if (left === 0 || draw.next() < 0.3) return [];
-      const to = from + (regime === "few" ? 1 : 1 + draw.below(left));
+      // Of long sequences most are in large pieces, so that steps are not too many.
+      const to = from + (regime === "few" && left <= LONGEST ? 1 : 1 + Math.max(draw.below(left), draw.below(left)));
       at[sequence] = to;
       return [{ sequence, from, to }];
     });

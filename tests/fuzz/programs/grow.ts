@@ -127,7 +127,7 @@ export class Grower {
     const { labels } = this.shared;
     const fixed = [...labels].filter(([name, size]) => size.value !== null && !apart.some((a) => a.name === name));
     if (fixed.length > 0 && this.draw.next() < 0.75) return axisNamed(...this.draw.of(fixed));
-    const size = this.draw.of([1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 8, 12, 17]);
+    const size = this.draw.of(this.draw.next() < 0.04 ? [33, 70, 130] : [1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8, 8, 12, 17]);
     return this.labelled(Dim.of(size), apart);
   }
 

@@ -130,6 +130,16 @@ export const idioms = {
     });
     return taps.reduce<Node>((a, b) => g.must("add", [a, b], {}), g.constant(0.5));
   },
+  /** An element that an index chooses of what was reduced, contracted or chosen. */
+  chosenSum: (g) => {
+    const [x, axis] = channels(g);
+    const more = g.axis(x.type.axes);
+    const wide = g.must("mul", [x, g.param([more, axis])], {});
+    const reduced = g.must(g.draw.of(["sum", "reduce_max", "reduce_min"] as const), [wide], { axes: [axis.name] });
+    const index = g.pick((n) => n.type.dtype === "u32" && !hasAxis(n.type, more.name));
+    const own = index ?? g.must("iota", [], { axis: g.axis([...x.type.axes, more]) });
+    return g.make("take", [reduced, g.index(own, more.size.value!)], { axis: more.name });
+  },
   /** What a table holds for each token. */
   embedding: (g) => {
     const ids =

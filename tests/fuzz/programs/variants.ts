@@ -12,6 +12,8 @@ export interface Variant {
   readonly force?: CompileOptions["force"];
   readonly regime?: "many" | "few";
   readonly storage?: StorageType;
+  /** Workgroups beyond so many in a row are folded into further rows. */
+  readonly workgroups?: number;
 }
 
 export const variants: readonly Variant[] = [
@@ -24,6 +26,7 @@ export const variants: readonly Variant[] = [
   { name: "plain rows", force: { contract: "rows-plain" }, regime: "many" },
   { name: "delta rule token by token", force: { delta: "delta-recurrent" } },
   { name: "delta rule in chunks", force: { delta: "delta-chunked" } },
+  { name: "two workgroups in a row", workgroups: 2 },
   { name: "weights in bf16", storage: "bf16" },
   { name: "weights in f16, 128 invocations", storage: "f16", facts: { maxInvocations: 128 } },
 ];
