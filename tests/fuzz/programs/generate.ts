@@ -39,6 +39,11 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   sum: 4,
   select: 2,
   input: 2,
+  not: 3,
+  or: 3,
+  and: 2,
+  ne: 2,
+  values: 2,
 };
 
 const names = Object.keys(all).flatMap((name) => Array.from({ length: WEIGHTS[name] ?? 1 }, () => name));
