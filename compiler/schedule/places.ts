@@ -16,12 +16,37 @@ export function addRowStage(s: Scheduling, node: Node): void {
     const shared = kernel.rows.filter((r) => rows.includes(r));
     const fits = [...kernel.computes, node].every((n) => insideCount(n, shared) <= LIST_LIMIT);
     if (shared.length === 0 || !fits || (shared.length < kernel.rows.length && shared.join() !== rows.join())) continue;
+    if (!holdsBetween(s, kernel, shared, node)) continue;
     const before = kernel.rows;
     kernel.rows = shared;
     if (s.clusters.join(kernel, [node])) return;
     kernel.rows = before;
   }
   s.clusters.add({ ...alone, computes: [node] });
+}
+
+/**
+ * Whether what has to be in memory between a kernel's results and a node can lie in that kernel too: in one of its own it would wait for the
+ * kernel, which would wait for it.
+ */
+function holdsBetween(s: Scheduling, kernel: RowKernel, rows: readonly string[], node: Node): boolean {
+  const seen = new Set<Node>();
+  const stack = [...node.inputs];
+  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
+    if (seen.has(next) || s.clusters.ownerOf(next) !== null) continue;
+    seen.add(next);
+    stack.push(...next.inputs);
+    if (!s.uses.required.has(next) || canHold(rows, next)) continue;
+    if ([...s.clusters.readsFor(next)].some((n) => s.clusters.ownerOf(n) === kernel)) return false;
+  }
+  return true;
+}
+
+/** A row is walked by one workgroup: what lies inside it has to be of a known size. */
+function canHold(rows: readonly string[], node: Node): boolean {
+  return (
+    rows.every((r) => node.type.axes.some((a) => a.name === r)) && insideCount(node, rows) < Number.POSITIVE_INFINITY
+  );
 }
 
 /**
@@ -32,9 +57,7 @@ export function placeLight(s: Scheduling, store: Store, apart = false): Kernel {
   const { node } = store;
   const owned = store.state === null ? [node] : [];
   for (const kernel of apart || s.cuts.apart.has(node) ? [] : sources(s, node)) {
-    if (kernel.kind !== "row" || !kernel.rows.every((r) => node.type.axes.some((a) => a.name === r))) continue;
-    // A row is walked by one workgroup: what lies inside it has to be of a known size.
-    if (insideCount(node, kernel.rows) === Number.POSITIVE_INFINITY) continue;
+    if (kernel.kind !== "row" || !canHold(kernel.rows, node)) continue;
     if (owned.length === 0 && !s.clusters.canStore(kernel, store)) continue;
     if (!s.clusters.join(kernel, owned)) continue;
     s.clusters.store(kernel, store);
