@@ -17,7 +17,10 @@ export interface TextFile {
 /** The two ways to name texts. */
 export function addTextOptions(command: Command): Command {
   return command
-    .option("--text <file...>", "texts in UTF-8; U+001E separates documents, each begins as its tokenizer says")
+    .option(
+      "--text <file...>",
+      "texts in UTF-8; U+001E separates documents, each begins as its tokenizer says, or else with its BOS",
+    )
     .option("--tokens <file...>", "raw token ids, little-endian uint16 (uint32 for vocabularies over 65536)");
 }
 

@@ -29,6 +29,19 @@ export function findStart(
   return adds ? [bos, ...own] : own.filter((id) => id !== bos);
 }
 
+/**
+ * The ids that begin each of several documents: what belongs in front of a text. Documents have to be told apart, so where nothing says
+ * what that is, neither a post-processor nor `add_bos_token`, it is the token that is named for beginnings.
+ */
+export function findDocumentStart(
+  start: readonly number[],
+  settings: Readonly<Record<string, unknown>> | null,
+  bos: number | null,
+): readonly number[] {
+  const isSaid = start.length > 0 || typeof settings?.["add_bos_token"] === "boolean";
+  return isSaid || bos === null ? start : [bos];
+}
+
 /** The ids of a text behind what belongs in front of it, which is there once, also where the text writes it itself. */
 export function placeStart(start: readonly number[], ids: readonly number[]): readonly number[] {
   return start.every((id, i) => ids[i] === id) ? ids : [...start, ...ids];

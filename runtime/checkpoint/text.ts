@@ -41,12 +41,12 @@ export async function loadTokens(path: string, options: LoadTokensOptions = {}):
   return ids;
 }
 
-/** Ids of all documents of a text, each behind what the tokenizer puts in front; where that is nothing they simply follow each other. Empty ones are left out. */
+/** Ids of all documents of a text, each behind what begins one (`Tokenizer.encodeDocument`). Empty ones are left out. */
 export function encodeDocuments(text: string, tokenizer: Tokenizer): Uint32Array {
   const documents = text
     .split(DOCUMENT_SEPARATOR)
     .filter((document) => document !== "")
-    .map((document) => tokenizer.encodeText(document));
+    .map((document) => tokenizer.encodeDocument(document));
   return Uint32Array.from(documents.flat());
 }
 

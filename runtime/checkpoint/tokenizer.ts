@@ -7,7 +7,7 @@ import { failure } from "../../grammar/diagnostic.ts";
 import { DEFAULT_TEMPLATE, readTemplates } from "./chat-template.ts";
 import { resolveFolder } from "./hub-folder.ts";
 import { readJsonObject } from "./json-file.ts";
-import { findStart, placeStart } from "./text-start.ts";
+import { findDocumentStart, findStart, placeStart } from "./text-start.ts";
 import { openLibrary, type TokenizerLibrary } from "./tokenizer-library.ts";
 
 export interface Tokenizer {
@@ -23,8 +23,10 @@ export interface Tokenizer {
   readonly chatTemplates: ReadonlyMap<string, string>;
   /** The ids of a piece of text, with nothing in front. */
   encode(text: string): number[];
-  /** The ids of a whole text, a prompt or a document: behind `start`, which is there once, also where the text writes it itself. */
+  /** The ids of a whole text, such as a prompt: behind `start`, which is there once, also where the text writes it itself. */
   encodeText(text: string): readonly number[];
+  /** The ids of one of several documents: likewise, but a tokenizer that says nothing of what stands in front gives them its BOS, if it names one. */
+  encodeDocument(text: string): readonly number[];
   /** `skipSpecialTokens` (default false) leaves `<s>` and its like out. */
   decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
   /** A decoder for one stream of ids, special tokens left out. */
@@ -72,7 +74,9 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   // A model of several senses says such things in its part about text.
   const text = config?.["text_config"] as Json;
   const configs = [generation, config, text];
-  const start = findStart(inner, settings, findBos(inner, [settings, named], configs));
+  const bos = findBos(inner, [settings, named], configs);
+  const start = findStart(inner, settings, bos);
+  const documentStart = findDocumentStart(start, settings, bos);
   const chatTemplates = await readTemplates(directory, settings);
   return {
     vocabularySize: inner.size,
@@ -82,6 +86,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     chatTemplates,
     encode,
     encodeText: (text) => placeStart(start, encode(text)),
+    encodeDocument: (text) => placeStart(documentStart, encode(text)),
     decode,
     stream: () => createStreamDecoder(decode, (id) => known(id) && !special.has(id)),
   };

@@ -2,7 +2,7 @@
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { createCheckpoint, loadTokenizer } from "../../../runtime/checkpoint/index.ts";
+import { createCheckpoint, encodeDocuments, loadTokenizer } from "../../../runtime/checkpoint/index.ts";
 import { expectFailure, withScratch } from "./scratch.ts";
 
 const seed = "examples/checkpoints/seed";
@@ -54,6 +54,19 @@ describe("what stands in front of a text is what its tokenizer says", () => {
       expect(tokenizer.encode("The licence")).toEqual(LICENCE);
       expect(tokenizer.encodeText("The licence")).toEqual([...front, ...LICENCE]);
       expect(tokenizer.encodeText("")).toEqual(front);
+    });
+  });
+
+  test.each([
+    ["says nothing: the token that it names", {}, null, [0]],
+    ["wants no token there: none", { add_bos_token: false }, null, []],
+    ["has a template: what that has", {}, template(["</s>", "<s>"]), [1, 0]],
+    ["names no token: none", { bos_token: null }, null, []],
+  ])("documents of one text begin, where the tokenizer %s", async (_, settings, postProcessor, front) => {
+    await withTokenizer(settings, postProcessor, async (directory) => {
+      const tokenizer = await loadTokenizer(directory);
+      const both = [...front, ...LICENCE, ...front, ...LICENCE];
+      expect([...encodeDocuments("The licence\u001eThe licence", tokenizer)]).toEqual(both);
     });
   });
 
