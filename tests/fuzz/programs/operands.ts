@@ -9,7 +9,8 @@ export function tamed(g: Grower, x: Node, most: number): Node {
 }
 
 export function positive(g: Grower, x: Node): Node {
-  if (g.value(x).data.every((v) => v >= 0.01) && g.draw.next() < 0.5) return x;
+  // A layer is called again with other values than it grew with.
+  if (g.layer === null && g.value(x).data.every((v) => v >= 0.01) && g.draw.next() < 0.5) return x;
   const apart = g.constant(g.draw.of([0.5, 1, 0.125]));
   if (g.draw.next() < 0.3) return g.must("max", [x, apart], {});
   return g.must("add", [g.must("abs", [x], {}), apart], {});
@@ -17,7 +18,7 @@ export function positive(g: Grower, x: Node): Node {
 
 export function nonzero(g: Grower, x: Node): Node {
   if (x.type.dtype === "f32") {
-    if (g.value(x).data.every((v) => Math.abs(v) >= 0.05) && g.draw.next() < 0.6) return x;
+    if (g.layer === null && g.value(x).data.every((v) => Math.abs(v) >= 0.05) && g.draw.next() < 0.6) return x;
     return positive(g, x);
   }
   return g.must("max", [x, g.constant(1, x.type.dtype)], {});
