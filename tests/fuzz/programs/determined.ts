@@ -118,12 +118,16 @@ function move(node: Node, operands: readonly Value[], bindings: Bindings, error:
     const axes = node.type.axes.map((a) => ({ name: a.name, size: sizes(a.size) }));
     return { axes, data: new Float64Array(axes.reduce((n, a) => n * a.size, 1)).fill(Number.NaN) };
   }
+  // What is chosen or counted by something that has no value has none.
+  if ((node.type.dtype !== "f32" || node.op === "topk") && operands.some((v) => !v.data.every(Number.isFinite)))
+    return { ...value, data: value.data.fill(Number.NaN) };
   if (node.type.dtype !== "f32" || EXACT.has(node.op)) return value;
   // The size of what was added up, which may be far larger than the sum.
   const sums = SUMS.has(node.op) && operands.every((v) => v.data.length > 0);
   const sized = sums
     ? row.evaluate(
-        operands.map((v) => ({ ...v, data: v.data.map(Math.abs) })),
+        // Attention adds up its values, by weights that stay.
+        operands.map((v, i) => (node.op === "attend" && i !== 2 ? v : { ...v, data: v.data.map(Math.abs) })),
         node.attrs,
         node.type,
         sizes,
@@ -169,7 +173,15 @@ const EXACT: ReadonlySet<string> = new Set([
 const ROUNDED: ReadonlySet<string> = new Set(["add", "sub", "mul", "sum", "dot", "cumsum"] satisfies OpName[]);
 
 /** Where adding up loses what cancels. */
-const SUMS: ReadonlySet<string> = new Set(["add", "sum", "dot", "cumsum", "scan", "delta_rule"] satisfies OpName[]);
+const SUMS: ReadonlySet<string> = new Set([
+  "add",
+  "sum",
+  "dot",
+  "cumsum",
+  "scan",
+  "delta_rule",
+  "attend",
+] satisfies OpName[]);
 
 /** Functions that shading languages are allowed a larger error in. */
 const LOOSE: ReadonlySet<string> = new Set([
