@@ -4,6 +4,7 @@
  */
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import type { SourceFile, Span } from "../../grammar/span.ts";
+import { LIMITS } from "../../grammar/limits.ts";
 import { suggest } from "../../grammar/suggest.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { isFolder } from "../files/read.ts";
@@ -198,7 +199,8 @@ function readPrompts(item: Item | undefined, bag: DiagnosticBag): readonly strin
 
 function readNumber(item: Item | undefined, otherwise: number, bag: DiagnosticBag): number {
   if (item === undefined || isNothing(item)) return otherwise;
-  if (item.kind === "scalar" && typeof item.value === "number" && Number.isFinite(item.value)) return item.value;
+  // Weights are f32 at most; in them, a larger number is infinite.
+  if (item.kind === "scalar" && typeof item.value === "number" && Math.abs(item.value) <= LIMITS.f32) return item.value;
   refuse(bag, item, "a number is needed here", "write it such as 0.5");
   return otherwise;
 }
