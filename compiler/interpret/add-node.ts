@@ -3,7 +3,7 @@ import type { Label } from "../../grammar/diagnostic.ts";
 import { textOf, type Span } from "../../grammar/span.ts";
 import type { Attrs, OpName } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
-import type { Mismatch } from "../ops/define.ts";
+import type { Mismatch } from "../ops/mismatch.ts";
 import { timeRule } from "../ops/time.ts";
 import { isPossible } from "./bounds.ts";
 import type { Env } from "./context.ts";

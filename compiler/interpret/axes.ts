@@ -8,7 +8,7 @@ import { textOf, type Span } from "../../grammar/span.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
-import { isMismatch } from "../ops/define.ts";
+import { isMismatch } from "../ops/mismatch.ts";
 import { isPossible } from "./bounds.ts";
 import type { Env } from "./context.ts";
 import { describeAxis, evaluate, lookupName, report, unknownName, visibleAxes } from "./context.ts";

@@ -8,9 +8,10 @@ import { cacheAxes, valuesInKeys } from "../graph/cache.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
-import type { Builder } from "./builder.ts";
-import type { Mismatch, Rows, Value } from "./define.ts";
-import { isMismatch } from "./define.ts";
+import type { Shorthands } from "./shorthands.ts";
+import type { Rows, Value } from "./define.ts";
+import type { Mismatch } from "./mismatch.ts";
+import { isMismatch } from "./mismatch.ts";
 import { fitGradient, freshLabel } from "./gradient.ts";
 import {
   axisOf,
@@ -202,7 +203,7 @@ interface Place {
   readonly channel: number;
 }
 
-function attendGradient(b: Builder, node: Node<"attend">, ct: Node): readonly (Node | null)[] {
+function attendGradient(b: Shorthands, node: Node<"attend">, ct: Node): readonly (Node | null)[] {
   const { channel, causal, window, scale, softcap, chunk = null } = node.attrs;
   const [q, k, v] = three(node.inputs.slice(0, 3));
   const [sink] = node.inputs.slice(3);

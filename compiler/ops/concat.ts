@@ -3,9 +3,9 @@ import { Dim } from "../graph/dim.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import type { Node } from "../graph/node.ts";
-import type { Builder } from "./builder.ts";
+import type { Shorthands } from "./shorthands.ts";
 import type { OpDef } from "./define.ts";
-import { isMismatch } from "./define.ts";
+import { isMismatch } from "./mismatch.ts";
 import { fitGradient, freshLabel } from "./gradient.ts";
 import type { Typed } from "./typing.ts";
 import { axisOf, checkHas, distinctAxes, joinTypes, mismatch, replaceAxis } from "./typing.ts";
@@ -75,7 +75,7 @@ export const concat: OpDef<"concat"> = {
 };
 
 /** A part that begins at a symbolic index, which a slice cannot say; as a value it is a sum of ones. */
-function takePart(b: Builder, x: Node, whole: Axis, first: Dim, part: Axis): Node {
+function takePart(b: Shorthands, x: Node, whole: Axis, first: Dim, part: Axis): Node {
   const label = freshLabel(part.name, [x.type]);
   const ones = b.broadcast(b.constant(1, "u32"), [{ ...whole, size: first }]);
   const index = b.plus(b.iota({ ...part, name: label }), b.sum(ones, [whole.name]));

@@ -3,7 +3,7 @@ import { TIME } from "../graph/type.ts";
 import { Dim } from "../graph/dim.ts";
 import { hasAxis } from "../graph/type.ts";
 import type { Rows } from "./define.ts";
-import { isMismatch } from "./define.ts";
+import { isMismatch } from "./mismatch.ts";
 import { fitGradient } from "./gradient.ts";
 import { checkDtypes, checkHas, elementCount, joinTypes, two, withoutAxes } from "./typing.ts";
 import { contractValues, sizeOf, sizedAxes } from "./values.ts";

@@ -6,24 +6,13 @@ import type { Attrs, OpName } from "../graph/attrs.ts";
 import type { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis, DType, TensorType } from "../graph/type.ts";
-import type { Builder } from "./builder.ts";
+import type { Mismatch } from "./mismatch.ts";
+import type { Shorthands } from "./shorthands.ts";
 
 /** A value in the oracle: float64 whatever the dtype, row-major over named axes of known size. */
 export interface Value {
   readonly axes: readonly { readonly name: string; readonly size: number }[];
   readonly data: Float64Array;
-}
-
-/** A type rule that does not hold: the front end turns it into a diagnostic with both places. */
-export interface Mismatch {
-  readonly kind: "mismatch";
-  /** `shape/...` or `type/...`. */
-  readonly code: string;
-  readonly message: string;
-  /** Axis at fault, and which inputs disagree on it, so that labels can show where each size came from. */
-  readonly axis: string | null;
-  readonly inputs: readonly number[];
-  readonly help: string | null;
 }
 
 /** How an op behaves along the time axis; from this the compiler derives decoding and refuses what cannot be decoded. */
@@ -104,7 +93,7 @@ export interface OpDef<O extends OpName> {
     sizes: (dim: Dim) => number,
   ) => Value;
   /** Gradients of the inputs from the gradient of the output; null where none flows; `null` rule: not differentiable. */
-  readonly vjp: ((b: Builder, node: Node<O>, ct: Node) => readonly (Node | null)[]) | null;
+  readonly vjp: ((b: Shorthands, node: Node<O>, ct: Node) => readonly (Node | null)[]) | null;
   readonly time: (attrs: Attrs[O], inputs: readonly TensorType[]) => TimeRule;
   /** Of causal ops; none for what looks ahead alone, which begins and ends with its step. */
   readonly states?: (node: Node<O>) => readonly StateShape[];
@@ -116,7 +105,3 @@ export interface OpDef<O extends OpName> {
 
 /** Rows for some of the ops: what each file of this folder exports. */
 export type Rows<N extends OpName> = { readonly [O in N]: OpDef<O> };
-
-export function isMismatch(x: object): x is Mismatch {
-  return "kind" in x;
-}

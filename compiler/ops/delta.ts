@@ -8,9 +8,10 @@ import type { Node } from "../graph/node.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
 import { valueChannel } from "./attend.ts";
-import type { Builder } from "./builder.ts";
-import type { Mismatch, Rows, Value } from "./define.ts";
-import { isMismatch } from "./define.ts";
+import type { Shorthands } from "./shorthands.ts";
+import type { Rows, Value } from "./define.ts";
+import type { Mismatch } from "./mismatch.ts";
+import { isMismatch } from "./mismatch.ts";
 import { fitGradient, freshLabel } from "./gradient.ts";
 import { axisOf, checkDtypes, checkHas, checkRow, joinTypes, mismatch, replaceAxis, withoutAxes } from "./typing.ts";
 import { countElements, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
@@ -152,7 +153,7 @@ interface Place {
  * With D_t = β_t E_t what a token writes, o_i is Σ_{j ≤ i} (k_j · q_i) D_j, and D solves a triangular system in k and β, whose adjoint W is the
  * same recurrence backwards. The sums over pairs of positions are written out.
  */
-function deltaGradient(b: Builder, node: Node<"delta_rule">, ct: Node): readonly (Node | null)[] {
+function deltaGradient(b: Shorthands, node: Node<"delta_rule">, ct: Node): readonly (Node | null)[] {
   const { channel, part, reverse } = node.attrs;
   if (part === "error") throw new Error("the delta rule's errors have no gradient of their own");
   const [q, k, v, beta] = four(node.inputs);

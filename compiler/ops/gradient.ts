@@ -2,10 +2,10 @@
 import type { Node } from "../graph/node.ts";
 import type { TensorType } from "../graph/type.ts";
 import { hasAxis } from "../graph/type.ts";
-import type { Builder } from "./builder.ts";
+import type { Shorthands } from "./shorthands.ts";
 
 /** Sums over axes that broadcasting added, repeats along those it lost, and puts the axes in the input's order. */
-export function fitGradient(b: Builder, gradient: Node, like: TensorType): Node {
+export function fitGradient(b: Shorthands, gradient: Node, like: TensorType): Node {
   const added = gradient.type.axes.filter((a) => !hasAxis(like, a.name)).map((a) => a.name);
   const summed = b.sum(gradient, added);
   const lost = like.axes.filter((a) => !hasAxis(summed.type, a.name));
@@ -16,7 +16,7 @@ export function fitGradient(b: Builder, gradient: Node, like: TensorType): Node 
 }
 
 /** 1 where `index` equals the place along `axis`, 0 elsewhere, as f32: the gradient of picking is a sum over these. */
-export function oneHot(b: Builder, index: Node, axis: TensorType["axes"][number]): Node {
+export function oneHot(b: Shorthands, index: Node, axis: TensorType["axes"][number]): Node {
   return b.cast(b.eq(index, b.iota(axis)), "f32");
 }
 

@@ -3,7 +3,7 @@ import type { Attrs, OpName } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
 import type { ScalarFunction } from "../graph/scalar.ts";
 import type { DType } from "../graph/type.ts";
-import type { Builder } from "./builder.ts";
+import type { Shorthands } from "./shorthands.ts";
 import type { Lanes, OpDef, Sample } from "./define.ts";
 import { fitGradient } from "./gradient.ts";
 import { checkDtypes, elementCount, joinTypes } from "./typing.ts";
@@ -22,7 +22,7 @@ export interface MapRow {
   readonly gives?: DType;
   readonly fn: ScalarFunction;
   /** Gradients before they are summed back over broadcast axes; null when the op has none. */
-  readonly vjp: ((b: Builder, g: MapGradient) => readonly (Node | null)[]) | null;
+  readonly vjp: ((b: Shorthands, g: MapGradient) => readonly (Node | null)[]) | null;
   readonly wgsl: (a: string, b: string, dtype: DType, lanes: Lanes) => string;
   readonly samples: readonly MapSample[];
 }
@@ -63,7 +63,7 @@ export function mapRow<O extends Plain>(row: MapRow): OpDef<O> {
 
 /** Gradients in their inputs' types; none for inputs that are not floats. */
 export function fitAll(
-  b: Builder,
+  b: Shorthands,
   inputs: readonly Node[],
   gradients: readonly (Node | null)[],
 ): readonly (Node | null)[] {

@@ -6,9 +6,9 @@ import type { Attrs } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
 import { TIME } from "../graph/type.ts";
-import type { Builder } from "./builder.ts";
+import type { Shorthands } from "./shorthands.ts";
 import type { Rows, Value } from "./define.ts";
-import { isMismatch } from "./define.ts";
+import { isMismatch } from "./mismatch.ts";
 import { fitGradient } from "./gradient.ts";
 import { axisOf, checkDtypes, checkHas, checkRow, elementCount, joinTypes, mismatch, one, two } from "./typing.ts";
 import { countElements, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
@@ -131,7 +131,7 @@ interface Place {
 }
 
 /** With g the recurrence of the gradient backwards, g_t = ct_t + ā_{t+1} g_{t+1}: that of b is g, that of a is g h̄_{t-1}. */
-function scanGradient(b: Builder, node: Node<"scan">, ct: Node): readonly (Node | null)[] {
+function scanGradient(b: Shorthands, node: Node<"scan">, ct: Node): readonly (Node | null)[] {
   if (ct.type.dtype !== "f32") return [null, null];
   const { pair, reverse } = node.attrs;
   const [a, x] = two(node.inputs);
@@ -145,14 +145,14 @@ function scanGradient(b: Builder, node: Node<"scan">, ct: Node): readonly (Node 
 }
 
 /** Complex product along an axis of real and imaginary parts. */
-function multiply(b: Builder, x: Node, y: Node, pair: string): Node {
+function multiply(b: Shorthands, x: Node, y: Node, pair: string): Node {
   const part = (i: 0 | 1): Node => b.sum(b.times(x, signs(b, x, pair, 1 - i, i)), [pair]);
   const turned = b.times(b.roll(y, pair, 1), signs(b, y, pair, -1, 1));
   return b.plus(b.times(part(0), y), b.times(part(1), turned));
 }
 
 /** `first` and `second` along the pair axis. */
-function signs(b: Builder, like: Node, pair: string, first: number, second: number): Node {
+function signs(b: Shorthands, like: Node, pair: string, first: number, second: number): Node {
   const i = b.cast(b.iota(axisOf(like.type, pair)), "f32");
   return b.plus(b.times(i, second - first), first);
 }

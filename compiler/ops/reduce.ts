@@ -6,7 +6,7 @@ import type { Attrs } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
 import type { TensorType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
-import type { Builder } from "./builder.ts";
+import type { Shorthands } from "./shorthands.ts";
 import type { OpDef, Rows } from "./define.ts";
 import { fitGradient } from "./gradient.ts";
 import type { Typed } from "./typing.ts";
@@ -66,7 +66,7 @@ function infer(inputs: readonly TensorType[], { axes }: Attrs[Reduce]): Typed {
 }
 
 function extremumGradient(
-  b: Builder,
+  b: Shorthands,
   node: Node<"reduce_max"> | Node<"reduce_min">,
   ct: Node,
 ): readonly (Node | null)[] {

@@ -5,7 +5,7 @@
 import type { Axis, DType, TensorType } from "../graph/type.ts";
 import { TIME, findAxis, hasAxis } from "../graph/type.ts";
 import { Dim } from "../graph/dim.ts";
-import type { Mismatch } from "./define.ts";
+import type { Mismatch } from "./mismatch.ts";
 
 export type Typed = TensorType | Mismatch;
 

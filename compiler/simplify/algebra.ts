@@ -3,7 +3,8 @@ import type { OpName } from "../graph/attrs.ts";
 import type { Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { sameType } from "../graph/type.ts";
-import { isMismatch, type OpDef } from "../ops/define.ts";
+import { type OpDef } from "../ops/define.ts";
+import { isMismatch } from "../ops/mismatch.ts";
 import { ops } from "../ops/table.ts";
 import type { SimplifyRule } from "./rule.ts";
 

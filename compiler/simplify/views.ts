@@ -6,7 +6,7 @@ import type { Axis } from "../graph/type.ts";
 import { hasAxis, sameType } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import type { OpDef } from "../ops/define.ts";
-import { isMismatch } from "../ops/define.ts";
+import { isMismatch } from "../ops/mismatch.ts";
 import { ops } from "../ops/table.ts";
 import type { SimplifyRule } from "./rule.ts";
 

@@ -6,7 +6,7 @@ import { allFunctions, outputNodes, topologicalOrder } from "../graph/traverse.t
 import type { TensorType } from "../graph/type.ts";
 import { formatType, sameType } from "../graph/type.ts";
 import type { OpDef } from "../ops/define.ts";
-import { isMismatch } from "../ops/define.ts";
+import { isMismatch } from "../ops/mismatch.ts";
 import { ops } from "../ops/table.ts";
 
 /** One sentence per fault; empty when there is none. */

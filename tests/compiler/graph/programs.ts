@@ -5,8 +5,8 @@ import { Graph } from "../../../compiler/graph/node.ts";
 import { parseAxis, parseType } from "../../../compiler/graph/parse.ts";
 import { hasAxis } from "../../../compiler/graph/type.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
-import type { Mismatch } from "../../../compiler/ops/define.ts";
-import { isMismatch } from "../../../compiler/ops/define.ts";
+import type { Mismatch } from "../../../compiler/ops/mismatch.ts";
+import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 
 /** Each step picks a move and two earlier nodes; a move that does not fit its operands is passed over. */
 export const programs: fc.Arbitrary<Program> = fc

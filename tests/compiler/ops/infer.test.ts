@@ -7,7 +7,7 @@ import { parseAxis, parseType } from "../../../compiler/graph/parse.ts";
 import { formatType } from "../../../compiler/graph/type.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import type { Rows } from "../../../compiler/ops/define.ts";
-import { isMismatch } from "../../../compiler/ops/define.ts";
+import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 import { ops } from "../../../compiler/ops/table.ts";
 
 const none = {};

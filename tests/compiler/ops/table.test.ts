@@ -6,7 +6,7 @@ import type { TensorType } from "../../../compiler/graph/type.ts";
 import { formatType, hasAxis } from "../../../compiler/graph/type.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import type { OpDef, Value } from "../../../compiler/ops/define.ts";
-import { isMismatch } from "../../../compiler/ops/define.ts";
+import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 import { ops } from "../../../compiler/ops/table.ts";
 import { evaluateNodes } from "../../../compiler/reference/interpret.ts";
 import type { SampleCase } from "./samples.ts";

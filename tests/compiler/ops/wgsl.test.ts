@@ -3,7 +3,7 @@ import type { OpName } from "../../../compiler/graph/attrs.ts";
 import { Dim } from "../../../compiler/graph/dim.ts";
 import type { TensorType } from "../../../compiler/graph/type.ts";
 import type { Lanes, OpDef } from "../../../compiler/ops/define.ts";
-import { isMismatch } from "../../../compiler/ops/define.ts";
+import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 import { sizeText } from "../../../compiler/ops/size-text.ts";
 import { ops } from "../../../compiler/ops/table.ts";
 import { arrange, sizedAxes } from "../../../compiler/ops/values.ts";

@@ -11,7 +11,7 @@ import type { Axis, DType, TensorType } from "../../../compiler/graph/type.ts";
 import { TIME, hasAxis } from "../../../compiler/graph/type.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import type { OpDef, Value } from "../../../compiler/ops/define.ts";
-import { isMismatch } from "../../../compiler/ops/define.ts";
+import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 import { ops } from "../../../compiler/ops/table.ts";
 import { timeRule } from "../../../compiler/ops/time.ts";
 import { evaluateFunction } from "../../../compiler/reference/interpret.ts";

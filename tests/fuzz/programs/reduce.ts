@@ -10,7 +10,7 @@ import { outputNodes, rewriteNodes, topologicalOrder } from "../../../compiler/g
 import { TIME, hasAxis, sameType } from "../../../compiler/graph/type.ts";
 import { inlineCalls } from "../../../compiler/simplify/inline.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
-import { isMismatch } from "../../../compiler/ops/define.ts";
+import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 
 /** The smallest that was found for which `fails` holds, with at most `tries` questions. */
 export async function reduceProgram(
