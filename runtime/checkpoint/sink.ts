@@ -11,7 +11,7 @@ import { Worker } from "node:worker_threads";
 import { FileError } from "../files/error.ts";
 import { currentFaults } from "../files/faults.ts";
 import { writeAll } from "../files/system.ts";
-import type { SinkAnswer, SinkTask } from "./sink-worker.ts";
+import type { SinkAnswer, SinkTask } from "./sink-message.ts";
 
 export interface Sink {
   /**

@@ -35,7 +35,7 @@ import { commonType, STORAGE_BYTES, STORING_RULES } from "../storage.ts";
 import { countElements } from "../strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
-import type { ProvenanceHead } from "./provenance.ts";
+import type { ProvenanceHead } from "./provenance-head.ts";
 import { openPrompts, planRuns } from "./runs.ts";
 import { nameSources, settle } from "./settle.ts";
 import { findTargetMap } from "./target.ts";

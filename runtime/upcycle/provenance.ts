@@ -3,7 +3,7 @@
  * tensor; of source files only what costs nothing to know, their size, their last write and the SHA-256 of their header. A
  * tensor that is a copy has the hash of its source's bytes as well. Nothing in it depends on when or how fast it was made.
  */
-import type { Assignment, Json, Prompt, SourceTerm, Term, View } from "../../compiler/index.ts";
+import type { Assignment, Prompt, SourceTerm, Term, View } from "../../compiler/index.ts";
 import { extentOf, isWhole, sumsOf } from "../../compiler/index.ts";
 import { lineAndColumn } from "../../grammar/index.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
@@ -11,24 +11,11 @@ import { basename } from "node:path";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import type { ParameterSource, StoredPlace } from "../parameters.ts";
 import { VERSION } from "../version.ts";
+import type { ProvenanceHead } from "./provenance-head.ts";
 import { type Given, hashRows } from "./runs.ts";
 import { isCopy, type Transfer, type TransferTensor } from "./transfer.ts";
 
 const FORMAT = "moec.provenance/1";
-
-/** What a plan knows. */
-export interface ProvenanceHead {
-  /** Null for an export. */
-  readonly upcycling: {
-    readonly name: string;
-    readonly file: string;
-    readonly text: string;
-    readonly parameters: Readonly<Record<string, Json>>;
-  } | null;
-  /** By number: how the upcycling calls it, and its model. */
-  readonly sources: readonly { readonly name: string; readonly model: string }[];
-  readonly options: Readonly<Record<string, Json>>;
-}
 
 export interface Provenance extends Omit<ProvenanceHead, "sources"> {
   readonly format: typeof FORMAT;

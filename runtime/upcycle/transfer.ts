@@ -9,7 +9,7 @@ import { failure } from "../../grammar/diagnostic.ts";
 import { LIMITS } from "../../grammar/limits.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
 import type { ParameterSource } from "../parameters.ts";
-import type { ProvenanceHead } from "./provenance.ts";
+import type { ProvenanceHead } from "./provenance-head.ts";
 import type { SourceRun } from "./runs.ts";
 import { STORAGE_BYTES } from "../storage.ts";
 import { countElements, isContiguous, type Range, runWithin } from "../strided.ts";

@@ -17,7 +17,6 @@ export interface Import {
   readonly from: string;
   readonly to: string;
   /** Erased before the program runs, so it can neither make a cycle nor carry behaviour. */
-  readonly isType: boolean;
 }
 
 /** Every `.ts` file below these folders. */
@@ -34,13 +33,12 @@ export function readSources(...folders: readonly string[]): Source[] {
 
 /** Static imports, re-exports and `import()` of a file. */
 export function readImports({ path, code }: Source): Import[] {
-  const statements = /^\s*(?:import|export)\s+(type\s)?(?:[\w*{][^"';]*\sfrom\s+)?"([^"]+)"/gm;
-  const found = [...code.matchAll(statements)].map((m) => ({ name: m[2] ?? "", isType: m[1] !== undefined }));
-  const dynamic = [...code.matchAll(/\bimport\(\s*"([^"]+)"/g)].map((m) => ({ name: m[1] ?? "", isType: false }));
-  return [...found, ...dynamic].map(({ name, isType }) => ({
+  const statements = /^\s*(?:import|export)\s+(?:type\s)?(?:[\w*{][^"';]*\sfrom\s+)?"([^"]+)"/gm;
+  const found = [...code.matchAll(statements)].map((m) => m[1] ?? "");
+  const dynamic = [...code.matchAll(/\bimport\(\s*"([^"]+)"/g)].map((m) => m[1] ?? "");
+  return [...found, ...dynamic].map((name) => ({
     from: path,
     to: name.startsWith(".") ? normalize(join(dirname(path), name)).replaceAll("\\", "/") : name,
-    isType,
   }));
 }
 
