@@ -27,6 +27,10 @@ export function parseConfig(path: string, text: string): ConfigFile {
     const json = settle(parsed, "", floats, written) as Readonly<Record<string, Json>>;
     return { file: { path, text }, json, floats, written };
   } catch (cause) {
+    if (cause instanceof RangeError)
+      throw failure("checkpoint/bad-json", `${path} has lists or objects nested too deeply to be read`, {
+        help: "correct the file: a config.json is a few levels deep",
+      });
     throw failure("checkpoint/bad-json", `${path} is not a JSON object: ${(cause as Error).message}`, {
       help: "the file may be cut short: fetch it again",
     });

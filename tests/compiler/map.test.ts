@@ -376,6 +376,15 @@ describe("numbers as Python writes them", () => {
     expect(said).toContain(`"rms_norm_eps": ${value}`);
   });
 
+  test.each([
+    ["[", "0", "]"],
+    ['{"a":', "0", "}"],
+    ["[", "NaN", "]"],
+  ])("%s%s%s nested without end is refused in plain words", (open, value, close) => {
+    const said = complaint(() => read(withKey("a", open.repeat(100_000) + value + close.repeat(100_000))));
+    expect(said).toContain("config.json has lists or objects nested too deeply to be read");
+  });
+
   test("they are no excuse for other text", () => {
     expect(complaint(() => read(withKey("a", "Infinit")))).toContain("checkpoint/bad-json");
     expect(complaint(() => read(withKey("a", "+Infinity")))).toContain("checkpoint/bad-json");
