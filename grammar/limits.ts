@@ -27,8 +27,6 @@ export const LIMITS = {
   taps: 2 ** 8,
   /** Terms of one size, such as the two of `A*B + C`. */
   terms: 64,
-  /** Nodes one behind the other in one graph. */
-  depth: 2 ** 12,
   /** Expressions inside of one another when functions and layers are expanded. */
   expansion: 1000,
   /** Expressions that reading one declaration may evaluate. */

@@ -18,6 +18,7 @@ import { chooseCut } from "./cut.ts";
 import { joinEpilogue } from "./grow.ts";
 import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel } from "./kernel.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
+import { recomputedNodes } from "./recomputed.ts";
 import type { Schedule, ScheduleOptions, Scheduling, Uses } from "./scheduling.ts";
 import { countStorage } from "./storage.ts";
 
@@ -28,7 +29,9 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   const roles = classify(nodes, users, options.regime, options.layouts);
   const clusters = new Clusters();
   const cut = new Set([...options.cuts.memory].map(viewed));
-  const required = new Set([...requiredNodes(nodes, outputs, roles), ...cut]);
+  const wanted = new Set([...requiredNodes(nodes, outputs, roles), ...cut]);
+  const recomputed = recomputedNodes(nodes, users, roles, wanted);
+  const required = new Set([...wanted, ...recomputed]);
   const uses: Uses = {
     users,
     required,
