@@ -5,7 +5,9 @@
  * K times; one that only meets the Z tokens of a sequence of T that were chosen is used to Z / T, on average. What is computed for
  * all tokens before some are chosen, such as keys, counts for all. No name is looked at.
  */
+import { callback, checkOption, needed, number, whole } from "../grammar/option.ts";
 import { absorbProgram } from "./absorb/absorb.ts";
+import { MODEL } from "./compile.ts";
 import { Builder } from "./ops/builder.ts";
 import type { OpDef } from "./ops/define.ts";
 import { longestDelays } from "./incrementalise/incrementalise.ts";
@@ -60,6 +62,14 @@ export interface Part {
 
 /** `width` gives the bytes of one element of a parameter by its full path; `context` is the length of a sequence, in positions. */
 export function accountModel(model: Model, width: (path: string) => number, context: number): Part {
+  checkOption("accountModel", "model", model, MODEL);
+  checkOption("accountModel", "width", width, needed(callback));
+  checkOption("accountModel", "context", context, needed(whole(1)));
+  const widthOf = (path: string): number => {
+    const bytes = width(path);
+    checkOption("accountModel", `width("${path}")`, bytes, needed(number(0)));
+    return bytes;
+  };
   const own = new Map<string, Cost>();
   const templates = templatesOf(model.instance);
   const add = (path: string, more: Partial<Cost>): void => {
@@ -69,7 +79,7 @@ export function accountModel(model: Model, width: (path: string) => number, cont
   for (const { path, axes } of model.parameters) {
     const count = axes.reduce((n, a) => n * a.size, 1);
     const template = toTemplate(path, templates);
-    add(template, { parameters: count, active: count * (shares.get(template) ?? 0), bytes: count * width(path) });
+    add(template, { parameters: count, active: count * (shares.get(template) ?? 0), bytes: count * widthOf(path) });
   }
   return layerPart(model.instance, own, "layer", 1);
 }

@@ -1,5 +1,19 @@
 /** A model into a plan: its program built, compiled for a device, and what has no step form told as a diagnostic. */
 import { MoeError } from "../grammar/diagnostic.ts";
+import {
+  anyText,
+  callback,
+  checkOption,
+  checkOptions,
+  flag,
+  list,
+  needed,
+  object,
+  oneOf,
+  type Rules,
+  text,
+  whole,
+} from "../grammar/option.ts";
 import type { Program } from "./graph/node.ts";
 import { printProgram } from "./graph/print.ts";
 import { buildProgram, newContext, type Model } from "./model/model.ts";
@@ -14,7 +28,8 @@ import {
   parametersOf,
   peeksOf,
 } from "./pipeline.ts";
-import type { Plan } from "./plan/plan.ts";
+import { checkFacts } from "./plan/facts.ts";
+import type { Plan, StorageType } from "./plan/plan.ts";
 import { describePeeks } from "./refusal.ts";
 
 export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
@@ -26,6 +41,25 @@ export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
   /** What the plan has to do: generate as well, or evaluate alone. */
   readonly purpose?: "generate" | "evaluate";
 };
+
+const COMPILE_RULES: Rules<CompileModelOptions> = {
+  device: needed(object("facts of a device, such as `facts` of `openDevice`")),
+  storage: needed(callback),
+  entries: list(object("an entry", "output", "regimes"), "a list of { output, regimes }"),
+  metrics: list(text, "a list of names"),
+  given: list(anyText, "a list of paths"),
+  purpose: oneOf("generate", "evaluate"),
+  force: object("an object of kernel templates"),
+  stepTokens: whole(1),
+  dump: callback,
+  scheduled: callback,
+  verify: flag,
+};
+
+const STORAGE_TYPE = needed(oneOf(...(["f32", "f16", "bf16"] as const satisfies readonly StorageType[])));
+
+/** What a model is known by: whoever takes one checks it so. */
+export const MODEL = needed(object("a model, such as `model` of `loadModel`", "instance", "parameters"));
 
 /** `expert_load` of `blocks[3].expert_load`, and the part of the model that declares it. */
 export function splitMetric(name: string): { readonly part: string; readonly metric: string } {
@@ -40,7 +74,15 @@ export function splitMetric(name: string): { readonly part: string; readonly met
  * is to generate has no rule that does not. A plan without the metrics asked for has no entry for them.
  */
 export function compileModel(model: Model, options: CompileModelOptions): Plan {
+  checkOption("compileModel", "model", model, MODEL);
+  checkOptions("compileModel", options, COMPILE_RULES);
+  checkFacts("compileModel", options.device);
   const { purpose = "generate", given = [] } = options;
+  const storage = (path: string): StorageType => {
+    const type = options.storage(path);
+    checkOption("compileModel", `storage("${path}")`, type, STORAGE_TYPE);
+    return type;
+  };
   const generating = likely(model, "generate", given);
   const evaluating = likely(model, "evaluate", given);
   const told = new Set(given.map(givenTo));
@@ -72,7 +114,7 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
     ...(computes.length === 0 ? [] : [evaluated("metrics", { computes: [...computes, ...looked] })]),
   ];
   try {
-    return compileProgram(generating.program, { ...options, model: model.name, entries });
+    return compileProgram(generating.program, { ...options, storage, model: model.name, entries });
   } catch (error) {
     if (!(error instanceof NotCausal)) throw error;
     // The passes have rewritten what looks ahead; it is told as it was written.

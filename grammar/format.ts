@@ -8,12 +8,14 @@ import type { Diagnostic } from "./diagnostic.ts";
 import { alignLines, type Line } from "./format/align.ts";
 import { findRoles, type Roles } from "./format/roles.ts";
 import { spaceBetween } from "./format/spacing.ts";
+import { checkOption, needed, sourceFile } from "./option.ts";
 import { parse, tokenize } from "./parse.ts";
 import type { SourceFile } from "./span.ts";
 import * as t from "./tokens.ts";
 
 /** The formatted text; with syntax errors, the text as it was. Formatting twice changes nothing. */
 export function format(file: SourceFile): { text: string; diagnostics: readonly Diagnostic[] } {
+  checkOption("format", "file", file, needed(sourceFile));
   const { module, diagnostics } = parse(file);
   if (diagnostics.some(({ severity }) => severity === "error")) return { text: file.text, diagnostics };
   const { tokens, groups } = tokenize(file.text);

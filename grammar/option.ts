@@ -3,7 +3,8 @@
  * its type does not compile, and everything that is not in a table is refused. Limits: what an object is made of is looked at
  * only as far as its row says.
  */
-import { failure, type MoeError } from "./diagnostic.ts";
+import { type Diagnostic, failure, type MoeError } from "./diagnostic.ts";
+import type { SourceFile } from "./span.ts";
 import { suggest } from "./suggest.ts";
 
 export interface Rule {
@@ -60,12 +61,22 @@ export function list(of: Rule, what: string): Rule {
   return { allowed: what, accepts: (v) => Array.isArray(v) && v.every(of.accepts) };
 }
 
+export function orNull(rule: Rule): Rule {
+  return { allowed: `${rule.allowed}, or null`, accepts: (v) => v === null || rule.accepts(v) };
+}
+
 /** Numbers in an array or a typed array; which of them are tokens is told where they are run. */
 export const ids: Rule = {
   allowed: "a list of token ids",
   accepts: (v) =>
     (Array.isArray(v) || (ArrayBuffer.isView(v) && !(v instanceof DataView))) &&
     Array.prototype.every.call(v, (id) => typeof id === "number"),
+};
+
+/** The same, where no vocabulary is at hand to hold them against. */
+export const wholeIds: Rule = {
+  allowed: "a list of token ids, whole numbers from 0",
+  accepts: (v) => ids.accepts(v) && Array.prototype.every.call(v, whole(0).accepts),
 };
 
 export const sequences: Rule = list(ids, "a list of lists of token ids");
@@ -78,6 +89,46 @@ export function object(allowed: string, ...members: readonly string[]): Rule {
       (typeof v === "object" || typeof v === "function") && v !== null && members.every((m) => m in (v as object)),
   };
 }
+
+/** Of an object, what a table says of its members. */
+function members<O>(allowed: string, rules: Rules<O>): Rule {
+  const rows = Object.entries(rules) as readonly [string, Rule & Partial<Needed>][];
+  return {
+    allowed,
+    accepts: (v) =>
+      typeof v === "object" &&
+      v !== null &&
+      rows.every(([name, rule]) => {
+        const given = (v as Record<string, unknown>)[name];
+        return given === undefined ? rule.needed !== true : rule.accepts(given);
+      }),
+  };
+}
+
+export const sourceFile: Rule = members<SourceFile>("a file: { path, text }, both texts", {
+  path: needed(anyText),
+  text: needed(anyText),
+});
+
+const label: Rule = members<Diagnostic["labels"][number]>("a label", {
+  span: needed(
+    members<Diagnostic["labels"][number]["span"]>("a span", {
+      file: needed(sourceFile),
+      start: needed(whole(0)),
+      end: needed(whole(0)),
+    }),
+  ),
+  text: needed(anyText),
+});
+
+export const diagnosticRule: Rule = members<Diagnostic>("a diagnostic, such as one of `MoeError.diagnostics`", {
+  code: needed(anyText),
+  severity: needed(oneOf("error", "warning")),
+  message: needed(anyText),
+  labels: needed(list(label, "a list of labels")),
+  notes: needed(list(anyText, "a list of texts")),
+  help: needed(orNull(anyText)),
+});
 
 /** Throws `option/unknown`, `option/missing` and `option/bad-value`, one at a time. `undefined` is as good as left out. */
 export function checkOptions<O extends object>(call: string, given: O, rules: Rules<O>): void {

@@ -4,6 +4,7 @@ import type { Module } from "./ast.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import { LIMITS } from "./limits.ts";
 import { substituteFor } from "./messages.ts";
+import { checkOption, needed, sourceFile } from "./option.ts";
 import { MoeParser } from "./parser/index.ts";
 import type { SourceFile } from "./span.ts";
 import { allTokens } from "./tokens.ts";
@@ -13,8 +14,9 @@ import { children, type Node } from "./visit.ts";
 let lexer: Lexer | null = null;
 let parser: MoeParser | null = null;
 
-/** Parses a whole file. With errors among the diagnostics the tree holds what could be read. */
+/** Parses a whole file. With errors among the diagnostics the tree holds what could be read. Throws `option/*`. */
 export function parse(file: SourceFile): { module: Module; diagnostics: readonly Diagnostic[] } {
+  checkOption("parse", "file", file, needed(sourceFile));
   if (file.text.length > LIMITS.text) return refuse(file, "syntax/too-long", describeLength(file), 0);
   const lexed = tokenize(file.text);
   parser ??= new MoeParser();

@@ -3,6 +3,7 @@
  * notes and help. Labels may lie in several files; the primary one is marked `^`, the others `-`.
  */
 import type { Diagnostic, Label } from "./diagnostic.ts";
+import { checkOption, checkOptions, diagnosticRule, flag, needed, type Rules } from "./option.ts";
 import { formatSpan, lineAndColumn, type SourceFile } from "./span.ts";
 
 interface Mark {
@@ -19,8 +20,17 @@ type Paint = (style: Style, text: string) => string;
 
 const codes: Readonly<Record<Style, string>> = { error: "1;31", warning: "1;33", bold: "1", quiet: "34", help: "36" };
 
+interface RenderOptions {
+  /** With the escape sequences of a terminal. */
+  readonly color: boolean;
+}
+
+const RENDER_RULES: Rules<RenderOptions> = { color: needed(flag) };
+
 /** Several lines, without a line break at the end. */
-export function renderDiagnostic(diagnostic: Diagnostic, options: { readonly color: boolean }): string {
+export function renderDiagnostic(diagnostic: Diagnostic, options: RenderOptions): string {
+  checkOption("renderDiagnostic", "diagnostic", diagnostic, needed(diagnosticRule));
+  checkOptions("renderDiagnostic", options, RENDER_RULES);
   const paint: Paint = (style, text) =>
     options.color && text !== "" ? `\u001b[${codes[style]}m${text}\u001b[0m` : text;
   const { code, severity, message, labels, notes, help } = diagnostic;

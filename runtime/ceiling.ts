@@ -3,6 +3,7 @@
  * judged as shares of these, because no adapter tells its peaks and a busy machine does not reach its own.
  */
 import type { KernelModule } from "../compiler/plan/plan.ts";
+import { checkOption, needed, object } from "../grammar/option.ts";
 import { BufferUsage, type Device } from "./device.ts";
 import { Pipelines } from "./pipelines.ts";
 import { settle } from "./wait.ts";
@@ -16,7 +17,8 @@ export interface Ceilings {
 const measured = new WeakMap<Device, Promise<Ceilings>>();
 
 /** Measures once per device, in about a second on a software adapter. */
-export function measureCeilings(device: Device): Promise<Ceilings> {
+export async function measureCeilings(device: Device): Promise<Ceilings> {
+  checkOption("measureCeilings", "device", device, needed(object("a device, of `openDevice`", "gpu", "facts")));
   const known = measured.get(device) ?? measure(device);
   measured.set(device, known);
   return known;

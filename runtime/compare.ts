@@ -2,6 +2,7 @@
  * Two checkpoints, parameter by parameter: both are read through their maps, so that names and layouts of tensors do not
  * matter, only what the model has at a path. Streams: a piece of one parameter of each is held at a time. Sums in float64.
  */
+import { checkOption, needed, object } from "../grammar/option.ts";
 import { toFloat32 } from "./checkpoint/index.ts";
 import type { LoadedModel } from "./model.ts";
 import { DATA_TYPES, STORAGE_BYTES } from "./storage.ts";
@@ -47,6 +48,8 @@ const PIECE = 1 << 20;
 
 /** All paths of either, in the order of the first. */
 export async function* compareModels(a: LoadedModel, b: LoadedModel): AsyncGenerator<Compared> {
+  for (const [name, value] of Object.entries({ a, b }))
+    checkOption("compareModels", name, value, needed(object("a model, of `loadModel`", "model", "source")));
   const [ours, theirs] = [a, b].map(({ model }) => new Map(model.parameters.map((p) => [p.path, p])));
   for (const path of new Set([...ours!.keys(), ...theirs!.keys()])) {
     const shapes = [

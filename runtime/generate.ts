@@ -4,7 +4,7 @@
  * a sequence ends, what the second step computed for it is dropped, and the batch goes on without it.
  */
 import { failure } from "../grammar/diagnostic.ts";
-import { ids, needed, number, type Rules, sequences, signal, whole } from "../grammar/option.ts";
+import { needed, number, type Rules, sequences, signal, whole, wholeIds } from "../grammar/option.ts";
 import { type AbortOptions, checkAborted, unlessAborted } from "./abort.ts";
 import type { StepSizes } from "./buffers.ts";
 import { packSteps, type Stretch } from "./feed.ts";
@@ -27,7 +27,7 @@ const U32 = 0xffffffff;
 export const GENERATE_RULES: Rules<GenerateOptions> = {
   prompts: needed(sequences),
   maxTokens: needed(whole(0)),
-  stop: ids,
+  stop: wholeIds,
   temperature: number(0),
   topK: whole(0, U32),
   topP: number(0, 1),

@@ -20,7 +20,7 @@ import {
   whole,
 } from "../grammar/option.ts";
 import type { Plan } from "../compiler/plan/plan.ts";
-import type { AbortOptions } from "./abort.ts";
+import { type AbortOptions, checkAborted } from "./abort.ts";
 import { type Device, type DeviceOptions, openDevice } from "./device.ts";
 import { type LoadedModel, loadWithMaps } from "./model.ts";
 import { noMetric } from "./metrics.ts";
@@ -68,6 +68,7 @@ const OPEN_RULES: Rules<OpenOptions> = {
 export async function open(folder: string, options: OpenOptions = {}): Promise<Session> {
   checkOption("open", "folder", folder, needed(text));
   checkOptions("open", options, OPEN_RULES);
+  checkAborted("open", options.signal);
   const loaded = await loadWithMaps(folder, options.map);
   try {
     for (const note of loaded.notes) options.onNote?.(note);
@@ -81,6 +82,7 @@ export async function open(folder: string, options: OpenOptions = {}): Promise<S
 export async function openModel(loaded: LoadedModel, options: OpenOptions = {}): Promise<Session> {
   checkOption("openModel", "loaded", loaded, needed(object("a model, of `loadModel`", "model", "source")));
   checkOptions("openModel", options, OPEN_RULES);
+  checkAborted("openModel", options.signal);
   const { model, source } = loaded;
   const device = options.device ?? (await openDevice(deviceOptions(options.adapter)));
   try {
@@ -141,6 +143,11 @@ export function compile(
   metrics: readonly string[] = [],
   purpose: "generate" | "evaluate" = "generate",
 ): Plan {
+  checkOption("compile", "model", model, needed(object("a model, such as `model` of `loadModel`", "parameters")));
+  checkOption("compile", "device", device, needed(OPEN_RULES.device));
+  checkOption("compile", "source", source, needed(object("where parameters come from", "storage")));
+  checkOption("compile", "metrics", metrics, OPEN_RULES.metrics);
+  checkOption("compile", "purpose", purpose, oneOf("generate", "evaluate"));
   const plan = compileModel(model, { device: device.facts, storage: source.storage, metrics, purpose });
   const [first] = metrics;
   if (first !== undefined && !plan.entries.some((e) => e.name.startsWith("metrics."))) throw noMetric(plan, first);

@@ -4,6 +4,17 @@
  */
 import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
+import {
+  anyText,
+  checkOption,
+  checkOptions,
+  flag,
+  needed,
+  type Rules,
+  text as textRule,
+  whole,
+  wholeIds,
+} from "../../grammar/option.ts";
 import { DEFAULT_TEMPLATE, readTemplates } from "./chat-template.ts";
 import { resolveFolder } from "./hub-folder.ts";
 import { readJsonObject } from "./json-file.ts";
@@ -28,10 +39,16 @@ export interface Tokenizer {
   /** The ids of one of several documents: likewise, but a tokenizer that says nothing of what stands in front gives them its BOS, if it names one. */
   encodeDocument(text: string): readonly number[];
   /** `skipSpecialTokens` (default false) leaves `<s>` and its like out. */
-  decode(ids: ArrayLike<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** A decoder for one stream of ids, special tokens left out. */
   stream(): StreamDecoder;
 }
+
+export interface DecodeOptions {
+  readonly skipSpecialTokens?: boolean;
+}
+
+const DECODE_RULES: Rules<DecodeOptions> = { skipSpecialTokens: flag };
 
 export interface StreamDecoder {
   /** The text that this id completes: empty while a character still lacks bytes. */
@@ -47,6 +64,7 @@ export interface StreamDecoder {
  * `checkpoint/bad-tokenizer` for texts that its steps cannot take.
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+  checkOption("loadTokenizer", "folder", folder, needed(textRule));
   const directory = resolveFolder(folder);
   const [definition, settings = null, named, generation, config] = await Promise.all(
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"].map(
@@ -66,6 +84,10 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     additional_special_tokens: [],
   });
   const { special, hasToken: known, encode } = inner;
+  const encodeFor = (call: string, text: string): number[] => {
+    checkOption(call, "text", text, needed(anyText));
+    return encode(text);
+  };
   const decode: Tokenizer["decode"] = (ids, { skipSpecialTokens = false } = {}) => {
     // A model's vocabulary is often padded beyond its tokenizer's: such ids have no text. The library refuses an empty list.
     const readable = Array.from(ids).filter((id) => known(id) && !(skipSpecialTokens && special.has(id)));
@@ -84,10 +106,14 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     eosIds: findEos(inner, settings, configs),
     chatTemplate: chatTemplates.get(DEFAULT_TEMPLATE) ?? null,
     chatTemplates,
-    encode,
-    encodeText: (text) => placeStart(start, encode(text)),
-    encodeDocument: (text) => placeStart(documentStart, encode(text)),
-    decode,
+    encode: (text) => encodeFor("encode", text),
+    encodeText: (text) => placeStart(start, encodeFor("encodeText", text)),
+    encodeDocument: (text) => placeStart(documentStart, encodeFor("encodeDocument", text)),
+    decode: (ids, options = {}) => {
+      checkOption("decode", "ids", ids, needed(wholeIds));
+      checkOptions("decode", options, DECODE_RULES);
+      return decode(ids, options);
+    },
     stream: () => createStreamDecoder(decode, (id) => known(id) && !special.has(id)),
   };
 }
@@ -136,6 +162,7 @@ function createStreamDecoder(decode: (ids: number[]) => string, isText: (id: num
   };
   return {
     push: (id) => {
+      checkOption("push", "id", id, needed(whole(0)));
       if (!isText(id)) return "";
       pending.push(id);
       return take(false);

@@ -5,6 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
+import { checkOption, needed, object, orNull, text } from "../../grammar/option.ts";
 import { removeIfAny, tryTo } from "../files/create.ts";
 import { isFolder, openToRead } from "../files/read.ts";
 import { O_CREAT, O_EXCL, O_WRONLY, openFile, type OpenFile } from "../files/system.ts";
@@ -27,6 +28,9 @@ const MOST_SECONDS = 0.5;
 
 /** `target` need not be there; null when it is not known yet. */
 export async function estimateTransfer(transfer: Transfer, target: string | null): Promise<Estimate> {
+  const planned = object("what `planUpcycle` or `planExport` gave", "checkpoints", "bytesRead", "bytesWritten");
+  checkOption("estimateTransfer", "transfer", transfer, needed(planned));
+  checkOption("estimateTransfer", "target", target, needed(orNull(text)));
   const reading = await measureReading(transfer);
   const measured = target === null ? null : await measureWriting(resolve(target), transfer.bytesWritten);
   const writing = measured ?? reading;

@@ -27,8 +27,9 @@ import {
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
-import { checkOptions, list, needed, object, type Rules, text, whole } from "../../grammar/option.ts";
+import { checkOptions, list, needed, object, type Rules, signal, text, whole } from "../../grammar/option.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
+import { type AbortOptions, checkAborted } from "../abort.ts";
 import { embedSource } from "../embedded.ts";
 import type { LoadedModel } from "../model.ts";
 import { commonType, STORAGE_BYTES, STORING_RULES } from "../storage.ts";
@@ -43,7 +44,7 @@ import { makeConfig, mostBytes } from "./written-config.ts";
 import { checkTokenizers } from "./tokenizers.ts";
 import { planTensors, sumTransfer, type Transfer, type TransferTensor } from "./transfer.ts";
 
-export interface UpcycleRequest {
+export interface UpcycleRequest extends AbortOptions {
   readonly upcycle: { readonly item: UpcycleDecl; readonly scope: Scope };
   readonly workspace: Workspace;
   /** In the order of the declaration; they stay the caller's to close. */
@@ -77,6 +78,7 @@ const UPCYCLE_RULES: Rules<UpcycleRequest> = {
   ...STORING_RULES,
   maps: list(object("a map with its scope", "item", "scope"), "a list of maps"),
   budget: whole(1, Number.MAX_SAFE_INTEGER),
+  signal,
 };
 
 export interface UpcyclePlan extends Transfer {
@@ -105,6 +107,8 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
   checkOptions("planUpcycle", request, UPCYCLE_RULES);
   const { upcycle, workspace, sources, options = new Map(), overrides = [], maps = [] } = request;
   const { item, scope } = upcycle;
+  const check = (): void => checkAborted("planUpcycle", request.signal);
+  check();
   const settled = settle(
     item,
     sources.map((s) => s.model),
@@ -118,13 +122,16 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     request.to ?? null,
     await openPrompts(item, sources),
   );
+  check();
   checkContracts(upcycling, options, request.to ?? null);
   const starts = await checkTokenizers(sources.map((s) => s.checkpoint.path));
+  check();
   const { target } = upcycling;
   const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
   const entries = expandWhole(map, target, request.layout ?? null);
   const opened = await openOverrides(overrides, sources.length);
   try {
+    check();
     const assignments = applyOverrides(upcycling, opened.overrides);
     const byPath = Map.groupBy(assignments, (a) => a.path);
     const readers = [...sources.map((s) => s.source), ...opened.sources];

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { locateParameters } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
+import { checkOption, needed, object, text } from "../../grammar/option.ts";
 import { PROVENANCE_NAME } from "../checkpoint/index.ts";
 import { readJsonObject } from "../checkpoint/json-file.ts";
 import { loadWithMaps } from "../model.ts";
@@ -16,6 +17,7 @@ export interface Trace {
 
 /** Throws `checkpoint/no-provenance` for a folder that moec did not write, `checkpoint/bad-json` for a file that is not its. */
 export async function readProvenance(folder: string): Promise<Provenance> {
+  checkOption("readProvenance", "folder", folder, needed(text));
   const path = join(folder, PROVENANCE_NAME);
   const json = await readJsonObject(path);
   if (json === null)
@@ -36,10 +38,14 @@ export async function traceOrigin(
   folder: string,
   provenance: Provenance,
   path: string,
-  map: string | undefined,
+  map?: string,
 ): Promise<readonly Trace[]> {
+  checkOption("traceOrigin", "folder", folder, needed(text));
+  checkOption("traceOrigin", "provenance", provenance, needed(object("what `readProvenance` gave", "tensors")));
+  checkOption("traceOrigin", "path", path, needed(text));
+  checkOption("traceOrigin", "map", map, text);
   const all = Object.entries(provenance.tensors);
-  const named = provenance.tensors[path];
+  const named = Object.hasOwn(provenance.tensors, path) ? provenance.tensors[path] : undefined;
   if (named !== undefined) return [{ tensor: path, record: named, parts: named.parts }];
   const { model, checkpoint } = await loadWithMaps(folder, map);
   await checkpoint.close();

@@ -1,0 +1,91 @@
+/** What the functions of the library refuse to be given, beside those of a session: each is told what it has to be. */
+import { afterAll, describe, expect, test } from "vitest";
+import * as moec from "../../index.ts";
+import { softwareFacts } from "../support/facts.ts";
+
+const FOLDER = "examples/checkpoints/seed";
+const loaded = await moec.loadModel(FOLDER);
+const tokenizer = await moec.loadTokenizer(FOLDER);
+afterAll(() => loaded.checkpoint.close());
+
+const { model, source } = loaded;
+const { storage } = source;
+const device = { gpu: {}, facts: softwareFacts };
+const file = { path: "a.moe", text: "x" };
+const diagnostic = { code: "a/b", severity: "error", message: "m", labels: [], notes: [], help: null };
+const provenance = { tensors: {} };
+const transfer = { checkpoints: [], bytesRead: 0, bytesWritten: 0 };
+const first = (models: AsyncGenerator): unknown => models.next();
+const facts = (more: object): unknown => ({ device: { ...softwareFacts, ...more }, storage });
+
+/** A call with arguments as nobody's types would let them pass. */
+const call = (run: unknown, ...given: readonly unknown[]): unknown =>
+  (run as (...args: unknown[]) => unknown)(...given);
+const { compile, compileModel, accountModel, makeConfigured, parse, format, renderDiagnostic } = moec;
+const { loadTokenizer, compareModels, estimateTransfer, readProvenance, traceOrigin, measureCeilings } = moec;
+
+const refused: readonly (readonly [string, () => unknown])[] = [
+  ["option/missing: `parse` needs `file`", () => call(parse)],
+  ['`file` of `parse` is "x", and has to be a file', () => call(parse, "x")],
+  ["`file` of `parse` is an object", () => call(parse, { path: "a", text: 5 })],
+  ["`file` of `format` is an object", () => call(format, { text: "x" })],
+  ["`diagnostic` of `renderDiagnostic` is an object", () => call(renderDiagnostic, {}, { color: false })],
+  ["`diagnostic` of", () => call(renderDiagnostic, { ...diagnostic, labels: [{ span: file }] }, { color: false })],
+  ["`renderDiagnostic` needs `color`", () => call(renderDiagnostic, diagnostic, {})],
+  ["`color` of `renderDiagnostic` is 1", () => call(renderDiagnostic, diagnostic, { color: 1 })],
+  ["`renderDiagnostic` has no option `colour`", () => call(renderDiagnostic, diagnostic, { colour: true })],
+  ["`scope` of `makeConfigured` is null", () => call(makeConfigured, null, {})],
+  ["`config` of `makeConfigured` is an object", () => call(makeConfigured, model.instance.scope, {})],
+  ["`model` of `accountModel` is an object", () => call(accountModel, {}, () => 2, 16)],
+  ["`width` of `accountModel` is 2, and has to be a function", () => call(accountModel, model, 2, 16)],
+  ["`context` of `accountModel` is NaN", () => call(accountModel, model, () => 2, Number.NaN)],
+  ["of `accountModel` is NaN, and has to be a number from 0", () => call(accountModel, model, () => Number.NaN, 16)],
+  ["`model` of `compileModel` is 3", () => call(compileModel, 3, { device: softwareFacts, storage })],
+  ["`compileModel` needs `storage`", () => call(compileModel, model, { device: softwareFacts })],
+  ["`compileModel` has no option `stepToken`", () => call(compileModel, model, { device, storage, stepToken: 4 })],
+  ["`stepTokens` of `compileModel` is 0.5", () => call(compileModel, model, { device, storage, stepTokens: 0.5 })],
+  ['`purpose` of `compileModel` is "train"', () => call(compileModel, model, { device, storage, purpose: "train" })],
+  ['`metrics` of `compileModel` is "load"', () => call(compileModel, model, { device, storage, metrics: "load" })],
+  [
+    "`maxBinding` of `device of compileModel` is NaN",
+    () => call(compileModel, model, facts({ maxBinding: Number.NaN })),
+  ],
+  ['`kind` of `device of compileModel` is "cpu"', () => call(compileModel, model, facts({ kind: "cpu" }))],
+  ["`subgroup` of `device of compileModel`", () => call(compileModel, model, facts({ subgroup: { min: 8, max: 4 } }))],
+  [
+    'of `compileModel` is "f64", and has to be "f32"',
+    () => call(compileModel, model, { device: softwareFacts, storage: () => "f64" }),
+  ],
+  ["`model` of `compile` is null", () => call(compile, null, device, source)],
+  ['`device` of `compile` is "gpu"', () => call(compile, model, "gpu", source)],
+  ["`compile` needs `source`", () => call(compile, model, device)],
+  ['`metrics` of `compile` is "load"', () => call(compile, model, device, source, "load")],
+  ['`purpose` of `compile` is "x"', () => call(compile, model, device, source, [], "x")],
+  ["`folder` of `loadTokenizer` is 5", () => call(loadTokenizer, 5)],
+  ["`text` of `encode` is 5, and has to be a text", () => call(tokenizer.encode, 5)],
+  ["`text` of `encodeDocument` is null", () => call(tokenizer.encodeDocument, null)],
+  ["`encodeText` needs `text`", () => call(tokenizer.encodeText)],
+  ['`ids` of `decode` is "x", and has to be a list of token ids', () => call(tokenizer.decode, "x")],
+  ["`ids` of `decode` is [1, NaN]", () => call(tokenizer.decode, [1, Number.NaN])],
+  ["`ids` of `decode` is [-1]", () => call(tokenizer.decode, [-1])],
+  ["`skipSpecialTokens` of `decode` is 1", () => call(tokenizer.decode, [1], { skipSpecialTokens: 1 })],
+  ["`decode` has no option `skipSpecial`", () => call(tokenizer.decode, [1], { skipSpecial: true })],
+  ['`id` of `push` is "1"', () => call(tokenizer.stream().push, "1")],
+  ["`b` of `compareModels` is an object", () => first(call(compareModels, loaded, {}) as AsyncGenerator)],
+  ["`transfer` of `estimateTransfer` is an object", () => call(estimateTransfer, {}, null)],
+  ["`target` of `estimateTransfer` is 4", () => call(estimateTransfer, transfer, 4)],
+  ["`folder` of `readProvenance` is null", () => call(readProvenance, null)],
+  ["`provenance` of `traceOrigin` is an object", () => call(traceOrigin, FOLDER, {}, "a")],
+  ["`path` of `traceOrigin` is 1", () => call(traceOrigin, FOLDER, provenance, 1)],
+  ["`map` of `traceOrigin` is 7", () => call(traceOrigin, FOLDER, provenance, "a", 7)],
+  ["`device` of `measureCeilings` is an object", () => call(measureCeilings, {})],
+];
+
+describe("a wrong argument is told by its name, with what it has to be:", () => {
+  test.each(refused)("%s", async (words, run) => {
+    const error: unknown = await (async () => run())().catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(moec.MoeError);
+    expect((error as Error).message).toMatch(/^option\//);
+    expect((error as Error).message).toContain(words);
+  });
+});
