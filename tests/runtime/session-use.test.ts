@@ -6,6 +6,7 @@ import { type Device, openDevice } from "../../runtime/device.ts";
 import { collectMetrics } from "../../runtime/metrics.ts";
 import { profileSession } from "../../runtime/profile.ts";
 import { openSession, type Session, type SessionOptions } from "../../runtime/session.ts";
+import { watchBuffers } from "../support/left-open.ts";
 import { expectedLogits, source, tinyPlan, VOCAB } from "./tiny-plan.ts";
 
 let device: Device;
@@ -96,6 +97,38 @@ describe("one call at a time", () => {
     expect(await session.score(prompts)).toHaveLength(1);
   });
 
+  test("an iterator that is returned before its first token gives none, and leaves the session free", async () => {
+    using session = await open();
+    const iterator = session.generate({ prompts, maxTokens: 5 });
+    expect(await iterator.return()).toEqual({ done: true, value: undefined });
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+    expect(session.counters.submits).toBe(0);
+    expect(await tokens(session, { prompts, maxTokens: 2 })).toHaveLength(2);
+  });
+
+  test("a consumer that throws gets its own error, and leaves the session free", async () => {
+    using session = await open();
+    const mine = new Error("mine");
+    const consume = async (): Promise<void> => {
+      for await (const _ of session.generate({ prompts, maxTokens: 5 })) throw mine;
+    };
+    await expect(consume()).rejects.toBe(mine);
+    expect(session.lengthOf(0)).toBe(0);
+    expect(await tokens(session, { prompts, maxTokens: 2 })).toHaveLength(2);
+  });
+
+  test("of two iterators made before either began, the second to begin is refused and ended, and the first goes on", async () => {
+    using session = await open();
+    const alone = await tokens(session, { prompts, maxTokens: 3 });
+    const [a, b] = [0, 1].map(() => session.generate({ prompts, maxTokens: 3 }));
+    const found = [(await a!.next()).value?.token];
+    expect(await refusal(() => b!.next())).toContain("session/busy");
+    expect(await b!.next()).toEqual({ done: true, value: undefined });
+    for await (const { token } of a!) found.push(token);
+    expect(found).toEqual(alone);
+    expect(await tokens(session, { prompts, maxTokens: 3 })).toEqual(alone);
+  });
+
   test("a call that fails leaves the session free", async () => {
     using session = await open();
     expect(await refusal(() => session.score([[VOCAB]]))).toContain("session/token-range");
@@ -152,6 +185,7 @@ describe("options are looked at", () => {
     [{ maxTokens: Number.NaN }, "`maxTokens` of `generate` is NaN"],
     [{ maxTokens: null }, "`maxTokens` of `generate` is null"],
     [{ maxTokens: undefined }, "option/missing: `generate` needs `maxTokens`"],
+    [{ stop: [1.5] }, "`stop` of `generate` is [1.5], and has to be a list of token ids, whole numbers from 0"],
     [{ stop: 3 }, "`stop` of `generate` is 3, and has to be a list of token ids"],
     [{ prompts: ["Once"] }, '`prompts` of `generate` is ["Once"], and has to be a list of lists of token ids'],
     [{ prompts: [1, 2] }, "`prompts` of `generate` is [1, 2]"],
@@ -259,43 +293,28 @@ describe("a signal", () => {
 });
 
 test("opening and closing two hundred sessions leaves no buffer behind, whatever they were doing", async () => {
-  const { gpu } = device;
-  const create = gpu.createBuffer.bind(gpu);
-  const alive = new Set<GPUBuffer>();
-  gpu.createBuffer = (descriptor) => {
-    const buffer = create(descriptor);
-    alive.add(buffer);
-    const destroy = buffer.destroy.bind(buffer);
-    buffer.destroy = () => {
-      alive.delete(buffer);
-      return destroy();
-    };
-    return buffer;
-  };
-  try {
-    const ends: readonly ((s: Session) => Promise<unknown> | unknown)[] = [
-      (s) => s.score(prompts),
-      (s) => tokens(s, { prompts, maxTokens: 2 }),
-      async (s) => {
-        // After the second token a step is in flight.
-        const iterator = s.generate({ prompts, maxTokens: 9 });
-        return [await iterator.next(), await iterator.next()];
-      },
-      (s) => void s.forward([[1, 2, 3]]).catch(() => undefined),
-      (s) => void refusal(() => s.prefill(0, [1, 2, 3])),
-    ];
-    for (let i = 0; i < 200; i++) {
-      const session = await open();
-      expect(alive.size).toBeGreaterThan(0);
-      await ends[i % ends.length]!(session);
-      session.close();
-    }
-    // What was under way when a session was closed ends after it.
-    await device.wait(gpu.queue.onSubmittedWorkDone());
-    await new Promise((done) => setTimeout(done, 20));
-    expect([...alive].map((b) => b.label)).toEqual([]);
-    device.check();
-  } finally {
-    gpu.createBuffer = create;
+  using buffers = watchBuffers(device);
+  const { alive } = buffers;
+  const ends: readonly ((s: Session) => Promise<unknown> | unknown)[] = [
+    (s) => s.score(prompts),
+    (s) => tokens(s, { prompts, maxTokens: 2 }),
+    async (s) => {
+      // After the second token a step is in flight.
+      const iterator = s.generate({ prompts, maxTokens: 9 });
+      return [await iterator.next(), await iterator.next()];
+    },
+    (s) => void s.forward([[1, 2, 3]]).catch(() => undefined),
+    (s) => void refusal(() => s.prefill(0, [1, 2, 3])),
+  ];
+  for (let i = 0; i < 200; i++) {
+    const session = await open();
+    expect(alive.size).toBeGreaterThan(0);
+    await ends[i % ends.length]!(session);
+    session.close();
   }
+  // What was under way when a session was closed ends after it.
+  await device.wait(device.gpu.queue.onSubmittedWorkDone());
+  await new Promise((done) => setTimeout(done, 20));
+  expect([...alive].map((b) => b.label)).toEqual([]);
+  device.check();
 });
