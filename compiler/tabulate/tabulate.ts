@@ -19,6 +19,9 @@ import { POSITION, scalarOf } from "./scalar.ts";
 /** Paths of tables in the graph start with this; no parameter's path can. */
 const PREFIX = "table:";
 
+/** Of one table's expression. */
+const MOST_TERMS = 1024;
+
 /** Adds the tables that the program needs to `tables`, by their text, so that programs share them. */
 export function tabulateProgram(program: Program, b: Builder, tables: Map<string, Table>): Program {
   const roots = new Set(allFunctions(program).flatMap((fn) => rootsOf(outputNodes(fn))));
@@ -38,8 +41,13 @@ function rootsOf(outputs: readonly Node[]): readonly Node[] {
   const users = usersOf(nodes);
   const pure = new Set<Node>();
   const loose = new Set<Node>();
+  const terms = new Map<Node, number>();
   for (const node of nodes) {
     if (!isPure(node, pure)) continue;
+    const count = termsOf(node, terms);
+    // What is too long is computed from a table of what it reads.
+    if (count > MOST_TERMS) continue;
+    terms.set(node, count);
     pure.add(node);
     if (isOp(node, "values") || scalarFunction(node.op)?.loose === true || node.inputs.some((x) => loose.has(x)))
       loose.add(node);
@@ -47,6 +55,12 @@ function rootsOf(outputs: readonly Node[]): readonly Node[] {
   const ends = (node: Node): boolean => outputs.includes(node) || (users.get(node) ?? []).some((u) => !pure.has(u));
   const isArray = (node: Node): boolean => node.type.dtype === "f32" && node.type.axes.length > 0;
   return [...loose].filter((node) => ends(node) && isArray(node));
+}
+
+/** How long a node's expression is, in which nothing is shared; a join's parts each have the index again. */
+function termsOf(node: Node, known: ReadonlyMap<Node, number>): number {
+  const below = node.inputs.reduce((sum, x) => sum + known.get(x)!, 1);
+  return isOp(node, "merge") ? below * node.attrs.axes.length : below;
 }
 
 function isPure(node: Node, pure: ReadonlySet<Node>): boolean {

@@ -40,3 +40,10 @@ test.each(shifted)("a chain of `%s` is as much code as it is long", async (state
 test.each(["y * 1.0001", "0.5 * (y + tanh(y))"])("3,000 statements of `%s` are compiled", (statement) => {
   expect(charactersOf(chain(statement, 3000))).toBeLessThan(2_000_000);
 });
+
+test.each([24, 3000])("%i statements over values that positions decide are compiled", (count) => {
+  const program = programOf(
+    `model M(D) {\n forward(x: [T, D]) -> [T, D] {\n  p = sin(f32(position()))\n${"  p = 0.4 * p + sin(p)\n".repeat(count)}  return x * p\n }\n}\nconfig c: M { D: 4 }`,
+  );
+  expect(charactersOf(program)).toBeLessThan(2_000_000);
+});
