@@ -16,7 +16,6 @@ export interface Source {
 export interface Import {
   readonly from: string;
   readonly to: string;
-  /** Erased before the program runs, so it can neither make a cycle nor carry behaviour. */
 }
 
 /** Every `.ts` file below these folders. */

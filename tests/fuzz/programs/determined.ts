@@ -121,13 +121,24 @@ function move(node: Node, operands: readonly Value[], bindings: Bindings, error:
   // What is chosen or counted by something that has no value has none.
   if ((node.type.dtype !== "f32" || node.op === "topk") && operands.some((v) => !v.data.every(Number.isFinite)))
     return { ...value, data: value.data.fill(Number.NaN) };
-  if (node.type.dtype !== "f32" || EXACT.has(node.op)) return value;
+  if (node.type.dtype !== "f32") return value;
+  if (EXACT.has(node.op)) {
+    const [x] = operands;
+    const of = x === undefined ? undefined : added.get(x);
+    // Under another index, what was added up is as large.
+    if (of !== undefined && ops[node.op].lowering.kind === "view")
+      added.set(value, row.evaluate([{ ...x!, data: of }], node.attrs, node.type, sizes).data);
+    return value;
+  }
   // The size of what was added up, which may be far larger than the sum.
   const sums = SUMS.has(node.op) && operands.every((v) => v.data.length > 0);
   const sized = sums
     ? row.evaluate(
         // Attention adds up its values, by weights that stay.
-        operands.map((v, i) => (node.op === "attend" && i !== 2 ? v : { ...v, data: v.data.map(Math.abs) })),
+        // These may have been added up themselves, and passes may add in another order.
+        operands.map((v, i) =>
+          node.op === "attend" && i !== 2 ? v : { ...v, data: (added.get(v) ?? v.data).map(Math.abs) },
+        ),
         node.attrs,
         node.type,
         sizes,
@@ -141,8 +152,13 @@ function move(node: Node, operands: readonly Value[], bindings: Bindings, error:
     const size = Math.max(Math.abs(x), Math.abs(sized[i]!)) + (angles === null ? 0 : 1 + Math.abs(angles[i] ?? 0));
     return x + (2 * draw.next() - 1) * error * factor * size;
   });
-  return { ...value, data };
+  const moved = { ...value, data };
+  if (sums) added.set(moved, sized);
+  return moved;
 }
+
+/** How large what was added up to a value was, by value. */
+const added = new WeakMap<Value, Float64Array>();
 
 /** A whole number of 2^-bits, not large. */
 function isShort(x: number, bits: number): boolean {
