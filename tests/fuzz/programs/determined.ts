@@ -54,7 +54,7 @@ export function judge(
     for (let i = 0; i < at.length && i < found.length; i++) {
       const x = data[at[i]!]!;
       const off = Math.abs(found[i]! - x);
-      if (off <= arithmetic.close * Math.max(1, Math.abs(x))) continue;
+      if (found[i] === x || off <= arithmetic.close * Math.max(1, Math.abs(x))) continue;
       moved ??= [1, 1, 1, 1, 4, 4, 4, 4].map((factor, k) =>
         evaluateMoved(program, bindings, arithmetic.error * factor, new Draw(k)),
       );
