@@ -166,3 +166,11 @@ describe("what is committed", () => {
 function isOurs(path: string): boolean {
   return path.endsWith(".ts") || path.endsWith(".mjs") || path.endsWith(".js");
 }
+
+test("the READMEs of runtime/ and cli/ name every file of theirs", () => {
+  for (const folder of ["runtime", "cli"]) {
+    const text = readFileSync(`${folder}/README.md`, "utf8");
+    const files = globSync(`${folder}/*.ts`).map((path) => basename(path));
+    expect(files.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  }
+});

@@ -1,6 +1,6 @@
+/** How many arguments without a name a builtin takes at most: one too many is a mistake, not something to leave out. */
 import { calledScalars } from "../graph/scalar.ts";
 
-/** How many arguments without a name a builtin takes at most: one too many is a mistake, not something to leave out. */
 export const MOST_ARGUMENTS: Readonly<Record<string, number>> = {
   ...{ iota: 0, position: 0, length: 0, size: 0 },
   ...Object.fromEntries(([1, 2] as const).flatMap((n) => calledScalars(n).map((name) => [name, n]))),
