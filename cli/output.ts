@@ -25,7 +25,8 @@ export function printJson(value: unknown): void {
 export function hasColor(stream: NodeJS.WriteStream): boolean {
   const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
   if (NO_COLOR !== undefined && NO_COLOR !== "") return false;
-  return (FORCE_COLOR !== undefined && FORCE_COLOR !== "0") || (stream.isTTY && TERM !== "dumb");
+  // A pipe has no `isTTY` at all, whatever its type says.
+  return (FORCE_COLOR !== undefined && FORCE_COLOR !== "0") || (stream.isTTY === true && TERM !== "dumb");
 }
 
 /** Colours for stdout, and for stderr. */

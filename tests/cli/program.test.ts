@@ -136,3 +136,13 @@ test("fmt leaves a file with syntax errors alone", async () => {
   expect(readFileSync(path, "utf8")).toBe(broken);
   expect(temporary("broken.moe")).toBe(path);
 });
+
+test("a mistake is told in a pipe, whether colours are spoken of or not", () => {
+  const { NO_COLOR: _, FORCE_COLOR: __, ...plain } = process.env;
+  for (const env of [plain, { ...plain, NO_COLOR: "1" }, { ...plain, FORCE_COLOR: "1" }]) {
+    const run = spawnSync(process.execPath, ["cli/bin.js", "check", "nothing.moe"], { encoding: "utf8", env });
+    expect(run.status).toBe(1);
+    expect(run.stderr).toMatch(/^(?:\u001b\[1;31m)?error\[/);
+    expect(run.stderr.split("\n").length).toBeLessThan(8);
+  }
+});
