@@ -83,6 +83,14 @@ function format(value: Literal): string {
   return `[${text.join(", ")}${value.data.length > 16 ? ", ..." : ""}]`;
 }
 
+/** By one number. */
+const ARITHMETIC: Readonly<Record<string, (x: number, y: number) => number>> = {
+  "+": (x, y) => x + y,
+  "-": (x, y) => x - y,
+  "*": (x, y) => x * y,
+  "/": (x, y) => x / y,
+};
+
 function read(expr: Expr, results: Readonly<Record<string, ArrayValue>>): Literal {
   if (expr.kind === "number") return { shape: [], data: Float64Array.of(expr.value) };
   if (expr.kind === "unary" && expr.op === "-") {
@@ -91,16 +99,20 @@ function read(expr: Expr, results: Readonly<Record<string, ArrayValue>>): Litera
   }
   if (expr.kind === "list") {
     const items = expr.items.map((item) => read(item, results));
+    if (items.some((i) => String(i.shape) !== String(items[0]!.shape)))
+      throw new ExpectationError("the lists inside of a list differ in length");
     return {
       shape: [items.length, ...(items[0]?.shape ?? [])],
       data: Float64Array.from(items.flatMap((i) => [...i.data])),
     };
   }
-  if (expr.kind === "binary" && expr.op === "/") {
+  if (expr.kind === "binary" && Object.hasOwn(ARITHMETIC, expr.op)) {
     const [a, b] = [read(expr.left, results), read(expr.right, results)];
-    return { shape: a.shape, data: a.data.map((x) => x / b.data[0]!) };
+    if (b.shape.length > 0) throw new ExpectationError(`what stands right of \`${expr.op}\` has to be one number`);
+    return { shape: a.shape, data: a.data.map((x) => ARITHMETIC[expr.op]!(x, b.data[0]!)) };
   }
   const name = pathText(expr);
+  if (name === "") throw new ExpectationError("an expectation is made of results, numbers and lists of numbers");
   const value = results[name];
   if (value === undefined) {
     const near = suggest(name, Object.keys(results));

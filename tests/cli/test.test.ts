@@ -81,3 +81,17 @@ test("--json tells every test", async () => {
     ["two becomes 6", false],
   ]);
 });
+
+test.each([
+  ["out == [[1 + 3]]", 0, ""],
+  ["out == [[2 * 3 - 2]]", 0, ""],
+  ["close(out / 2, [[2]])", 0, ""],
+  ["out == [[4], [4, 4]]", 1, "the lists inside of a list differ in length"],
+  ["out * out == [[16]]", 1, "what stands right of `*` has to be one number"],
+  ["out == [[7 % 4]]", 1, "an expectation is made of results, numbers and lists of numbers"],
+])("an expectation computes with numbers: %s", async (expectation, code, words) => {
+  const path = writeFile("expectation.moe", twice(4).replace("out == [[4]]", expectation));
+  const run = await moec("test", path);
+  expect(run.err).toContain(words);
+  expect(run.code).toBe(code);
+});
