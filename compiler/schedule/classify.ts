@@ -92,7 +92,7 @@ function perFold(node: Node<"sum">): number {
 }
 
 /** Elements of one token. */
-function perRow(node: Node): number {
+export function perRow(node: Node): number {
   return node.type.axes.reduce((n, a) => n * (a.size.value ?? 1), 1);
 }
 

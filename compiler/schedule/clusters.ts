@@ -82,8 +82,8 @@ export class Clusters {
   }
 
   /** Whether a kernel can leave one more node in memory without waiting for one that waits for it. */
-  canStore(kernel: Kernel, store: Store): boolean {
-    const from = [...this.walkFrom([store.node], kernel).reads].flatMap((n) => this.#owner.get(n) ?? []);
+  canStore(kernel: Kernel, node: Node): boolean {
+    const from = [...this.walkFrom([node], kernel).reads].flatMap((n) => this.#owner.get(n) ?? []);
     return from.every((k) => k !== kernel && !this.reaches(k, kernel));
   }
 

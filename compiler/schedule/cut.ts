@@ -4,6 +4,7 @@
  */
 import type { Node } from "../graph/node.ts";
 import { ops } from "../ops/table.ts";
+import { perRow } from "./classify.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Cut, Scheduling } from "./scheduling.ts";
 import type { Piece } from "./storage.ts";
@@ -17,7 +18,7 @@ export function chooseCut(s: Scheduling, kernel: Kernel, limit: number): Cut | n
   for (const cut of cutsOf(s, kernel)) {
     const [first, second, between] = halvesOf(s, kernel, cut);
     const left = excess(countOf(s, kernel, first, new Set())) + excess(countOf(s, kernel, second, between));
-    const size = [...between].reduce((n, node) => n + elements(node), 0);
+    const size = [...between].reduce((n, node) => n + perRow(node), 0);
     if (left >= now || (best !== null && (left > best.left || (left === best.left && size >= best.size)))) continue;
     best = { cut, left, size };
   }
@@ -61,13 +62,13 @@ function beginnings(kernel: Kernel): readonly Node[] {
 
 /** What comes before a cut and after it, and what the second reads of the first. */
 function halvesOf(s: Scheduling, kernel: Kernel, { how, node }: Cut): readonly [Piece, Piece, ReadonlySet<Node>] {
-  const depends = (x: Node): boolean => s.clusters.walkFrom([x], kernel).visits.some((v) => v.node === node);
   if (how === "memory") {
     const own = kernel.stores.filter((x) => x.node === node);
     const rest = kernel.stores.filter((x) => x.node !== node);
     const first = { computes: [], stores: own.length > 0 ? own : [{ node, state: null }] };
     return [first, { computes: [], stores: rest }, new Set([node])];
   }
+  const depends = (x: Node): boolean => s.clusters.walkFrom([x], kernel).visits.some((v) => v.node === node);
   const after = new Set([...kernel.computes, ...kernel.stores.map((x) => x.node)].filter(depends));
   const before = kernel.computes.filter((x) => !after.has(x));
   const second = { computes: [...after], stores: kernel.stores.filter((x) => after.has(x.node)) };
@@ -77,9 +78,4 @@ function halvesOf(s: Scheduling, kernel: Kernel, { how, node }: Cut): readonly [
   const more = [...between].filter((x) => !kept.some((k) => k.node === x && k.state === null));
   const first = { computes: before, stores: [...kept, ...more.map((x) => ({ node: x, state: null }))] };
   return [first, second, between];
-}
-
-/** Of one token. */
-function elements(node: Node): number {
-  return node.type.axes.reduce((n, a) => n * (a.size.value ?? 1), 1);
 }

@@ -58,7 +58,7 @@ export function placeLight(s: Scheduling, store: Store, apart = false): Kernel {
   const owned = store.state === null ? [node] : [];
   for (const kernel of apart || s.cuts.apart.has(node) ? [] : sources(s, node)) {
     if (kernel.kind !== "row" || !canHold(kernel.rows, node)) continue;
-    if (owned.length === 0 && !s.clusters.canStore(kernel, store)) continue;
+    if (owned.length === 0 && !s.clusters.canStore(kernel, node)) continue;
     if (!s.clusters.join(kernel, owned)) continue;
     s.clusters.store(kernel, store);
     return kernel;

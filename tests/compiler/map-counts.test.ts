@@ -13,27 +13,15 @@ import {
   readConfig,
   type Json,
 } from "../../compiler/index.ts";
-import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import { cutParts } from "../../compiler/schedule/layout.ts";
 import { DiagnosticBag, MoeError, renderDiagnostic } from "../../grammar/index.ts";
 import { parseConfig } from "../../runtime/config-file.ts";
 import { openWorkspace } from "../../runtime/modules.ts";
+import { softwareFacts } from "../support/facts.ts";
 import { findItem, openRight } from "../support/programs.ts";
 
 const root = "tests/fixtures/families";
 const workspace = openWorkspace();
-
-const tinyDevice: DeviceFacts = {
-  kind: "software",
-  subgroup: null,
-  f16: false,
-  maxBinding: 2 ** 27,
-  maxBuffer: 2 ** 28,
-  workgroupMemory: 16384,
-  maxInvocations: 256,
-  maxStorageBuffers: 8,
-  maxWorkgroups: 65535,
-};
 
 type JsonObject = Readonly<Record<string, Json>>;
 
@@ -132,7 +120,7 @@ describe("parts of a parameter that a device cannot bind whole", () => {
 }
 
 config wide: Wide { V: 100000000 D: 64 }`);
-    const facts = { ...tinyDevice, maxBinding: 4096 };
+    const facts = { ...softwareFacts, maxBinding: 4096 };
     const text = complaint(() =>
       compileModel(makeConfigured(scope, findItem(scope, "config")), { device: facts, storage: () => "f32" }),
     );
