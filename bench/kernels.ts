@@ -3,10 +3,10 @@
  * memory and one that only multiplies and adds. Rounds are interleaved, so that whatever else the machine does meets all
  * alike; the share of the ceiling in the same round is the number to compare. `node bench/kernels.ts [part of a name]`
  */
-import { emitGroup } from "../compiler/kernel/group.ts";
-import { SETTINGS_WORDS, emitSample } from "../compiler/kernel/sample.ts";
-import { chooseAttend, chooseContract } from "../compiler/kernel/select.ts";
-import { tileRowsFor } from "../compiler/kernel/tuning.ts";
+import { emitGroup } from "../compiler/codegen/kernel/contract/group.ts";
+import { SETTINGS_WORDS, emitSample } from "../compiler/codegen/kernel/sample.ts";
+import { chooseAttend, chooseContract } from "../compiler/codegen/kernel/select.ts";
+import { tileRowsFor } from "../compiler/codegen/kernel/tuning.ts";
 import { type Binding, type StorageType, evaluateSize } from "../compiler/plan/plan.ts";
 import { type AttendShape, makeAttendCase } from "../tests/support/attend-case.ts";
 import { type ContractShape, makeContractCase, randomNumbers } from "../tests/support/contract-case.ts";

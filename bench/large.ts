@@ -4,9 +4,9 @@
  * sequence. `bench/pytorch.py` is its peer: the same shape through PyTorch on the same GPU.
  */
 import { compileModel } from "../compiler/index.ts";
-import { openDevice } from "../runtime/device.ts";
-import type { ParameterSource } from "../runtime/parameters.ts";
-import { openSession } from "../runtime/session.ts";
+import { openDevice } from "../runtime/gpu/device.ts";
+import type { ParameterSource } from "../runtime/gpu/parameters.ts";
+import { openSession } from "../runtime/session/session.ts";
 import { timeCalls } from "./engine.ts";
 import { makePrompt } from "./moe-shape.ts";
 import { generate, readModel, storageOf } from "./moec.ts";

@@ -5,12 +5,12 @@
 import { join } from "node:path";
 import { compileModel, fillInit, makeConfigured, type Model } from "../compiler/index.ts";
 import type { Entry, StorageType } from "../compiler/plan/plan.ts";
-import { Buffers } from "../runtime/buffers.ts";
-import { type Device, openDevice } from "../runtime/device.ts";
-import { Executor } from "../runtime/execute.ts";
-import { openWorkspace, readSource } from "../runtime/modules.ts";
-import { type ParameterSource, uploadParameters } from "../runtime/parameters.ts";
-import { openSession, type Session } from "../runtime/session.ts";
+import { Buffers } from "../runtime/gpu/buffers.ts";
+import { type Device, openDevice } from "../runtime/gpu/device.ts";
+import { Executor } from "../runtime/gpu/execute.ts";
+import { openWorkspace, readSource } from "../runtime/model/modules.ts";
+import { type ParameterSource, uploadParameters } from "../runtime/gpu/parameters.ts";
+import { openSession, type Session } from "../runtime/session/session.ts";
 import { type Engine, measurement, median, timeCalls } from "./engine.ts";
 import { decodeLength, makePrompt, moeShape as shape, promptLength } from "./moe-shape.ts";
 

@@ -1,7 +1,7 @@
 /** Checkpoints as commands open them: what they leave a choice of is told on stderr. */
 import type { MapBinding, Workspace } from "../compiler/index.ts";
-import { type LoadedModel, loadModel } from "../runtime/model.ts";
-import { openWorkspace, readMaps } from "../runtime/modules.ts";
+import { type LoadedModel, loadModel } from "../runtime/model/model.ts";
+import { openWorkspace, readMaps } from "../runtime/model/modules.ts";
 import { showDiagnostics } from "./output.ts";
 
 /** Through the maps of a `.moe` file, where one is given, or of the standard library. */

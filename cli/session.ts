@@ -2,10 +2,10 @@
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { horizonOf } from "../compiler/index.ts";
-import type { LoadedModel } from "../runtime/model.ts";
-import type { Session } from "../runtime/session.ts";
+import type { LoadedModel } from "../runtime/model/model.ts";
+import type { Session } from "../runtime/session/session.ts";
 import { failure } from "../grammar/index.ts";
-import { NotFinite } from "../runtime/not-finite.ts";
+import { NotFinite } from "../runtime/session/not-finite.ts";
 import { openFolder } from "./load.ts";
 import { humanBytes, showDiagnostics, startProgress } from "./output.ts";
 
@@ -69,7 +69,7 @@ export async function withSession<N extends Needs, R>(
       if (!(error instanceof NotFinite) || flags.traceFinite === undefined) throw error;
       // The model is uploaded again, and both may not fit.
       session.close();
-      const { explainNotFinite } = await import("../runtime/trace-finite.ts");
+      const { explainNotFinite } = await import("../runtime/session/trace-finite.ts");
       throw await explainNotFinite(error, loaded, { adapter: flags.adapter });
     } finally {
       session.close();

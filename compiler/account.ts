@@ -6,11 +6,11 @@
  * all tokens before some are chosen, such as keys, counts for all. No name is looked at.
  */
 import { callback, checkOption, needed, number, whole } from "../grammar/option.ts";
-import { absorbProgram } from "./absorb/absorb.ts";
+import { absorbProgram } from "./passes/absorb/absorb.ts";
 import { MODEL } from "./compile.ts";
 import { Builder } from "./ops/builder.ts";
 import type { OpDef } from "./ops/define.ts";
-import { longestDelays } from "./incrementalise/incrementalise.ts";
+import { longestDelays } from "./passes/incrementalise.ts";
 import { rowWidth, shapesOf } from "./ops/states.ts";
 import { ops } from "./ops/table.ts";
 import { Dim } from "./graph/dim.ts";
@@ -19,12 +19,12 @@ import type { GraphFunction, Node } from "./graph/node.ts";
 import { fillPath } from "./graph/path.ts";
 import { outputNodes, topologicalOrder, usersOf } from "./graph/traverse.ts";
 import { type Axis, TIME, findAxis } from "./graph/type.ts";
-import type { Instance } from "./interpret/value.ts";
-import { buildProgram, type Model } from "./model/model.ts";
-import { inlineCalls } from "./simplify/inline.ts";
-import { pruneProgram } from "./simplify/prune.ts";
-import { simplifyProgram } from "./simplify/simplify.ts";
-import { sparsifyProgram } from "./sparsify/sparsify.ts";
+import type { Instance } from "./language/interpret/value.ts";
+import { buildProgram, type Model } from "./language/model/model.ts";
+import { inlineCalls } from "./passes/simplify/inline.ts";
+import { pruneProgram } from "./passes/simplify/prune.ts";
+import { simplifyProgram } from "./passes/simplify/simplify.ts";
+import { sparsifyProgram } from "./passes/sparsify/sparsify.ts";
 
 /** Sums over all layers where `count` is more than 1. */
 export interface Cost {

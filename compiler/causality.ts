@@ -4,8 +4,8 @@
  */
 import { formatSpan } from "../grammar/index.ts";
 import type { Output } from "./graph/node.ts";
-import type { Purpose } from "./interpret/context.ts";
-import { buildProgram, newContext, type Model } from "./model/model.ts";
+import type { Purpose } from "./language/interpret/context.ts";
+import { buildProgram, newContext, type Model } from "./language/model/model.ts";
 import { peeksOf } from "./pipeline.ts";
 import { findLooks } from "./refusal.ts";
 

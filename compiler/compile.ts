@@ -16,10 +16,10 @@ import {
 } from "../grammar/option.ts";
 import type { Program } from "./graph/node.ts";
 import { printProgram } from "./graph/print.ts";
-import { buildProgram, newContext, type Model } from "./model/model.ts";
-import type { Context, Purpose } from "./interpret/context.ts";
-import { givenTo, probeOf } from "./interpret/probe.ts";
-import { addLikelihood, LIKELIHOOD } from "./objective/objective.ts";
+import { buildProgram, newContext, type Model } from "./language/model/model.ts";
+import type { Context, Purpose } from "./language/interpret/context.ts";
+import { givenTo, probeOf } from "./language/interpret/probe.ts";
+import { addLikelihood, LIKELIHOOD } from "./training/objective.ts";
 import {
   compileProgram,
   type CompileOptions,

@@ -6,9 +6,9 @@ import type { Diagnostic, Label } from "../grammar/diagnostic.ts";
 import { textOf, type Span } from "../grammar/span.ts";
 import type { Node, Program } from "./graph/node.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "./graph/traverse.ts";
-import type { Peek } from "./incrementalise/incrementalise.ts";
+import type { Peek } from "./passes/incrementalise.ts";
 import { timeRule } from "./ops/time.ts";
-import type { Site } from "./interpret/context.ts";
+import type { Site } from "./language/interpret/context.ts";
 
 /** Where a program looks at later tokens. */
 export interface Look {

@@ -20,12 +20,12 @@ import {
   whole,
 } from "../grammar/option.ts";
 import type { Plan } from "../compiler/plan/plan.ts";
-import { type AbortOptions, checkAborted } from "./abort.ts";
-import { type Device, type DeviceOptions, openDevice } from "./device.ts";
-import { type LoadedModel, loadWithMaps } from "./model.ts";
-import { noMetric } from "./metrics.ts";
-import type { ParameterSource } from "./parameters.ts";
-import { openSession, type Session, USUAL_CAPACITY } from "./session.ts";
+import { type AbortOptions, checkAborted } from "./session/abort.ts";
+import { type Device, type DeviceOptions, openDevice } from "./gpu/device.ts";
+import { type LoadedModel, loadWithMaps } from "./model/model.ts";
+import { noMetric } from "./session/metrics.ts";
+import type { ParameterSource } from "./gpu/parameters.ts";
+import { openSession, type Session, USUAL_CAPACITY } from "./session/session.ts";
 
 export interface OpenOptions extends AbortOptions {
   /** Part of an adapter's name; the best one otherwise. */

@@ -6,16 +6,27 @@ import { describe, expect, test } from "vitest";
 import { readImports, readSources } from "./support/sources.ts";
 
 /**
- * The folders of `compiler/`: each may import only from those before it; a new folder is put where it belongs. Files of the
- * top folder (the public face, the pipeline) come after them all.
+ * The rooms of `compiler/`, front, middle and back: each may import only from those before it; a new folder is put where it
+ * belongs. Files of the top folder (the public face, the pipeline) come after them all.
  */
 const stages = [
   ["graph", "ops", "verify", "reference"],
-  ["resolve", "interpret", "model", "map", "upcycle", "testing", "check"],
-  ["batch", "objective", "autodiff"],
-  ["plan", "simplify", "condition", "absorb", "sparsify", "order", "tabulate", "incrementalise"],
-  ["wgsl", "kernel", "schedule", "lower", "assemble"],
+  ["language/resolve", "language/interpret", "language/model"],
+  ["weights/map", "weights/upcycle", "language/testing", "check"],
+  ["training"],
+  ["plan", "passes/simplify", "passes/absorb", "passes/sparsify", "passes/tabulate", "passes"],
+  ["codegen/wgsl", "codegen/kernel", "codegen/schedule", "codegen/lower", "codegen/assemble"],
 ].flat();
+
+/** Where a file of `compiler/` stands in the list of stages: the deepest of its folders that is there. */
+function stageOf(path: string): number {
+  const folders = path.split("/").slice(1, -1);
+  for (let n = folders.length; n > 0; n--) {
+    const at = stages.indexOf(folders.slice(0, n).join("/"));
+    if (at >= 0) return at;
+  }
+  return folders.length === 0 ? stages.length : -1;
+}
 
 const core = readSources("grammar", "compiler");
 const product = [...core, ...readSources("runtime", "cli")];
@@ -43,15 +54,10 @@ describe("imports go one way", () => {
   });
 
   test("every folder of the compiler is in the list of stages", () => {
-    const folders = new Set(core.flatMap(({ path }) => /^compiler\/([^/]+)\//.exec(path)?.[1] ?? []));
-    expect([...folders].filter((folder) => !stages.includes(folder))).toEqual([]);
+    expect(core.filter(({ path }) => path.startsWith("compiler/") && stageOf(path) < 0)).toEqual([]);
   });
 
   test("a stage of the compiler imports only earlier stages", () => {
-    const stageOf = (path: string) => {
-      const folder = /^compiler\/([^/]+)\//.exec(path)?.[1];
-      return folder === undefined ? stages.length : stages.indexOf(folder);
-    };
     const inside = imports.filter(({ from, to }) => from.startsWith("compiler/") && to.startsWith("compiler/"));
     const wrong = inside.filter(({ from, to }) => stageOf(to) > stageOf(from));
     expect(wrong.map(({ from, to }) => `${from} -> ${to}`)).toEqual([]);

@@ -5,9 +5,9 @@
 import { expect, test } from "vitest";
 import { buildProgram, evaluateProgram, expandMap, findMap, type Json, type Model } from "../compiler/index.ts";
 import { DiagnosticBag } from "../grammar/index.ts";
-import { parseConfig } from "../runtime/config-file.ts";
-import { openDevice } from "../runtime/device.ts";
-import { openWorkspace } from "../runtime/modules.ts";
+import { parseConfig } from "../runtime/model/config-file.ts";
+import { openDevice } from "../runtime/gpu/device.ts";
+import { openWorkspace } from "../runtime/model/modules.ts";
 import { randomParams } from "./support/compare-plan.ts";
 import { Draw, modelOfConfig } from "./support/random-models.ts";
 import { checkDecode, checkForward, withRandomSession } from "./support/session-checks.ts";

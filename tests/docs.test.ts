@@ -7,11 +7,11 @@ import { describe, expect, test } from "vitest";
 import { checkModule, makeConfigured, newContext, prepareTest, Workspace } from "../compiler/index.ts";
 import type { MapBinding } from "../compiler/index.ts";
 import { buildProgram } from "../compiler/index.ts";
-import { BUILTIN_NAMES } from "../compiler/resolve/modules.ts";
+import { BUILTIN_NAMES } from "../compiler/language/resolve/modules.ts";
 import { format, renderDiagnostic, type SourceFile } from "../grammar/index.ts";
 import { openCheckpoint } from "../runtime/checkpoint/index.ts";
-import { loadModel } from "../runtime/model.ts";
-import { standardLibrary } from "../runtime/modules.ts";
+import { loadModel } from "../runtime/model/model.ts";
+import { standardLibrary } from "../runtime/model/modules.ts";
 import { maxDifference } from "./support/close.ts";
 import { runOracle, runTestCase } from "./support/oracle.ts";
 

@@ -6,9 +6,9 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Checkpoint, openCheckpoint } from "../runtime/checkpoint/index.ts";
-import { type Device, openDevice } from "../runtime/device.ts";
+import { type Device, openDevice } from "../runtime/gpu/device.ts";
 import { open } from "../runtime/open.ts";
-import type { Session } from "../runtime/session.ts";
+import type { Session } from "../runtime/session/session.ts";
 import { maxDifference } from "./support/close.ts";
 
 const root = join(import.meta.dirname, "fixtures", "families");

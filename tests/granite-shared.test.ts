@@ -7,9 +7,9 @@ import { buildProgram, evaluateProgram, expandMap, findMap, type Json } from "..
 import type { Model } from "../compiler/index.ts";
 import type { Value } from "../compiler/ops/define.ts";
 import { DiagnosticBag } from "../grammar/index.ts";
-import { parseConfig } from "../runtime/config-file.ts";
-import { openDevice } from "../runtime/device.ts";
-import { openWorkspace } from "../runtime/modules.ts";
+import { parseConfig } from "../runtime/model/config-file.ts";
+import { openDevice } from "../runtime/gpu/device.ts";
+import { openWorkspace } from "../runtime/model/modules.ts";
 import { randomParams } from "./support/compare-plan.ts";
 import { Draw, modelOfConfig } from "./support/random-models.ts";
 import { checkDecode, checkForward, withRandomSession } from "./support/session-checks.ts";

@@ -5,7 +5,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Program } from "../compiler/graph/node.ts";
-import { findPeeks } from "../compiler/incrementalise/incrementalise.ts";
+import { findPeeks } from "../compiler/passes/incrementalise.ts";
 import { compileProgram } from "../compiler/pipeline.ts";
 import { compareOutputs } from "./support/compare-plan.ts";
 import { softwareFacts } from "./support/facts.ts";

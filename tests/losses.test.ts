@@ -1,7 +1,7 @@
 /** The losses and metrics that balance experts, each against its formula written as plain loops. */
 import { expect, test } from "vitest";
 import { buildProgram, newContext } from "../compiler/index.ts";
-import { instantiate } from "../compiler/interpret/instance.ts";
+import { instantiate } from "../compiler/language/interpret/instance.ts";
 import { Dim } from "../compiler/graph/dim.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
 import { findItem, openRight } from "./support/programs.ts";

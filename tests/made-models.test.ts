@@ -4,9 +4,9 @@
  */
 import { afterAll, beforeAll, test } from "vitest";
 import { compileModel } from "../compiler/index.ts";
-import type { Purpose } from "../compiler/interpret/context.ts";
-import { type Device, openDevice } from "../runtime/device.ts";
-import { openSession } from "../runtime/session.ts";
+import type { Purpose } from "../compiler/language/interpret/context.ts";
+import { type Device, openDevice } from "../runtime/gpu/device.ts";
+import { openSession } from "../runtime/session/session.ts";
 import { modelOf } from "./support/programs.ts";
 import { Draw, drawWeights } from "./support/random-models.ts";
 import { checkDecode, checkForward } from "./support/session-checks.ts";

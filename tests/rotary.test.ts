@@ -7,9 +7,9 @@ import { buildProgram, compileModel, makeModel, readConfig, type Json, type Mode
 import { isOp } from "../compiler/graph/node.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../compiler/graph/traverse.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
-import { parseConfig } from "../runtime/config-file.ts";
-import { type Device, openDevice } from "../runtime/device.ts";
-import { openSession, type Session } from "../runtime/session.ts";
+import { parseConfig } from "../runtime/model/config-file.ts";
+import { type Device, openDevice } from "../runtime/gpu/device.ts";
+import { openSession, type Session } from "../runtime/session/session.ts";
 import { maxDifference } from "./support/close.ts";
 import { findItem, openRight } from "./support/programs.ts";
 import { modelOfConfig } from "./support/random-models.ts";

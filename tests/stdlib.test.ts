@@ -3,9 +3,9 @@ import { globSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { checkModule, newContext, prepareTest } from "../compiler/index.ts";
 import { Dim } from "../compiler/graph/dim.ts";
-import { tinyModel } from "../compiler/model/tiny.ts";
+import { tinyModel } from "../compiler/language/model/tiny.ts";
 import { format, renderDiagnostic } from "../grammar/index.ts";
-import { openWorkspace } from "../runtime/modules.ts";
+import { openWorkspace } from "../runtime/model/modules.ts";
 import { runTestCase } from "./support/oracle.ts";
 
 const workspace = openWorkspace();

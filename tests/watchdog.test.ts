@@ -1,6 +1,6 @@
 /** When a test is ended: by the work that it does, never by the clock. */
 import { expect, test } from "vitest";
-import { napAfter } from "../runtime/wait.ts";
+import { napAfter } from "../runtime/dawn/wait.ts";
 import { useOfTree, Watch } from "./support/watch.ts";
 
 const looks = (watch: Watch, seconds: readonly number[], others: readonly number[] | null = []): (string | null)[] =>

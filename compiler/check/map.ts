@@ -5,12 +5,12 @@
 import type { MapDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
-import { findPart } from "../map/part.ts";
-import { expandMap } from "../map/tensors.ts";
-import { checkTotal } from "../map/total.ts";
-import { tinyModel } from "../model/tiny.ts";
-import type { Scope } from "../resolve/modules.ts";
-import { reportUnknownModel, reportUnknownParameter } from "../resolve/unknown.ts";
+import { findPart } from "../weights/map/part.ts";
+import { expandMap } from "../weights/map/tensors.ts";
+import { checkTotal } from "../weights/map/total.ts";
+import { tinyModel } from "../language/model/tiny.ts";
+import type { Scope } from "../language/resolve/modules.ts";
+import { reportUnknownModel, reportUnknownParameter } from "../language/resolve/unknown.ts";
 
 export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void {
   const target = scope.lookup(item.model.text);

@@ -1,9 +1,9 @@
 /** Checks a `test` block by preparing it: subject, sizes, literals and names; running it is `moec test`'s work. */
 import type { TestDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
-import { newContext } from "../model/model.ts";
-import type { Scope } from "../resolve/modules.ts";
-import { prepareTest } from "../testing/test-case.ts";
+import { newContext } from "../language/model/model.ts";
+import type { Scope } from "../language/resolve/modules.ts";
+import { prepareTest } from "../language/testing/test-case.ts";
 
 export function checkTests(bag: DiagnosticBag, scope: Scope, decl: TestDecl): void {
   prepareTest(newContext("build", bag), scope, decl);

@@ -1,16 +1,16 @@
 /** Checks an upcycling on small sources: its rules are total and fit, and its contracts hold. A `mixture` relates two models. */
 import type { MixtureDecl, UpcycleDecl } from "../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
-import { bindParameters } from "../interpret/call.ts";
-import { staticEnv } from "../interpret/context.ts";
-import type { Value } from "../interpret/value.ts";
-import { newContext } from "../model/model.ts";
-import { tinyModel } from "../model/tiny.ts";
-import type { Scope } from "../resolve/modules.ts";
-import { reportUnknownModel } from "../resolve/unknown.ts";
-import { ANY } from "../upcycle/bind.ts";
-import { reportContracts, runContracts, tinyUpcycling } from "../upcycle/ensure.ts";
-import { declaredFamilies, type Family, RELATIONS } from "../upcycle/target.ts";
+import { bindParameters } from "../language/interpret/call.ts";
+import { staticEnv } from "../language/interpret/context.ts";
+import type { Value } from "../language/interpret/value.ts";
+import { newContext } from "../language/model/model.ts";
+import { tinyModel } from "../language/model/tiny.ts";
+import type { Scope } from "../language/resolve/modules.ts";
+import { reportUnknownModel } from "../language/resolve/unknown.ts";
+import { ANY } from "../weights/upcycle/bind.ts";
+import { reportContracts, runContracts, tinyUpcycling } from "../weights/upcycle/ensure.ts";
+import { declaredFamilies, type Family, RELATIONS } from "../weights/upcycle/target.ts";
 
 export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl): void {
   const sources = decl.params.flatMap((p) => (p.source === null ? [] : [{ ...p.source, name: p.name }]));

@@ -1,6 +1,6 @@
 /**
  * Values of tensors that are stored in an encoding, range by range: what is read and held is the range's blocks and scales,
- * never the whole tensor. The encodings themselves are described in `compiler/map/encoding.ts`.
+ * never the whole tensor. The encodings themselves are described in `compiler/weights/map/encoding.ts`.
  *
  * A scale that is no number (E8M0 255, or NaN itself) makes its values NaN, which loading refuses.
  */

@@ -9,6 +9,12 @@ export { type FileFacts, openSafetensors, type ReadOptions, type SafetensorsFile
 export { CHECKPOINT, PROVENANCE_NAME } from "./own-files.ts";
 export { byteSize, encodeHeader, type TensorSpec } from "./safetensors-header.ts";
 export { type Checkpoint, openCheckpoint, type StoredTensor } from "./store.ts";
-export { DOCUMENT_SEPARATOR, encodeDocuments, loadTokens, type LoadTokensOptions, type TokenFormat } from "./text.ts";
-export { loadTokenizer, type StreamDecoder, type Tokenizer } from "./tokenizer.ts";
+export {
+  DOCUMENT_SEPARATOR,
+  encodeDocuments,
+  loadTokens,
+  type LoadTokensOptions,
+  type TokenFormat,
+} from "../tokenizer/text.ts";
+export { loadTokenizer, type StreamDecoder, type Tokenizer } from "../tokenizer/tokenizer.ts";
 export { type CheckpointWriter, createCheckpoint, type WriterOptions } from "./write.ts";

@@ -5,7 +5,7 @@ import { readBytesIfAny } from "../files/read.ts";
 import { lstat } from "../files/system.ts";
 import type { Output } from "../files/target.ts";
 import { walkFiles } from "../files/walk.ts";
-import { TEMPLATE_FOLDER } from "./chat-template.ts";
+import { TEMPLATE_FOLDER } from "../tokenizer/chat-template.ts";
 import { INDEX_NAME } from "./shard-index.ts";
 
 export const PROVENANCE_NAME = "moec.provenance.json";

@@ -10,7 +10,7 @@ import { readBytes, recode } from "../files/read.ts";
 import { writeOver } from "../files/staging.ts";
 import * as system from "../files/system.ts";
 import { attempt } from "./attempt.ts";
-import { listTemplates, TEMPLATE_FOLDER } from "./chat-template.ts";
+import { listTemplates, TEMPLATE_FOLDER } from "../tokenizer/chat-template.ts";
 import { openFlusher } from "./flusher.ts";
 import { openJournal, type Origin } from "./journal.ts";
 import { CHECKPOINT, TOKENIZER_FILES } from "./own-files.ts";

@@ -4,9 +4,9 @@
  */
 import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
-import { readConfigFile } from "../config-file.ts";
+import { readConfigFile } from "../model/config-file.ts";
 import { find, isFolder, readText } from "../files/read.ts";
-import { standardLibraryFolder } from "../modules.ts";
+import { standardLibraryFolder } from "../model/modules.ts";
 import type { MergekitConfig } from "./config.ts";
 
 export interface Architecture {

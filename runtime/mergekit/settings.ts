@@ -1,9 +1,9 @@
 /** Settings that models have and the result needs, of which it can have one only: those of the base, as mergekit does. */
 import { findMap, makeModel, readConfig, toJson, type Value, type Workspace } from "../../compiler/index.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
-import { readConfigFile } from "../config-file.ts";
+import { readConfigFile } from "../model/config-file.ts";
 import { isFolder } from "../files/read.ts";
-import { openWorkspace } from "../modules.ts";
+import { openWorkspace } from "../model/modules.ts";
 import { type Architecture, sourcesOf } from "./architecture.ts";
 import type { MergekitConfig } from "./config.ts";
 import { numberText } from "./number.ts";

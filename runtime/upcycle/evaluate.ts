@@ -5,9 +5,9 @@
 import type { Assignment, Pass, SourceTerm, Statistic, Term, View } from "../../compiler/index.ts";
 import { addFresh, eachLine, FORMULAS, isWhole, MEASURES, orderTerms } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
-import { STORAGE_BYTES } from "../storage.ts";
-import type { ParameterSource } from "../parameters.ts";
-import { isContiguous, scatter } from "../strided.ts";
+import { STORAGE_BYTES } from "../checkpoint/storage.ts";
+import type { ParameterSource } from "../gpu/parameters.ts";
+import { isContiguous, scatter } from "../checkpoint/strided.ts";
 import { type Adder, BLOCK, Lane } from "./lane.ts";
 import type { Given } from "./runs.ts";
 import { isCopy, type Unit } from "./transfer.ts";

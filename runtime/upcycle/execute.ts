@@ -17,7 +17,7 @@ import {
   text,
   whole,
 } from "../../grammar/option.ts";
-import { checkAborted } from "../abort.ts";
+import { checkAborted } from "../session/abort.ts";
 import { attempt } from "../checkpoint/attempt.ts";
 import {
   CHECKPOINT,
@@ -28,7 +28,7 @@ import {
 } from "../checkpoint/index.ts";
 import { readBytesIfAny, recode } from "../files/read.ts";
 import { checkApart, checkTarget } from "../files/target.ts";
-import { DATA_TYPES } from "../storage.ts";
+import { DATA_TYPES } from "../checkpoint/storage.ts";
 import { evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
 import { explainNotFinite } from "./not-finite.ts";

@@ -5,8 +5,8 @@
 import type { SourceTerm, Term } from "../../compiler/index.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
-import type { StoredPlace } from "../parameters.ts";
-import { findNotFinite } from "../finite.ts";
+import type { StoredPlace } from "../gpu/parameters.ts";
+import { findNotFinite } from "../gpu/finite.ts";
 import { evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
 import { placesOf } from "./provenance.ts";

@@ -4,8 +4,8 @@ import { failure } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import { suggest } from "../../grammar/suggest.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/index.ts";
-import { parameterSource } from "../model.ts";
-import type { ParameterSource } from "../parameters.ts";
+import { parameterSource } from "../model/model.ts";
+import type { ParameterSource } from "../gpu/parameters.ts";
 
 export interface OpenedOverrides {
   readonly overrides: readonly Override[];

@@ -9,7 +9,7 @@ import { lineAndColumn } from "../../grammar/index.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
 import { basename } from "node:path";
 import type { Checkpoint } from "../checkpoint/index.ts";
-import type { ParameterSource, StoredPlace } from "../parameters.ts";
+import type { ParameterSource, StoredPlace } from "../gpu/parameters.ts";
 import { VERSION } from "../version.ts";
 import type { ProvenanceHead } from "./provenance-head.ts";
 import { type Given, hashRows } from "./runs.ts";

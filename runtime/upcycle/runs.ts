@@ -16,11 +16,11 @@ import {
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
-import type { AbortOptions } from "../abort.ts";
-import { NotFinite, withNote } from "../not-finite.ts";
+import type { AbortOptions } from "../session/abort.ts";
+import { NotFinite, withNote } from "../session/not-finite.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/index.ts";
-import type { LoadedModel } from "../model.ts";
-import { STORAGE_BYTES } from "../storage.ts";
+import type { LoadedModel } from "../model/model.ts";
+import { STORAGE_BYTES } from "../checkpoint/storage.ts";
 
 /** What a source does before anything is written. */
 export interface SourceRun {
@@ -108,10 +108,10 @@ export async function computeGiven(
 ): Promise<Given> {
   const given = new Map<Activation, Float32Array>();
   if (runs.length === 0) return given;
-  const { openDevice } = await import("../device.ts");
+  const { openDevice } = await import("../gpu/device.ts");
   const { openModel } = await import("../open.ts");
-  const { visitMetrics } = await import("../metrics.ts");
-  const { explainNotFinite } = await import("../trace-finite.ts");
+  const { visitMetrics } = await import("../session/metrics.ts");
+  const { explainNotFinite } = await import("../session/trace-finite.ts");
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   try {
     for (const run of runs) {

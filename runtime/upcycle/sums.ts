@@ -6,7 +6,7 @@
  */
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/index.ts";
-import { EXPONENTS, findNotFinite } from "../finite.ts";
+import { EXPONENTS, findNotFinite } from "../gpu/finite.ts";
 import { compile, type FunctionSpec, instantiate, type Memory, type Module, op } from "./wasm.ts";
 
 export interface Sums {

@@ -5,7 +5,7 @@
 import type { MapBinding, Model, Value, Workspace } from "../../compiler/index.ts";
 import { findFloats, readConfig, toJson, writeConfig } from "../../compiler/index.ts";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
-import { formatConfig, parseConfig } from "../config-file.ts";
+import { formatConfig, parseConfig } from "../model/config-file.ts";
 
 /** The first map of the model that keeps all its settings; `own` come before those of the standard library. Throws `upcycle/no-map`. */
 export function findTargetMap(workspace: Workspace, model: Model, own: readonly MapBinding[]): MapBinding {

@@ -8,11 +8,11 @@ import type { StorageType } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { LIMITS } from "../../grammar/limits.ts";
 import type { Checkpoint } from "../checkpoint/index.ts";
-import type { ParameterSource } from "../parameters.ts";
+import type { ParameterSource } from "../gpu/parameters.ts";
 import type { ProvenanceHead } from "./provenance-head.ts";
 import type { SourceRun } from "./runs.ts";
-import { STORAGE_BYTES } from "../storage.ts";
-import { countElements, isContiguous, type Range, runWithin } from "../strided.ts";
+import { STORAGE_BYTES } from "../checkpoint/storage.ts";
+import { countElements, isContiguous, type Range, runWithin } from "../checkpoint/strided.ts";
 
 export interface Transfer {
   /** In the order of writing. */

@@ -5,7 +5,7 @@ import { failure } from "../../grammar/diagnostic.ts";
 import { checkOption, needed, object, text } from "../../grammar/option.ts";
 import { PROVENANCE_NAME } from "../checkpoint/index.ts";
 import { readJsonObject } from "../checkpoint/json-file.ts";
-import { loadWithMaps } from "../model.ts";
+import { loadWithMaps } from "../model/model.ts";
 import { type PartRecord, type Provenance, type TensorRecord } from "./provenance.ts";
 
 /** A tensor, and those of its parts that were asked for. */

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { expandMap } from "../../compiler/index.ts";
 import { openCheckpoint } from "../../runtime/checkpoint/index.ts";
-import { loadModel } from "../../runtime/model.ts";
+import { loadModel } from "../../runtime/model/model.ts";
 import { anonymous, moec, temporary } from "./support.ts";
 
 const root = "tests/fixtures/families";

@@ -1,10 +1,10 @@
 /** `moec route` on small checkpoints, and its page. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { renderPage } from "../../cli/route-page.ts";
-import { describeRouting } from "../../cli/route-text.ts";
-import type { RoutedText } from "../../cli/routed-text.ts";
-import { describeLoad } from "../../runtime/routing.ts";
+import { renderPage } from "../../cli/commands/route/page.ts";
+import { describeRouting } from "../../cli/commands/route/text.ts";
+import type { RoutedText } from "../../cli/commands/route/routed-text.ts";
+import { describeLoad } from "../../runtime/session/routing.ts";
 import { moec, temporary, writeFile } from "./support.ts";
 
 const mixture = "tests/fixtures/families/mixtral";

@@ -1,7 +1,7 @@
 /** Values on the command line. */
 import { expect, test } from "vitest";
 import { parseParam } from "../../cli/value.ts";
-import { toJson } from "../../compiler/map/config-value.ts";
+import { toJson } from "../../compiler/weights/map/config-value.ts";
 
 const read = (text: string): unknown => toJson(parseParam(`p=${text}`).get("p")!);
 

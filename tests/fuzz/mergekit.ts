@@ -8,7 +8,7 @@ import { readMergekit } from "../../runtime/mergekit/config.ts";
 import { makeGate } from "../../runtime/mergekit/gate.ts";
 import { writeRecipe } from "../../runtime/mergekit/recipe.ts";
 import { settleSettings } from "../../runtime/mergekit/settings.ts";
-import { standardLibrary } from "../../runtime/modules.ts";
+import { standardLibrary } from "../../runtime/model/modules.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";
 import { mutateText, tokensOf } from "./mutate-text.ts";

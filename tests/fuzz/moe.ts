@@ -7,8 +7,8 @@ import { checkModule, compileModel, makeConfigured, type Model, Workspace } from
 import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import { type Diagnostic, format, type SourceFile } from "../../grammar/index.ts";
 import { parse } from "../../grammar/parse.ts";
-import { openEmbedded } from "../../runtime/embedded.ts";
-import { standardLibrary } from "../../runtime/modules.ts";
+import { openEmbedded } from "../../runtime/model/embedded.ts";
+import { standardLibrary } from "../../runtime/model/modules.ts";
 import { softwareFacts } from "../support/facts.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";

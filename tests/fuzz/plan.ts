@@ -1,10 +1,10 @@
 /** plan.json of a saved plan, small and written by hand: loaded, and then consistent. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { verifyPlan } from "../../compiler/assemble/verify.ts";
+import { verifyPlan } from "../../compiler/codegen/assemble/verify.ts";
 import { evaluateSize } from "../../compiler/plan/plan.ts";
-import { loadPlan, savePlan } from "../../runtime/plan-file.ts";
-import { tinyPlan } from "../runtime/tiny-plan.ts";
+import { loadPlan, savePlan } from "../../runtime/plan/plan-file.ts";
+import { tinyPlan } from "../support/tiny-plan.ts";
 import { softwareFacts } from "../support/facts.ts";
 import { type Bench, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";

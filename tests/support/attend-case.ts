@@ -2,9 +2,9 @@
  * Attention with random queries and caches, for tests and timings of the kernel templates: the spec, the buffers it
  * binds, and what must come out, in float64.
  */
-import type { AttendSpec } from "../../compiler/kernel/attend.ts";
+import type { AttendSpec } from "../../compiler/codegen/kernel/attend/attend.ts";
 import type { Binding } from "../../compiler/plan/plan.ts";
-import { runsOf } from "../../runtime/feed.ts";
+import { runsOf } from "../../runtime/session/feed.ts";
 import { randomNumbers } from "./contract-case.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 

@@ -2,8 +2,8 @@
  * Contractions with random operands, for tests and timings of the kernel templates: the spec, the buffers it binds, and
  * what must come out, in float64. The epilogue stores sum_i (i + 1) * acc_i over a group's matrices.
  */
-import type { ContractSpec, Routing } from "../../compiler/kernel/contract.ts";
-import type { KernelWriter } from "../../compiler/kernel/writer.ts";
+import type { ContractSpec, Routing } from "../../compiler/codegen/kernel/contract/contract.ts";
+import type { KernelWriter } from "../../compiler/codegen/kernel/writer.ts";
 import type { Binding, Size, StorageType } from "../../compiler/plan/plan.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 import { packMatrix, roundTo } from "./matrix.ts";

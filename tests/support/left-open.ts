@@ -1,6 +1,6 @@
 /** What is still held: buffers of a device that nobody destroyed, and files of a folder that nobody closed. */
 import { readdirSync, readlinkSync } from "node:fs";
-import type { Device } from "../../runtime/device.ts";
+import type { Device } from "../../runtime/gpu/device.ts";
 
 /** From now until it is disposed of, the buffers that were made and not destroyed. */
 export function watchBuffers({ gpu }: Device): Disposable & { readonly alive: ReadonlySet<GPUBuffer> } {

@@ -3,12 +3,12 @@ import { Dim } from "../../compiler/graph/dim.ts";
 import type { Program } from "../../compiler/graph/node.ts";
 import type { TensorType } from "../../compiler/graph/type.ts";
 import { buildProgram, listParameters, newContext } from "../../compiler/index.ts";
-import type { Purpose } from "../../compiler/interpret/context.ts";
-import { instantiate } from "../../compiler/interpret/instance.ts";
-import type { ConstructorValue, Value as Given } from "../../compiler/interpret/value.ts";
+import type { Purpose } from "../../compiler/language/interpret/context.ts";
+import { instantiate } from "../../compiler/language/interpret/instance.ts";
+import type { ConstructorValue, Value as Given } from "../../compiler/language/interpret/value.ts";
 import type { Builder } from "../../compiler/ops/builder.ts";
 import type { LayerDecl } from "../../grammar/index.ts";
-import { openWorkspace } from "../../runtime/modules.ts";
+import { openWorkspace } from "../../runtime/model/modules.ts";
 
 /** Values for sizes without a default; others are 4. */
 export const usual: Readonly<Record<string, number>> = {

@@ -1,5 +1,5 @@
 /** Models and tests run through the oracle: parameters read from a checkpoint folder, or the literals of a `test` block. */
-import type { LoadedModel } from "../../runtime/model.ts";
+import type { LoadedModel } from "../../runtime/model/model.ts";
 import { buildProgram } from "../../compiler/index.ts";
 import type { TestCase } from "../../compiler/index.ts";
 import { checkExpectation } from "../../compiler/index.ts";

@@ -1,14 +1,14 @@
 /** Random small models of the families in the standard library: sizes, options and weights drawn from a seed. */
 import type { Json, Model } from "../../compiler/index.ts";
 import { buildProgram, evaluateProgram, findMap, makeModel, newContext, readConfig } from "../../compiler/index.ts";
-import type { Purpose } from "../../compiler/interpret/context.ts";
+import type { Purpose } from "../../compiler/language/interpret/context.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/index.ts";
-import { parseConfig } from "../../runtime/config-file.ts";
-import { openWorkspace } from "../../runtime/modules.ts";
-import type { ParameterSource } from "../../runtime/parameters.ts";
-import { DATA_TYPES } from "../../runtime/storage.ts";
+import { parseConfig } from "../../runtime/model/config-file.ts";
+import { openWorkspace } from "../../runtime/model/modules.ts";
+import type { ParameterSource } from "../../runtime/gpu/parameters.ts";
+import { DATA_TYPES } from "../../runtime/checkpoint/storage.ts";
 
 /** A stream of numbers in [0, 1), the same for the same seed: Mulberry32. */
 export class Draw {

@@ -2,8 +2,8 @@
 import type { Program } from "../../compiler/graph/node.ts";
 import { printProgram } from "../../compiler/graph/print.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../../compiler/graph/traverse.ts";
-import type { Purpose } from "../../compiler/interpret/context.ts";
-import { findPeeks, type Peek } from "../../compiler/incrementalise/incrementalise.ts";
+import type { Purpose } from "../../compiler/language/interpret/context.ts";
+import { findPeeks, type Peek } from "../../compiler/passes/incrementalise.ts";
 import { timeRule } from "../../compiler/ops/time.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";

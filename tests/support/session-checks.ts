@@ -2,9 +2,9 @@
 import { expect } from "vitest";
 import { compileModel, type CompileModelOptions, type Model } from "../../compiler/index.ts";
 import type { DeviceFacts } from "../../compiler/plan/plan.ts";
-import type { Device } from "../../runtime/device.ts";
-import { negativeLogLikelihood } from "../../runtime/score.ts";
-import { openSession, type Session } from "../../runtime/session.ts";
+import type { Device } from "../../runtime/gpu/device.ts";
+import { negativeLogLikelihood } from "../../runtime/session/score.ts";
+import { openSession, type Session } from "../../runtime/session/session.ts";
 import { maxDifference } from "./close.ts";
 import { type Draw, drawWeights, type RandomWeights } from "./random-models.ts";
 

@@ -7,7 +7,7 @@ import type { Builder } from "../../compiler/ops/builder.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
 import { type Checkpoint, encodeHeader, openCheckpoint, toFloat32 } from "../../runtime/checkpoint/index.ts";
-import { type LoadedModel, loadModel } from "../../runtime/model.ts";
+import { type LoadedModel, loadModel } from "../../runtime/model/model.ts";
 import { withScratch } from "../runtime/checkpoint/scratch.ts";
 
 const root = join(import.meta.dirname, "..", "fixtures", "families");

@@ -7,7 +7,7 @@ import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 import { sizeText } from "../../../compiler/ops/size-text.ts";
 import { ops } from "../../../compiler/ops/table.ts";
 import { arrange, sizedAxes } from "../../../compiler/ops/values.ts";
-import { helpers } from "../../../compiler/wgsl/builtin.ts";
+import { helpers } from "../../../compiler/codegen/wgsl/builtin.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openTestGpu } from "../../support/gpu.ts";
 import type { SampleCase } from "./samples.ts";

@@ -1,6 +1,6 @@
 /** Axes that are as long as the sequence beside time itself, or longer than a workgroup can hold: what chooses and adds up along them. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { findPeeks } from "../../../compiler/incrementalise/incrementalise.ts";
+import { findPeeks } from "../../../compiler/passes/incrementalise.ts";
 import { compareOutputs } from "../../support/compare-plan.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openTestGpu } from "../../support/gpu.ts";

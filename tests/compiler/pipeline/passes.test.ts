@@ -5,16 +5,16 @@ import { Graph, isOp } from "../../../compiler/graph/node.ts";
 import { parseProgram } from "../../../compiler/graph/parse.ts";
 import { printProgram } from "../../../compiler/graph/print.ts";
 import { outputNodes, topologicalOrder } from "../../../compiler/graph/traverse.ts";
-import { findPeeks, incrementaliseProgram } from "../../../compiler/incrementalise/incrementalise.ts";
+import { findPeeks, incrementaliseProgram } from "../../../compiler/passes/incrementalise.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import type { Table } from "../../../compiler/plan/plan.ts";
 import { evaluateScalar } from "../../../compiler/plan/scalar.ts";
-import { inlineCalls } from "../../../compiler/simplify/inline.ts";
-import { pruneProgram } from "../../../compiler/simplify/prune.ts";
-import { simplifyProgram } from "../../../compiler/simplify/simplify.ts";
-import { sparsifyProgram } from "../../../compiler/sparsify/sparsify.ts";
-import { selectWanted } from "../../../compiler/sparsify/wanted.ts";
-import { tabulateProgram } from "../../../compiler/tabulate/tabulate.ts";
+import { inlineCalls } from "../../../compiler/passes/simplify/inline.ts";
+import { pruneProgram } from "../../../compiler/passes/simplify/prune.ts";
+import { simplifyProgram } from "../../../compiler/passes/simplify/simplify.ts";
+import { sparsifyProgram } from "../../../compiler/passes/sparsify/sparsify.ts";
+import { selectWanted } from "../../../compiler/passes/sparsify/wanted.ts";
+import { tabulateProgram } from "../../../compiler/passes/tabulate/tabulate.ts";
 import { verifyProgram } from "../../../compiler/verify/graph.ts";
 
 describe("prune", () => {

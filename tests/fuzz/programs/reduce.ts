@@ -8,7 +8,7 @@ import { parseProgram } from "../../../compiler/graph/parse.ts";
 import { printProgram } from "../../../compiler/graph/print.ts";
 import { outputNodes, rewriteNodes, topologicalOrder } from "../../../compiler/graph/traverse.ts";
 import { TIME, hasAxis, sameType } from "../../../compiler/graph/type.ts";
-import { inlineCalls } from "../../../compiler/simplify/inline.ts";
+import { inlineCalls } from "../../../compiler/passes/simplify/inline.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 

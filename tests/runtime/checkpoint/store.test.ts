@@ -1,7 +1,7 @@
 import { copyFile, cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { loadModel } from "../../../runtime/model.ts";
+import { loadModel } from "../../../runtime/model/model.ts";
 import { fromFloat32, openCheckpoint, toFloat32 } from "../../../runtime/checkpoint/index.ts";
 import { expectFailure, withScratch, writeRaw } from "./scratch.ts";
 

@@ -24,10 +24,10 @@ import { openSink } from "../../../runtime/checkpoint/sink.ts";
 import { type Fault, Killed, makeFaults, setFaults } from "../../../runtime/files/faults.ts";
 import { replaceFile } from "../../../runtime/files/replace.ts";
 import { openFile, O_CREAT, O_WRONLY } from "../../../runtime/files/system.ts";
-import { savePlan } from "../../../runtime/plan-file.ts";
+import { savePlan } from "../../../runtime/plan/plan-file.ts";
 import { moec } from "../../cli/support.ts";
 import { MEMORY, withScratch } from "../checkpoint/scratch.ts";
-import { tinyPlan } from "../tiny-plan.ts";
+import { tinyPlan } from "../../support/tiny-plan.ts";
 import { softwareFacts } from "../../support/facts.ts";
 
 const FAULTS: readonly Fault[] = ["ENOSPC", "EIO", "EROFS", "EINTR", "killed"];

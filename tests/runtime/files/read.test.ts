@@ -15,10 +15,10 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { loadTokenizer, loadTokens, openCheckpoint, openSafetensors } from "../../../runtime/checkpoint/index.ts";
-import { readConfigFile } from "../../../runtime/config-file.ts";
+import { readConfigFile } from "../../../runtime/model/config-file.ts";
 import { find, isFolder, readBytes, readText } from "../../../runtime/files/read.ts";
-import { loadModel } from "../../../runtime/model.ts";
-import { fileLoader, readSource } from "../../../runtime/modules.ts";
+import { loadModel } from "../../../runtime/model/model.ts";
+import { fileLoader, readSource } from "../../../runtime/model/modules.ts";
 import { moec } from "../../cli/support.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 

@@ -3,8 +3,8 @@ import { cpSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileS
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openSafetensors } from "../../../runtime/checkpoint/index.ts";
-import { exportModel } from "../../../runtime/export.ts";
-import { loadModel } from "../../../runtime/model.ts";
+import { exportModel } from "../../../runtime/upcycle/export.ts";
+import { loadModel } from "../../../runtime/model/model.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 import { CHECKPOINTS, withPlan, withRecipe } from "./support.ts";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { openCheckpoint } from "../../../runtime/checkpoint/index.ts";
-import { loadModel } from "../../../runtime/model.ts";
+import { loadModel } from "../../../runtime/model/model.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { withScratch } from "../checkpoint/scratch.ts";
 import { CHECKPOINTS, count, evaluateLogits, GOLDEN, readValues, SET_ROUTER, withPlan } from "./support.ts";

@@ -1,0 +1,119 @@
+/** `moec build`: compiles a model into a plan, to be read, shipped, or run without the compiler. */
+import type { Command } from "commander";
+import { Option } from "commander";
+import { compileModel, passes } from "../../compiler/index.ts";
+import type { DeviceFacts, Plan } from "../../compiler/plan/plan.ts";
+import { failure, suggest } from "../../grammar/index.ts";
+import { plural, print, printJson, say } from "../output.ts";
+import { openSubject, type SubjectOptions } from "../subject.ts";
+
+interface Options extends SubjectOptions {
+  readonly out?: string;
+  readonly adapter?: string;
+  readonly kind?: "software" | "gpu";
+  readonly dump?: string;
+  readonly json?: true;
+}
+
+export function registerBuild(program: Command): void {
+  program
+    .command("build")
+    .description("compile a model to a plan: JSON and one readable WGSL file per kernel")
+    .argument("<model>", "folder of a checkpoint, or .moe file with a config")
+    .option("--out <folder>", "where to put plan.json and the kernels")
+    .option("--config <name>", "which config of the file")
+    .option("--map <file>", "a .moe file with the map of the checkpoint's family")
+    .option("--adapter <name>", "compile for the adapter whose name contains this instead of the best one")
+    .addOption(
+      new Option("--kind <kind>", "compile for any device of this kind, without opening one")
+        .choices(["software", "gpu"])
+        .conflicts("adapter"),
+    )
+    .option("--dump <after:pass>", `print the program after a pass: ${passNames().join(", ")}`)
+    .option("--json", "print what was built as JSON")
+    .addHelpText("after", "\nExample:\n  moec build examples/03-model.moe --kind gpu --out small.plan")
+    .action(runBuild);
+}
+
+const passNames = (): string[] => passes.map((pass) => pass.name.replaceAll(" ", "-"));
+
+async function runBuild(path: string, options: Options): Promise<void> {
+  const wanted = options.dump === undefined ? null : parseDump(options.dump);
+  const subject = await openSubject(path, options);
+  try {
+    const device = options.kind === undefined ? await factsOf(options.adapter) : promisedFacts(options.kind);
+    const dump = (after: string, text: string): void => {
+      if (after.replaceAll(" ", "-") === wanted) print(text.trimEnd());
+    };
+    const plan = compileModel(subject.model, {
+      device,
+      storage: subject.storage,
+      ...(wanted === null ? {} : { dump }),
+    });
+    if (options.out !== undefined) await (await import("../../runtime/plan/plan-file.ts")).savePlan(plan, options.out);
+    if (options.json) printJson({ ...summarise(plan), out: options.out ?? null });
+    else report(plan, options.out);
+  } finally {
+    await subject.close();
+  }
+}
+
+function parseDump(text: string): string {
+  const name = text.replace(/^after:/, "");
+  if (passNames().includes(name)) return name;
+  const near = suggest(name, passNames());
+  throw failure("cli/unknown-pass", `there is no pass \`${name}\``, {
+    help: near === null ? `the passes are ${passNames().join(", ")}` : `did you mean \`${near}\`?`,
+  });
+}
+
+async function factsOf(adapter: string | undefined): Promise<DeviceFacts> {
+  const { openDevice } = await import("../../runtime/gpu/device.ts");
+  const device = await openDevice(adapter === undefined ? {} : { adapter });
+  device.close();
+  return device.facts;
+}
+
+/** What WebGPU promises of every device: a plan for these facts runs anywhere. */
+function promisedFacts(kind: DeviceFacts["kind"]): DeviceFacts {
+  return {
+    kind,
+    subgroup: null,
+    f16: false,
+    maxBinding: 128 * 2 ** 20,
+    maxBuffer: 256 * 2 ** 20,
+    workgroupMemory: 16384,
+    maxInvocations: 256,
+    maxStorageBuffers: 8,
+    maxWorkgroups: 65535,
+  };
+}
+
+interface Summary {
+  readonly model: string;
+  readonly kernels: number;
+  readonly parameters: number;
+  readonly entries: readonly {
+    readonly name: string;
+    readonly dispatches: number;
+    readonly perLayer: readonly number[];
+  }[];
+}
+
+function summarise(plan: Plan): Summary {
+  const entries = plan.entries.map(({ name, steps }) => ({
+    name,
+    dispatches: steps.reduce((n, s) => n + (s.kind === "repeat" ? s.steps.length * s.indices.length : 1), 0),
+    perLayer: steps.flatMap((s) => (s.kind === "repeat" ? [s.steps.length] : [])),
+  }));
+  return { model: plan.model, kernels: plan.modules.length, parameters: plan.parameters.length, entries };
+}
+
+function report(plan: Plan, out: string | undefined): void {
+  const { model, kernels, entries } = summarise(plan);
+  say(`${model}: ${plural(kernels, "kernel")}${out === undefined ? "" : `, written to ${out}`}`);
+  for (const { name, dispatches, perLayer } of entries) {
+    const layers = perLayer.length === 0 ? "" : `, ${perLayer.join(" and ")} per layer`;
+    say(`  ${name}: ${plural(dispatches, "dispatch").replace(/hs$/, "hes")}${layers}`);
+  }
+}

@@ -1,0 +1,160 @@
+/** Kernels of all entries as one plan: parameters in their layouts, tables, states, shared buffers and modules. */
+import { failure } from "../../../grammar/diagnostic.ts";
+import { LIMITS } from "../../../grammar/limits.ts";
+import { bindPath } from "../../graph/path.ts";
+import type { GraphFunction, Node, Program } from "../../graph/node.ts";
+import { isOp } from "../../graph/node.ts";
+import { formatType } from "../../graph/type.ts";
+import { allFunctions, outputNodes, topologicalOrder } from "../../graph/traverse.ts";
+import type { LowerContext } from "../lower/context.ts";
+import { fixedSize, rowsHeld } from "../lower/size.ts";
+import { rowWidth, statesOf } from "../../ops/states.ts";
+import type { ParameterPlace } from "../lower/place.ts";
+import type { DeviceFacts, Entry, EntryRegime, Parameter, Plan, State, StorageType, Table } from "../../plan/plan.ts";
+import { PLAN_VERSION } from "../../plan/plan.ts";
+import type { Regime } from "../schedule/kernel.ts";
+import type { Layouts } from "../schedule/layout.ts";
+import { chooseLayouts, cutParts } from "../schedule/layout.ts";
+import { tableOf } from "../../passes/tabulate/tabulate.ts";
+import { Collector } from "./collect.ts";
+import type { ScheduleWork } from "../schedule/scheduling.ts";
+import { assembleEntry } from "./entry.ts";
+
+export interface EntryProgram {
+  readonly name: string;
+  readonly regimes: readonly EntryRegime[];
+  /** After all graph passes; its outputs are the entry's. */
+  readonly program: Program;
+}
+
+export interface AssembleOptions {
+  readonly model: string;
+  readonly device: DeviceFacts;
+  readonly storage: (path: string) => StorageType;
+  readonly tables: readonly Table[];
+  readonly force: LowerContext["force"];
+  readonly stepTokens: number;
+  readonly scheduled: (work: ScheduleWork) => void;
+}
+
+export function assemblePlan(programs: readonly EntryProgram[], options: AssembleOptions): Plan {
+  const { stepTokens } = options;
+  const functions = programs.flatMap((p) => allFunctions(p.program));
+  const layouts = chooseLayouts(functions);
+  const calls = callsByFunction(programs.map((p) => p.program));
+  const params = new Map<string, { readonly param: Node<"param">; readonly paths: Set<string> }>();
+  for (const fn of functions) {
+    for (const param of paramsOf(fn)) {
+      const known = params.get(param.attrs.path) ?? { param, paths: new Set() };
+      for (const path of concretePaths(param.attrs.path, fn, calls)) known.paths.add(path);
+      params.set(param.attrs.path, known);
+    }
+  }
+  const places = new Map(
+    [...params].map(([path, { param, paths }]) => [path, placeOf(param, layouts, [...paths], options)]),
+  );
+  const collector = new Collector();
+  const parameterOf = (param: Node<"param">): ParameterPlace => places.get(param.attrs.path)!;
+  const entries: Entry[] = programs.flatMap(({ name, regimes, program }) =>
+    regimes.map((entryRegime) => {
+      const { device, force } = options;
+      const regime: Regime = entryRegime === "few" ? "few" : "many";
+      const schedule = { regime, device, layouts, partsOf: (path: string) => places.get(path)?.parts.length ?? 1 };
+      return assembleEntry(name, entryRegime, program, schedule, {
+        device,
+        regime,
+        force,
+        stepTokens: entryRegime === "whole" ? null : stepTokens,
+        collector,
+        scheduled: options.scheduled,
+        parameterOf,
+        tableOf,
+      });
+    }),
+  );
+  const parameters = [...params].flatMap(([path, { param, paths }]) => {
+    const { layout, storage, parts } = places.get(path)!;
+    const axes = param.type.axes.map((a) => ({ name: a.name, size: fixedSize(a) }));
+    return [...paths].map((own): Parameter => ({ path: own, axes, storage, layout, parts }));
+  });
+  const states = new Map(
+    programs.flatMap(({ regimes, program }) => {
+      const most = regimes.includes("whole") ? null : stepTokens;
+      return allFunctions(program).flatMap((fn) => listStates(fn, calls, most).map((s) => [s.id, s] as const));
+    }),
+  );
+  return {
+    format: "moec-plan",
+    version: PLAN_VERSION,
+    model: options.model,
+    device: options.device,
+    stepTokens,
+    parameters,
+    tables: options.tables,
+    states: [...states.values()],
+    buffers: collector.buffers,
+    modules: collector.modules,
+    entries,
+  };
+}
+
+function paramsOf(fn: GraphFunction): readonly Node<"param">[] {
+  return topologicalOrder(outputNodes(fn)).filter((n): n is Node<"param"> => isOp(n, "param") && tableOf(n) === null);
+}
+
+/** Layers share kernels, so they share what a kernel is made for: mixed storage types become f32. */
+function placeOf(
+  param: Node<"param">,
+  layouts: Layouts,
+  paths: readonly string[],
+  options: AssembleOptions,
+): ParameterPlace {
+  const { path } = param.attrs;
+  const types = new Set(paths.map(options.storage));
+  const [only, ...more] = types;
+  const storage = only === undefined || more.length > 0 ? "f32" : only;
+  const layout = layouts.get(path) ?? { kind: "plain" };
+  const { maxBinding } = options.device;
+  const parts = cutParts(param.type, layout, storage, maxBinding);
+  if (parts.length > 0) return { path, storage, layout, parts };
+  throw failure(
+    "device/too-large",
+    `\`${paths[0] ?? path}\` of ${formatType(param.type)} does not fit into ${LIMITS.parts} parts of ${maxBinding} bytes, the most that the device binds at once`,
+    {
+      ...(param.origin === null ? {} : { labels: [{ span: param.origin, text: "this parameter" }] }),
+      help: "choose another device, or smaller sizes",
+    },
+  );
+}
+
+/** Paths under which each function is called. */
+type Calls = ReadonlyMap<GraphFunction, ReadonlySet<string>>;
+
+function callsByFunction(programs: readonly Program[]): Calls {
+  const calls = new Map<GraphFunction, Set<string>>();
+  for (const { main, functions } of programs) {
+    for (const node of topologicalOrder(outputNodes(main))) {
+      const fn = isOp(node, "call") ? functions.get(node.attrs.fn) : undefined;
+      if (fn !== undefined) calls.set(fn, (calls.get(fn) ?? new Set()).add((node as Node<"call">).attrs.path));
+    }
+  }
+  return calls;
+}
+
+/** What a path or id in a function stands for, layer by layer. */
+function concretePaths(path: string, fn: GraphFunction, calls: Calls): readonly string[] {
+  return path.includes("#") ? [...(calls.get(fn) ?? [])].map((call) => bindPath(path, call)) : [path];
+}
+
+function listStates(fn: GraphFunction, calls: Calls, stepTokens: number | null): readonly State[] {
+  return topologicalOrder(outputNodes(fn)).flatMap((node) =>
+    statesOf(node).flatMap(({ id, row, rows }) => {
+      const width = rowWidth(row);
+      return concretePaths(id, fn, calls).map((own): State => ({
+        id: own,
+        elements: ["*", ["*", "S", rowsHeld(rows, stepTokens)], width],
+        bytesPerToken: rows.kind === "positions" ? width * 4 : 0,
+      }));
+    }),
+  );
+}

@@ -1,0 +1,50 @@
+/** What a dispatch is called in profiles and where its text is: from the parameters it reads and the ops it computes. */
+import { formatSpan } from "../../../grammar/span.ts";
+import type { Node } from "../../graph/node.ts";
+import { isOp } from "../../graph/node.ts";
+import type { Kernel } from "../schedule/kernel.ts";
+
+export function labelKernel(kernel: Kernel, params: readonly string[]): string {
+  const where = commonPath(params);
+  const ops = [...new Set(kernel.computes.map((n) => n.op))];
+  switch (kernel.kind) {
+    case "contract":
+      return kernel.combine === null ? where : `${where} combined`;
+    case "attend":
+      return `${kernel.attend.attrs.state ?? "attend"}`;
+    case "recurrence":
+      return `${kernel.node.attrs.state ?? kernel.node.op}`;
+    case "group":
+      return "group slots by bank";
+    case "row":
+    case "map": {
+      const what = kernel.stores.some((s) => s.state !== null) ? [...ops, "append"] : ops;
+      return [where, what.slice(-3).join("·")].filter((t) => t !== "").join(" ");
+    }
+    case "call":
+      return kernel.path;
+  }
+}
+
+/** `a.b.q.w, a.b.k.w` as `a.b q·k`: the part that all share, then what tells them apart. */
+function commonPath(paths: readonly string[]): string {
+  const split = paths.map((p) => p.replace(/\.w$/, "").split("."));
+  const [first] = split;
+  if (first === undefined) return "";
+  if (split.length === 1) return first.join(".");
+  let same = 0;
+  while (split.every((p) => p.length > same + 1 && p[same] === first[same])) same++;
+  return `${first.slice(0, same).join(".")} ${split.map((p) => p.slice(same).join(".")).join("·")}`.trim();
+}
+
+/** `file.moe:12:3` of the node that a kernel is mostly about. */
+export function originOf(kernel: Kernel): string | null {
+  const nodes: readonly Node[] = [...kernel.computes, ...kernel.stores.map((s) => s.node)];
+  const heavy = nodes.find(
+    (n) =>
+      n.origin !== null &&
+      (isOp(n, "dot") || isOp(n, "attend") || isOp(n, "topk") || isOp(n, "scan") || isOp(n, "delta_rule")),
+  );
+  const span = (heavy ?? nodes.find((n) => n.origin !== null))?.origin ?? null;
+  return span === null ? null : formatSpan(span);
+}

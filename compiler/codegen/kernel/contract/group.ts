@@ -1,0 +1,110 @@
+/**
+ * Prepares a grouped contraction: from the bank of each slot, the slots sorted by bank (stable: ascending within a bank)
+ * and the tiles, each a run of slots of one bank. A counting sort in one workgroup: every invocation counts a run of
+ * consecutive slots in columns of its own, the counts are scanned bank by bank, and every invocation places its run. No
+ * atomics, so the result does not depend on the order in which invocations run. Slots whose bank is >= `banks` are in no
+ * tile. The counts live in workgroup memory, which bounds the invocations for many banks.
+ */
+import type { Binding, DeviceFacts, Size } from "../../../plan/plan.ts";
+import type { ContractKernel } from "./contract.ts";
+import { tileCount } from "./places.ts";
+import { fixedLanes } from "../tuning.ts";
+import { KernelWriter } from "../writer.ts";
+
+export interface GroupSpec {
+  readonly id: string;
+  readonly banks: number;
+  readonly tileRows: number;
+  /** Number of slots T * K, for the plan and in WGSL. */
+  readonly slots: Size;
+  readonly slotCount: (w: KernelWriter) => string;
+  /** u32 [T * K]: bank of each slot. */
+  readonly index: Binding;
+  /** Written: u32 [T * K]. */
+  readonly order: Binding;
+  /** Written: vec4<u32>(bank, first, count, 0) per tile, `tilesElements` u32 in all; tiles that are not needed have count 0. */
+  readonly tiles: Binding;
+}
+
+/** Elements (u32) of the tiles buffer. */
+export function tilesElements(slots: Size, banks: number, tileRows: number): Size {
+  return ["*", tileCount(slots, banks, tileRows), 4];
+}
+
+/** One workgroup; throws when the counts of `banks` banks do not fit the device's workgroup memory. */
+export function emitGroup(spec: GroupSpec, device: DeviceFacts): ContractKernel {
+  const w = new KernelWriter();
+  const { banks, tileRows } = spec;
+  const runs = chooseRuns(spec, device);
+  const index = w.bind(spec.index, "array<u32>", "read");
+  const order = w.bind(spec.order, "array<u32>", "write");
+  const tiles = w.bind(spec.tiles, "array<vec4<u32>>", "write");
+  // `offsets` first counts, bank-major, then holds where each run's next slot of a bank goes.
+  w.global("offsets", `var<workgroup> offsets: array<u32, ${banks * runs}>;`);
+  w.global("starts", `var<workgroup> starts: array<vec2<u32>, ${banks + 1}>;`);
+  const ownSlots = (body: string): string => `
+for (var slot = begin; slot < end; slot++) {
+  let bank = ${index}[slot];
+  if (bank < ${banks}u) {
+    let at = bank * ${runs}u + lane;
+    ${body}
+  }
+}`;
+  const body = `
+let slots = ${spec.slotCount(w)};
+let length = (slots + ${runs - 1}u) / ${runs}u;
+let begin = min(lane * length, slots);
+let end = min(begin + length, slots);
+for (var bank = 0u; bank < ${banks}u; bank++) { offsets[bank * ${runs}u + lane] = 0u; }
+${ownSlots("offsets[at] = offsets[at] + 1u;")}
+workgroupBarrier();
+for (var bank = lane; bank < ${banks}u; bank += ${runs}u) {
+  var count = 0u;
+  for (var run = 0u; run < ${runs}u; run++) { count += offsets[bank * ${runs}u + run]; }
+  starts[bank] = vec2<u32>(count, (count + ${tileRows - 1}u) / ${tileRows}u);
+}
+workgroupBarrier();
+if (lane == 0u) {
+  var sum = vec2<u32>();
+  for (var bank = 0u; bank < ${banks}u; bank++) {
+    let size = starts[bank];
+    starts[bank] = sum;
+    sum += size;
+  }
+  starts[${banks}u] = sum;
+}
+workgroupBarrier();
+for (var bank = lane; bank < ${banks}u; bank += ${runs}u) {
+  let start = starts[bank];
+  let next = starts[bank + 1u];
+  for (var tile = start.y; tile < next.y; tile++) {
+    let first = start.x + (tile - start.y) * ${tileRows}u;
+    ${tiles}[tile] = vec4<u32>(bank, first, min(${tileRows}u, next.x - first), 0u);
+  }
+  var offset = start.x;
+  for (var run = 0u; run < ${runs}u; run++) {
+    let count = offsets[bank * ${runs}u + run];
+    offsets[bank * ${runs}u + run] = offset;
+    offset += count;
+  }
+}
+let room = (slots + ${tileRows - 1}u) / ${tileRows}u + min(slots, ${banks}u);
+for (var tile = starts[${banks}u].y + lane; tile < room; tile += ${runs}u) { ${tiles}[tile] = vec4<u32>(); }
+workgroupBarrier();
+${ownSlots(`let to = offsets[at];
+    offsets[at] = to + 1u;
+    ${order}[to] = slot;`)}`;
+  const module = w.finish(spec.id, [runs, 1, 1], body);
+  return { module, grid: [1, 1, 1], bindings: w.bindings, constants: w.constants };
+}
+
+/** Invocations: one subgroup on a software adapter, where more only take turns; else as many as the counts leave room for. */
+function chooseRuns(spec: GroupSpec, device: DeviceFacts): number {
+  const wanted = device.kind === "software" ? (fixedLanes(device) ?? 8) : Math.min(128, device.maxInvocations);
+  const room = Math.floor(device.workgroupMemory / 4 - 2 * (spec.banks + 1)) / spec.banks;
+  let runs = wanted;
+  while (runs > room) runs /= 2;
+  if (runs < 1)
+    throw new Error(`${spec.id}: ${spec.banks} banks do not fit ${device.workgroupMemory} bytes of workgroup memory`);
+  return runs;
+}

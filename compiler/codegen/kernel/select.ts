@@ -1,0 +1,69 @@
+/**
+ * Which template runs a contraction, an attention or a delta rule: the first in preference order that suits, or one by name.
+ */
+import type { DeviceFacts } from "../../plan/plan.ts";
+import type { AttendSpec } from "./attend/attend.ts";
+import { attendGpu } from "./attend/attend-gpu.ts";
+import { attendSoftware } from "./attend/attend-software.ts";
+import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract/contract.ts";
+import { contractFewGpu } from "./contract/contract-few-gpu.ts";
+import { contractFewSoftware } from "./contract/contract-few-software.ts";
+import { contractRowsGpu } from "./contract/contract-rows-gpu.ts";
+import { contractRowsPlain } from "./contract/contract-rows-plain.ts";
+import { contractRowsSoftware } from "./contract/contract-rows-software.ts";
+import { deltaChunked } from "./delta/delta-chunked.ts";
+import { deltaRecurrent } from "./delta/delta-recurrent.ts";
+import type { DeltaKernel, DeltaSpec, DeltaTemplate } from "./delta/delta.ts";
+
+export const contractTemplates: readonly ContractTemplate[] = [
+  contractRowsSoftware,
+  contractRowsGpu,
+  contractRowsPlain,
+  contractFewSoftware,
+  contractFewGpu,
+];
+
+/** The kernel for `spec`; `force` names a template of the regime, whatever it says about suiting. Throws when none suits. */
+export function chooseContract(
+  spec: ContractSpec,
+  regime: "many" | "few",
+  device: DeviceFacts,
+  force?: string,
+): ContractKernel {
+  const found = contractTemplates.find(
+    (t) => t.regime === regime && (force === undefined ? t.suits(spec, device) : t.name === force),
+  );
+  if (found === undefined)
+    throw new Error(`no template ${force ?? `for ${device.kind}`} runs contraction ${spec.id} (${regime})`);
+  return found.emit(spec, device);
+}
+
+/** A way to run attention, in both regimes. */
+export interface AttendTemplate {
+  readonly name: string;
+  readonly suits: (spec: AttendSpec, device: DeviceFacts) => boolean;
+  readonly emit: (spec: AttendSpec, regime: "many" | "few", device: DeviceFacts) => ContractKernel;
+}
+
+export const attendTemplates: readonly AttendTemplate[] = [attendSoftware, attendGpu];
+
+/** As `chooseContract`, for attention. */
+export function chooseAttend(
+  spec: AttendSpec,
+  regime: "many" | "few",
+  device: DeviceFacts,
+  force?: string,
+): ContractKernel {
+  const found = attendTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
+  if (found === undefined) throw new Error(`no template ${force ?? `for ${device.kind}`} runs attention ${spec.id}`);
+  return found.emit(spec, regime, device);
+}
+
+export const deltaTemplates: readonly DeltaTemplate[] = [deltaChunked, deltaRecurrent];
+
+/** As `chooseContract`, for the delta rule. */
+export function chooseDelta(spec: DeltaSpec, regime: "many" | "few", device: DeviceFacts, force?: string): DeltaKernel {
+  const found = deltaTemplates.find((t) => (force === undefined ? t.suits(spec, regime, device) : t.name === force));
+  if (found === undefined) throw new Error(`no template ${force} runs the delta rule ${spec.id}`);
+  return found.emit(spec, device);
+}

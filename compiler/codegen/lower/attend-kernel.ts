@@ -1,0 +1,66 @@
+/** Fills in an `AttendSpec`: heads from the axes of the result, keys and values from the caches that this step has appended to. */
+import type { Node } from "../../graph/node.ts";
+import { TIME, findAxis } from "../../graph/type.ts";
+import type { AttendSpec } from "../kernel/attend/attend.ts";
+import { chooseAttend } from "../kernel/select.ts";
+import type { AttendKernel } from "../schedule/kernel.ts";
+import { cacheAxes, valuesInKeys } from "../../graph/cache.ts";
+import { stateOf } from "../../ops/states.ts";
+import type { LowerContext, Lowered } from "./context.ts";
+import type { Index } from "./index.ts";
+import { flatten, unflatten } from "./index.ts";
+import { count } from "./place.ts";
+import { callValue } from "./prologue.ts";
+import { sizeOf } from "./size.ts";
+import { storeHead } from "./store-head.ts";
+import { rowsText } from "./store.ts";
+
+export function lowerAttend(kernel: AttendKernel, id: string, context: LowerContext): Lowered {
+  const { attend } = kernel;
+  const [q, k, , sink] = attend.inputs as readonly [Node, Node, Node, Node?];
+  const memory = context.memoryFor(kernel);
+  const { channel, causal, scale, window, softcap, chunk = null } = attend.attrs;
+  const time = findAxis(q.type, TIME)!;
+  const heads = q.type.axes.filter((a) => a.name !== TIME && a.name !== channel);
+  const width = findAxis(k.type, channel)!;
+  const value = attend.type.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name))!;
+  const kvHeads = cacheAxes(attend).heads;
+  const keys = stateOf(attend, "k");
+  const spec: AttendSpec = {
+    id,
+    heads: count(heads),
+    kvHeads: count(kvHeads),
+    kvHeadOf: (head) => flatten(kvHeads, unflatten(heads, head)),
+    channels: count([width]),
+    valueChannels: count([value]),
+    scale,
+    window,
+    softcap,
+    chunk,
+    sink:
+      sink === undefined
+        ? null
+        : (w, head) => callValue(w, memory, "read_sink", sink, ["head"], () => unflatten(heads, "head"), null, [head]),
+    rows: sizeOf(time.size),
+    q: (w, lanes, token, head, c) => {
+      const index = (): Index => new Map([[TIME, "token"], ...unflatten(heads, "head"), [channel, "c"]]);
+      return callValue(w, memory, "read_q", q, ["token", "head", "c"], index, lanes === 4 ? channel : null, [
+        token,
+        head,
+        c,
+      ]);
+    },
+    keys: { kind: "state", id: keys.id },
+    values: { kind: "state", id: valuesInKeys(attend) ? keys.id : stateOf(attend, "v").id },
+    valueRow: valuesInKeys(attend) ? count([width]) : count(kvHeads) * count([value]),
+    ring: (w) => rowsText(w, keys.rows, context.stepTokens),
+    position: memory.builtin("position"),
+    slot: memory.builtin("slot"),
+    ahead: causal ? null : memory.builtin("runs"),
+    store: (w, lanes, token, head, channel, result) => {
+      const run = lanes === 4 ? value.name : null;
+      return storeHead(w, context, memory, kernel, attend, { heads, value }, { token, head, channel }, result, run);
+    },
+  };
+  return chooseAttend(spec, context.regime, context.device, context.force.attend);
+}

@@ -1,0 +1,42 @@
+/** Sorting the slots of an index by bank, once per index and step; routed contractions of many rows read the result. */
+import type { Node } from "../../graph/node.ts";
+import { emitGroup, tilesElements } from "../kernel/contract/group.ts";
+import { tileRowsFor } from "../kernel/tuning.ts";
+import type { Binding } from "../../plan/plan.ts";
+import { Dim } from "../../graph/dim.ts";
+import type { GroupKernel } from "../schedule/kernel.ts";
+import type { LowerContext, Lowered } from "./context.ts";
+import { runTimeSize } from "./map-kernel.ts";
+import { elementsOf } from "./size.ts";
+
+export function lowerGroup(kernel: GroupKernel, id: string, context: LowerContext): Lowered {
+  const { index, banks } = kernel;
+  const binding = context.memoryFor(kernel).bufferOf(index);
+  if (binding === null) throw new Error(`the index %${index.id} is not in memory`);
+  const slots = Dim.product(index.type.axes.map((a) => a.size));
+  const spec = {
+    id,
+    banks,
+    slots: elementsOf(index),
+    slotCount: (w: Parameters<typeof runTimeSize>[0]) => runTimeSize(w, slots),
+    index: binding,
+  };
+  return emitGroup({ ...spec, ...groupBuffers(context, index, binding, banks) }, context.device);
+}
+
+/** Where the order and the tiles of an index lie: beside the index. */
+export function groupBuffers(
+  context: LowerContext,
+  index: Node,
+  binding: Binding,
+  banks: number,
+): { readonly order: Binding; readonly tiles: Binding; readonly tileRows: number } {
+  const tileRows = tileRowsFor(context.device);
+  const slots = elementsOf(index);
+  const beside = binding.kind === "buffer" ? binding.id : `${index.id}`;
+  return {
+    order: context.scratch(`${beside}.order${banks}`, "u32", slots),
+    tiles: context.scratch(`${beside}.tiles${banks}`, "u32", tilesElements(slots, banks, tileRows)),
+    tileRows,
+  };
+}

@@ -1,0 +1,166 @@
+/**
+ * Where values lie in GPU memory and how one element, or a run of four, is read. Buffers are row-major over the axes of
+ * the node they hold; parameters lie in their plan's layout, perhaps in several parts.
+ */
+import type { Node } from "../../graph/node.ts";
+import type { Axis } from "../../graph/type.ts";
+import type { KernelWriter } from "../kernel/writer.ts";
+import type { Binding, Parameter, StorageType } from "../../plan/plan.ts";
+import { unpackElement, unpackRows } from "../wgsl/unpack.ts";
+import type { Index, Run } from "./index.ts";
+import { flatten, hasRuns } from "./index.ts";
+import { fromMemory, identifier, memoryType, typeText } from "./text.ts";
+
+/** A parameter as kernels of a function see it: `#` in the path, one layout for all layers. */
+export type ParameterPlace = Pick<Parameter, "path" | "storage" | "layout" | "parts">;
+
+/** What code generation needs to know about memory. */
+export interface Memory {
+  /** The buffer that an earlier kernel left a node in, or that the runtime fills; null when it is not in memory. */
+  readonly bufferOf: (node: Node) => Binding | null;
+  /** `write` for a buffer that the kernel also writes, element by element over what it reads: it has one binding. */
+  readonly accessOf: (binding: Binding) => "read" | "write";
+  /** A parameter, or the table that a pass made of constants. */
+  readonly parameterOf: (node: Node<"param">) => ParameterPlace | { readonly table: string };
+  /** The built-in u32 inputs: [T], and for `runs` [S, 2], the first token of each sequence in the step and how many it has. */
+  readonly builtin: (name: "position" | "length" | "slot" | "runs") => Binding;
+}
+
+/** Loads from a buffer; a run has to be whole along the last axis, or the answer is null. */
+export function loadBuffer(
+  w: KernelWriter,
+  binding: Binding,
+  node: Node,
+  index: Index,
+  run: Run,
+  access: "read" | "write" = "read",
+): string | null {
+  if (run !== null && !isInner(node, run)) return null;
+  const { dtype, axes } = node.type;
+  const name = w.bind(binding, `array<${typeText(memoryType(dtype), run)}>`, access);
+  const flat = flatten(axes, index);
+  return fromMemory(`${name}[${run === null ? flat : `${flat} / 4u`}]`, dtype, run);
+}
+
+/** A run along this label is four neighbours in memory. */
+export function isInner(node: Node, run: string): boolean {
+  return node.type.axes.at(-1)?.name === run && hasRuns(node.type, run);
+}
+
+/** Loads an element of a parameter, through a function of its own when it has several parts. */
+export function loadParameter(
+  w: KernelWriter,
+  node: Node<"param">,
+  place: ParameterPlace,
+  index: Index,
+  run: Run,
+): string | null {
+  const { layout, storage } = place;
+  const { axes } = node.type;
+  if (layout.kind === "plain") {
+    if (run !== null && !isInner(node, run)) return null;
+    const row = count(axes.slice(1));
+    const load = (part: Part, i: Index): string =>
+      loadPlain(w, storage, bindingOf(place, part), less(flatten(axes, i), part.start * row), run);
+    return overParts(w, place, axes.slice(0, 1), axes, index, run, load);
+  }
+  const axesOf = (names: readonly string[]): readonly Axis[] => names.map((n) => axes.find((a) => a.name === n)!);
+  const [bank, k, n] = [axesOf(layout.bank), axesOf(layout.k), axesOf(layout.n)];
+  if (run !== null && !(n.at(-1)?.name === run && hasRuns(node.type, run))) return null;
+  const rows = Math.ceil(count(k) / 4) * 4;
+  const byColumn = layout.split === "n";
+  const load = (part: Part, i: Index): string => {
+    const stride = Math.ceil((byColumn && place.parts.length > 1 ? part.count : count(n)) / 4) * 4;
+    const own = { bank: byColumn ? 0 : part.start, n: byColumn ? part.start : 0 };
+    const at = {
+      bank: less(flatten(bank, i), own.bank),
+      k: flatten(k, i),
+      n: less(flatten(n, i), own.n),
+      rows,
+      stride,
+    };
+    return loadMatrix(w, storage, bindingOf(place, part), at, run);
+  };
+  return overParts(w, place, byColumn ? n : bank, axes, index, run, load);
+}
+
+type Part = Parameter["parts"][number];
+
+function less(text: string, start: number): string {
+  return start === 0 ? text : `(${text} - ${start}u)`;
+}
+
+/** Elements of an axis list of known sizes. */
+export function count(axes: readonly Axis[]): number {
+  return axes.reduce((product, a) => product * (a.size.value ?? Number.NaN), 1);
+}
+
+function bindingOf(place: ParameterPlace, part: Part): Binding {
+  return { kind: "parameter", path: place.path, part: place.parts.indexOf(part) };
+}
+
+/** Chooses the part by the element number over the axes that the parts cut. */
+function overParts(
+  w: KernelWriter,
+  place: ParameterPlace,
+  cut: readonly Axis[],
+  axes: readonly Axis[],
+  index: Index,
+  run: Run,
+  load: (part: Part, index: Index) => string,
+): string {
+  const [only, ...more] = place.parts;
+  if (only !== undefined && more.length === 0) return load(only, index);
+  const name = `load${run === null ? "" : "4"}_${identifier(place.path)}`;
+  const own = new Map(axes.map((a, i) => [a.name, `i${i}`]));
+  const branches = place.parts.map((part, p) => {
+    const test = p + 1 < place.parts.length ? `if (${flatten(cut, own)} < ${part.start + part.count}u) ` : "";
+    return `  ${test}{ return ${load(part, own)}; }`;
+  });
+  const parameters = axes.map((_, i) => `i${i}: u32`).join(", ");
+  w.global(name, `fn ${name}(${parameters}) -> ${typeText("f32", run)} {\n${branches.join("\n")}\n}`);
+  return `${name}(${axes.map((a) => index.get(a.name) ?? "0u").join(", ")})`;
+}
+
+function loadPlain(w: KernelWriter, storage: StorageType, binding: Binding, flat: string, run: Run): string {
+  if (storage === "f32") {
+    const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
+    return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
+  }
+  if (run === null) return unpackElement(storage, `${w.bind(binding, "array<u32>", "read")}[(${flat}) >> 1u]`, flat);
+  const words = `${w.bind(binding, "array<vec2<u32>>", "read")}[(${flat}) / 4u]`;
+  const helper = `quad_${storage}`;
+  // Four neighbours are two words: even elements in the low halves.
+  const { even, odd } = unpackRows(storage, "w");
+  w.global(
+    helper,
+    `fn ${helper}(p: vec2<u32>) -> vec4<f32> {\n  let w = p.xyxy;\n  let even = ${even};\n  let odd = ${odd};\n  return vec4<f32>(even.x, odd.x, even.y, odd.y);\n}`,
+  );
+  return `${helper}(${words})`;
+}
+
+interface MatrixPlace {
+  readonly bank: string;
+  readonly k: string;
+  readonly n: string;
+  readonly rows: number;
+  readonly stride: number;
+}
+
+function loadMatrix(w: KernelWriter, storage: StorageType, binding: Binding, at: MatrixPlace, run: Run): string {
+  const word = (row: string, rows: number): string => `((${at.bank} * ${rows}u + ${row}) * ${at.stride}u + ${at.n})`;
+  if (storage === "f32") {
+    const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
+    const flat = word(at.k, at.rows);
+    return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
+  }
+  const flat = word(`((${at.k}) >> 1u)`, at.rows / 2);
+  if (run === null) return unpackElement(storage, `${w.bind(binding, "array<u32>", "read")}[${flat}]`, `(${at.k})`);
+  const helper = `rows_${storage}`;
+  const { even, odd } = unpackRows(storage, "w");
+  w.global(
+    helper,
+    `fn ${helper}(w: vec4<u32>, k: u32) -> vec4<f32> {\n  return select(${even}, ${odd}, (k & 1u) == 1u);\n}`,
+  );
+  return `${helper}(${w.bind(binding, "array<vec4<u32>>", "read")}[${flat} / 4u], ${at.k})`;
+}

@@ -1,0 +1,38 @@
+/** What a kernel over heads leaves: its result, a value channel of a head at a token, goes through the kernel's epilogue and is stored. */
+import type { Node } from "../../graph/node.ts";
+import type { Axis } from "../../graph/type.ts";
+import { TIME } from "../../graph/type.ts";
+import type { KernelWriter } from "../kernel/writer.ts";
+import type { Kernel } from "../schedule/kernel.ts";
+import type { LowerContext } from "./context.ts";
+import { Emitter } from "./emit.ts";
+import type { Run } from "./index.ts";
+import { unflatten } from "./index.ts";
+import type { Memory } from "./place.ts";
+import { emitStore } from "./store.ts";
+
+/** Where the kernel stands: names of its variables for the token, the head and the channel. */
+export interface HeadPlace {
+  readonly token: string;
+  readonly head: string;
+  readonly channel: string;
+}
+
+/** The lines that store `result`, the variable of what `heavy` [T, heads..., value] is at a place; a vec4 along `run`. */
+export function storeHead(
+  w: KernelWriter,
+  context: LowerContext,
+  memory: Memory,
+  { stores }: Kernel,
+  heavy: Node,
+  axes: { readonly heads: readonly Axis[]; readonly value: Axis },
+  { token, head, channel }: HeadPlace,
+  result: string,
+  run: Run,
+): string {
+  const e = new Emitter(w, memory, (node) => (node === heavy ? result : null));
+  const places = [[TIME, token], ...unflatten(axes.heads, head), [axes.value.name, channel]] as const;
+  const index = new Map(places.map(([label, text]) => [label, e.name(text)]));
+  for (const store of stores) emitStore(e, context, memory, store, index, run, e.value(store.node, index, run));
+  return e.flush();
+}

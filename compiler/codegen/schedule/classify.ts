@@ -1,0 +1,127 @@
+/**
+ * How each node may be run, from its lowering kind and shape: light nodes are computed where they are used, heavy ones have
+ * a kernel. Thresholds are here and nowhere else.
+ */
+import type { Node } from "../../graph/node.ts";
+import { isOp } from "../../graph/node.ts";
+import { TIME, findAxis } from "../../graph/type.ts";
+import type { Lowering } from "../../ops/define.ts";
+import { ops } from "../../ops/table.ts";
+import type { Regime } from "./kernel.ts";
+import type { Layouts } from "./layout.ts";
+import { fitsLayout } from "./layout.ts";
+import type { Matrix } from "../../graph/matrix.ts";
+import { matchMatrix } from "../../graph/matrix.ts";
+
+export type Role =
+  | { readonly kind: "light" }
+  /** A reduction or contraction that a map kernel runs as a loop per element. */
+  | { readonly kind: "loop" }
+  /** A stage of a row kernel. */
+  | { readonly kind: "row" }
+  | { readonly kind: "matrix"; readonly matrix: Matrix }
+  | { readonly kind: "attend" }
+  | { readonly kind: "recurrence" }
+  | { readonly kind: "call" };
+
+/** Columns, and weights read again for every row, that a contraction inside a row kernel may have. */
+const SMALL_COLUMNS = 256;
+const SMALL_WEIGHTS: Readonly<Record<Regime, number>> = { few: 1 << 20, many: 1 << 15 };
+/** Elements of a list in workgroup memory. */
+export const LIST_LIMIT = 2048;
+
+export function classify(
+  nodes: readonly Node[],
+  users: ReadonlyMap<Node, readonly Node[]>,
+  regime: Regime,
+  layouts: Layouts,
+): Map<Node, Role> {
+  const roles = new Map<Node, Role>();
+  // Users first: whether a contraction feeds row ops decides where it runs.
+  for (const node of [...nodes].reverse()) roles.set(node, roleOf(node, roles, users, regime, layouts));
+  return roles;
+}
+
+function roleOf(
+  node: Node,
+  roles: ReadonlyMap<Node, Role>,
+  users: ReadonlyMap<Node, readonly Node[]>,
+  regime: Regime,
+  layouts: Layouts,
+): Role {
+  const lowering = ops[node.op].lowering as Lowering<typeof node.op>;
+  switch (lowering.kind) {
+    case "source":
+    case "map":
+    case "view":
+    case "concat":
+    case "gather":
+    case "delay":
+      return { kind: "light" };
+    case "recurrence":
+      return { kind: "recurrence" };
+    case "reduce":
+      return isColumnReduce(node as Node<"sum">) ? { kind: "loop" } : { kind: "row" };
+    case "row":
+      return { kind: "row" };
+    case "template":
+      return { kind: "attend" };
+    case "call":
+      return { kind: "call" };
+    case "contract": {
+      const matrix = matchMatrix(node);
+      if (matrix === null) return { kind: "loop" };
+      if (matrix.n.length > 0 && isSmall(matrix, regime) && feedsRows(node, roles, users)) return { kind: "row" };
+      if (matrix.n.length === 0 && matrix.index === null) return { kind: "row" };
+      return matrix.n.length > 0 && fitsLayout(matrix, layouts) ? { kind: "matrix", matrix } : { kind: "loop" };
+    }
+  }
+}
+
+/** Reduces an outer axis of something wide: each element of the result is a short strided loop. */
+function isColumnReduce(node: Node<"sum">): boolean {
+  const [x] = node.inputs as [Node];
+  const inner = x.type.axes.at(-1);
+  if (inner === undefined || node.attrs.axes.includes(inner.name)) return false;
+  return perRow(node) >= 4 * perFold(node);
+}
+
+function perFold(node: Node<"sum">): number {
+  const [x] = node.inputs as [Node];
+  return node.attrs.axes.reduce((n, name) => n * (findAxis(x.type, name)?.size.value ?? Number.POSITIVE_INFINITY), 1);
+}
+
+/** Elements of one token. */
+export function perRow(node: Node): number {
+  return node.type.axes.reduce((n, a) => n * (a.size.value ?? 1), 1);
+}
+
+function isSmall(matrix: Matrix, regime: Regime): boolean {
+  const columns = matrix.dot.type.axes
+    .filter((a) => matrix.nLabels.includes(a.name))
+    .reduce((n, a) => n * (a.size.value ?? 1), 1);
+  const length = matrix.kLabels.reduce((n, name) => n * (findAxis(matrix.a.type, name)?.size.value ?? 1), 1);
+  return (
+    matrix.index === null &&
+    matrix.nLabels.length === 1 &&
+    columns <= SMALL_COLUMNS &&
+    2 * columns <= length &&
+    columns * length <= SMALL_WEIGHTS[regime] &&
+    matrix.rowLabels.join() === TIME
+  );
+}
+
+/** A top-k, or a fold over one of its columns, needs it; through light nodes. */
+function feedsRows(node: Node, roles: ReadonlyMap<Node, Role>, users: ReadonlyMap<Node, readonly Node[]>): boolean {
+  const seen = new Set<Node>();
+  const stack = [...(users.get(node) ?? [])];
+  for (let user = stack.pop(); user !== undefined; user = stack.pop()) {
+    if (seen.has(user)) continue;
+    seen.add(user);
+    if (isOp(user, "topk")) return true;
+    const role = roles.get(user)?.kind;
+    if (role === "row" && !isOp(user, "dot")) return true;
+    if (role === "light") stack.push(...(users.get(user) ?? []));
+  }
+  return false;
+}

@@ -1,0 +1,103 @@
+/**
+ * What scheduling makes of a function: a list of kernels, each a connected piece of the graph with a way to run it. A kernel
+ * owns the heavy nodes it computes (`computes`) and leaves some nodes in memory (`stores`); everything light between what it
+ * loads and what it stores is computed on the fly.
+ */
+import type { Node } from "../../graph/node.ts";
+import type { NamedState } from "../../ops/states.ts";
+import type { Matrix } from "../../graph/matrix.ts";
+
+export type Regime = "many" | "few";
+
+/** A node that a kernel leaves in memory: in its own buffer, or its rows in a state. */
+export interface Store {
+  readonly node: Node;
+  readonly state: NamedState | null;
+}
+
+export type Kernel =
+  MapKernel | RowKernel | ContractKernel | AttendKernel | RecurrenceKernel | GroupKernel | CallKernel;
+
+interface Common {
+  /** Heavy nodes, and light ones that end it, in topological order. */
+  readonly computes: Node[];
+  readonly stores: Store[];
+}
+
+/** One invocation per element, or per four. */
+export interface MapKernel extends Common {
+  readonly kind: "map";
+}
+
+/** One workgroup per index over `rows`; what lies inside a row passes through workgroup memory. */
+export interface RowKernel extends Common {
+  readonly kind: "row";
+  /** Labels of the row axes. */
+  rows: readonly string[];
+}
+
+/** Matrices that share columns and an epilogue. */
+export interface ContractGroup {
+  readonly matrices: Matrix[];
+  /** What is stored at each column: the contraction itself or the end of its epilogue. */
+  root: Node;
+}
+
+export interface ContractKernel extends Common {
+  readonly kind: "contract";
+  /** The activation side as the contraction sees it; all groups share it. */
+  readonly a: Node;
+  readonly groups: ContractGroup[];
+  /** Sum over a token's slots inside the kernel: the sum, and what scales each slot (null: 1). */
+  readonly combine: { readonly sum: Node<"sum">; readonly scales: readonly Node[] } | null;
+}
+
+export interface AttendKernel extends Common {
+  readonly kind: "attend";
+  readonly attend: Node<"attend">;
+}
+
+/** Walks over the tokens of each sequence of the step. */
+export interface RecurrenceKernel extends Common {
+  readonly kind: "recurrence";
+  readonly node: Node<"scan"> | Node<"delta_rule">;
+}
+
+/** Sorts slots by bank for the routed contractions of one index. */
+export interface GroupKernel extends Common {
+  readonly kind: "group";
+  readonly index: Node;
+  readonly banks: number;
+}
+
+export interface CallKernel extends Common {
+  readonly kind: "call";
+  readonly fn: string;
+  readonly path: string;
+  readonly args: readonly Node[];
+}
+
+/**
+ * Axes along which a kernel stands at one place while it works out a result, so that what it holds is of that place alone. A map kernel holds
+ * nothing: it computes at any place what it reads.
+ */
+export function placeLabels(kernel: Kernel): ReadonlySet<string> {
+  const labels = (nodes: readonly Node[]): ReadonlySet<string> =>
+    new Set(nodes.flatMap((n) => n.type.axes.map((a) => a.name)));
+  switch (kernel.kind) {
+    case "row":
+      return new Set(kernel.rows);
+    case "contract":
+      return labels(kernel.groups.map((g) => g.root));
+    case "attend":
+      return labels([kernel.attend]);
+    case "recurrence":
+      return labels([kernel.node]);
+    case "map":
+    case "group":
+    case "call":
+      return new Set();
+    default:
+      return kernel satisfies never;
+  }
+}

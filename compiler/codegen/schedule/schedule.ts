@@ -1,0 +1,205 @@
+/**
+ * From a function's graph to an ordered list of kernels, by lowering kind alone. In order: heavy nodes get kernels, with
+ * epilogues and contractions of one activation merged; what must be in memory gets a place in a kernel; kernels over
+ * the same elements are merged; every node that another kernel reads is stored.
+ */
+import type { Node } from "../../graph/node.ts";
+import { isOp } from "../../graph/node.ts";
+import { topologicalOrder, usersOf } from "../../graph/traverse.ts";
+import { TIME, findAxis } from "../../graph/type.ts";
+import { stateOf, statesOf } from "../../ops/states.ts";
+import { ops } from "../../ops/table.ts";
+import { baseOf } from "./bytes.ts";
+import type { Role } from "./classify.ts";
+import { classify } from "./classify.ts";
+import { Clusters } from "./clusters.ts";
+import { addContraction } from "./contractions.ts";
+import { chooseCut } from "./cut.ts";
+import { joinEpilogue } from "./grow.ts";
+import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel } from "./kernel.ts";
+import { addRowStage, mergeMaps, placeLight } from "./places.ts";
+import { recomputedNodes } from "./recomputed.ts";
+import type { Schedule, ScheduleOptions, Scheduling, Uses } from "./scheduling.ts";
+import { countStorage } from "./storage.ts";
+
+export function schedule(outputs: readonly Node[], options: ScheduleOptions): Schedule {
+  const nodes = topologicalOrder(outputs);
+  const users = usersOf(nodes);
+  const order = new Map(nodes.map((n, i) => [n, i]));
+  const roles = classify(nodes, users, options.regime, options.layouts);
+  const clusters = new Clusters();
+  const cut = new Set([...options.cuts.memory].map(viewed));
+  const wanted = new Set([...requiredNodes(nodes, outputs, roles), ...cut]);
+  const recomputed = recomputedNodes(nodes, users, roles, wanted);
+  const required = new Set([...wanted, ...recomputed]);
+  const uses: Uses = {
+    users,
+    required,
+    isFree: (n) => clusters.ownerOf(n) === null,
+    orderOf: (n) => order.get(n) ?? 0,
+  };
+  const s: Scheduling = { ...options, clusters, roles, uses };
+
+  const place = (node: Node): void => {
+    if (clusters.ownerOf(node) === null && !isOp(node, "input")) placeLight(s, { node, state: null });
+  };
+  for (const node of nodes) {
+    if (clusters.ownerOf(node) === null) addHeavy(s, node);
+    // Before what follows it: that may then not join a kernel that the node waits for.
+    if (cut.has(node) || options.cuts.apart.has(node)) place(node);
+  }
+  for (const node of nodes) if (required.has(node)) place(node);
+  for (const node of nodes) if (isOp(node, "attend")) appendToCaches(s, node);
+  if (options.regime === "many") addGroups(s);
+  mergeMaps(s);
+  keepLastRows(s);
+  storeWhatIsRead(clusters, outputs);
+  return {
+    kernels: clusters.inOrder(),
+    ownerOf: (n) => clusters.ownerOf(n),
+    reads: (k) => clusters.reads(k),
+    walks: clusters.walks,
+    storage: (k) => countStorage(s, k),
+    cut: (k, limit) => chooseCut(s, k, limit),
+  };
+}
+
+function addHeavy(s: Scheduling, node: Node): void {
+  const role = s.roles.get(node)!;
+  switch (role.kind) {
+    case "light":
+      return;
+    case "matrix":
+      return addContraction(s, node, role.matrix);
+    case "row":
+      return addRowStage(s, node);
+    case "loop": {
+      const kernel = s.clusters.add<MapKernel>({ kind: "map", computes: [node], stores: [] });
+      return storeEnd(s, kernel, node);
+    }
+    case "attend": {
+      const kernel = s.clusters.add<AttendKernel>({
+        kind: "attend",
+        computes: [node],
+        stores: [],
+        attend: node as Node<"attend">,
+      });
+      return storeEnd(s, kernel, node);
+    }
+    case "recurrence": {
+      const own = node as Node<"scan"> | Node<"delta_rule">;
+      const kernel = s.clusters.add<RecurrenceKernel>({ kind: "recurrence", computes: [node], stores: [], node: own });
+      return storeEnd(s, kernel, node);
+    }
+    case "call": {
+      const { fn, path } = (node as Node<"call">).attrs;
+      const known = s.clusters.kernels.find(
+        (k) => k.kind === "call" && k.fn === fn && k.path === path && k.args.every((a, i) => a === node.inputs[i]),
+      );
+      if (known !== undefined) s.clusters.join(known, [node]);
+      else s.clusters.add({ kind: "call", computes: [node], stores: [], fn, path, args: node.inputs });
+      return;
+    }
+    default:
+      role satisfies never;
+  }
+}
+
+/** Carries the result of a heavy node as far as possible, and stores it there. */
+function storeEnd(s: Scheduling, kernel: Kernel, heavy: Node): void {
+  s.clusters.store(kernel, { node: joinEpilogue(s, kernel, [heavy]) ?? heavy, state: null });
+}
+
+/**
+ * Outputs, arguments of calls, indices of routed contractions, activations that are more than a view of memory, and what
+ * a row decides for all its elements (a norm's factor, a routing weight), so that readers load one number.
+ */
+function requiredNodes(
+  nodes: readonly Node[],
+  outputs: readonly Node[],
+  roles: ReadonlyMap<Node, Role>,
+): ReadonlySet<Node> {
+  const required = new Set(outputs.map(baseOf));
+  const fromRow = new Set<Node>();
+  for (const node of nodes) {
+    const role = roles.get(node);
+    if (isOp(node, "call")) for (const x of node.inputs) required.add(baseOf(x));
+    // Every token is compared with all others.
+    if (isOp(node, "rename") && node.attrs.from === TIME) required.add(viewed(node));
+    // Rows of other tokens, and what every column of a memory reads again.
+    if (isOp(node, "delay") || isOp(node, "delta_rule")) for (const x of node.inputs) required.add(viewed(x));
+    if (role?.kind === "row") fromRow.add(node);
+    if (role?.kind === "light") {
+      if (node.inputs.some((x) => fromRow.has(x))) fromRow.add(node);
+      for (const x of node.inputs) if (fromRow.has(x) && isWider(node, x)) required.add(viewed(x));
+    }
+    if (role?.kind !== "matrix") continue;
+    required.add(viewed(role.matrix.a));
+    if (role.matrix.index !== null) required.add(baseOf(role.matrix.index));
+  }
+  return required;
+}
+
+/** Has axes that the other lacks. */
+function isWider(node: Node, than: Node): boolean {
+  return node.type.axes.length > than.type.axes.length;
+}
+
+/** What a chain of views shows. */
+function viewed(node: Node): Node {
+  let base = node;
+  while (ops[base.op].lowering.kind === "view") base = base.inputs[0]!;
+  return base;
+}
+
+/** This step's keys and values go into the caches before attention reads them. */
+function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
+  const [, keys, values] = attend.inputs as readonly [Node, Node, Node];
+  const apart = s.cuts.memory.has(keys) || s.cuts.memory.has(values);
+  for (const state of statesOf(attend)) {
+    const node = state.part === "k" ? keys : values;
+    const store = { node, state };
+    const owner = s.clusters.ownerOf(node);
+    if (owner?.kind === "contract") s.clusters.store(owner, store);
+    s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store, apart));
+  }
+}
+
+/** What delays look back at is kept at the end of the step, when nothing reads the rows of the step before any more. */
+function keepLastRows(s: Scheduling): void {
+  const readers = new Map<string, { readonly delay: Node<"delay">; readonly kernels: Kernel[] }>();
+  for (const kernel of s.clusters.kernels) {
+    for (const delay of s.clusters.delaysOf(kernel)) {
+      const { id } = stateOf(delay, "x");
+      const known = readers.get(id) ?? { delay, kernels: [] };
+      known.kernels.push(kernel);
+      readers.set(id, known);
+    }
+  }
+  for (const { delay, kernels } of readers.values()) {
+    const store = { node: delay.inputs[0]!, state: stateOf(delay, "x") };
+    s.clusters.waitFor(s.clusters.add<MapKernel>({ kind: "map", computes: [], stores: [store] }), kernels);
+  }
+}
+
+function addGroups(s: Scheduling): void {
+  for (const kernel of [...s.clusters.kernels]) {
+    const matrix = kernel.kind === "contract" ? kernel.groups[0]?.matrices[0] : undefined;
+    if (matrix === undefined || matrix.index === null) continue;
+    const { index } = matrix;
+    const banks = findAxis(matrix.param.type, matrix.bank[0]!)!.size.value!;
+    if (s.clusters.kernels.some((k) => k.kind === "group" && k.index === index && k.banks === banks)) continue;
+    s.clusters.add({ kind: "group", computes: [], stores: [], index, banks });
+  }
+}
+
+function storeWhatIsRead(clusters: Clusters, outputs: readonly Node[]): void {
+  const needed = new Set(outputs.map(baseOf));
+  for (const kernel of clusters.kernels) for (const node of clusters.reads(kernel)) needed.add(node);
+  for (const kernel of clusters.kernels) {
+    if (kernel.kind === "call" || kernel.kind === "group") continue;
+    const kept = kernel.stores.filter((s) => s.state !== null || needed.has(s.node));
+    const more = kernel.computes.filter((n) => needed.has(n) && !kept.some((s) => s.node === n && s.state === null));
+    clusters.storeOnly(kernel, [...kept, ...more.map((node) => ({ node, state: null }))]);
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * Everything of a plan that lives on the GPU besides its parameters, sized for the largest step asked for so far: tables,
+ * states, inputs, outputs and temporaries. Temporaries of one share class are one buffer. Growing replaces buffers and
+ * keeps what states hold; `generation` then changes, and bind groups made before are stale.
+ */
+import { type Binding, type Buffer, evaluateSize, type Plan, type Size, type Table } from "../../compiler/plan/plan.ts";
+import { compileScalar } from "../../compiler/plan/scalar.ts";
+import { failure, type MoeError } from "../../grammar/diagnostic.ts";
+import { BufferUsage, type Device } from "./device.ts";
+import type { UploadedParameters } from "./parameters.ts";
+
+/** The symbols of sizes: tokens of a step, rows wanted, sequences, positions that a cache holds. */
+export interface StepSizes {
+  readonly T: number;
+  readonly Q: number;
+  readonly S: number;
+  readonly P: number;
+}
+
+/** Bytes on the GPU by purpose. */
+export interface MemoryReport {
+  readonly parameters: number;
+  readonly tables: number;
+  readonly states: number;
+  readonly work: number;
+}
+
+export class Buffers {
+  readonly #device: Device;
+  readonly #plan: Plan;
+  readonly #parameters: UploadedParameters;
+  readonly #step: GPUBuffer;
+  readonly #tables = new Map<string, GPUBuffer>();
+  readonly #states = new Map<string, GPUBuffer>();
+  /** By share class, or by id for buffers of their own. */
+  readonly #work = new Map<string, GPUBuffer>();
+  readonly #declared: ReadonlyMap<string, Buffer>;
+  #sizes: StepSizes;
+  #written = "";
+  #isOpen = true;
+  generation = 0;
+
+  private constructor(device: Device, plan: Plan, parameters: UploadedParameters, sequences: number) {
+    this.#device = device;
+    this.#plan = plan;
+    this.#parameters = parameters;
+    this.#declared = new Map(plan.buffers.map((b) => [b.id, b]));
+    this.#sizes = { T: 0, Q: 0, S: sequences, P: 0 };
+    this.#step = device.gpu.createBuffer({
+      label: "step",
+      size: 16,
+      usage: BufferUsage.UNIFORM | BufferUsage.COPY_DST,
+    });
+  }
+
+  /** Allocates for steps up to `sizes`, and owns the parameters from here on. Throws `device/out-of-memory`, `device/too-large`. */
+  static async allocate(
+    device: Device,
+    plan: Plan,
+    parameters: UploadedParameters,
+    sizes: StepSizes,
+  ): Promise<Buffers> {
+    const buffers = new Buffers(device, plan, parameters, sizes.S);
+    try {
+      await buffers.ensure(sizes);
+      return buffers;
+    } catch (error) {
+      buffers.destroy();
+      throw error;
+    }
+  }
+
+  /** False after `destroy`; what uses buffers then throws `session/closed`. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** The largest step that fits now. */
+  get sizes(): StepSizes {
+    return this.#sizes;
+  }
+
+  get memory(): MemoryReport {
+    const sum = (buffers: ReadonlyMap<string, GPUBuffer>): number =>
+      [...buffers.values()].reduce((n, b) => n + b.size, 0);
+    const { bytes } = this.#parameters;
+    return { parameters: bytes, tables: sum(this.#tables), states: sum(this.#states), work: sum(this.#work) };
+  }
+
+  /** Grows where a step of these sizes does not fit; `S` is fixed. States keep their contents. */
+  async ensure({ T, Q, P }: Pick<StepSizes, "T" | "Q" | "P">): Promise<void> {
+    this.#checkOpen();
+    const old = this.#sizes;
+    const sizes = { T: Math.max(T, old.T), Q: Math.max(Q, old.Q), S: old.S, P: Math.max(P, old.P) };
+    if (sizes.T === old.T && sizes.Q === old.Q && sizes.P === old.P) return;
+    this.generation++;
+    if (sizes.P > old.P) await this.#growContext(old, sizes);
+    await this.#growWork(sizes);
+    this.#sizes = sizes;
+  }
+
+  /** The buffer of a binding whose `#` is filled in, and how many bytes of it are bound. */
+  find(binding: Binding): { readonly buffer: GPUBuffer; readonly size: number } {
+    this.#checkOpen();
+    const whole = (buffer: GPUBuffer | undefined): { buffer: GPUBuffer; size: number } => {
+      if (buffer === undefined) throw new Error(`the plan binds ${JSON.stringify(binding)}, which it does not declare`);
+      return { buffer, size: buffer.size };
+    };
+    switch (binding.kind) {
+      case "step":
+        return whole(this.#step);
+      case "parameter":
+        return whole(this.#parameters.find(binding.path, binding.part));
+      case "table":
+        return whole(this.#tables.get(binding.id));
+      case "state":
+        return whole(this.#states.get(binding.id));
+      case "buffer": {
+        const declared = this.#declared.get(binding.id);
+        const { buffer } = whole(declared && this.#work.get(placeOf(declared)));
+        return { buffer, size: bytesOf(declared!.elements, this.#sizes) };
+      }
+    }
+  }
+
+  /** Makes the uniform buffer of the step say `sizes`, if it does not yet. */
+  writeStep(sizes: StepSizes): void {
+    this.#checkOpen();
+    const words = new Uint32Array([sizes.T, sizes.Q, sizes.S, sizes.P]);
+    if (words.join() === this.#written) return;
+    this.#written = words.join();
+    this.#device.gpu.queue.writeBuffer(this.#step, 0, words);
+  }
+
+  /** Writes the first elements of an input buffer. */
+  writeInput(id: string, values: Uint32Array<ArrayBuffer>): void {
+    this.#device.gpu.queue.writeBuffer(this.find({ kind: "buffer", id }).buffer, 0, values);
+  }
+
+  /** Writes what one sequence has once: a condition's part for a slot. */
+  writeCondition(id: string, slot: number, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): void {
+    const { buffer } = this.find({ kind: "buffer", id });
+    this.#device.gpu.queue.writeBuffer(buffer, slot * values.byteLength, values);
+  }
+
+  /** Zeroes what the states hold of one sequence; nothing after `destroy`. */
+  clearSequence(slot: number): void {
+    if (!this.#isOpen) return;
+    const encoder = this.#device.gpu.createCommandEncoder();
+    for (const { id, elements } of this.#plan.states) {
+      const own = (evaluateSize(elements, this.#sizes) * 4) / this.#sizes.S;
+      encoder.clearBuffer(this.#states.get(id)!, slot * own, own);
+    }
+    this.#device.gpu.queue.submit([encoder.finish()]);
+  }
+
+  destroy(): void {
+    this.#isOpen = false;
+    for (const map of [this.#tables, this.#states, this.#work]) map.forEach((b) => b.destroy());
+    this.#step.destroy();
+    this.#parameters.destroy();
+  }
+
+  /** Tables and states depend on the context alone. A state is [S, P, ...], so a sequence's old part is a prefix of its new one. */
+  async #growContext(old: StepSizes, sizes: StepSizes): Promise<void> {
+    for (const table of this.#plan.tables) {
+      const values = fillTable(table, sizes);
+      const buffer = await this.#create(`table \`${table.id}\``, Math.max(16, values.byteLength));
+      this.#device.gpu.queue.writeBuffer(buffer, 0, values);
+      replace(this.#tables, table.id, buffer);
+    }
+    const encoder = this.#device.gpu.createCommandEncoder();
+    const made = new Map<string, GPUBuffer>();
+    for (const { id, elements } of this.#plan.states) {
+      const buffer = await this.#create(
+        `state \`${id}\` for ${sizes.S} × ${sizes.P} positions`,
+        bytesOf(elements, sizes),
+      );
+      const [before, after] = [old, sizes].map((at) => (evaluateSize(elements, at) * 4) / at.S) as [number, number];
+      const held = this.#states.get(id);
+      for (let slot = 0; held !== undefined && slot < sizes.S; slot++)
+        encoder.copyBufferToBuffer(held, slot * before, buffer, slot * after, before);
+      made.set(id, buffer);
+    }
+    this.#device.gpu.queue.submit([encoder.finish()]);
+    made.forEach((buffer, id) => replace(this.#states, id, buffer));
+  }
+
+  async #growWork(sizes: StepSizes): Promise<void> {
+    const wanted = new Map<string, number>();
+    for (const buffer of this.#plan.buffers) {
+      const key = placeOf(buffer);
+      wanted.set(key, Math.max(wanted.get(key) ?? 0, bytesOf(buffer.elements, sizes)));
+    }
+    for (const [key, bytes] of wanted) {
+      if ((this.#work.get(key)?.size ?? 0) >= bytes) continue;
+      // The old one first: both together may not fit.
+      this.#work.get(key)?.destroy();
+      this.#work.delete(key);
+      this.#work.set(key, await this.#create(`\`${key}\` of a step of ${sizes.T} tokens`, bytes));
+    }
+  }
+
+  #checkOpen(): void {
+    if (!this.#isOpen) throw sessionClosed();
+  }
+
+  async #create(what: string, bytes: number): Promise<GPUBuffer> {
+    const { maxBinding, maxBuffer } = this.#device.facts;
+    const limit = Math.min(maxBinding, maxBuffer);
+    if (bytes > limit)
+      throw failure("device/too-large", `${what} takes ${bytes} bytes, and this device binds at most ${limit}`, {
+        help: "use fewer sequences or a smaller capacity",
+      });
+    const usage = BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST;
+    const buffer = await this.#device.guard(`${what} (${bytes} bytes)`, () =>
+      this.#device.gpu.createBuffer({ label: what, size: bytes, usage }),
+    );
+    if (!this.#isOpen) buffer.destroy();
+    this.#checkOpen();
+    return buffer;
+  }
+}
+
+export function sessionClosed(): MoeError {
+  return failure("session/closed", "the session was closed", { help: "open another one" });
+}
+
+/** The most tokens, up to `most`, of a step whose buffers this device can bind. */
+export function fitTokens(plan: Plan, device: Device, most: number, sizesOf: (tokens: number) => StepSizes): number {
+  const limit = Math.min(device.facts.maxBinding, device.facts.maxBuffer);
+  const fits = (tokens: number): boolean => plan.buffers.every((b) => bytesOf(b.elements, sizesOf(tokens)) <= limit);
+  let tokens = most;
+  while (tokens > 1 && !fits(tokens)) tokens = Math.ceil(tokens / 2);
+  return tokens;
+}
+
+function placeOf(buffer: Buffer): string {
+  return buffer.share === null ? buffer.id : `shared ${buffer.share}`;
+}
+
+function bytesOf(elements: Size, sizes: StepSizes): number {
+  return Math.max(16, Math.ceil((evaluateSize(elements, sizes) * 4) / 16) * 16);
+}
+
+function replace(map: Map<string, GPUBuffer>, key: string, buffer: GPUBuffer): void {
+  map.get(key)?.destroy();
+  map.set(key, buffer);
+}
+
+/** Row-major values of a table, computed in float64. */
+function fillTable(table: Table, sizes: StepSizes): Float32Array<ArrayBuffer> {
+  const shape = table.axes.map((axis) => evaluateSize(axis.size, sizes));
+  const valueAt = compileScalar(
+    table.expr,
+    table.axes.map((axis) => axis.name),
+  );
+  const at = new Float64Array(shape.length);
+  const values = new Float32Array(shape.reduce((n, size) => n * size, 1));
+  for (let i = 0; i < values.length; i++) {
+    values[i] = valueAt(at);
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      if (++at[axis]! < shape[axis]!) break;
+      at[axis] = 0;
+    }
+  }
+  return values;
+}

@@ -1,0 +1,162 @@
+/**
+ * A plan's parameters on the GPU: read one by one, so that the host holds one at a time, packed and uploaded in chunks.
+ */
+import type { Parameter, Plan, StorageType } from "../../compiler/plan/plan.ts";
+import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
+import { type AbortOptions, checkAborted } from "../session/abort.ts";
+import { BufferUsage, type Device } from "./device.ts";
+import { widenBf16 } from "../checkpoint/half.ts";
+import { findExtreme, findNotFinite } from "./finite.ts";
+import { packPart, type SourceTensor } from "./layout.ts";
+
+/** Where parameters come from, by path: a checkpoint read through a map, an upcycling, a random initialisation. */
+export interface ParameterSource {
+  /** How a parameter's elements are given. */
+  readonly storage: (path: string) => StorageType;
+  /**
+   * Elements `start ..< start + length` in row-major order over the parameter's axes, as bytes of `storage(path)`. Who has room
+   * for them may offer it as `into`; what is returned holds them either way.
+   */
+  readonly read: (path: string, start: number, length: number, into?: Uint8Array) => Promise<Uint8Array>;
+  /** Where these elements are stored, if they come from files. */
+  readonly places?: (path: string, start: number, length: number) => readonly StoredPlace[];
+}
+
+/** A range of a file that holds elements of a parameter. */
+export interface StoredPlace {
+  readonly tensor: string;
+  readonly file: string;
+  /** Bytes from the start of the file. */
+  readonly start: number;
+  readonly end: number;
+  /** Whether every byte of the range belongs to them, in their order; else they lie scattered in it. */
+  readonly whole: boolean;
+}
+
+export interface UploadedParameters {
+  readonly bytes: number;
+  /** Throws when the plan has no such part, which is a bug of the compiler. */
+  find(path: string, part: number): GPUBuffer;
+  destroy(): void;
+}
+
+/** Uploads in flight: Dawn holds a copy of each chunk until the device has taken it. */
+const BYTES_IN_FLIGHT = 64 << 20;
+
+export interface UploadOptions extends AbortOptions {
+  /** Hears the bytes done so far. */
+  readonly onProgress?: ((bytes: number, total: number) => void) | undefined;
+  /** Hears of weights whose squares pass what float32 holds. */
+  readonly onNote?: ((note: Diagnostic) => void) | undefined;
+}
+
+/** Uploads all parameters of a plan. Throws `device/out-of-memory`, `device/too-large`, `checkpoint/not-finite`. */
+export async function uploadParameters(
+  device: Device,
+  plan: Plan,
+  source: ParameterSource,
+  { onProgress = () => {}, onNote = () => {}, signal }: UploadOptions = {},
+): Promise<UploadedParameters> {
+  const { queue } = device.gpu;
+  const buffers = new Map<string, GPUBuffer>();
+  const destroy = (): void => buffers.forEach((b) => b.destroy());
+  const total = plan.parameters.reduce((n, p) => n + p.parts.reduce((m, part) => m + part.bytes, 0), 0);
+  let done = 0;
+  let inFlight = 0;
+  try {
+    for (const parameter of plan.parameters) {
+      checkAborted("openSession", signal);
+      const { path, axes } = parameter;
+      const elements = axes.reduce((n, axis) => n * axis.size, 1);
+      const tensor = { dtype: source.storage(path), bytes: await source.read(path, 0, elements) };
+      checkValues(parameter, tensor, onNote);
+      for (const [i, part] of parameter.parts.entries()) {
+        const buffer = await createBuffer(device, parameter, part.bytes);
+        buffers.set(keyOf(path, i), buffer);
+        for (const { offset, bytes } of packPart(parameter, i, tensor)) {
+          queue.writeBuffer(buffer, offset, bytes);
+          inFlight += bytes.byteLength;
+          done += bytes.byteLength;
+          if (inFlight < BYTES_IN_FLIGHT) continue;
+          queue.submit([]);
+          await device.wait(queue.onSubmittedWorkDone());
+          inFlight = 0;
+          onProgress(done, total);
+        }
+      }
+    }
+    queue.submit([]);
+    await device.wait(queue.onSubmittedWorkDone());
+    onProgress(done, total);
+  } catch (error) {
+    destroy();
+    throw error;
+  }
+  return {
+    bytes: total,
+    find(path, part) {
+      const buffer = buffers.get(keyOf(path, part));
+      if (buffer === undefined) throw new Error(`the plan binds part ${part} of ${path}, which it does not declare`);
+      return buffer;
+    },
+    destroy,
+  };
+}
+
+/** Throws `checkpoint/not-finite`, and warns of the first weight that is extreme. */
+function checkValues(
+  { path, axes }: Parameter,
+  { dtype, bytes }: SourceTensor,
+  onNote: (note: Diagnostic) => void,
+): void {
+  const extreme = findExtreme(dtype, bytes);
+  if (extreme === null) return;
+  const at = findNotFinite(dtype, bytes);
+  let rest = at ?? extreme;
+  const place = axes
+    .toReversed()
+    .map(({ name, size }) => {
+      const index = rest % size;
+      rest = Math.floor(rest / size);
+      return `${name} = ${index}`;
+    })
+    .reverse()
+    .join(", ");
+  if (at !== null)
+    throw failure(
+      "checkpoint/not-finite",
+      `parameter \`${path}\` is not finite at ${place}: element ${at} is NaN or infinite`,
+      { help: "the weights are damaged, or their training diverged: fetch or make them again" },
+    );
+  const width = dtype === "f32" ? 4 : 2;
+  const own = Uint8Array.from(bytes.subarray(extreme * width, (extreme + 1) * width));
+  const [value] = dtype === "f32" ? new Float32Array(own.buffer) : widenBf16(new Uint16Array(own.buffer));
+  onNote({
+    code: "checkpoint/extreme",
+    severity: "warning",
+    message: `parameter \`${path}\` holds ${value!.toExponential(2)} at ${place}: sums with it may pass what float32 holds`,
+    labels: [],
+    notes: [],
+    help: "the weights are damaged, or their training diverged, unless such a number is meant",
+  });
+}
+
+function createBuffer(device: Device, parameter: Parameter, bytes: number): Promise<GPUBuffer> {
+  if (bytes > device.facts.maxBinding)
+    throw failure(
+      "device/too-large",
+      `a part of parameter \`${parameter.path}\` takes ${bytes} bytes, and this device binds at most ${device.facts.maxBinding}`,
+      { help: "compile the model for this device" },
+    );
+  return device.guard(`parameter \`${parameter.path}\` (${bytes} bytes)`, () =>
+    device.gpu.createBuffer({
+      label: parameter.path,
+      size: Math.max(16, Math.ceil(bytes / 16) * 16),
+      usage: BufferUsage.STORAGE | BufferUsage.COPY_DST,
+    }),
+  );
+}
+
+function keyOf(path: string, part: number): string {
+  return `${part} ${path}`;
+}

@@ -1,0 +1,88 @@
+import { describe, expect, it } from "vitest";
+import { chooseAttend, chooseContract, contractTemplates } from "../../../../compiler/codegen/kernel/select.ts";
+import { tileRowsFor } from "../../../../compiler/codegen/kernel/tuning.ts";
+import type { DeviceFacts } from "../../../../compiler/plan/plan.ts";
+import { makeAttendCase } from "../../../support/attend-case.ts";
+import { makeContractCase } from "../../../support/contract-case.ts";
+
+const software: DeviceFacts = {
+  kind: "software",
+  subgroup: { min: 8, max: 8 },
+  f16: true,
+  maxBinding: 1 << 27,
+  maxBuffer: 1 << 30,
+  workgroupMemory: 32768,
+  maxInvocations: 1024,
+  maxStorageBuffers: 16,
+  maxWorkgroups: 65535,
+};
+const plain: DeviceFacts = {
+  ...software,
+  kind: "gpu",
+  subgroup: null,
+  workgroupMemory: 16384,
+  maxInvocations: 256,
+  maxStorageBuffers: 8,
+};
+const devices = { software, "software without subgroups": { ...software, subgroup: null }, gpu: plain };
+
+const dense = makeContractCase("dense", { tokens: 2, k: 8, groups: [{ cols: 8, matrices: 2, storage: "f32" }] });
+const attend = makeAttendCase("attend", {
+  heads: 2,
+  kvHeads: 1,
+  channels: 256,
+  ring: 4,
+  tokens: [{ slot: 0, position: 0 }],
+});
+
+describe("choosing a template", () => {
+  it.each([
+    ["software", "rows-software", "few-software"],
+    ["software without subgroups", "rows-plain", "few-software"],
+    ["gpu", "rows-gpu", "few-gpu"],
+  ] as const)("takes the first that suits on %s", (name, many, few) => {
+    const device = devices[name];
+    const named = (regime: "many" | "few", force?: string): string =>
+      chooseContract(dense.spec, regime, device, force).module.wgsl;
+    expect(named("many")).toBe(named("many", many));
+    expect(named("few")).toBe(named("few", few));
+  });
+
+  it("makes modules that need neither subgroups nor more than a device's workgroup memory and invocations", () => {
+    for (const regime of ["many", "few"] as const) {
+      const kernels = [chooseContract(dense.spec, regime, plain), chooseAttend(attend.spec, regime, plain)];
+      for (const { module } of kernels) {
+        expect(module.features).toEqual([]);
+        expect(module.workgroup[0]).toBeLessThanOrEqual(plain.maxInvocations);
+        expect(workgroupBytes(module.wgsl)).toBeLessThanOrEqual(plain.workgroupMemory);
+      }
+    }
+  });
+
+  it("offers tiles that every grouped template can cut", () => {
+    for (const device of Object.values(devices)) {
+      const routing = { banks: 4, slots: 2, aPer: "token" as const, tileRows: tileRowsFor(device) };
+      const { spec } = makeContractCase("grouped", {
+        tokens: 2,
+        k: 8,
+        groups: [{ cols: 8, matrices: 1, storage: "f32" }],
+        routing,
+      });
+      expect(chooseContract(spec, "many", device).module.wgsl).toContain("tile");
+    }
+  });
+
+  it("refuses a name that is no template of the regime", () => {
+    expect(() => chooseContract(dense.spec, "few", software, "rows-plain")).toThrow("no template rows-plain");
+    expect(contractTemplates.filter((t) => t.regime === "few" && t.suits(dense.spec, plain))).not.toEqual([]);
+  });
+});
+
+/** Bytes of the workgroup variables that a module declares. */
+function workgroupBytes(wgsl: string): number {
+  const sizes: Readonly<Record<string, number>> = { f32: 4, u32: 4, "vec2<u32>": 8, "vec4<f32>": 16 };
+  return [...wgsl.matchAll(/var<workgroup> \w+: array<(.+), (\d+)>;/g)].reduce(
+    (sum, [, type, n]) => sum + (sizes[type ?? ""] ?? Number.NaN) * Number(n),
+    0,
+  );
+}

@@ -1,0 +1,62 @@
+/** Weights that are not numbers: found wherever they stand, and refused before they reach a device. */
+import { expect, test } from "vitest";
+import fc from "fast-check";
+import { fromFloat32 } from "../../../runtime/checkpoint/index.ts";
+import { openDevice } from "../../../runtime/gpu/device.ts";
+import { findNotFinite } from "../../../runtime/gpu/finite.ts";
+import { openSession } from "../../../runtime/session/session.ts";
+import { DATA_TYPES } from "../../../runtime/checkpoint/storage.ts";
+import { source, tinyPlan } from "../../support/tiny-plan.ts";
+
+const types = ["f32", "f16", "bf16"] as const;
+
+test("the first element that is NaN or infinite is found, in every type, at any place and alignment", () => {
+  const finite = fc.float({ noNaN: true, noDefaultInfinity: true, min: -65000, max: 65000 });
+  const bad = fc.constantFrom(Number.NaN, Infinity, -Infinity);
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...types),
+      fc.array(finite, { maxLength: 9 }),
+      bad,
+      fc.array(fc.oneof(finite, bad), { maxLength: 9 }),
+      fc.constantFrom(0, 2),
+      (type, before, wrong, after, shift) => {
+        const bytes = fromFloat32(DATA_TYPES[type], Float32Array.from([...before, wrong, ...after]));
+        const room = new Uint8Array(bytes.byteLength + shift);
+        room.set(bytes, shift);
+        expect(findNotFinite(type, room.subarray(shift))).toBe(before.length);
+      },
+    ),
+  );
+});
+
+test("numbers at the ends of a type's range are finite", () => {
+  const ends = { f32: 3.4028234663852886e38, f16: 65504, bf16: 3.3895313892515355e38 };
+  for (const type of types) {
+    const values = Float32Array.from([ends[type], -ends[type], 0, -0, 1e-7]);
+    expect(findNotFinite(type, fromFloat32(DATA_TYPES[type], values))).toBeNull();
+  }
+});
+
+test("a session is not opened over them, and the message names parameter and element", async () => {
+  const device = await openDevice();
+  try {
+    const plan = tinyPlan(device.facts);
+    const { path, axes } = plan.parameters[0]!;
+    const spoilt = {
+      ...source,
+      read: async (name: string, start: number, length: number) => {
+        const bytes = await source.read(name, start, length);
+        if (name !== path) return bytes;
+        const values = new Float32Array(bytes.slice().buffer);
+        values[5] = Number.NaN;
+        return new Uint8Array(values.buffer);
+      },
+    };
+    await expect(openSession({ plan, device, source: spoilt })).rejects.toThrow(
+      `checkpoint/not-finite: parameter \`${path}\` is not finite at ${axes[0]!.name} = 5: element 5 is NaN or infinite`,
+    );
+  } finally {
+    device.close();
+  }
+});
