@@ -173,10 +173,15 @@ function isOurs(path: string): boolean {
   return path.endsWith(".ts") || path.endsWith(".mjs") || path.endsWith(".js");
 }
 
-test("the READMEs of runtime/ and cli/ name every file of theirs", () => {
+test("the READMEs of runtime/ and cli/ name every file and room of theirs", () => {
   for (const folder of ["runtime", "cli"]) {
     const text = readFileSync(`${folder}/README.md`, "utf8");
-    const files = globSync(`${folder}/*.ts`).map((path) => basename(path));
-    expect(files.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+    const entries = globSync(`${folder}/*`, { withFileTypes: true });
+    const names = entries.map((e) => (e.isDirectory() ? `${e.name}/` : e.name)).filter((name) => name !== "README.md");
+    expect(names.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
   }
+  const architecture = readFileSync("ARCHITECTURE.md", "utf8");
+  expect(
+    stages.filter((stage) => !architecture.includes(`\`${stage}`) && !architecture.includes(`\`${basename(stage)}/`)),
+  ).toEqual([]);
 });
