@@ -52,14 +52,14 @@ async function add(
   all.push({ name, steps, times, ...work, first, samples: [] });
 }
 
-async function addContract(name: string, regime: "many" | "few", shape: ContractShape, sets = 1): Promise<void> {
+async function addContract(name: string, regime: "prefill" | "decode", shape: ContractShape, sets = 1): Promise<void> {
   if (!name.includes(wanted)) return;
   const { spec, data, outputs, index } = makeContractCase(name, { ...shape, unchecked: true });
   const kernel = chooseContract(spec, regime, gpu.facts);
   const words = new Map(data);
   for (const o of outputs) words.set(bindingKey(o.binding), new Float32Array(o.length));
   const { routing } = shape;
-  if (routing !== undefined && regime === "many") {
+  if (routing !== undefined && regime === "prefill") {
     const order = [...index.keys()].sort((a, b) => (index[a] as number) - (index[b] as number) || a - b);
     const tiles: number[] = [];
     for (let bank = 0, at = 0; bank < routing.banks; bank++) {
@@ -84,7 +84,7 @@ async function addContract(name: string, regime: "many" | "few", shape: Contract
   await add(name, kernel, words, shape.tokens, { flops: 2 * slots * shape.k * columns, bytes }, sets);
 }
 
-async function addAttend(name: string, regime: "many" | "few", shape: AttendShape): Promise<void> {
+async function addAttend(name: string, regime: "prefill" | "decode", shape: AttendShape): Promise<void> {
   if (!name.includes(wanted)) return;
   const { spec, data, output } = makeAttendCase(name, { ...shape, unchecked: true });
   const words = new Map(data).set(bindingKey(output.binding), new Float32Array(output.length));
@@ -186,21 +186,30 @@ await addCeilings();
 const one = (cols: number, storage: StorageType = "f32", matrices = 1) => ({ cols, matrices, storage });
 const tileRows = tileRowsFor(gpu.facts);
 for (const storage of ["f32", "bf16", "f16"] as const) {
-  await addContract(`product 1024^3 ${storage}`, "many", { tokens: 1024, k: 1024, groups: [one(1024, storage)] });
-  await addContract(`one row 1024x4096 ${storage}`, "few", { tokens: 1, k: 1024, groups: [one(4096, storage)] }, 4);
+  await addContract(`product 1024^3 ${storage}`, "prefill", { tokens: 1024, k: 1024, groups: [one(1024, storage)] });
+  await addContract(`one row 1024x4096 ${storage}`, "decode", { tokens: 1, k: 1024, groups: [one(4096, storage)] }, 4);
 }
-await addContract("product 1000x1022x1021 f32", "many", { tokens: 1000, k: 1022, groups: [one(1021)] });
-await addContract("four rows 1024x4096 f32", "few", { tokens: 4, k: 1024, groups: [one(4096)] }, 4);
-await addContract("qkv 128x512x(512+128+128)", "many", { tokens: 128, k: 512, groups: [one(512), one(128), one(128)] });
-await addContract("qkv 1x512x(512+128+128)", "few", { tokens: 1, k: 512, groups: [one(512), one(128), one(128)] }, 8);
+await addContract("product 1000x1022x1021 f32", "prefill", { tokens: 1000, k: 1022, groups: [one(1021)] });
+await addContract("four rows 1024x4096 f32", "decode", { tokens: 4, k: 1024, groups: [one(4096)] }, 4);
+await addContract("qkv 128x512x(512+128+128)", "prefill", {
+  tokens: 128,
+  k: 512,
+  groups: [one(512), one(128), one(128)],
+});
+await addContract(
+  "qkv 1x512x(512+128+128)",
+  "decode",
+  { tokens: 1, k: 512, groups: [one(512), one(128), one(128)] },
+  8,
+);
 const experts = { banks: 16, slots: 4, aPer: "token" as const, tileRows };
-await addContract("experts gate/up 128 tokens", "many", {
+await addContract("experts gate/up 128 tokens", "prefill", {
   tokens: 128,
   k: 512,
   groups: [one(256, "f32", 2)],
   routing: experts,
 });
-await addContract("experts down 128 tokens", "many", {
+await addContract("experts down 128 tokens", "prefill", {
   tokens: 128,
   k: 256,
   groups: [one(512)],
@@ -208,23 +217,23 @@ await addContract("experts down 128 tokens", "many", {
 });
 await addContract(
   "experts gate/up 1 token",
-  "few",
+  "decode",
   { tokens: 1, k: 512, groups: [one(256, "f32", 2)], routing: experts },
   4,
 );
 await addContract(
   "experts down 1 token",
-  "few",
+  "decode",
   { tokens: 1, k: 256, groups: [one(512)], routing: { ...experts, aPer: "slot", combine: true } },
   4,
 );
 const heads = { heads: 8, kvHeads: 2, channels: 64, ring: 1024 };
 for (const length of [128, 512])
-  await addAttend(`attention ${length} tokens`, "many", {
+  await addAttend(`attention ${length} tokens`, "prefill", {
     ...heads,
     tokens: Array.from({ length }, (_, position) => ({ slot: 0, position })),
   });
-await addAttend("attention 1 token after 1023", "few", { ...heads, tokens: [{ slot: 0, position: 1023 }] });
+await addAttend("attention 1 token after 1023", "decode", { ...heads, tokens: [{ slot: 0, position: 1023 }] });
 await addRouting(512, 16);
 await addRouting(8192, 64);
 await addSample("sample 32000, greedy-like", 32000, 0, 1);

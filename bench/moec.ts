@@ -29,8 +29,8 @@ function makeEngine(name: string, storage: StorageType): Engine {
     tasks: ["matmul", "matvec", "prefill", "decode"],
     async prepare() {
       const device = await openDevice();
-      matmul = await openProducts(device, "matrices", storage, inner, "many");
-      matvec = await openProducts(device, "vectors", storage, 1, "few");
+      matmul = await openProducts(device, "matrices", storage, inner, "prefill");
+      matvec = await openProducts(device, "vectors", storage, 1, "decode");
       const plan = compileModel(readModel("mixture.moe", "mixture"), {
         device: device.facts,
         storage: storageOf(storage),

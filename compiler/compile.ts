@@ -101,13 +101,13 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
   const looked = scored && given.length === 0 ? [LIKELIHOOD] : [];
   const evaluated = (output: string, more: Partial<EntryOptions> = {}): EntryOptions => ({
     output,
-    regimes: [whole || !isCausal(evaluating.program, more.computes ?? []) ? "whole" : "many"],
+    regimes: [whole || !isCausal(evaluating.program, more.computes ?? []) ? "whole" : "prefill"],
     program: evaluating.program,
     ...more,
   });
   const entries: CompileOptions["entries"] = [
     ...(options.entries ?? [
-      ...(generates ? [{ output: "logits", regimes: ["many", "few"] } as const] : []),
+      ...(generates ? [{ output: "logits", regimes: ["prefill", "decode"] } as const] : []),
       ...(whole ? [evaluated("logits")] : []),
       ...(scored ? [evaluated(LIKELIHOOD)] : []),
     ]),

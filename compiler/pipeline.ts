@@ -18,7 +18,7 @@ import { findPeeks, incrementaliseProgram } from "./passes/incrementalise.ts";
 import type { LowerContext } from "./codegen/lower/context.ts";
 import type { DeviceFacts, EntryRegime, Plan, StorageType, Table } from "./plan/plan.ts";
 import { absorbProgram } from "./passes/absorb/absorb.ts";
-import { conditionProgram } from "./passes/condition.ts";
+import { giveSequenceAxis } from "./passes/per-sequence.ts";
 import { orderProgram } from "./passes/order.ts";
 import { inlineCalls } from "./passes/simplify/inline.ts";
 import { pruneProgram } from "./passes/simplify/prune.ts";
@@ -77,7 +77,11 @@ export const passes: readonly Pass[] = [
   { name: "inline", doc: "expand layers inside of layers", run: (p, c) => inlineCalls(p, c.b) },
   { name: "prune", doc: "keep the wanted outputs and what they need", run: (p, c) => pruneProgram(p, c.outputs, c.b) },
   { name: "simplify", doc: "algebra, constants, chains of views", run: (p, c) => simplifyProgram(p, c.b) },
-  { name: "condition", doc: "inputs without a time axis get a sequence axis", run: (p, c) => conditionProgram(p, c.b) },
+  {
+    name: "per-sequence",
+    doc: "inputs without a time axis get a sequence axis",
+    run: (p, c) => giveSequenceAxis(p, c.b),
+  },
   {
     name: "absorb",
     doc: "the cache of attention over latents holds the latents",

@@ -15,7 +15,7 @@ export type { Counters } from "./gpu/execute.ts";
 export { type Profile, type ProfileOptions, type ProfileRow, profileSession } from "./measure/profile.ts";
 export { collectMetrics, type Metric, type MetricOptions } from "./session/metrics.ts";
 export { type Choices, type LayerLoad, type Routing, ROUTING_METRICS, traceRouting } from "./session/routing.ts";
-export { type Ceilings, measureCeilings } from "./measure/ceiling.ts";
+export { type Roofline, measureRoofline } from "./measure/roofline.ts";
 export { loadTokenizer, type StreamDecoder, type Tokenizer } from "./checkpoint/index.ts";
 export { planUpcycle, type RuleTotal, type UpcyclePlan, type UpcycleRequest } from "./upcycle/plan.ts";
 export { type ExecuteOptions, executeTransfer } from "./upcycle/execute.ts";

@@ -199,11 +199,11 @@ config tiny: Retrieving { V: 31  L: 1  D: 10  E: 6  M: 4  U: 5  J: 3 }`);
       near.map((n) => ({ near: n })),
     );
     batch.forEach((x, i) => expectClose(found[i]!, oracle(i)(x), "near"));
-    session.condition(2, "near", near[1]!);
-    session.condition(0, "near", near[0]!);
+    session.perSequence(2, "near", near[1]!);
+    session.perSequence(0, "near", near[0]!);
     await checkDecode(session, oracle(1), ids(20), ids(12), "near", oracle(0));
-    expect(() => session.condition(0, "near", [1])).toThrow("90 elements");
-    expect(() => session.condition(0, "far", [1])).toThrow("no input `far`");
+    expect(() => session.perSequence(0, "near", [1])).toThrow("90 elements");
+    expect(() => session.perSequence(0, "far", [1])).toThrow("no input `far`");
   });
 });
 

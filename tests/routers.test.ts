@@ -101,7 +101,7 @@ describe.each(cases)("%s", (_, name, purpose) => {
   });
 
   test("a GPU routes as the oracle does, the same each time", async () => {
-    for (const regime of looksAhead ? (["whole"] as const) : (["many", "few"] as const)) {
+    for (const regime of looksAhead ? (["whole"] as const) : (["prefill", "decode"] as const)) {
       const run = await openRouter(router, regime);
       for (const x of [tokens(T), Array.from({ length: T }, () => Array<number>(D).fill(0)), scaled(tokens(T), 2500)]) {
         const found = await run(x);

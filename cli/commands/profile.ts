@@ -39,8 +39,8 @@ async function runProfile(folder: string, options: Options): Promise<void> {
       const [prompt, token] = [prefill, decode].map(({ entry }) => countDispatches(session.executor.plan, entry));
       const layers = compareDispatches(prompt!, token!);
       if (options.json) return printJson({ checkpoint: folder, adapter, prefill, decode, layers });
-      const { ceilings } = prefill;
-      print(`${adapter.name}: measured ceilings ${humanCount(ceilings.flops)}FLOP/s, ${humanCount(ceilings.bytes)}B/s`);
+      const { roofline } = prefill;
+      print(`${adapter.name}: measured roofline ${humanCount(roofline.flops)}FLOP/s, ${humanCount(roofline.bytes)}B/s`);
       showProfile(`prompt of ${prefill.sizes.T} tokens`, prefill);
       showProfile(`one token after ${promptTokens}`, decode);
       showDispatches(layers);
@@ -52,7 +52,7 @@ function showProfile(title: string, { rows }: Profile): void {
   const total = rows.reduce((n, row) => n + row.microseconds, 0);
   const count = rows.reduce((n, row) => n + row.dispatches, 0);
   print(`\n${paint.bold(title)}: ${humanTime(total / 1000)} in ${count} dispatches`);
-  const head = ["kernel", "dispatches", "time", "share", "FLOP/s", "B/s", "of ceiling", "origin"].map(paint.bold);
+  const head = ["kernel", "dispatches", "time", "share", "FLOP/s", "B/s", "of roofline", "origin"].map(paint.bold);
   print(table([head, ...rows.map(cells)], [1, 2, 3, 4, 5, 6]));
 }
 
@@ -65,7 +65,7 @@ function cells(row: ProfileRow): string[] {
     humanTime(row.microseconds / 1000),
     percent(row.share),
     ...rates,
-    percent(row.ofCeiling),
+    percent(row.ofRoofline),
     row.origin ?? "",
   ];
 }

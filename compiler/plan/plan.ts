@@ -98,12 +98,12 @@ export interface State {
  * the built-in `position`, `slot`, `length` (each u32 [T]: where a token stands, in which sequence, and how long that is
  * declared to become), `wanted` (u32 [Q]) and `runs` (u32 [S, 2]: of each sequence the first token in the step and how many it has,
  * which follow each other).
- * `condition` buffers [S, ...] are what a sequence has once: written when that is known, kept between steps.
+ * `per-sequence` buffers [S, ...] are what a sequence has once: written when that is known, kept between steps.
  * `output` buffers are read by it. `temporary` ones are shared: those with the same `share` never live at the same time.
  */
 export interface Buffer {
   readonly id: string;
-  readonly role: "input" | "condition" | "output" | "temporary";
+  readonly role: "input" | "per-sequence" | "output" | "temporary";
   readonly name: string;
   readonly type: "f32" | "u32" | "i32";
   readonly elements: Size;
@@ -152,13 +152,13 @@ export interface Repeat {
 }
 
 /**
- * `many` (prefill, scoring) and `few` (decode) take some tokens of any sequences; `whole` takes one sequence, all of it from position 0 and
+ * `prefill` (many rows; scoring too) and `decode` (few rows) take some tokens of any sequences; `whole` takes one sequence, all of it from position 0 and
  * in slot 0, for what looks at later tokens.
  */
-export type EntryRegime = "many" | "few" | "whole";
+export type EntryRegime = "prefill" | "decode" | "whole";
 
 export interface Entry {
-  /** An output in a regime, e.g. `logits.many`. */
+  /** An output in a regime, e.g. `logits.prefill`. */
   readonly name: string;
   readonly regime: EntryRegime;
   /** Ids of the buffers that it reads from and leaves results in. */

@@ -137,8 +137,8 @@ export class Buffers {
     this.#device.gpu.queue.writeBuffer(this.find({ kind: "buffer", id }).buffer, 0, values);
   }
 
-  /** Writes what one sequence has once: a condition's part for a slot. */
-  writeCondition(id: string, slot: number, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): void {
+  /** Writes what one sequence has once: its part for a slot. */
+  writePerSequence(id: string, slot: number, values: Uint32Array<ArrayBuffer> | Float32Array<ArrayBuffer>): void {
     const { buffer } = this.find({ kind: "buffer", id });
     this.#device.gpu.queue.writeBuffer(buffer, slot * values.byteLength, values);
   }

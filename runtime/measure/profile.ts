@@ -6,7 +6,7 @@ import { evaluateSize } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { checkOptions, needed, type Rules, text, whole } from "../../grammar/option.ts";
 import type { StepSizes } from "../gpu/buffers.ts";
-import { type Ceilings, measureCeilings } from "./ceiling.ts";
+import { type Roofline, measureRoofline } from "./roofline.ts";
 import { BufferUsage, MapMode } from "../gpu/device.ts";
 import type { Executor } from "../gpu/execute.ts";
 import type { StepInput } from "../session/feed.ts";
@@ -29,8 +29,8 @@ export interface ProfileRow {
   readonly bytes: number;
   readonly flopsPerSecond: number;
   readonly bytesPerSecond: number;
-  /** Of the nearer of the device's two ceilings, 0 to 1. */
-  readonly ofCeiling: number;
+  /** Of the nearer of the device's two sides of the roofline, 0 to 1. */
+  readonly ofRoofline: number;
 }
 
 export interface Profile {
@@ -38,7 +38,7 @@ export interface Profile {
   readonly sizes: StepSizes;
   /** Slowest first. */
   readonly rows: readonly ProfileRow[];
-  readonly ceilings: Ceilings;
+  readonly roofline: Roofline;
 }
 
 export interface ProfileOptions {
@@ -86,9 +86,9 @@ async function profileStep(
   };
   const { name, sizes } = await steps.load(output, input, new Uint32Array(tokens));
   try {
-    const ceilings = await measureCeilings(steps.executor.device);
-    const rows = await profileEntry(steps.executor, name, sizes, ceilings, runs);
-    return { entry: name, sizes, rows, ceilings };
+    const roofline = await measureRoofline(steps.executor.device);
+    const rows = await profileEntry(steps.executor, name, sizes, roofline, runs);
+    return { entry: name, sizes, rows, roofline };
   } finally {
     steps.reset(0);
   }
@@ -99,7 +99,7 @@ async function profileEntry(
   executor: Executor,
   name: string,
   sizes: StepSizes,
-  ceilings: Ceilings,
+  roofline: Roofline,
   runs: number,
 ): Promise<readonly ProfileRow[]> {
   const steps = await executor.stepsOf(name);
@@ -121,7 +121,7 @@ async function profileEntry(
     const [flopsPerSecond, bytesPerSecond] = [flops, bytes].map((n) =>
       microseconds > 0 ? (n * 1e6) / microseconds : 0,
     ) as [number, number];
-    const ofCeiling = Math.max(flopsPerSecond / ceilings.flops, bytesPerSecond / ceilings.bytes);
+    const ofRoofline = Math.max(flopsPerSecond / roofline.flops, bytesPerSecond / roofline.bytes);
     return {
       label,
       origin,
@@ -132,7 +132,7 @@ async function profileEntry(
       bytes,
       flopsPerSecond,
       bytesPerSecond,
-      ofCeiling,
+      ofRoofline,
     };
   });
   const total = rows.reduce((n, row) => n + row.microseconds, 0);

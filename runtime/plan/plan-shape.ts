@@ -126,7 +126,7 @@ const plan = fields({
   buffers: listOf(
     fields({
       id: name,
-      role: oneOf("input", "condition", "output", "temporary"),
+      role: oneOf("input", "per-sequence", "output", "temporary"),
       name: text,
       type: oneOf("f32", "u32", "i32"),
       elements: size,
@@ -145,7 +145,7 @@ const plan = fields({
   entries: listOf(
     fields({
       name,
-      regime: oneOf("many", "few", "whole"),
+      regime: oneOf("prefill", "decode", "whole"),
       inputs: names,
       outputs: names,
       steps: listOf(step),

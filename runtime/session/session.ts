@@ -27,7 +27,7 @@ import { runFresh } from "./fresh.ts";
 import { generate, GENERATE_RULES, type GenerateOptions, type GeneratedToken } from "./generate.ts";
 import { type ParameterSource, uploadParameters } from "../gpu/parameters.ts";
 import { score } from "./score.ts";
-import { FEW, FIRST_CONTEXT, Steps } from "./steps.ts";
+import { DECODE, FIRST_CONTEXT, Steps } from "./steps.ts";
 import { Turn } from "./turn.ts";
 
 export interface SessionOptions extends AbortOptions {
@@ -71,7 +71,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const parameters = await uploadParameters(device, plan, source, options);
   const P = Math.min(capacity, FIRST_CONTEXT);
   const most = Math.min(stepTokens, plan.stepTokens);
-  const buffers = await Buffers.allocate(device, plan, parameters, { T: FEW, Q: 1, S: sequences, P });
+  const buffers = await Buffers.allocate(device, plan, parameters, { T: DECODE, Q: 1, S: sequences, P });
   return new Session(new Steps(new Executor(device, plan, buffers), capacity, most), options.refusal ?? null);
 }
 
@@ -134,19 +134,19 @@ export class Session {
 
   /**
    * Logits of every token of each sequence, f32 [tokens, vocab], as if each stood alone, by the rule that the model was trained with.
-   * Takes over all slots: what they held is gone, and they are empty afterwards. `conditions` are what each sequence has once
-   * (`condition`). Throws `session/not-finite` when one of them is NaN or infinite.
+   * Takes over all slots: what they held is gone, and they are empty afterwards. `perSequence` holds what each sequence has once
+   * (`perSequence`). Throws `session/not-finite` when one of them is NaN or infinite.
    */
   async forward(
     batch: readonly ArrayLike<number>[],
-    conditions: readonly Readonly<Record<string, ArrayLike<number>>>[] = [],
+    perSequence: readonly Readonly<Record<string, ArrayLike<number>>>[] = [],
     options: AbortOptions = {},
   ): Promise<Float32Array[]> {
     checkOption("forward", "batch", batch, needed(sequencesRule));
     checkOption(
       "forward",
-      "conditions",
-      conditions,
+      "perSequence",
+      perSequence,
       list(object("an object"), "a list of objects, one for a sequence"),
     );
     checkOptions("forward", options, ABORT_RULES);
@@ -161,8 +161,8 @@ export class Session {
             results[sequence]!.set(values.subarray(i * vocab, (i + 1) * vocab), token * vocab),
           ),
         begin: (sequence, slot) =>
-          Object.entries(conditions[sequence] ?? {}).forEach(([name, values]) =>
-            writeCondition(steps, slot, name, values),
+          Object.entries(perSequence[sequence] ?? {}).forEach(([name, values]) =>
+            writePerSequence(steps, slot, name, values),
           ),
         check: () => checkAborted("forward", options.signal),
       });
@@ -174,9 +174,9 @@ export class Session {
    * Says what the sequence of a slot has once, by the name of the model's input: its elements in row-major order, f32 or u32. It stays
    * until it is said again, whatever the slot then holds; before that it is zero.
    */
-  condition(slot: number, name: string, values: ArrayLike<number>): void {
-    this.#turn.checkFree("condition");
-    writeCondition(this.#steps, slot, name, values);
+  perSequence(slot: number, name: string, values: ArrayLike<number>): void {
+    this.#turn.checkFree("perSequence");
+    writePerSequence(this.#steps, slot, name, values);
   }
 
   /**
@@ -312,19 +312,19 @@ function stretchOf(steps: Steps, slot: number, ids: ArrayLike<number>): Stretch 
   return { slot, start, length: Math.max(declared, start + ids.length), ids };
 }
 
-function writeCondition(steps: Steps, slot: number, name: string, values: ArrayLike<number>): void {
+function writePerSequence(steps: Steps, slot: number, name: string, values: ArrayLike<number>): void {
   steps.slots.at(slot);
   const { plan, buffers } = steps.executor;
-  const declared = plan.buffers.find((b) => b.role === "condition" && b.name === name);
+  const declared = plan.buffers.find((b) => b.role === "per-sequence" && b.name === name);
   const count = declared === undefined ? 0 : evaluateSize(declared.elements, { T: 1, Q: 1, S: 1, P: 1 });
   if (declared === undefined || values.length !== count)
     throw failure(
-      "session/condition",
+      "session/per-sequence",
       declared === undefined
         ? `${plan.model} has no input \`${name}\` that a sequence has once`
         : `\`${name}\` has ${count} elements for a sequence, and is given ${values.length}`,
       { help: "give the elements of the model's input, row by row" },
     );
   const { id, type } = declared;
-  buffers.writeCondition(id, slot, type === "f32" ? Float32Array.from(values) : Uint32Array.from(values));
+  buffers.writePerSequence(id, slot, type === "f32" ? Float32Array.from(values) : Uint32Array.from(values));
 }

@@ -12,8 +12,8 @@ import { notFinite } from "./not-finite.ts";
 import { StagingPool } from "../gpu/readback.ts";
 import { Slots } from "./slots.ts";
 
-/** Up to here decode kernels (`few`), which read weights once per token or so; above, the tiled ones (`many`). */
-export const FEW = 8;
+/** Up to so many tokens the `decode` kernels, which read weights once per token or so; above, the tiled ones of `prefill`. */
+export const DECODE = 8;
 /** Contexts grow by doubling from here, so that a short chat does not pay for a long one. */
 export const FIRST_CONTEXT = 256;
 
@@ -150,7 +150,7 @@ export class Steps {
   /** The entry for an output and a number of tokens, or for a whole sequence; the other regime's where the plan has only that. */
   entryFor(output: string, tokens: number, whole = false): Plan["entries"][number] {
     const of = this.executor.plan.entries.filter((e) => e.name.startsWith(`${output}.`));
-    const regime = whole ? "whole" : tokens <= FEW ? "few" : "many";
+    const regime = whole ? "whole" : tokens <= DECODE ? "decode" : "prefill";
     const entry = of.find((e) => e.regime === regime) ?? of[0];
     if (entry === undefined)
       throw failure("session/no-output", `the plan of ${this.executor.plan.model} does not compute \`${output}\``, {

@@ -13,7 +13,7 @@ import { type ParameterSource, uploadParameters } from "../gpu/parameters.ts";
 import { StagingPool } from "../gpu/readback.ts";
 import { checkResults, evaluateTest, type Failure, valueOf } from "./prepare.ts";
 
-const REGIMES = ["many", "few"] as const;
+const REGIMES = ["prefill", "decode"] as const;
 
 /** Empty when every expectation holds in both regimes. */
 export async function runTestOnDevice(test: TestCase, device: Device): Promise<readonly Failure[]> {
@@ -25,14 +25,12 @@ export async function runTestOnDevice(test: TestCase, device: Device): Promise<r
       const axes = results[name]?.axes ?? [];
       results[name] = { axes, data: await runPlan(plan, test, device) };
     }
-    failures.push(
-      ...checkResults(test, results).map((f) => ({ ...f, found: `${f.found} (kernels for ${regime} rows)` })),
-    );
+    failures.push(...checkResults(test, results).map((f) => ({ ...f, found: `${f.found} (kernels for ${regime})` })));
   }
   return failures;
 }
 
-function compileOutput(test: TestCase, output: string, device: Device, regime: "many" | "few"): Plan {
+function compileOutput(test: TestCase, output: string, device: Device, regime: "prefill" | "decode"): Plan {
   const looksAhead = peeksOf(test.program, [output]).length > 0;
   return compileProgram(test.program, {
     model: test.title,
@@ -50,8 +48,8 @@ async function runPlan(plan: Plan, test: TestCase, device: Device): Promise<Floa
   const staging = new StagingPool(device);
   try {
     const entry = plan.entries[0]!;
-    for (const { id, name, type } of plan.buffers.filter((b) => b.role === "condition"))
-      buffers.writeCondition(id, 0, wordsOf(inputOf(test, name), type));
+    for (const { id, name, type } of plan.buffers.filter((b) => b.role === "per-sequence"))
+      buffers.writePerSequence(id, 0, wordsOf(inputOf(test, name), type));
     for (const id of entry.inputs) {
       const declared = plan.buffers.find((b) => b.id === id)!;
       buffers.writeInput(id, wordsOf(inputOf(test, declared.name), declared.type));

@@ -10,7 +10,7 @@ test.each(["software", "gpu"])("a plan for any %s device is written, and reads b
   expect(run.code).toBe(0);
   const plan = await loadPlan(out);
   expect(plan.device.kind).toBe(kind);
-  expect(plan.entries.map((e) => e.name)).toEqual(["logits.many", "logits.few", "nll.many"]);
+  expect(plan.entries.map((e) => e.name)).toEqual(["logits.prefill", "logits.decode", "nll.prefill"]);
   expect(readdirSync(out).filter((name) => name.endsWith(".wgsl"))).toHaveLength(plan.modules.length);
 });
 

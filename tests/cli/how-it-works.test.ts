@@ -33,10 +33,10 @@ test.each(["inline", "sparsify"])("the program after %s", async (pass) => {
 test("the dispatches of a step", () => {
   const { entries } = JSON.parse(readFileSync(join(plan, "plan.json"), "utf8")) as Plan;
   const rows = shown.get("dispatches")!.split("\n");
-  const column = rows[0]!.indexOf("logits.few");
+  const column = rows[0]!.indexOf("logits.decode");
   for (const [name, cut] of [
-    ["logits.many", (row: string) => row.slice(0, column)],
-    ["logits.few", (row: string) => row.slice(column)],
+    ["logits.prefill", (row: string) => row.slice(0, column)],
+    ["logits.decode", (row: string) => row.slice(column)],
   ] as const) {
     const steps = entries.find((e) => e.name === name)!.steps;
     const lines = steps.flatMap((s) =>

@@ -121,7 +121,7 @@ describe("the page", () => {
 
   test.each([
     ["few experts", few],
-    ["many", many],
+    ["prefill", many],
   ])("asks nobody for anything: %s", (_, page) => {
     const tags = [...page.matchAll(/<([a-z0-9]+)/g)].map((m) => m[1]);
     expect(

@@ -191,6 +191,6 @@ test("a wrong expectation fails on the GPU with both kinds of kernels", async ()
   );
   const run = await moec("test", "--gpu", path);
   expect(run.code).toBe(1);
-  expect(run.err).toContain("is 4, not 5; all: [4] (kernels for many rows)");
-  expect(run.err).toContain("(kernels for few rows)");
+  expect(run.err).toContain("is 4, not 5; all: [4] (kernels for prefill)");
+  expect(run.err).toContain("(kernels for decode)");
 });

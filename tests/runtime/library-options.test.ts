@@ -22,7 +22,7 @@ const facts = (more: object): unknown => ({ device: { ...softwareFacts, ...more 
 const call = (run: unknown, ...given: readonly unknown[]): unknown =>
   (run as (...args: unknown[]) => unknown)(...given);
 const { compile, compileModel, accountModel, makeConfigured, parse, format, renderDiagnostic } = moec;
-const { loadTokenizer, compareModels, estimateTransfer, readProvenance, traceOrigin, measureCeilings } = moec;
+const { loadTokenizer, compareModels, estimateTransfer, readProvenance, traceOrigin, measureRoofline } = moec;
 
 const refused: readonly (readonly [string, () => unknown])[] = [
   ["option/missing: `parse` needs `file`", () => call(parse)],
@@ -78,7 +78,7 @@ const refused: readonly (readonly [string, () => unknown])[] = [
   ["`provenance` of `traceOrigin` is an object", () => call(traceOrigin, FOLDER, {}, "a")],
   ["`path` of `traceOrigin` is 1", () => call(traceOrigin, FOLDER, provenance, 1)],
   ["`map` of `traceOrigin` is 7", () => call(traceOrigin, FOLDER, provenance, "a", 7)],
-  ["`device` of `measureCeilings` is an object", () => call(measureCeilings, {})],
+  ["`device` of `measureRoofline` is an object", () => call(measureRoofline, {})],
 ];
 
 describe("a wrong argument is told by its name, with what it has to be:", () => {

@@ -14,7 +14,7 @@ import { openPlan } from "./plan-run.ts";
 
 /** Compiles every output of main for both regimes. */
 export function compileAll(program: Program, gpu: TestGpu, more: Partial<CompileOptions> = {}): Plan {
-  const regimes = ["many", "few"] as const;
+  const regimes = ["prefill", "decode"] as const;
   const entries = program.main.outputs.map((o) => ({ output: o.name, regimes }));
   return compileProgram(program, {
     model: "test",
@@ -32,7 +32,7 @@ export async function compareOutputs(
   gpu: TestGpu,
   T: number,
   inputs: Readonly<Record<string, readonly number[]>> = {},
-  regimes: readonly EntryRegime[] = ["many", "few"],
+  regimes: readonly EntryRegime[] = ["prefill", "decode"],
   more: Partial<CompileOptions> = {},
 ): Promise<Plan> {
   const entries = program.main.outputs.map((o) => ({ output: o.name, regimes }));

@@ -188,9 +188,9 @@ export function tinyPlan(device: DeviceFacts, more: Partial<Plan> = {}): Plan {
     ],
     modules,
     entries: [
-      { name: "logits.many", regime: "many", inputs, outputs: ["logits"], steps: logits },
-      { name: "logits.few", regime: "few", inputs, outputs: ["logits"], steps: logits },
-      { name: "nll.many", regime: "many", inputs: [...inputs, "target"], outputs: ["nll"], steps: nll },
+      { name: "logits.prefill", regime: "prefill", inputs, outputs: ["logits"], steps: logits },
+      { name: "logits.decode", regime: "decode", inputs, outputs: ["logits"], steps: logits },
+      { name: "nll.prefill", regime: "prefill", inputs: [...inputs, "target"], outputs: ["nll"], steps: nll },
     ],
     ...more,
   };

@@ -58,7 +58,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
   const entries: Entry[] = programs.flatMap(({ name, regimes, program }) =>
     regimes.map((entryRegime) => {
       const { device, force } = options;
-      const regime: Regime = entryRegime === "few" ? "few" : "many";
+      const regime: Regime = entryRegime === "decode" ? "decode" : "prefill";
       const schedule = { regime, device, layouts, partsOf: (path: string) => places.get(path)?.parts.length ?? 1 };
       return assembleEntry(name, entryRegime, program, schedule, {
         device,

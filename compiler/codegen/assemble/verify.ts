@@ -18,7 +18,7 @@ function verifyEntry(plan: Plan, entry: Entry): readonly string[] {
   const parameters = new Map(plan.parameters.map((p) => [p.path, p]));
   const states = new Set(plan.states.map((s) => s.id));
   const tables = new Set(plan.tables.map((t) => t.id));
-  const written = new Set(plan.buffers.filter((b) => b.role === "input" || b.role === "condition").map((b) => b.id));
+  const written = new Set(plan.buffers.filter((b) => b.role === "input" || b.role === "per-sequence").map((b) => b.id));
   /** The buffer that a shared piece of memory holds now. */
   const holds = new Map<string, string>();
 

@@ -6,8 +6,8 @@ import type { AttendSpec } from "./attend/attend.ts";
 import { attendGpu } from "./attend/attend-gpu.ts";
 import { attendSoftware } from "./attend/attend-software.ts";
 import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract/contract.ts";
-import { contractFewGpu } from "./contract/contract-few-gpu.ts";
-import { contractFewSoftware } from "./contract/contract-few-software.ts";
+import { contractDecodeGpu } from "./contract/contract-decode-gpu.ts";
+import { contractDecodeSoftware } from "./contract/contract-decode-software.ts";
 import { contractRowsGpu } from "./contract/contract-rows-gpu.ts";
 import { contractRowsPlain } from "./contract/contract-rows-plain.ts";
 import { contractRowsSoftware } from "./contract/contract-rows-software.ts";
@@ -19,14 +19,14 @@ export const contractTemplates: readonly ContractTemplate[] = [
   contractRowsSoftware,
   contractRowsGpu,
   contractRowsPlain,
-  contractFewSoftware,
-  contractFewGpu,
+  contractDecodeSoftware,
+  contractDecodeGpu,
 ];
 
 /** The kernel for `spec`; `force` names a template of the regime, whatever it says about suiting. Throws when none suits. */
 export function chooseContract(
   spec: ContractSpec,
-  regime: "many" | "few",
+  regime: "prefill" | "decode",
   device: DeviceFacts,
   force?: string,
 ): ContractKernel {
@@ -42,7 +42,7 @@ export function chooseContract(
 export interface AttendTemplate {
   readonly name: string;
   readonly suits: (spec: AttendSpec, device: DeviceFacts) => boolean;
-  readonly emit: (spec: AttendSpec, regime: "many" | "few", device: DeviceFacts) => ContractKernel;
+  readonly emit: (spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts) => ContractKernel;
 }
 
 export const attendTemplates: readonly AttendTemplate[] = [attendSoftware, attendGpu];
@@ -50,7 +50,7 @@ export const attendTemplates: readonly AttendTemplate[] = [attendSoftware, atten
 /** As `chooseContract`, for attention. */
 export function chooseAttend(
   spec: AttendSpec,
-  regime: "many" | "few",
+  regime: "prefill" | "decode",
   device: DeviceFacts,
   force?: string,
 ): ContractKernel {
@@ -62,7 +62,12 @@ export function chooseAttend(
 export const deltaTemplates: readonly DeltaTemplate[] = [deltaChunked, deltaRecurrent];
 
 /** As `chooseContract`, for the delta rule. */
-export function chooseDelta(spec: DeltaSpec, regime: "many" | "few", device: DeviceFacts, force?: string): DeltaKernel {
+export function chooseDelta(
+  spec: DeltaSpec,
+  regime: "prefill" | "decode",
+  device: DeviceFacts,
+  force?: string,
+): DeltaKernel {
   const found = deltaTemplates.find((t) => (force === undefined ? t.suits(spec, regime, device) : t.name === force));
   if (found === undefined) throw new Error(`no template ${force} runs the delta rule ${spec.id}`);
   return found.emit(spec, device);

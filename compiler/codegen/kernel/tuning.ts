@@ -10,7 +10,7 @@ export interface Tuning {
   readonly rows: readonly number[];
   /** Rows of one tile of a grouped contraction. */
   readonly tileRows: number;
-  /** Rows that share a load of the weights in the `few` regime. */
+  /** Rows that share a load of the weights in the `decode` regime. */
   readonly fewRows: number;
   /** Queries per workgroup of attention over many tokens. */
   readonly queries: number;

@@ -171,7 +171,7 @@ function routingOf(
   const slots = fixedSize(index.type.axes[1]!);
   const binding = memory.bufferOf(index);
   if (binding === null) throw new Error(`the index of ${first.param.attrs.path} is not in memory`);
-  const grouped = context.regime === "many" ? groupBuffers(context, index, binding, banks) : null;
+  const grouped = context.regime === "prefill" ? groupBuffers(context, index, binding, banks) : null;
   const { combine } = kernel;
   return {
     banks,

@@ -28,7 +28,7 @@ export function lowerScan(kernel: RecurrenceKernel, scan: Node<"scan">, id: stri
   const row = scan.type.axes.filter((a) => a.name !== TIME);
   const channels = row.filter((a) => a.name !== pair);
   const width = count(channels);
-  const segments = context.regime === "many" && context.device.kind === "gpu" ? SEGMENTS : 1;
+  const segments = context.regime === "prefill" && context.device.kind === "gpu" ? SEGMENTS : 1;
   const columns = LANES / segments;
   const e = new Emitter(w, memory, (node, index) =>
     node !== scan ? null : pair === null || index.get(pair) === "0u" ? "re" : "im",

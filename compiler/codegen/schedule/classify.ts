@@ -26,7 +26,7 @@ export type Role =
 
 /** Columns, and weights read again for every row, that a contraction inside a row kernel may have. */
 const SMALL_COLUMNS = 256;
-const SMALL_WEIGHTS: Readonly<Record<Regime, number>> = { few: 1 << 20, many: 1 << 15 };
+const SMALL_WEIGHTS: Readonly<Record<Regime, number>> = { decode: 1 << 20, prefill: 1 << 15 };
 /** Elements of a list in workgroup memory. */
 export const LIST_LIMIT = 2048;
 

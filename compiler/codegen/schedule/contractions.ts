@@ -13,7 +13,7 @@ import type { Scheduling } from "./scheduling.ts";
 
 export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
   const whole = s.partsOf(matrix.param.attrs.path) === 1;
-  const combine = s.regime === "few" && whole ? matchCombine(s, matrix) : null;
+  const combine = s.regime === "decode" && whole ? matchCombine(s, matrix) : null;
   const first = combine?.sum ?? dot;
   const kernel = s.clusters.add<ContractKernel>({
     kind: "contract",

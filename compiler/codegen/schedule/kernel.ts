@@ -7,7 +7,7 @@ import type { Node } from "../../graph/node.ts";
 import type { NamedState } from "../../ops/states.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 
-export type Regime = "many" | "few";
+export type Regime = "prefill" | "decode";
 
 /** A node that a kernel leaves in memory: in its own buffer, or its rows in a state. */
 export interface Store {

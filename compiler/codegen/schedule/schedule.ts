@@ -50,7 +50,7 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   }
   for (const node of nodes) if (required.has(node)) place(node);
   for (const node of nodes) if (isOp(node, "attend")) appendToCaches(s, node);
-  if (options.regime === "many") addGroups(s);
+  if (options.regime === "prefill") addGroups(s);
   mergeMaps(s);
   keepLastRows(s);
   storeWhatIsRead(clusters, outputs);

@@ -61,7 +61,7 @@ function storageOf(
     if (state === null) bound.add(`buffer ${baseOf(node).id}`);
     else bound.add(`state ${state.id}`).add("position").add("slot");
   }
-  if (s.regime === "many" && [...matrices].some((m) => m.index !== null)) bound.add("order").add("tiles");
+  if (s.regime === "prefill" && [...matrices].some((m) => m.index !== null)) bound.add("order").add("tiles");
   if (kernel.kind === "group") bound.add("index").add("order").add("tiles");
   return bound;
 }

@@ -13,7 +13,7 @@ import type { EntryRegime } from "../../../compiler/plan/plan.ts";
 import { loadModel } from "../../../runtime/model/model.ts";
 import { softwareFacts } from "../../support/facts.ts";
 
-const root = join(import.meta.dirname, "..", "fixtures", "families");
+const root = join(import.meta.dirname, "..", "..", "fixtures", "families");
 const families = readdirSync(root).filter((name) => existsSync(join(root, name, "config.json")));
 
 /** Most schedules and walks of one function: a few rounds of cuts, and a walk for each question that a cut asks. */
@@ -50,7 +50,7 @@ describe.each(families)("%s is scheduled within its budget, as it runs and as it
   const ctx = newContext();
   const program = buildProgram(loaded.model.instance, ctx);
   const gradient = differentiateProgram(addObjective(program, ctx.builder)!, "loss", ctx.builder);
-  const inference = measure(program, "logits", ["logits"], ["many", "few"]);
+  const inference = measure(program, "logits", ["logits"], ["prefill", "decode"]);
   const outputs = gradient.main.outputs.map((o) => o.name);
   const backward = measure(gradient, "loss", outputs, ["whole"]);
   test.each(limits)("$buffers storage buffers", ({ buffers, inference: forward, gradient: back }) => {

@@ -247,14 +247,14 @@ test.each(names)("%s", async (op) => {
     const text = JSON.stringify([formatType(program.main.outputs[0]!.node.type), [...result!.data]]);
     expect(seen, `${op} ${variant.title} changes what the oracle gives`).not.toContain(text);
     seen.add(text);
-    const regimes = findPeeks(program).length > 0 ? (["whole"] as const) : (["many", "few"] as const);
+    const regimes = findPeeks(program).length > 0 ? (["whole"] as const) : (["prefill", "decode"] as const);
     for (const { kind, force } of (templates[op] ?? [{}]) as readonly {
       kind?: "gpu";
       force?: Record<string, string>;
     }[]) {
       if (force !== undefined && !canRun(Object.values(force)[0]!, gpu.facts)) continue;
       const device = kind === undefined ? gpu.facts : { ...gpu.facts, kind };
-      const many = force?.["delta"] === "delta-chunked" ? regimes.filter((r) => r !== "few") : regimes;
+      const many = force?.["delta"] === "delta-chunked" ? regimes.filter((r) => r !== "decode") : regimes;
       await compareOutputs(program, gpu, T, chosen, many, { device, ...(force === undefined ? {} : { force }) });
     }
   }

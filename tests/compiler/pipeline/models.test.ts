@@ -68,7 +68,7 @@ async function compare(program: Program, more: Partial<CompileOptions>): Promise
   const run = openPlan(plan, gpu, params, { T, Q: T, S: 2, P: 16 });
   const positions = IDS.map((_, i) => i);
   const all = await run.step(
-    "logits.many",
+    "logits.prefill",
     { T, Q: T, S: 2, P: 16 },
     { ids: IDS, position: positions, slot: IDS.map(() => 1), wanted: positions },
   );
@@ -77,7 +77,7 @@ async function compare(program: Program, more: Partial<CompileOptions>): Promise
   const V = expected.length / T;
   const prefix = 6;
   await run.step(
-    "logits.many",
+    "logits.prefill",
     { T: prefix, Q: 1, S: 2, P: 16 },
     {
       ids: IDS.slice(0, prefix),
@@ -87,7 +87,7 @@ async function compare(program: Program, more: Partial<CompileOptions>): Promise
     },
   );
   const three = await run.step(
-    "logits.few",
+    "logits.decode",
     { T: 3, Q: 3, S: 2, P: 16 },
     {
       ids: IDS.slice(prefix, prefix + 3),
@@ -99,7 +99,7 @@ async function compare(program: Program, more: Partial<CompileOptions>): Promise
   expectClose("three tokens", three["logits"]!, expected.slice(prefix * V, (prefix + 3) * V));
   for (let t = prefix + 3; t < T; t++) {
     const one = await run.step(
-      "logits.few",
+      "logits.decode",
       { T: 1, Q: 1, S: 2, P: 16 },
       { ids: [IDS[t]!], position: [t], slot: [0], wanted: [0] },
     );

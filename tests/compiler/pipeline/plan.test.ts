@@ -27,13 +27,13 @@ describe("a mixture layer", () => {
     const count = (entry: string): readonly string[] =>
       layerOf(plan, entry).map((d) => d.label.replace(/blocks\[#\]\.?/, "").trim());
     const attention = ["norm1 sum·rsqrt·mul", "attn q·k·v", "append", "attend0", "attn.o"];
-    expect(count("logits.few")).toEqual([
+    expect(count("logits.decode")).toEqual([
       ...attention,
       "norm2·ffn.pick rsqrt·mul·div",
       "ffn.experts gate·up",
       "ffn.experts.down combined",
     ]);
-    expect(count("logits.many")).toEqual([
+    expect(count("logits.prefill")).toEqual([
       ...attention,
       "norm2·ffn.pick rsqrt·mul·div",
       "group slots by bank",
@@ -52,12 +52,12 @@ describe("a mixture layer", () => {
   });
 
   test("leaves its result where the next layer reads it, without a copy", () => {
-    expect(layerOf(compile(mixture), "logits.many").filter((d) => d.label === "copy")).toEqual([]);
+    expect(layerOf(compile(mixture), "logits.prefill").filter((d) => d.label === "copy")).toEqual([]);
   });
 });
 
 test("a soft mixture is two contractions beside its router", () => {
-  const labels = layerOf(compile({ ...mixture, experts: { N: 4, K: 1, soft: true } }), "logits.few").map(
+  const labels = layerOf(compile({ ...mixture, experts: { N: 4, K: 1, soft: true } }), "logits.decode").map(
     (d) => d.label,
   );
   expect(labels.filter((l) => l.includes("experts"))).toEqual([
@@ -135,7 +135,7 @@ describe("the verifier finds", () => {
       down,
     );
     expect(verifyPlan(nothing).join()).toMatch(/binds .*gone.*which does not exist/);
-    const target = layerOf(plan, "logits.many")
+    const target = layerOf(plan, "logits.prefill")
       .find((d) => d.label === down)!
       .bindings.at(-1)!;
     const twice = broken((d) => ({ ...d, bindings: d.bindings.map((b) => (b.kind === "buffer" ? target : b)) }), down);
@@ -158,7 +158,7 @@ describe("the verifier finds", () => {
 });
 
 function options(facts: DeviceFacts) {
-  const regimes = ["many", "few"] as const;
+  const regimes = ["prefill", "decode"] as const;
   return {
     model: "test",
     device: facts,

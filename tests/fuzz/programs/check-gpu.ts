@@ -38,7 +38,9 @@ async function runPieces({ program, kind }: Case, gpu: TestGpu, variant: Variant
   const longest = drawLongest(draw);
   const lengths = Array.from({ length: 1 + draw.below(3) }, (_, i) => (i === 0 ? longest : 1 + draw.below(longest)));
   const regimes =
-    variant.regime === undefined ? draw.of([["many", "few"], ["many"], ["few"]] as const) : [variant.regime];
+    variant.regime === undefined
+      ? draw.of([["prefill", "decode"], ["prefill"], ["decode"]] as const)
+      : [variant.regime];
   const given = lengths.map((T, s) => bind(program, kind, T, s));
   const expected = given.map((g) => evaluateProgram(program, g));
   const plan = compile(program, gpu, variant, regimes, longest);
@@ -137,7 +139,7 @@ function compile(
   program: Program,
   gpu: TestGpu,
   variant: Variant,
-  regimes: readonly ("many" | "few" | "whole")[],
+  regimes: readonly ("prefill" | "decode" | "whole")[],
   stepTokens: number,
 ) {
   const { facts = {}, force = {}, storage = "f32" } = variant;
@@ -166,18 +168,18 @@ function folding(gpu: TestGpu, { workgroups }: Variant): TestGpu {
 /** Steps that bring every sequence to its end: some begin later than others, and a step has pieces of several or of one. */
 function schedule(
   lengths: readonly number[],
-  regimes: readonly ("many" | "few")[],
+  regimes: readonly ("prefill" | "decode")[],
   draw: Draw,
-): readonly { readonly regime: "many" | "few"; readonly pieces: readonly Piece[] }[] {
+): readonly { readonly regime: "prefill" | "decode"; readonly pieces: readonly Piece[] }[] {
   const at = lengths.map(() => 0);
-  const steps: { regime: "many" | "few"; pieces: Piece[] }[] = [];
+  const steps: { regime: "prefill" | "decode"; pieces: Piece[] }[] = [];
   while (at.some((t, s) => t < lengths[s]!)) {
     const regime = steps.length === 0 ? regimes[0]! : draw.of(regimes);
     const pieces = at.flatMap((from, sequence): Piece[] => {
       const left = lengths[sequence]! - from;
       if (left === 0 || draw.next() < 0.3) return [];
       // Of long sequences most are in large pieces, so that steps are not too many.
-      const to = from + (regime === "few" && left <= LONGEST ? 1 : 1 + Math.max(draw.below(left), draw.below(left)));
+      const to = from + (regime === "decode" && left <= LONGEST ? 1 : 1 + Math.max(draw.below(left), draw.below(left)));
       at[sequence] = to;
       return [{ sequence, from, to }];
     });

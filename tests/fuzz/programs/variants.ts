@@ -10,7 +10,7 @@ export interface Variant {
   readonly facts?: Partial<DeviceFacts>;
   /** A contraction's template is of one regime: the other has none of that name. */
   readonly force?: CompileOptions["force"];
-  readonly regime?: "many" | "few";
+  readonly regime?: "prefill" | "decode";
   readonly storage?: StorageType;
   /** Workgroups beyond so many in a row are folded into further rows. */
   readonly workgroups?: number;
@@ -23,7 +23,7 @@ export const variants: readonly Variant[] = [
   { name: "kernels for GPUs, small workgroup memory", facts: { kind: "gpu", workgroupMemory: 16384, subgroup: null } },
   { name: "eight storage buffers", facts: { maxStorageBuffers: 8 } },
   { name: "ten storage buffers, kernels for GPUs", facts: { maxStorageBuffers: 10, kind: "gpu" } },
-  { name: "plain rows", force: { contract: "rows-plain" }, regime: "many" },
+  { name: "plain rows", force: { contract: "rows-plain" }, regime: "prefill" },
   { name: "delta rule token by token", force: { delta: "delta-recurrent" } },
   { name: "delta rule in chunks", force: { delta: "delta-chunked" } },
   { name: "two workgroups in a row", workgroups: 2 },

@@ -79,12 +79,12 @@ test("facts can be narrowed, and features left out are then not there", async ()
 });
 
 test("a mistake that Dawn reports late is thrown once, at the next check, with what was going on", async () => {
-  device.activity = "entry `logits.few` of Tiny";
+  device.activity = "entry `logits.decode` of Tiny";
   invalidBuffer(device);
   await device.gpu.queue.onSubmittedWorkDone();
   const { code, message } = await refusal(() => device.check());
   expect(code).toBe("device/invalid");
-  expect(message).toContain("entry `logits.few` of Tiny");
+  expect(message).toContain("entry `logits.decode` of Tiny");
   device.check();
 });
 
@@ -102,12 +102,12 @@ test("a closed device says so", async () => {
 
 test("a lost device says during what, at every call", async () => {
   const opened = await openDevice({ adapter: "null" });
-  opened.activity = "entry `logits.few` of Tiny";
+  opened.activity = "entry `logits.decode` of Tiny";
   opened.gpu.destroy();
   await opened.gpu.lost;
   for (let call = 0; call < 2; call++) {
     const { code, message } = await refusal(() => opened.check());
-    expect([code, message]).toEqual(["device/lost", expect.stringContaining("logits.few")]);
+    expect([code, message]).toEqual(["device/lost", expect.stringContaining("logits.decode")]);
   }
 });
 

@@ -14,7 +14,7 @@ async function planOf(family: string) {
 
 test("a mixture takes at most 6 dispatches for a prompt and 3 for a token", async () => {
   const plan = await planOf("mixtral");
-  const [prompt, token] = ["logits.many", "logits.few"].map((entry) => countDispatches(plan, entry));
+  const [prompt, token] = ["logits.prefill", "logits.decode"].map((entry) => countDispatches(plan, entry));
   for (const [layers, most] of [
     [prompt, 6],
     [token, 3],

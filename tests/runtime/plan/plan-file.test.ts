@@ -45,7 +45,7 @@ test("a profile has a row per kernel, sums layers, and counts the work that the 
   try {
     if (!device.hasTimestamps) skip();
     const { rows, entry } = await profileSession(session, { tokens: 20, runs: 2 });
-    expect(entry).toBe("logits.many");
+    expect(entry).toBe("logits.prefill");
     expect(rows.map((r) => r.label).sort()).toEqual(["head", "layer", "remember", "sum"]);
     const layer = rows.find((r) => r.label === "layer")!;
     expect([layer.dispatches, layer.flops, layer.bytes]).toEqual([LAYERS, LAYERS * 40, LAYERS * 160]);

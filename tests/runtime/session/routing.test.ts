@@ -151,7 +151,7 @@ test("metrics that nobody asks for leave no trace in a plan, and those asked for
   const [plain, counting] = [compileModel(model, options), compileModel(model, { ...options, metrics: ["expert"] })];
   const shapes = (plan: typeof plain) =>
     plan.entries
-      .filter((e) => e.name !== "metrics.many")
+      .filter((e) => e.name !== "metrics.prefill")
       .map((e) => [
         e.name,
         e.outputs,
@@ -159,7 +159,7 @@ test("metrics that nobody asks for leave no trace in a plan, and those asked for
       ]);
   expect(shapes(counting)).toEqual(shapes(plain));
   expect(JSON.stringify(plain)).not.toContain("expert_load");
-  expect(counting.entries.find((e) => e.name === "metrics.many")?.outputs).toEqual([
+  expect(counting.entries.find((e) => e.name === "metrics.prefill")?.outputs).toEqual([
     "blocks[0].expert",
     "blocks[1].expert",
     // Shows what whole numbers hide: that what they come from is NaN.

@@ -45,7 +45,7 @@ const calls: Readonly<Record<string, (session: Session) => unknown>> = {
   prefill: (s) => s.prefill(0, [1]),
   step: (s) => s.step([{ slot: 0, id: 1 }]),
   reset: (s) => s.reset(0),
-  condition: (s) => s.condition(0, "x", []),
+  perSequence: (s) => s.perSequence(0, "x", []),
   generate: (s) => s.generate({ prompts, maxTokens: 2 }).next(),
   collectMetrics: (s) => collectMetrics(s, prompts),
   profileSession: (s) => profileSession(s, { tokens: 2 }),

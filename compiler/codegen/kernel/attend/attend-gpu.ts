@@ -17,7 +17,7 @@ import { KernelWriter } from "../writer.ts";
 export const attendGpu = {
   name: "attend-gpu",
   suits: (): boolean => true,
-  emit(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): ContractKernel {
+  emit(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): ContractKernel {
     return emitTiledAttend(spec, chooseTile(spec, regime, device));
   },
 };

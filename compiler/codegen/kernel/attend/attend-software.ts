@@ -24,10 +24,10 @@ import { KernelWriter } from "../writer.ts";
 export const attendSoftware = {
   name: "attend-software",
   suits: (_: AttendSpec, device: DeviceFacts): boolean => device.kind === "software" && fixedLanes(device) !== null,
-  emit(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): ContractKernel {
+  emit(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): ContractKernel {
     const lanes = fixedLanes(device);
     if (lanes === null) throw new Error(`${spec.id}: needs subgroups of one size`);
-    return emitSubgroupAttend(spec, lanes, regime === "few" ? 1 : chooseQueries(spec, lanes));
+    return emitSubgroupAttend(spec, lanes, regime === "decode" ? 1 : chooseQueries(spec, lanes));
   },
 };
 

@@ -9,7 +9,7 @@ import { tuning } from "../tuning.ts";
 
 export interface Tile {
   readonly invocations: number;
-  /** Of a block; one in the `few` regime. */
+  /** Of a block; one in the `decode` regime. */
   readonly queries: number;
   /** Of a tile. */
   readonly positions: number;
@@ -31,9 +31,9 @@ const FEW_INVOCATIONS = 512;
 const MOST_ROWS = 8;
 
 /** The first tile within the device's workgroup memory. */
-export function chooseTile(spec: AttendSpec, regime: "many" | "few", device: DeviceFacts): Tile {
+export function chooseTile(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): Tile {
   const candidates =
-    regime === "few"
+    regime === "decode"
       ? halves(Math.min(FEW_INVOCATIONS, device.maxInvocations), 32).map((lanes) => fewTile(spec, lanes))
       : halves(tuning.gpu.queries, 4).flatMap((queries) =>
           halves(unitOf(spec.channels).units, LEAST_KEY_UNITS).map((units) => manyTile(spec, queries, units)),

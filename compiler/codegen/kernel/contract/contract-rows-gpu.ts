@@ -17,7 +17,7 @@ const QUADS = 4;
 
 export const contractRowsGpu: ContractTemplate = {
   name: "rows-gpu",
-  regime: "many",
+  regime: "prefill",
   suits: (spec, device) => device.kind === "gpu" && (spec.routing === null || spec.routing.tileRows % OWN_ROWS === 0),
   emit(spec, device) {
     const wanted = rowsFor({ ...device, kind: "gpu" }, Math.max(...spec.groups.map((g) => g.matrices.length)));

@@ -7,7 +7,7 @@ import { emitRegisterRows } from "./contract-rows-software.ts";
 
 export const contractRowsPlain: ContractTemplate = {
   name: "rows-plain",
-  regime: "many",
+  regime: "prefill",
   suits: () => true,
   emit(spec) {
     const tileRows = spec.routing?.tileRows ?? 8;

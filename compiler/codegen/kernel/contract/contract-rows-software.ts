@@ -11,7 +11,7 @@ import { KernelWriter } from "../writer.ts";
 
 export const contractRowsSoftware: ContractTemplate = {
   name: "rows-software",
-  regime: "many",
+  regime: "prefill",
   suits(spec, device) {
     const lanes = fixedLanes(device);
     return (

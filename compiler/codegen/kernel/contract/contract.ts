@@ -34,11 +34,11 @@ export interface Routing {
   readonly index: Binding;
   /** A has a row per token (row = slot / K) or per slot. */
   readonly aPer: "token" | "slot";
-  /** From the `group` kernel, needed in the `many` regime: slots sorted by bank, and one vec4<u32>(bank, first, count, 0) per tile. */
+  /** From the `group` kernel, needed in the `prefill` regime: slots sorted by bank, and one vec4<u32>(bank, first, count, 0) per tile. */
   readonly order: Binding | null;
   readonly tiles: Binding | null;
   readonly tileRows: number;
-  /** `few` only: sum over a token's slots, each scaled by `scale(slot)` before the epilogue, whose row is then the token. */
+  /** `decode` only: sum over a token's slots, each scaled by `scale(slot)` before the epilogue, whose row is then the token. */
   readonly combine: { readonly scale: (w: KernelWriter, slot: string) => string } | null;
 }
 
@@ -66,7 +66,7 @@ export interface ContractKernel {
 /** A template: one way to run a contraction on one kind of device. */
 export interface ContractTemplate {
   readonly name: string;
-  readonly regime: "many" | "few";
+  readonly regime: "prefill" | "decode";
   /** Whether it can run this spec on this device; the first that can, in preference order, is taken. */
   readonly suits: (spec: ContractSpec, device: DeviceFacts) => boolean;
   readonly emit: (spec: ContractSpec, device: DeviceFacts) => ContractKernel;

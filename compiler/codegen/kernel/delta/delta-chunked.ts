@@ -17,7 +17,7 @@ interface Tile {
 
 export const deltaChunked: DeltaTemplate = {
   name: "delta-chunked",
-  suits: (spec, regime, device) => regime === "many" && chooseTile(spec, device) !== null,
+  suits: (spec, regime, device) => regime === "prefill" && chooseTile(spec, device) !== null,
   emit(spec, device) {
     const tile = chooseTile(spec, device);
     if (tile === null) throw new Error(`${spec.id}: ${spec.channels} channels do not fit into workgroup memory`);

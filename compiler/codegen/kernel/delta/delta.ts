@@ -38,7 +38,7 @@ export interface DeltaKernel {
 
 export interface DeltaTemplate {
   readonly name: string;
-  readonly suits: (spec: DeltaSpec, regime: "many" | "few", device: DeviceFacts) => boolean;
+  readonly suits: (spec: DeltaSpec, regime: "prefill" | "decode", device: DeviceFacts) => boolean;
   readonly emit: (spec: DeltaSpec, device: DeviceFacts) => DeltaKernel;
 }
 

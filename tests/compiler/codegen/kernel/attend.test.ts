@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
-async function check(name: string, regime: "many" | "few", shape: AttendShape): Promise<void> {
+async function check(name: string, regime: "prefill" | "decode", shape: AttendShape): Promise<void> {
   if (!canRun(name, gpu.facts)) return;
   const test = makeAttendCase("attend", shape);
   const template = attendTemplates.find((t) => t.name === name);
@@ -35,7 +35,7 @@ const sequence = (slot: number, first: number, length: number): AttendShape["tok
 const heads = { heads: 4, kvHeads: 2, ring: 128 };
 
 describe.each(attendTemplates.map((t) => t.name))("template %s", (name) => {
-  describe.each(["many", "few"] as const)("for %s tokens", (regime) => {
+  describe.each(["prefill", "decode"] as const)("for %s tokens", (regime) => {
     it("attends to every earlier position", async () => {
       for (const tokens of [sequence(0, 0, 1), sequence(0, 0, 5), sequence(0, 0, 37), sequence(1, 70, 33)])
         await check(name, regime, { ...heads, channels: 32, tokens });

@@ -68,8 +68,8 @@ function tilesOf(spec: ContractSpec, index: Uint32Array): Map<string, GPUBuffer>
   ]);
 }
 
-const many = contractTemplates.filter((t) => t.regime === "many").map((t) => t.name);
-const few = contractTemplates.filter((t) => t.regime === "few").map((t) => t.name);
+const many = contractTemplates.filter((t) => t.regime === "prefill").map((t) => t.name);
+const few = contractTemplates.filter((t) => t.regime === "decode").map((t) => t.name);
 
 /** One shape per pipeline; the numbers of rows then cost no compilation. */
 const dense: Readonly<Record<string, Omit<ContractShape, "tokens">>> = {

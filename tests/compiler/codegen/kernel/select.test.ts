@@ -37,19 +37,19 @@ const attend = makeAttendCase("attend", {
 
 describe("choosing a template", () => {
   it.each([
-    ["software", "rows-software", "few-software"],
-    ["software without subgroups", "rows-plain", "few-software"],
-    ["gpu", "rows-gpu", "few-gpu"],
+    ["software", "rows-software", "decode-software"],
+    ["software without subgroups", "rows-plain", "decode-software"],
+    ["gpu", "rows-gpu", "decode-gpu"],
   ] as const)("takes the first that suits on %s", (name, many, few) => {
     const device = devices[name];
-    const named = (regime: "many" | "few", force?: string): string =>
+    const named = (regime: "prefill" | "decode", force?: string): string =>
       chooseContract(dense.spec, regime, device, force).module.wgsl;
-    expect(named("many")).toBe(named("many", many));
-    expect(named("few")).toBe(named("few", few));
+    expect(named("prefill")).toBe(named("prefill", many));
+    expect(named("decode")).toBe(named("decode", few));
   });
 
   it("makes modules that need neither subgroups nor more than a device's workgroup memory and invocations", () => {
-    for (const regime of ["many", "few"] as const) {
+    for (const regime of ["prefill", "decode"] as const) {
       const kernels = [chooseContract(dense.spec, regime, plain), chooseAttend(attend.spec, regime, plain)];
       for (const { module } of kernels) {
         expect(module.features).toEqual([]);
@@ -68,13 +68,13 @@ describe("choosing a template", () => {
         groups: [{ cols: 8, matrices: 1, storage: "f32" }],
         routing,
       });
-      expect(chooseContract(spec, "many", device).module.wgsl).toContain("tile");
+      expect(chooseContract(spec, "prefill", device).module.wgsl).toContain("tile");
     }
   });
 
   it("refuses a name that is no template of the regime", () => {
-    expect(() => chooseContract(dense.spec, "few", software, "rows-plain")).toThrow("no template rows-plain");
-    expect(contractTemplates.filter((t) => t.regime === "few" && t.suits(dense.spec, plain))).not.toEqual([]);
+    expect(() => chooseContract(dense.spec, "decode", software, "rows-plain")).toThrow("no template rows-plain");
+    expect(contractTemplates.filter((t) => t.regime === "decode" && t.suits(dense.spec, plain))).not.toEqual([]);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
- * What the `few` templates share. One row: four columns per invocation and a loop of five loads, a streaming read of the
- * weights. Several rows: as many as share a load of the weights, by the same loop as the `many` kernels, chosen when the
+ * What the `decode` templates share. One row: four columns per invocation and a loop of five loads, a streaming read of the
+ * weights. Several rows: as many as share a load of the weights, by the same loop as the `prefill` kernels, chosen when the
  * kernel runs. Routed: a workgroup per slot, or, with `combine`, per token over all its slots. With `splits` > 1 the
  * invocations of a workgroup also divide k, and their sums meet in workgroup memory.
  */
@@ -29,7 +29,7 @@ export interface FewShape {
   readonly ahead: number;
 }
 
-export function emitFew(spec: ContractSpec, shape: FewShape): ContractKernel {
+export function emitDecode(spec: ContractSpec, shape: FewShape): ContractKernel {
   return spec.routing === null ? emitDense(spec, shape) : emitGather(spec, spec.routing, shape);
 }
 

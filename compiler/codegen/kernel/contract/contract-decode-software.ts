@@ -1,20 +1,20 @@
 /**
  * One to a few rows on a software adapter: a workgroup is one subgroup, which reads the weights as a stream; nothing goes
- * through workgroup memory, whose barriers are slow there. The loop is in `few.ts`.
+ * through workgroup memory, whose barriers are slow there. The loop is in `decode.ts`.
  */
 import type { ContractTemplate } from "./contract.ts";
-import { emitFew } from "./few.ts";
+import { emitDecode } from "./decode.ts";
 import { fixedLanes, tuning } from "../tuning.ts";
 
-export const contractFewSoftware: ContractTemplate = {
-  name: "few-software",
-  regime: "few",
+export const contractDecodeSoftware: ContractTemplate = {
+  name: "decode-software",
+  regime: "decode",
   suits: (_, device) => device.kind === "software",
   emit(spec, device) {
     const lanes = fixedLanes(device);
     // Without broadcast every row costs each invocation a load of its own.
-    if (lanes === null) return emitFew(spec, { columns: 8, splits: 1, height: 4, lanes, ahead: 1 });
+    if (lanes === null) return emitDecode(spec, { columns: 8, splits: 1, height: 4, lanes, ahead: 1 });
     const height = Math.max(lanes, tuning.software.fewRows);
-    return emitFew(spec, { columns: lanes, splits: 1, height, lanes, ahead: 1 });
+    return emitDecode(spec, { columns: lanes, splits: 1, height, lanes, ahead: 1 });
   },
 };

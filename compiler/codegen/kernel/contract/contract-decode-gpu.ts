@@ -1,10 +1,10 @@
 /**
  * One to a few rows on a GPU: a few invocations side by side read a run of a row of weights, and many such sets divide k,
- * so that even a few hundred columns make work for many multiprocessors. Needs no feature. The loop is in `few.ts`;
+ * so that even a few hundred columns make work for many multiprocessors. Needs no feature. The loop is in `decode.ts`;
  * widths were measured on an H200, where half as many invocations took a third longer for experts.
  */
 import type { ContractTemplate } from "./contract.ts";
-import { emitFew } from "./few.ts";
+import { emitDecode } from "./decode.ts";
 import { columnBlocks } from "./places.ts";
 import { tuning } from "../tuning.ts";
 
@@ -14,9 +14,9 @@ const COLUMNS = 8;
 const FEW_COLUMNS = 4;
 const FEWEST_WORKGROUPS = 128;
 
-export const contractFewGpu: ContractTemplate = {
-  name: "few-gpu",
-  regime: "few",
+export const contractDecodeGpu: ContractTemplate = {
+  name: "decode-gpu",
+  regime: "decode",
   suits: () => true,
   emit(spec, device) {
     const { routing } = spec;
@@ -27,6 +27,6 @@ export const contractFewGpu: ContractTemplate = {
     const room =
       device.workgroupMemory / (columns * splits * 16 * Math.max(...spec.groups.map((g) => g.matrices.length)));
     const height = Math.min(tuning.gpu.fewRows, Math.floor(room));
-    return emitFew(spec, { columns, splits, height, lanes: null, ahead: 2 });
+    return emitDecode(spec, { columns, splits, height, lanes: null, ahead: 2 });
   },
 };

@@ -9,16 +9,16 @@ import { Pipelines } from "../gpu/pipelines.ts";
 import { settle } from "../dawn/wait.ts";
 
 /** Per second: floating-point operations, and bytes read. */
-export interface Ceilings {
+export interface Roofline {
   readonly flops: number;
   readonly bytes: number;
 }
 
-const measured = new WeakMap<Device, Promise<Ceilings>>();
+const measured = new WeakMap<Device, Promise<Roofline>>();
 
 /** Measures once per device, in about a second on a software adapter. */
-export async function measureCeilings(device: Device): Promise<Ceilings> {
-  checkOption("measureCeilings", "device", device, needed(object("a device, of `openDevice`", "gpu", "facts")));
+export async function measureRoofline(device: Device): Promise<Roofline> {
+  checkOption("measureRoofline", "device", device, needed(object("a device, of `openDevice`", "gpu", "facts")));
   const known = measured.get(device) ?? measure(device);
   measured.set(device, known);
   return known;
@@ -34,7 +34,7 @@ const UNROLLED = 16;
 const ROUNDS = 128;
 
 const multiplyAdd: KernelModule = {
-  id: "ceiling.flops",
+  id: "roofline.flops",
   workgroup: [WIDTH, 1, 1],
   bindings: ["write"],
   features: [],
@@ -55,7 +55,7 @@ ${list(UNROLLED, () => list(CHAINS, (i) => `    a${i} = fma(a${i}, x, x);`))}
 const READS = 16;
 
 const stream: KernelModule = {
-  id: "ceiling.bytes",
+  id: "roofline.bytes",
   workgroup: [WIDTH, 1, 1],
   bindings: ["read", "write"],
   features: [],
@@ -71,15 +71,15 @@ ${list(READS, (i) => `  sum += source[id.x + ${i}u * stride];`)}
 `,
 };
 
-async function measure(device: Device): Promise<Ceilings> {
+async function measure(device: Device): Promise<Roofline> {
   const isSoftware = device.facts.kind === "software";
   const bytes = Math.min(device.facts.maxBinding, isSoftware ? 64 << 20 : 512 << 20);
   const readGroups = Math.floor(bytes / (16 * READS * WIDTH));
   const mathGroups = isSoftware ? 256 : 16384;
   const { gpu } = device;
-  const out = gpu.createBuffer({ label: "ceiling", size: WIDTH * 16, usage: BufferUsage.STORAGE });
+  const out = gpu.createBuffer({ label: "roofline", size: WIDTH * 16, usage: BufferUsage.STORAGE });
   const source = await device.guard(`a probe of ${bytes} bytes`, () =>
-    gpu.createBuffer({ label: "ceiling source", size: bytes, usage: BufferUsage.STORAGE }),
+    gpu.createBuffer({ label: "roofline source", size: bytes, usage: BufferUsage.STORAGE }),
   );
   try {
     const flops =

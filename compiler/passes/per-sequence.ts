@@ -15,31 +15,27 @@ import type { Builder } from "../ops/builder.ts";
 const SEQUENCE: Axis = { name: OWN.sequence, size: Dim.of("S"), origin: null };
 const time: Axis = { name: TIME, size: Dim.of(TIME), origin: null };
 
-export function conditionProgram(program: Program, b: Builder): Program {
-  if (!program.main.inputs.some(isCondition)) return program;
-  const functions = new Map([...program.functions].map(([name, fn]) => [name, conditionFunction(fn, new Map(), b)]));
-  return { main: conditionFunction(program.main, functions, b), functions };
+export function giveSequenceAxis(program: Program, b: Builder): Program {
+  if (!program.main.inputs.some(isPerSequence)) return program;
+  const functions = new Map([...program.functions].map(([name, fn]) => [name, givenFunction(fn, new Map(), b)]));
+  return { main: givenFunction(program.main, functions, b), functions };
 }
 
 /** An input that is the same for all tokens of a sequence. */
-function isCondition(input: Node<"input">): boolean {
+function isPerSequence(input: Node<"input">): boolean {
   return !hasAxis(input.attrs.type, TIME);
 }
 
-function conditionFunction(
-  fn: GraphFunction,
-  functions: ReadonlyMap<string, GraphFunction>,
-  b: Builder,
-): GraphFunction {
+function givenFunction(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>, b: Builder): GraphFunction {
   const images = rewriteNodes([...fn.inputs, ...outputNodes(fn)], (node, inputs) =>
-    conditionNode(node, inputs, functions, b),
+    givenNode(node, inputs, functions, b),
   );
   const outputs = fn.outputs.map((o, i) => ({ ...o, node: images[fn.inputs.length + i]! }));
   return { name: fn.name, inputs: images.slice(0, fn.inputs.length) as Node<"input">[], outputs };
 }
 
 /** With the node's own axes in their order, behind that of sequences where it has it. */
-function conditionNode(
+function givenNode(
   node: Node,
   inputs: readonly Node[],
   functions: ReadonlyMap<string, GraphFunction>,
@@ -59,11 +55,11 @@ function rebuildNode(
   const rebuild = (operands: readonly Node[], attrs: object = node.attrs): Node =>
     b.must(node.op, operands, attrs as typeof node.attrs, node.origin);
   if (isOp(node, "input"))
-    return isCondition(node) ? rebuild([], { ...node.attrs, type: bySequence(node.attrs.type) }) : rebuild([]);
+    return isPerSequence(node) ? rebuild([], { ...node.attrs, type: bySequence(node.attrs.type) }) : rebuild([]);
   if (isOp(node, "call")) {
     const fn = functions.get(node.attrs.fn)!;
     const args = inputs.map((x, i) =>
-      isCondition(fn.inputs[i]!) && !hasAxis(x.type, SEQUENCE.name) ? b.broadcast(x, [SEQUENCE]) : x,
+      isPerSequence(fn.inputs[i]!) && !hasAxis(x.type, SEQUENCE.name) ? b.broadcast(x, [SEQUENCE]) : x,
     );
     return rebuild(args, { ...node.attrs, type: fn.outputs[node.attrs.part]!.node.type });
   }
