@@ -7,7 +7,7 @@ import { Dim } from "../../graph/dim.ts";
 import type { Node, Program } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import { scalarFunction } from "../../graph/scalar.ts";
-import { allFunctions, outputNodes, rewriteProgram, topologicalOrder, usersOf } from "../../graph/traverse.ts";
+import { allFunctions, outputNodes, rewriteProgram, topologicalOrder } from "../../graph/traverse.ts";
 import { TIME, findAxis } from "../../graph/type.ts";
 import type { Builder } from "../../ops/builder.ts";
 import type { Lowering } from "../../ops/define.ts";
@@ -35,10 +35,9 @@ export function tableOf(param: Node<"param">): string | null {
   return param.attrs.path.startsWith(PREFIX) ? param.attrs.path.slice(PREFIX.length) : null;
 }
 
-/** The last nodes of what can be tabulated and is worth it. */
+/** The last nodes of what can be tabulated and is worth it: those that are wanted by something which is no part of a table. */
 function rootsOf(outputs: readonly Node[]): readonly Node[] {
   const nodes = topologicalOrder(outputs);
-  const users = usersOf(nodes);
   const pure = new Set<Node>();
   const loose = new Set<Node>();
   const terms = new Map<Node, number>();
@@ -52,9 +51,16 @@ function rootsOf(outputs: readonly Node[]): readonly Node[] {
     if (isOp(node, "values") || scalarFunction(node.op)?.loose === true || node.inputs.some((x) => loose.has(x)))
       loose.add(node);
   }
-  const ends = (node: Node): boolean => outputs.includes(node) || (users.get(node) ?? []).some((u) => !pure.has(u));
   const isArray = (node: Node): boolean => node.type.dtype === "f32" && node.type.axes.length > 0;
-  return [...loose].filter((node) => ends(node) && isArray(node));
+  const roots: Node[] = [];
+  // Tables hold floats: what is made of them in another dtype is computed, from a table of what it reads.
+  const computed = new Set<Node>(outputs);
+  for (const node of nodes.toReversed()) {
+    if (!computed.has(node)) continue;
+    if (loose.has(node) && isArray(node)) roots.push(node);
+    else node.inputs.forEach((x) => computed.add(x));
+  }
+  return roots;
 }
 
 /** How long a node's expression is, in which nothing is shared; a join's parts each have the index again. */
