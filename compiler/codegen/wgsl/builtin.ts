@@ -26,11 +26,15 @@ function sigmoidFunction(name: string, type: string): string {
 }`;
 }
 
-/** Beyond 15 it is 1 in f32; drivers compute it from exponentials that overflow. */
+/**
+ * Beyond 15 it is 1 in f32; drivers compute it from exponentials that overflow, and that cancel near zero, where a series has all digits.
+ */
 function hyperbolicTangent(name: string, type: string): string {
   return `fn ${name}(x: ${type}) -> ${type} {
   let low = select(x, ${type}(-15.0), x < ${type}(-15.0));
-  return tanh(select(low, ${type}(15.0), x > ${type}(15.0)));
+  let s = x * x;
+  let small = x * (1.0 - s * (0.33333333 - s * (0.13333333 - s * (0.053968254 - s * 0.021869489))));
+  return select(tanh(select(low, ${type}(15.0), x > ${type}(15.0))), small, abs(x) < ${type}(0.25));
 }`;
 }
 
@@ -56,13 +60,15 @@ function sumFunction(name: string, type: string, bits: string): string {
 }`;
 }
 
-/** Abramowitz and Stegun 7.1.26, absolute error 1.5e-7; beyond 6 the result is 1 in f32 anyway. */
+/** Abramowitz and Stegun 7.1.26, absolute error 1.5e-7; near zero 7.1.5, its series; beyond 6 the result is 1 in f32 anyway. */
 function errorFunction(name: string, type: string): string {
   return `fn ${name}(x: ${type}) -> ${type} {
   let a = select(abs(x), ${type}(6.0), abs(x) > ${type}(6.0));
   let t = 1.0 / (1.0 + 0.3275911 * a);
   let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
-  return sign(x) * (1.0 - p * exp(-a * a));
+  let s = x * x;
+  let small = x * (1.1283792 - s * (0.37612639 - s * (0.11283792 - s * (0.026866170 - s * 0.0052239776))));
+  return select(sign(x) * (1.0 - p * exp(-a * a)), small, a < ${type}(0.25));
 }`;
 }
 
