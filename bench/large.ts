@@ -4,7 +4,7 @@
  * sequence. `bench/pytorch.py` is its peer: the same shape through PyTorch on the same GPU.
  */
 import { compileModel } from "../compiler/index.ts";
-import { openDevice } from "../runtime/gpu/device.ts";
+import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { ParameterSource } from "../runtime/gpu/parameters.ts";
 import { openSession } from "../runtime/session/session.ts";
 import { timeCalls } from "./engine.ts";

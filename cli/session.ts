@@ -69,7 +69,7 @@ export async function withSession<N extends Needs, R>(
       if (!(error instanceof NotFinite) || flags.traceFinite === undefined) throw error;
       // The model is uploaded again, and both may not fit.
       session.close();
-      const { explainNotFinite } = await import("../runtime/session/trace-finite.ts");
+      const { explainNotFinite } = await import("../runtime/trace-finite.ts");
       throw await explainNotFinite(error, loaded, { adapter: flags.adapter });
     } finally {
       session.close();

@@ -1,5 +1,8 @@
 /** The public surface of the runtime. `README.md` beside this file shows how the pieces go together. */
-export { type AdapterFacts, type Device, type DeviceOptions, listAdapters, openDevice } from "./gpu/device.ts";
+export { listAdapters } from "./dawn/find-adapter.ts";
+export { type DeviceOptions, openDevice } from "./dawn/open-device.ts";
+export type { AdapterFacts } from "./gpu/adapter.ts";
+export type { Device } from "./gpu/device.ts";
 export { type LoadedModel, loadModel } from "./model/model.ts";
 export { compile, open, openModel, type OpenOptions } from "./open.ts";
 export { loadPlan, savePlan } from "./plan/plan-file.ts";
@@ -7,9 +10,10 @@ export type { ParameterSource } from "./gpu/parameters.ts";
 export { openSession, type PrefillOptions, type Session, type SessionOptions } from "./session/session.ts";
 export type { GeneratedToken, GenerateOptions } from "./session/generate.ts";
 export type { Sampling } from "./session/sampler.ts";
-export { Aborted, type AbortOptions } from "./session/abort.ts";
+export { Aborted, type AbortOptions } from "./abort.ts";
 export { NotFinite } from "./session/not-finite.ts";
-export { type FiniteTrace, type GivenPart, traceFinite, type TraceOptions } from "./session/trace-finite.ts";
+export { traceFinite, type TraceOptions } from "./trace-finite.ts";
+export type { FiniteTrace, GivenPart } from "./session/finite-trace.ts";
 export type { MemoryReport, StepSizes } from "./gpu/buffers.ts";
 export type { Counters } from "./gpu/execute.ts";
 export { type Profile, type ProfileOptions, type ProfileRow, profileSession } from "./measure/profile.ts";

@@ -20,8 +20,9 @@ import {
   whole,
 } from "../grammar/option.ts";
 import type { Plan } from "../compiler/plan/plan.ts";
-import { type AbortOptions, checkAborted } from "./session/abort.ts";
-import { type Device, type DeviceOptions, openDevice } from "./gpu/device.ts";
+import { type AbortOptions, checkAborted } from "./abort.ts";
+import { type DeviceOptions, openDevice } from "./dawn/open-device.ts";
+import type { Device } from "./gpu/device.ts";
 import { type LoadedModel, loadWithMaps } from "./model/model.ts";
 import { noMetric } from "./session/metrics.ts";
 import type { ParameterSource } from "./gpu/parameters.ts";

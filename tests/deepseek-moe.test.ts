@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { buildProgram, evaluateProgram, expandMap, findMap, type Json, type Model } from "../compiler/index.ts";
 import { DiagnosticBag } from "../grammar/index.ts";
 import { parseConfig } from "../runtime/model/config-file.ts";
-import { openDevice } from "../runtime/gpu/device.ts";
+import { openDevice } from "../runtime/dawn/open-device.ts";
 import { openWorkspace } from "../runtime/model/modules.ts";
 import { randomParams } from "./support/compare-plan.ts";
 import { Draw, modelOfConfig } from "./support/random-models.ts";

@@ -6,7 +6,8 @@
 import { afterAll, beforeAll, test } from "vitest";
 import { compileModel } from "../compiler/index.ts";
 import type { DeviceFacts } from "../compiler/plan/plan.ts";
-import { type Device, openDevice } from "../runtime/gpu/device.ts";
+import { openDevice } from "../runtime/dawn/open-device.ts";
+import type { Device } from "../runtime/gpu/device.ts";
 import { openSession } from "../runtime/session/session.ts";
 import { Draw, drawConfig, drawWeights, families, modelOfConfig } from "./support/random-models.ts";
 import { checkDecode, checkForward } from "./support/session-checks.ts";

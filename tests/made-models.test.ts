@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, test } from "vitest";
 import { compileModel } from "../compiler/index.ts";
 import type { Purpose } from "../compiler/language/interpret/context.ts";
-import { type Device, openDevice } from "../runtime/gpu/device.ts";
+import { openDevice } from "../runtime/dawn/open-device.ts";
+import type { Device } from "../runtime/gpu/device.ts";
 import { openSession } from "../runtime/session/session.ts";
 import { modelOf } from "./support/programs.ts";
 import { Draw, drawWeights } from "./support/random-models.ts";

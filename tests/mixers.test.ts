@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accountModel } from "../compiler/index.ts";
 import type { DeviceFacts } from "../compiler/plan/plan.ts";
-import { type Device, openDevice } from "../runtime/gpu/device.ts";
+import { openDevice } from "../runtime/dawn/open-device.ts";
+import type { Device } from "../runtime/gpu/device.ts";
 import { modelOf } from "./support/programs.ts";
 import { Draw, modelOfConfig } from "./support/random-models.ts";
 import { checkDecode, checkForward, checkScores, expectClose, withRandomSession } from "./support/session-checks.ts";

@@ -68,7 +68,7 @@ function parseDump(text: string): string {
 }
 
 async function factsOf(adapter: string | undefined): Promise<DeviceFacts> {
-  const { openDevice } = await import("../../runtime/gpu/device.ts");
+  const { openDevice } = await import("../../runtime/dawn/open-device.ts");
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   device.close();
   return device.facts;

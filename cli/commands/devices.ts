@@ -1,6 +1,6 @@
 /** `moec devices`: what there is to run on, best first, and what moec would use of the best. */
 import type { Command } from "commander";
-import type { AdapterFacts } from "../../runtime/gpu/device.ts";
+import type { AdapterFacts } from "../../runtime/gpu/adapter.ts";
 import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import { humanBytes, paint, print, printJson, table } from "../output.ts";
 
@@ -20,7 +20,8 @@ interface Options {
 }
 
 async function runDevices(options: Options): Promise<void> {
-  const { listAdapters, openDevice } = await import("../../runtime/gpu/device.ts");
+  const { listAdapters } = await import("../../runtime/dawn/find-adapter.ts");
+  const { openDevice } = await import("../../runtime/dawn/open-device.ts");
   const device = await openDevice(options.adapter === undefined ? {} : { adapter: options.adapter });
   try {
     const adapters = await listAdapters();

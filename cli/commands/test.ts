@@ -61,7 +61,7 @@ interface Case {
 }
 
 async function runOnDevice(cases: readonly Case[], adapter: string | undefined): Promise<readonly Result[]> {
-  const { openDevice } = await import("../../runtime/gpu/device.ts");
+  const { openDevice } = await import("../../runtime/dawn/open-device.ts");
   const { runTestOnDevice } = await import("../../runtime/testing/device.ts");
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   try {

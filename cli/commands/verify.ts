@@ -24,7 +24,7 @@ export async function verifyResult(
   sources: readonly LoadedModel[],
   { workspace, maps, adapter, traceFinite }: VerifyOptions,
 ): Promise<Verification> {
-  const { openDevice } = await import("../../runtime/gpu/device.ts");
+  const { openDevice } = await import("../../runtime/dawn/open-device.ts");
   const { verifyModels } = await import("../../runtime/upcycle/verify.ts");
   const made = await loadModel(out, workspace, maps);
   try {

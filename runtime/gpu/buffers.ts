@@ -6,7 +6,8 @@
 import { type Binding, type Buffer, evaluateSize, type Plan, type Size, type Table } from "../../compiler/plan/plan.ts";
 import { compileScalar } from "../../compiler/plan/scalar.ts";
 import { failure, type MoeError } from "../../grammar/diagnostic.ts";
-import { BufferUsage, type Device } from "./device.ts";
+import type { Device } from "./device.ts";
+import { BufferUsage } from "./flags.ts";
 import type { UploadedParameters } from "./parameters.ts";
 
 /** The symbols of sizes: tokens of a step, rows wanted, sequences, positions that a cache holds. */

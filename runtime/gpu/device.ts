@@ -1,68 +1,22 @@
 /**
- * A WebGPU device: the adapter that was chosen, the facts that kernels are chosen by, and every way in which it can fail
- * turned into a `MoeError`. Errors that Dawn reports late (validation, lost device) are kept and thrown at the next `check`.
+ * A WebGPU device, whoever opened it: the adapter that was chosen, the facts that kernels are chosen by, and every way in which it can fail
+ * turned into a `MoeError`. Errors that are reported late (validation, lost device) are kept and thrown at the next `check`.
  */
-import { globals } from "webgpu";
-import { type DeviceFacts } from "../../compiler/plan/plan.ts";
+import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import { failure, type MoeError } from "../../grammar/diagnostic.ts";
-import { checkOptions, object, type Rules, text } from "../../grammar/option.ts";
-import { type AdapterFacts, findAdapter, openNullAdapter, type OpenAdapter } from "../dawn/adapter.ts";
-import { settle } from "../dawn/wait.ts";
+import type { AdapterFacts } from "./adapter.ts";
 
-export { type AdapterFacts, listAdapters } from "../dawn/adapter.ts";
+/** Awaits what a device promised. Whoever opens one gives it: where waiting itself takes work, that is where to save it. */
+export type Wait = <V>(promise: Promise<V>) => Promise<V>;
 
-/** WebGPU's flags, without putting its names into the global scope. */
-export const constants = globals as {
-  readonly GPUBufferUsage: { readonly [K in keyof typeof GPUBufferUsage]: number };
-  readonly GPUMapMode: { readonly [K in keyof typeof GPUMapMode]: number };
-  readonly GPUShaderStage: { readonly COMPUTE: number };
-};
-export const BufferUsage = constants.GPUBufferUsage;
-export const MapMode = constants.GPUMapMode;
-
-export interface DeviceOptions {
-  /** Part of the name of an adapter; the best one otherwise. `null` (the word) is Dawn's null backend, for tests. */
-  readonly adapter?: string;
-  /** Instead of what the adapter says, to see what is done on a smaller device. Never claim more than there is. */
-  readonly facts?: Partial<DeviceFacts>;
-  /** Dawn toggles. `skip_validation` makes encoding cheaper and mistakes undefined behaviour: off by default. */
-  readonly toggles?: { readonly enable?: readonly string[]; readonly disable?: readonly string[] };
+export interface OpenedDevice {
+  readonly gpu: GPUDevice;
+  readonly adapter: AdapterFacts;
+  readonly facts: DeviceFacts;
+  readonly wait: Wait;
 }
 
-const DEVICE_RULES: Rules<DeviceOptions> = {
-  adapter: text,
-  facts: object("an object of facts"),
-  toggles: object("lists to enable and to disable"),
-};
-
-/** Opens the best adapter, or the one asked for. Throws `device/none`, `device/unknown-adapter`, `device/refused`. */
-export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  checkOptions("openDevice", options, DEVICE_RULES);
-  const dawn = [
-    // Kernels index within what the compiler computed, so a divisor is never zero: no guard around each `/` and `%`.
-    `enable-dawn-features=${["disable_polyfills_on_integer_div_and_mod", ...(options.toggles?.enable ?? [])].join(",")}`,
-    // Coarse timestamps guard web pages against timing attacks; the profiler needs the real ones.
-    `disable-dawn-features=${["timestamp_quantization", ...(options.toggles?.disable ?? [])].join(",")}`,
-  ];
-  const opened =
-    options.adapter === "null" ? await openNullAdapter(dawn) : await findAdapter(options.adapter ?? null, dawn);
-  const { adapter } = opened;
-  const wanted = (["subgroups", "shader-f16", "timestamp-query"] as const).filter((name) => {
-    if (name === "subgroups" && options.facts?.subgroup === null) return false;
-    if (name === "shader-f16" && options.facts?.f16 === false) return false;
-    return adapter.features.has(name);
-  });
-  try {
-    const gpu = await settle(
-      adapter.requestDevice({ requiredFeatures: wanted, requiredLimits: pickLimits(adapter.limits) }),
-    );
-    return new Device(gpu, opened, { ...readFacts(gpu, opened), ...options.facts });
-  } catch (error) {
-    throw failure("device/refused", `adapter \`${opened.facts.name}\` gave no device`, { notes: [String(error)] });
-  }
-}
-
-/** Runs on a device: see `openDevice`. */
+/** See `requestDevice`, and `openDevice` in Node. */
 export class Device {
   readonly gpu: GPUDevice;
   readonly facts: DeviceFacts;
@@ -71,13 +25,15 @@ export class Device {
   readonly hasTimestamps: boolean;
   /** Named in a late error, so that it can be traced: the executor sets it to what was last submitted. */
   activity = "setup";
+  readonly #wait: Wait;
   #isOpen = true;
   #failure: MoeError | null = null;
 
-  constructor(gpu: GPUDevice, opened: OpenAdapter, facts: DeviceFacts) {
+  constructor({ gpu, adapter, facts, wait }: OpenedDevice) {
     this.gpu = gpu;
     this.facts = facts;
-    this.adapter = opened.facts;
+    this.adapter = adapter;
+    this.#wait = wait;
     this.hasTimestamps = gpu.features.has("timestamp-query");
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -98,16 +54,16 @@ export class Device {
     throw error;
   }
 
-  /** Waits for what Dawn promised, then reports errors that came in meanwhile. */
+  /** Waits for what the device promised, then reports errors that came in meanwhile. */
   async wait<V>(promise: Promise<V>): Promise<V> {
     try {
-      return await settle(promise);
+      return await this.#wait(promise);
     } finally {
       this.check();
     }
   }
 
-  /** Runs `make` and throws what Dawn found wrong with it: `device/out-of-memory` or `device/invalid`, saying `what`. */
+  /** Runs `make` and throws what the device found wrong with it: `device/out-of-memory` or `device/invalid`, saying `what`. */
   async guard<V>(what: string, make: () => V): Promise<V> {
     this.check();
     this.gpu.pushErrorScope("validation");
@@ -117,7 +73,7 @@ export class Device {
     try {
       value = make();
     } finally {
-      errors = await settle(Promise.all([this.gpu.popErrorScope(), this.gpu.popErrorScope()]));
+      errors = await this.#wait(Promise.all([this.gpu.popErrorScope(), this.gpu.popErrorScope()]));
     }
     const found = errors.find((error) => error !== null);
     if (found !== undefined && found !== null) throw describeError(found, what);
@@ -137,37 +93,6 @@ export class Device {
   }
 }
 
-function readFacts(gpu: GPUDevice, { adapter, facts }: OpenAdapter): DeviceFacts {
-  const { limits } = gpu;
-  // WebGPU's own bounds, where an adapter does not say.
-  const { subgroupMinSize = 4, subgroupMaxSize = 128 } = adapter.info;
-  return {
-    kind: facts.kind === "software" ? "software" : "gpu",
-    subgroup: gpu.features.has("subgroups") ? { min: subgroupMinSize, max: subgroupMaxSize } : null,
-    f16: gpu.features.has("shader-f16"),
-    maxBinding: limits.maxStorageBufferBindingSize,
-    maxBuffer: limits.maxBufferSize,
-    workgroupMemory: limits.maxComputeWorkgroupStorageSize,
-    maxInvocations: limits.maxComputeInvocationsPerWorkgroup,
-    maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
-    maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
-  };
-}
-
-/** A device has WebGPU's small defaults unless it is asked for more: ask for all that kernels and buffers can use. */
-function pickLimits(limits: GPUSupportedLimits): Record<string, number> {
-  const { maxBufferSize, maxStorageBufferBindingSize, maxUniformBufferBindingSize, maxStorageBuffersPerShaderStage } =
-    limits;
-  const { maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupsPerDimension } =
-    limits;
-  const { maxComputeWorkgroupSizeX, maxComputeWorkgroupSizeY, maxComputeWorkgroupSizeZ } = limits;
-  return {
-    ...{ maxBufferSize, maxStorageBufferBindingSize, maxUniformBufferBindingSize, maxStorageBuffersPerShaderStage },
-    ...{ maxComputeWorkgroupStorageSize, maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupsPerDimension },
-    ...{ maxComputeWorkgroupSizeX, maxComputeWorkgroupSizeY, maxComputeWorkgroupSizeZ },
-  };
-}
-
 function describeError(error: GPUError, activity: string): MoeError {
   const [first = "", ...rest] = error.message.split("\n").filter((line) => line.trim() !== "");
   if (error.constructor.name === "GPUOutOfMemoryError")
@@ -175,7 +100,7 @@ function describeError(error: GPUError, activity: string): MoeError {
       help: "use a smaller model, fewer sequences or a smaller capacity",
       notes: [first, ...rest],
     });
-  return failure("device/invalid", `Dawn refused ${activity}: ${first}`, { notes: rest });
+  return failure("device/invalid", `the device refused ${activity}: ${first}`, { notes: rest });
 }
 
 function describeLoss(info: GPUDeviceLostInfo, activity: string): MoeError {

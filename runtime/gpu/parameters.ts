@@ -3,8 +3,9 @@
  */
 import type { Parameter, Plan, StorageType } from "../../compiler/plan/plan.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
-import { type AbortOptions, checkAborted } from "../session/abort.ts";
-import { BufferUsage, type Device } from "./device.ts";
+import { type AbortOptions, checkAborted } from "../abort.ts";
+import type { Device } from "./device.ts";
+import { BufferUsage } from "./flags.ts";
 import { widenBf16 } from "../checkpoint/half.ts";
 import { findExtreme, findNotFinite } from "./finite.ts";
 import { packPart, type SourceTensor } from "./layout.ts";
@@ -40,7 +41,7 @@ export interface UploadedParameters {
   destroy(): void;
 }
 
-/** Uploads in flight: Dawn holds a copy of each chunk until the device has taken it. */
+/** Uploads in flight: WebGPU holds a copy of each chunk until the device has taken it. */
 const BYTES_IN_FLIGHT = 64 << 20;
 
 export interface UploadOptions extends AbortOptions {

@@ -1,11 +1,12 @@
 /**
  * Pipelines of kernel modules, made once per device, WGSL text and constants, all of a list at the same time. Bind group
  * layouts are explicit and shared by signature, so that bindings which a kernel does not use do not matter. A shader that
- * Dawn rejects is a bug of the compiler; the error still says which kernel, which WGSL line and which `.moe` line.
+ * a device rejects is a bug of the compiler; the error still says which kernel, which WGSL line and which `.moe` line.
  */
 import type { Dispatch, KernelModule } from "../../compiler/plan/plan.ts";
 import { failure, type MoeError } from "../../grammar/diagnostic.ts";
-import { constants, type Device } from "./device.ts";
+import type { Device } from "./device.ts";
+import { ShaderStage } from "./flags.ts";
 
 export interface Pipeline {
   readonly handle: GPUComputePipeline;
@@ -63,7 +64,7 @@ export class Pipelines {
     const { module, label } = need;
     const layout = this.#layout(module.bindings);
     const { gpu } = this.#device;
-    // The scope keeps Dawn from printing; the compilation info below says the same with line numbers.
+    // The scope keeps the error from being printed; the compilation info below says the same with line numbers.
     gpu.pushErrorScope("validation");
     const shader = this.#modules.get(module.wgsl) ?? gpu.createShaderModule({ code: module.wgsl, label: module.id });
     void gpu.popErrorScope();
@@ -93,7 +94,7 @@ export class Pipelines {
     const group = gpu.createBindGroupLayout({
       entries: bindings.map((b, binding) => ({
         binding,
-        visibility: constants.GPUShaderStage.COMPUTE,
+        visibility: ShaderStage.COMPUTE,
         buffer: { type: types[b] },
       })),
     });

@@ -1,6 +1,7 @@
 /** Reading buffers back: copies ride on the step that fills them, and staging buffers are used again. */
-import { BufferUsage, type Device, MapMode } from "./device.ts";
+import type { Device } from "./device.ts";
 import type { Encodes } from "./execute.ts";
+import { BufferUsage, MapMode } from "./flags.ts";
 
 /** A copy that is part of a step; `take` waits for it, once. */
 export interface Readback extends Encodes {

@@ -7,7 +7,7 @@ import { failure } from "../../grammar/diagnostic.ts";
 import { checkOptions, needed, type Rules, text, whole } from "../../grammar/option.ts";
 import type { StepSizes } from "../gpu/buffers.ts";
 import { type Roofline, measureRoofline } from "./roofline.ts";
-import { BufferUsage, MapMode } from "../gpu/device.ts";
+import { BufferUsage, MapMode } from "../gpu/flags.ts";
 import type { Executor } from "../gpu/execute.ts";
 import type { StepInput } from "../session/feed.ts";
 import type { Session } from "../session/session.ts";

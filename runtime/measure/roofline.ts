@@ -4,9 +4,9 @@
  */
 import type { KernelModule } from "../../compiler/plan/plan.ts";
 import { checkOption, needed, object } from "../../grammar/option.ts";
-import { BufferUsage, type Device } from "../gpu/device.ts";
+import type { Device } from "../gpu/device.ts";
+import { BufferUsage } from "../gpu/flags.ts";
 import { Pipelines } from "../gpu/pipelines.ts";
-import { settle } from "../dawn/wait.ts";
 
 /** Per second: floating-point operations, and bytes read. */
 export interface Roofline {
@@ -114,7 +114,7 @@ async function time(
     pass.end();
     const start = performance.now();
     gpu.queue.submit([encoder.finish()]);
-    await settle(gpu.queue.onSubmittedWorkDone());
+    await device.wait(gpu.queue.onSubmittedWorkDone());
     return (performance.now() - start) / 1000;
   };
   await run(1);

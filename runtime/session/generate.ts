@@ -5,7 +5,7 @@
  */
 import { failure } from "../../grammar/diagnostic.ts";
 import { needed, number, type Rules, sequences, signal, whole, wholeIds } from "../../grammar/option.ts";
-import { type AbortOptions, checkAborted, unlessAborted } from "./abort.ts";
+import { type AbortOptions, checkAborted, unlessAborted } from "../abort.ts";
 import type { StepSizes } from "../gpu/buffers.ts";
 import { packSteps, type Stretch } from "./feed.ts";
 import { notFinite } from "./not-finite.ts";

@@ -15,7 +15,7 @@ import {
   sequences,
   signal as signalRule,
 } from "../../grammar/option.ts";
-import { type AbortOptions, checkAborted } from "./abort.ts";
+import { type AbortOptions, checkAborted } from "../abort.ts";
 import { packSteps, type Stretch } from "./feed.ts";
 import type { Session } from "./session.ts";
 import type { Steps } from "./steps.ts";

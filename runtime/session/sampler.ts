@@ -3,7 +3,7 @@
  * positions never leave the GPU between steps; the host only reads a copy of the ids.
  */
 import type { Binding, KernelModule } from "../../compiler/plan/plan.ts";
-import { BufferUsage } from "../gpu/device.ts";
+import { BufferUsage } from "../gpu/flags.ts";
 import type { Encodes, Executor } from "../gpu/execute.ts";
 import { type Pipeline, Pipelines } from "../gpu/pipelines.ts";
 

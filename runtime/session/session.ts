@@ -18,7 +18,7 @@ import {
   signal as signalRule,
   whole,
 } from "../../grammar/option.ts";
-import { type AbortOptions, checkAborted } from "./abort.ts";
+import { type AbortOptions, checkAborted } from "../abort.ts";
 import { Buffers, type MemoryReport } from "../gpu/buffers.ts";
 import type { Device } from "../gpu/device.ts";
 import { type Counters, Executor } from "../gpu/execute.ts";

@@ -17,7 +17,7 @@ import {
   text,
   whole,
 } from "../../grammar/option.ts";
-import { checkAborted } from "../session/abort.ts";
+import { checkAborted } from "../abort.ts";
 import { attempt } from "../checkpoint/attempt.ts";
 import {
   CHECKPOINT,

@@ -29,7 +29,7 @@ import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
 import { checkOptions, list, needed, object, type Rules, signal, text, whole } from "../../grammar/option.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
-import { type AbortOptions, checkAborted } from "../session/abort.ts";
+import { type AbortOptions, checkAborted } from "../abort.ts";
 import { embedSource } from "../model/embedded.ts";
 import type { LoadedModel } from "../model/model.ts";
 import { commonType, STORAGE_BYTES, STORING_RULES } from "../checkpoint/storage.ts";

@@ -16,7 +16,7 @@ import {
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { MoeError } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
-import type { AbortOptions } from "../session/abort.ts";
+import type { AbortOptions } from "../abort.ts";
 import { NotFinite, withNote } from "../session/not-finite.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/index.ts";
 import type { LoadedModel } from "../model/model.ts";
@@ -108,10 +108,10 @@ export async function computeGiven(
 ): Promise<Given> {
   const given = new Map<Activation, Float32Array>();
   if (runs.length === 0) return given;
-  const { openDevice } = await import("../gpu/device.ts");
+  const { openDevice } = await import("../dawn/open-device.ts");
   const { openModel } = await import("../open.ts");
   const { visitMetrics } = await import("../session/metrics.ts");
-  const { explainNotFinite } = await import("../session/trace-finite.ts");
+  const { explainNotFinite } = await import("../trace-finite.ts");
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   try {
     for (const run of runs) {

@@ -3,13 +3,13 @@
  * no more than one is in its memory. Perplexity is the exponential of the mean next-token cross entropy, as `moec eval` has it.
  */
 import { callback, checkOptions, flag, type Rules, signal } from "../../grammar/option.ts";
-import type { AbortOptions } from "../session/abort.ts";
+import type { AbortOptions } from "../abort.ts";
 import type { Device } from "../gpu/device.ts";
 import { NotFinite, withNote } from "../session/not-finite.ts";
 import type { LoadedModel } from "../model/model.ts";
 import { openModel } from "../open.ts";
 import { negativeLogLikelihood } from "../session/score.ts";
-import { explainNotFinite } from "../session/trace-finite.ts";
+import { explainNotFinite } from "../trace-finite.ts";
 
 export interface Verified {
   readonly name: string;

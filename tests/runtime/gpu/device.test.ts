@@ -3,7 +3,10 @@ import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { KernelModule } from "../../../compiler/plan/plan.ts";
 import { MoeError } from "../../../grammar/diagnostic.ts";
-import { BufferUsage, type Device, listAdapters, openDevice } from "../../../runtime/gpu/device.ts";
+import { listAdapters } from "../../../runtime/dawn/find-adapter.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import type { Device } from "../../../runtime/gpu/device.ts";
+import { BufferUsage } from "../../../runtime/gpu/flags.ts";
 import { Pipelines } from "../../../runtime/gpu/pipelines.ts";
 import { settle } from "../../../runtime/dawn/wait.ts";
 
@@ -53,7 +56,7 @@ test("an unknown adapter is refused with the names of those there are", async ()
 });
 
 test("a machine without any driver is told what to install", () => {
-  const script = `import { openDevice } from "./runtime/gpu/device.ts";
+  const script = `import { openDevice } from "./runtime/dawn/open-device.ts";
     openDevice().then(() => console.log("opened"), (e) => console.log(JSON.stringify(e.diagnostics[0])));`;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
     encoding: "utf8",
@@ -146,7 +149,7 @@ test("settling passes values and errors through, also for many promises at once"
 });
 
 test("a process that opened devices ends by itself", () => {
-  const script = `import { openDevice } from "./runtime/gpu/device.ts";
+  const script = `import { openDevice } from "./runtime/dawn/open-device.ts";
     const a = await openDevice(); const b = await openDevice({ adapter: "null" }); b.close(); a.close();`;
   const { status, signal } = spawnSync(process.execPath, ["--input-type=module", "-e", script]);
   expect([status, signal]).toEqual([0, null]);

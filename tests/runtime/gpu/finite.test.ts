@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import fc from "fast-check";
 import { fromFloat32 } from "../../../runtime/checkpoint/index.ts";
-import { openDevice } from "../../../runtime/gpu/device.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
 import { findNotFinite } from "../../../runtime/gpu/finite.ts";
 import { openSession } from "../../../runtime/session/session.ts";
 import { DATA_TYPES } from "../../../runtime/checkpoint/storage.ts";

@@ -3,8 +3,9 @@ import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { Aborted } from "../../../runtime/session/abort.ts";
-import { Device, openDevice } from "../../../runtime/gpu/device.ts";
+import { Aborted } from "../../../runtime/abort.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import { Device } from "../../../runtime/gpu/device.ts";
 import { loadModel } from "../../../runtime/model/model.ts";
 import { openWorkspace } from "../../../runtime/model/modules.ts";
 import { open } from "../../../runtime/open.ts";

@@ -7,12 +7,13 @@ import { buildProgram, compileModel, evaluateProgram } from "../../../compiler/i
 import type { ArrayValue } from "../../../compiler/index.ts";
 import type { Diagnostic } from "../../../grammar/index.ts";
 import { toFloat32 } from "../../../runtime/checkpoint/index.ts";
-import { type Device, openDevice } from "../../../runtime/gpu/device.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import type { Device } from "../../../runtime/gpu/device.ts";
 import { type LoadedModel, loadModel } from "../../../runtime/model/model.ts";
 import { NotFinite } from "../../../runtime/session/not-finite.ts";
 import type { ParameterSource } from "../../../runtime/gpu/parameters.ts";
 import { openSession } from "../../../runtime/session/session.ts";
-import { explainNotFinite, traceFinite } from "../../../runtime/session/trace-finite.ts";
+import { explainNotFinite, traceFinite } from "../../../runtime/trace-finite.ts";
 import { DATA_TYPES } from "../../../runtime/checkpoint/storage.ts";
 
 let device: Device;

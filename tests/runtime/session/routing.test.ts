@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildProgram, compileModel, evaluateProgram, type Model } from "../../../compiler/index.ts";
 import { compile } from "../../../runtime/open.ts";
-import { type Device, openDevice } from "../../../runtime/gpu/device.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import type { Device } from "../../../runtime/gpu/device.ts";
 import { collectMetrics } from "../../../runtime/session/metrics.ts";
 import { describeLoad, ROUTING_METRICS, traceRouting } from "../../../runtime/session/routing.ts";
 import { openSession, type Session } from "../../../runtime/session/session.ts";

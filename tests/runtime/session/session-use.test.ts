@@ -1,8 +1,9 @@
 /** What a session refuses: a second call beside a first, any after it was closed, options out of their range. And what ends a call early. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { MoeError } from "../../../grammar/index.ts";
-import { Aborted } from "../../../runtime/session/abort.ts";
-import { type Device, openDevice } from "../../../runtime/gpu/device.ts";
+import { Aborted } from "../../../runtime/abort.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import type { Device } from "../../../runtime/gpu/device.ts";
 import { collectMetrics } from "../../../runtime/session/metrics.ts";
 import { profileSession } from "../../../runtime/measure/profile.ts";
 import { openSession, type Session, type SessionOptions } from "../../../runtime/session/session.ts";

@@ -1,6 +1,7 @@
 /** Sessions on the adapter that is there, with a plan whose every result is known exactly. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Device, openDevice } from "../../../runtime/gpu/device.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import type { Device } from "../../../runtime/gpu/device.ts";
 import type { GeneratedToken, GenerateOptions } from "../../../runtime/session/generate.ts";
 import { openSession, type Session, type SessionOptions } from "../../../runtime/session/session.ts";
 import { expectedLogits, source, tinyPlan, VOCAB } from "../../support/tiny-plan.ts";

@@ -1,7 +1,8 @@
 /** Mixtures of attention and feed-forward experts from real checkpoints, through the oracle and on the GPU. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Device, openDevice } from "../../../runtime/gpu/device.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import type { Device } from "../../../runtime/gpu/device.ts";
 import { loadModel } from "../../../runtime/model/model.ts";
 import { open } from "../../../runtime/open.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";

@@ -3,14 +3,12 @@
  * is looked at. Whatever a kernel keeps inside of itself is not seen: the part named is the one between the last that is given numbers and
  * the first that is not, in the order in which they run.
  */
-import { compileModel, givenTo, listParts } from "../../compiler/index.ts";
-import { type Diagnostic, MoeError } from "../../grammar/diagnostic.ts";
-import { checkOption, checkOptions, ids as idList, needed, object, type Rules, text } from "../../grammar/option.ts";
-import { type Device, openDevice } from "../gpu/device.ts";
+import { compileModel, givenTo, listParts, type Model } from "../../compiler/index.ts";
+import type { Diagnostic } from "../../grammar/diagnostic.ts";
+import type { Device } from "../gpu/device.ts";
 import { findNotFinite } from "../gpu/finite.ts";
+import type { ParameterSource } from "../gpu/parameters.ts";
 import { visitMetrics } from "./metrics.ts";
-import type { LoadedModel } from "../model/model.ts";
-import type { NotFinite } from "./not-finite.ts";
 import { openSession } from "./session.ts";
 
 /** A part that is given numbers, and the greatest of their magnitudes. */
@@ -34,47 +32,21 @@ export interface FiniteTrace {
   readonly extremes: readonly string[];
 }
 
-export interface TraceOptions {
-  /** Part of an adapter's name; the best one otherwise. */
-  readonly adapter?: string | undefined;
-  /** A device that is open already; it stays open. */
-  readonly device?: Device | undefined;
+/** What is run. */
+export interface TracedModel {
+  readonly model: Model;
+  readonly source: ParameterSource;
 }
-
-const TRACE_RULES: Rules<TraceOptions> = {
-  adapter: text,
-  device: object("a device, of `openDevice`", "gpu", "facts"),
-};
 
 /** All parts' values of a step are kept on the device at once. */
 const STEP_TOKENS = 32;
 
 /** Runs a model over `ids`. Throws what opening a session throws. */
-export async function traceFinite(
-  loaded: LoadedModel,
+export async function traceParts(
+  { model, source }: TracedModel,
   ids: ArrayLike<number>,
-  options: TraceOptions = {},
+  device: Device,
 ): Promise<FiniteTrace> {
-  checkOption("traceFinite", "loaded", loaded, needed(object("a model, of `loadModel`", "model", "source")));
-  checkOption("traceFinite", "ids", ids, needed(idList));
-  checkOptions("traceFinite", options, TRACE_RULES);
-  const { adapter, device = await openDevice(adapter === undefined ? {} : { adapter }) } = options;
-  try {
-    return await runTrace(loaded, ids, device);
-  } finally {
-    if (options.device === undefined) device.close();
-  }
-}
-
-interface Seen {
-  readonly part: string;
-  /** Of the finite ones. */
-  largest: number;
-  /** First token that is given something else. */
-  spoilt: number | null;
-}
-
-async function runTrace({ model, source }: LoadedModel, ids: ArrayLike<number>, device: Device): Promise<FiniteTrace> {
   const parts = listParts(model);
   const plan = compileModel(model, { device: device.facts, storage: source.storage, entries: [], given: parts });
   const extremes: string[] = [];
@@ -95,6 +67,14 @@ async function runTrace({ model, source }: LoadedModel, ids: ArrayLike<number>, 
     { isTrace: true },
   );
   return { ...findOrigin([...seen.values()], parts, ids.length), extremes };
+}
+
+interface Seen {
+  readonly part: string;
+  /** Of the finite ones. */
+  largest: number;
+  /** First token that is given something else. */
+  spoilt: number | null;
 }
 
 function look(seen: Seen, values: Float32Array, width: number, first: number): void {
@@ -132,37 +112,4 @@ function findGrowth(parts: readonly GivenPart[]): FiniteTrace["growth"] {
     null,
   );
   return steepest !== null && ratio(steepest) >= STEEP ? steepest : null;
-}
-
-/** The same error with the layer where it begins: what `--trace-finite` shows. */
-export async function explainNotFinite(
-  error: NotFinite,
-  loaded: LoadedModel,
-  options: TraceOptions = {},
-): Promise<MoeError> {
-  const [diagnostic] = error.diagnostics as readonly [Diagnostic];
-  const { part, token, spoilt, before, growth, extremes } = await traceFinite(loaded, error.ids, options);
-  const large = (x: number): string => `numbers up to ${x.toPrecision(3)}`;
-  const where =
-    part !== null
-      ? `this begins in \`${part}\`, at token ${token}`
-      : `every part is given numbers, and what follows \`${before?.part ?? loaded.model.name}\` makes them`;
-  return new MoeError({
-    ...diagnostic,
-    message: `${diagnostic.message}: ${where}`,
-    notes: [
-      ...(before === null
-        ? []
-        : [
-            `\`${before.part}\` is given ${large(before.largest)}${spoilt === null ? "" : `; \`${spoilt}\`, which comes next, is given NaN or infinity`}`,
-          ]),
-      ...(growth === null
-        ? []
-        : [
-            `they grow from what \`${growth[0].part}\` is given, ${large(growth[0].largest)}, to what \`${growth[1].part}\` is given, ${large(growth[1].largest)}`,
-          ]),
-      ...extremes,
-    ],
-    help: "look at the weights from there back: they are damaged, or were merged or trained until they passed what float32 holds",
-  });
 }

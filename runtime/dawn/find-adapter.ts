@@ -1,22 +1,13 @@
 /**
  * Which adapters there are. Dawn for Node has no call that lists them and takes the first that its driver loader names,
  * software included; but asked for an adapter that does not exist it lists all names in its error, and each can then be
- * asked for by name. Whether a GPU is discrete is not told either: that is guessed from vendor and name, for the order only.
+ * asked for by name.
  */
 import { create } from "webgpu";
 import { failure, type MoeError } from "../../grammar/diagnostic.ts";
 import { exists, readTextIfAny } from "../files/read.ts";
+import { type AdapterFacts, guessKind } from "../gpu/adapter.ts";
 import { settle } from "./wait.ts";
-
-export interface AdapterFacts {
-  /** As the driver names it, e.g. `NVIDIA H100 PCIe`. */
-  readonly name: string;
-  readonly backend: string;
-  readonly vendor: string;
-  readonly driver: string;
-  /** `software` runs on the CPU. */
-  readonly kind: "discrete" | "integrated" | "software";
-}
 
 /** An adapter that a device can be asked of, once. */
 export interface OpenAdapter {
@@ -91,13 +82,7 @@ async function request(options: readonly string[], name: string, backend: string
   const adapter = await settle(instance.requestAdapter());
   if (adapter === null) return null;
   const { vendor, description } = adapter.info;
-  return { adapter, facts: { name, backend, vendor, driver: description, kind: guessKind(adapter, name) } };
-}
-
-function guessKind(adapter: GPUAdapter, name: string): AdapterFacts["kind"] {
-  if (adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|null/i.test(name)) return "software";
-  const onChip = adapter.info.vendor === "intel" ? !/\bArc\b/.test(name) : /radeon(\(tm\))? graphics|apple/i.test(name);
-  return onChip ? "integrated" : "discrete";
+  return { adapter, facts: { name, backend, vendor, driver: description, kind: guessKind(adapter.info, name) } };
 }
 
 /** What to do depends on the system; every line is a command or a setting that can be followed as it stands. */

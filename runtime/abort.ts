@@ -1,5 +1,5 @@
 /** Ending what runs long: a signal is looked at between steps, so that nothing is left half done, and its reason is what is thrown. */
-import { MoeError } from "../../grammar/diagnostic.ts";
+import { MoeError } from "../grammar/diagnostic.ts";
 
 export interface AbortOptions {
   /** Ends the call before its next step. Its reason is thrown; without one of its own, an `Aborted`. */
