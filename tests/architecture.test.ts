@@ -1,6 +1,7 @@
 /** The invariants of ARCHITECTURE.md that are about the code itself. */
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
 import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readImports, readSources } from "./support/sources.ts";
@@ -91,6 +92,36 @@ describe("grammar/ and compiler/ are pure", () => {
     const impure =
       /\b(?:process\.|new Date\b|Date\.|Math\.random\b|performance\.|console\.|fetch\(|setTimeout\(|crypto\.)/;
     expect(core.filter(({ code }) => impure.test(code)).map(({ path }) => path)).toEqual([]);
+  });
+});
+
+describe("what a browser runs needs no Node", () => {
+  /** Rooms of the runtime that drive a device wherever there is one; whatever they import is held to the same. */
+  const portable = ["runtime/gpu/", "runtime/session/", "runtime/measure/"];
+  const starts = product.filter(({ path }) => portable.some((room) => path.startsWith(room)));
+  /** Each file that they reach, imports of types included, by the file that was first to import it. */
+  const reached = new Map(starts.map(({ path }) => [path, path]));
+  const next = Map.groupBy(imports, ({ from }) => from);
+  // A map goes on over what is added to it meanwhile.
+  for (const [path] of reached)
+    for (const { to } of next.get(path) ?? []) if (isOurs(to) && !reached.has(to)) reached.set(to, path);
+  const files = product.filter(({ path }) => reached.has(path));
+  const told = (path: string): string => `${path}, which ${reached.get(path)} imports`;
+
+  test("every room has files, and all that they import is looked at", () => {
+    expect(portable.filter((room) => !starts.some(({ path }) => path.startsWith(room)))).toEqual([]);
+    expect([...reached.keys()].filter((path) => !files.some((file) => file.path === path))).toEqual([]);
+  });
+
+  test("they reach no module of Node and not Dawn's package", () => {
+    const wrong = files.flatMap(readImports).filter(({ to }) => /^(?:node:|webgpu$)/.test(to) || isBuiltin(to));
+    expect(wrong.map(({ from, to }) => `${to} in ${told(from)}`)).toEqual([]);
+  });
+
+  test("they use nothing that Node alone has in its global scope", () => {
+    const own =
+      /\b(?:process\s*\.|Buffer\s*\.|setImmediate\b|Atomics\.wait\(|SharedArrayBuffer\b|__dirname\b|require\()/;
+    expect(files.filter(({ code }) => own.test(code)).map(({ path }) => told(path))).toEqual([]);
   });
 });
 
