@@ -4,6 +4,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
+import { NAMINGS, namedOps } from "./support/op-names.ts";
 import { readImports, readSources } from "./support/sources.ts";
 
 /**
@@ -138,6 +139,26 @@ test("one module reaches the file system, so that a test can make any call to it
 test("no file has more than 400 lines", () => {
   const long = everything.filter(({ path, text }) => !path.includes(".generated.") && text.split("\n").length > 401);
   expect(long.map(({ path }) => path)).toEqual([]);
+});
+
+describe("an op is asked for by name only where that has a reason", () => {
+  const asked = namedOps();
+  const fits = ({ room, ops }: (typeof NAMINGS)[number], { path, op }: (typeof asked)[number]): boolean =>
+    path.startsWith(room) && (ops?.includes(op) ?? true);
+
+  test("every question has one; anything else goes by the op's row", () => {
+    const without = asked.filter((a) => !NAMINGS.some((n) => fits(n, a)));
+    expect(without.map(({ path, op }) => `${path}: ${op}`)).toEqual([]);
+  });
+
+  test("every reason has its question", () => {
+    const unasked = NAMINGS.flatMap((n) =>
+      (n.ops ?? [null])
+        .filter((op) => !asked.some((a) => fits(n, a) && (op ?? a.op) === a.op))
+        .map((op) => [n.room, op]),
+    );
+    expect(unasked).toEqual([]);
+  });
 });
 
 describe("the library is not known by name", () => {

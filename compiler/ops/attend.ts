@@ -61,7 +61,7 @@ export const attention = {
         .times(pairs)
         .times(isMismatch(value) ? width : width.plus(value.size));
     },
-    lowering: { kind: "template" },
+    lowering: { kind: "attend" },
     samples: [
       {
         // Zero scores: causal means of the values.

@@ -1,6 +1,6 @@
 /**
  * What one row of the op table says. A row is everything the compiler knows about an op; passes look at `lowering.kind`,
- * `time` and the rules here, never at an op's name.
+ * `time` and the rules here, and at an op's name only where that has a reason (ARCHITECTURE.md).
  */
 import type { Attrs, OpName } from "../graph/attrs.ts";
 import type { Dim } from "../graph/dim.ts";
@@ -44,7 +44,7 @@ export type StateRows =
  * How an op becomes code. Fusion looks at the kind alone.
  * `map`: `scalar` gives the WGSL expression from the operands' expressions; `dtype` is that of the last operand, `lanes` 4
  * asks for vec4 operands (all of them). An operand's text may occur more than once, so it should be a name. `view`: `index` maps an output index (WGSL u32 expressions by axis label) to the
- * input's. `reduce`: an identity and a combining expression. `source`, `gather`, `contract`, `template`: special.
+ * input's. `reduce`: an identity and a combining expression. The others say what they are; a kernel's writer knows the attributes of its own.
  */
 export type Lowering<O extends OpName> =
   | { readonly kind: "source" }
@@ -64,13 +64,17 @@ export type Lowering<O extends OpName> =
   | { readonly kind: "concat" }
   | { readonly kind: "gather" }
   | { readonly kind: "contract" }
-  /** A result along one axis of a row that other elements of the row decide: top-k, running sums. */
-  | { readonly kind: "row" }
-  | { readonly kind: "template" }
+  /** Elements along one axis of a row by their rank in it. */
+  | { readonly kind: "choice" }
+  /** Along one axis of a row, what the elements so far come to. */
+  | { readonly kind: "running" }
+  /** Attention over keys and values of other tokens, from a cache of them. */
+  | { readonly kind: "attend" }
   /** An earlier row of the input: in memory, or in the op's state. */
   | { readonly kind: "delay" }
-  /** Token after token of a sequence, from the op's state and back to it. */
-  | { readonly kind: "recurrence" }
+  /** Token after token of a sequence, from the op's state and back to it: a value for each element, or a memory of pairs. */
+  | { readonly kind: "scan" }
+  | { readonly kind: "memory" }
   | { readonly kind: "call" };
 
 /** How many elements an expression computes at once: a scalar (when left out) or a vec4. */

@@ -34,7 +34,7 @@ export const delta = {
     },
     flops: (inputs, { channel }, out) =>
       Dim.product([Dim.of(6), axisOf(four(inputs)[0], channel).size, ...out.axes.map((a) => a.size)]),
-    lowering: { kind: "recurrence" },
+    lowering: { kind: "memory" },
     samples: [
       {
         // One channel: S goes 2, 2 + ½ (6 - 2), and is read twice and once.

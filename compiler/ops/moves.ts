@@ -29,11 +29,13 @@ function isInStep(node: Node, label: string): boolean {
     }
     case "concat":
     case "gather":
-    case "row":
+    case "choice":
+    case "running":
       return (node.attrs as { readonly axis: string }).axis !== label;
     case "delay":
-    case "recurrence":
-    case "template":
+    case "scan":
+    case "memory":
+    case "attend":
       return label !== TIME;
     default:
       return lowering satisfies never;

@@ -69,7 +69,7 @@ export const recur = {
       return node.attrs.reverse ? [] : [{ part: "h", row, rows: { kind: "last", count: 1 } }];
     },
     flops: (_inputs, { pair }, out) => elementCount(out).times(Dim.of(pair === null ? 2 : 4)),
-    lowering: { kind: "recurrence" },
+    lowering: { kind: "scan" },
     samples: [
       {
         attrs: { pair: null, reverse: false, state: null },

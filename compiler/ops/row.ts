@@ -59,7 +59,7 @@ export const row = {
     },
     time: ({ axis, k }) => (axis === TIME || k.name === TIME || k.size.symbols.includes(TIME) ? "future" : "pointwise"),
     flops: (inputs, { k }) => elementCount(one(inputs)).times(k.size),
-    lowering: { kind: "row" },
+    lowering: { kind: "choice" },
     samples: [
       { attrs: { axis: "N", k: axisK(2), part: "values" }, inputs: [distinct], output: [6, 5, -1, -2] },
       { attrs: { axis: "N", k: axisK(3), part: "indices" }, inputs: [rows], output: [1, 3, 2, 0, 2, 3] },
@@ -98,7 +98,7 @@ export const row = {
         ? [{ part: "h", row: node.type.axes.filter((a) => a.name !== TIME), rows: { kind: "last", count: 1 } }]
         : [],
     flops: (inputs) => elementCount(one(inputs)),
-    lowering: { kind: "row" },
+    lowering: { kind: "running" },
     samples: [
       { attrs: { axis: "N", exclusive: false }, inputs: [rows], output: [1, 6, 9, 14, -1, -5, -7, -10] },
       { attrs: { axis: "T", exclusive: true }, inputs: [rows], output: [0, 0, 0, 0, 1, 5, 3, 5] },

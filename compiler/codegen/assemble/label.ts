@@ -1,7 +1,7 @@
 /** What a dispatch is called in profiles and where its text is: from the parameters it reads and the ops it computes. */
 import { formatSpan } from "../../../grammar/span.ts";
 import type { Node } from "../../graph/node.ts";
-import { isOp } from "../../graph/node.ts";
+import { ops } from "../../ops/table.ts";
 import type { Kernel } from "../schedule/kernel.ts";
 
 export function labelKernel(kernel: Kernel, params: readonly string[]): string {
@@ -41,9 +41,7 @@ function commonPath(paths: readonly string[]): string {
 export function originOf(kernel: Kernel): string | null {
   const nodes: readonly Node[] = [...kernel.computes, ...kernel.stores.map((s) => s.node)];
   const heavy = nodes.find(
-    (n) =>
-      n.origin !== null &&
-      (isOp(n, "dot") || isOp(n, "attend") || isOp(n, "topk") || isOp(n, "scan") || isOp(n, "delta_rule")),
+    (n) => n.origin !== null && ["contract", "attend", "choice", "scan", "memory"].includes(ops[n.op].lowering.kind),
   );
   const span = (heavy ?? nodes.find((n) => n.origin !== null))?.origin ?? null;
   return span === null ? null : formatSpan(span);

@@ -120,9 +120,11 @@ export class Emitter {
       }
       case "delay":
         return this.#delay(node as Node<"delay">, index, run);
-      case "row":
-      case "template":
-      case "recurrence":
+      case "choice":
+      case "running":
+      case "attend":
+      case "scan":
+      case "memory":
       case "call":
         throw new Error(`${node.op} %${node.id} is neither in memory nor computed by this kernel`);
     }

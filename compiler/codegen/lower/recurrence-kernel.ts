@@ -1,11 +1,14 @@
 /** Recurrences along time as kernels, each sequence's tokens of the step from its state and back to it. */
 import type { RecurrenceKernel } from "../schedule/kernel.ts";
-import { isOp } from "../../graph/node.ts";
+import type { Node } from "../../graph/node.ts";
+import { ops } from "../../ops/table.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { lowerDelta } from "./delta-kernel.ts";
 import { lowerScan } from "./scan-kernel.ts";
 
 export function lowerRecurrence(kernel: RecurrenceKernel, id: string, context: LowerContext): Lowered {
   const { node } = kernel;
-  return isOp(node, "scan") ? lowerScan(kernel, node, id, context) : lowerDelta(kernel, node, id, context);
+  return ops[node.op].lowering.kind === "scan"
+    ? lowerScan(kernel, node as Node<"scan">, id, context)
+    : lowerDelta(kernel, node as Node<"delta_rule">, id, context);
 }

@@ -3,7 +3,6 @@
  * a kernel. Thresholds are here and nowhere else.
  */
 import type { Node } from "../../graph/node.ts";
-import { isOp } from "../../graph/node.ts";
 import { TIME, findAxis } from "../../graph/type.ts";
 import type { Lowering } from "../../ops/define.ts";
 import { ops } from "../../ops/table.ts";
@@ -58,13 +57,15 @@ function roleOf(
     case "gather":
     case "delay":
       return { kind: "light" };
-    case "recurrence":
+    case "scan":
+    case "memory":
       return { kind: "recurrence" };
     case "reduce":
       return isColumnReduce(node as Node<"sum">) ? { kind: "loop" } : { kind: "row" };
-    case "row":
+    case "choice":
+    case "running":
       return { kind: "row" };
-    case "template":
+    case "attend":
       return { kind: "attend" };
     case "call":
       return { kind: "call" };
@@ -118,9 +119,8 @@ function feedsRows(node: Node, roles: ReadonlyMap<Node, Role>, users: ReadonlyMa
   for (let user = stack.pop(); user !== undefined; user = stack.pop()) {
     if (seen.has(user)) continue;
     seen.add(user);
-    if (isOp(user, "topk")) return true;
     const role = roles.get(user)?.kind;
-    if (role === "row" && !isOp(user, "dot")) return true;
+    if (role === "row" && ops[user.op].lowering.kind !== "contract") return true;
     if (role === "light") stack.push(...(users.get(user) ?? []));
   }
   return false;

@@ -1,6 +1,6 @@
 /** Row kernels and map kernels: which stages share a row, and which kernel leaves a light node in memory. */
 import type { Node } from "../../graph/node.ts";
-import { isOp } from "../../graph/node.ts";
+import { ops } from "../../ops/table.ts";
 import { elementCount } from "../../ops/typing.ts";
 import { LIST_LIMIT } from "./classify.ts";
 import type { Kernel, MapKernel, RowKernel, Store } from "./kernel.ts";
@@ -101,15 +101,21 @@ export function mergeMaps(s: Scheduling): void {
 /** The axes that one result of a stage does not run over. */
 function rowsOf(node: Node): readonly string[] {
   const labels = node.type.axes.map((a) => a.name);
-  if (isOp(node, "dot"))
-    return labels.filter((name) =>
-      node.inputs[0]!.type.axes.some((a) => a.name === name) !== node.inputs[1]!.type.axes.some((a) => a.name === name)
-        ? isRowSide(node, name)
-        : true,
-    );
-  if (isOp(node, "topk")) return labels.filter((name) => name !== node.attrs.k.name);
-  if (isOp(node, "cumsum")) return labels.filter((name) => name !== node.attrs.axis);
-  return labels;
+  switch (ops[node.op].lowering.kind) {
+    case "contract":
+      return labels.filter((name) =>
+        node.inputs[0]!.type.axes.some((a) => a.name === name) !==
+        node.inputs[1]!.type.axes.some((a) => a.name === name)
+          ? isRowSide(node as Node<"dot">, name)
+          : true,
+      );
+    case "choice":
+      return labels.filter((name) => name !== (node as Node<"topk">).attrs.k.name);
+    case "running":
+      return labels.filter((name) => name !== (node as Node<"cumsum">).attrs.axis);
+    default:
+      return labels;
+  }
 }
 
 /** A contraction's rows are the axes that the side without a run-time size lacks. */

@@ -53,7 +53,7 @@ function storageOf(
     else if (isOp(node, "sequence")) bound.add("slot");
     else if (ops[node.op].states !== undefined) {
       for (const { id } of statesOf(node)) bound.add(`state ${id}`);
-      if (ops[node.op].lowering.kind === "recurrence") bound.add("runs");
+      if (["scan", "memory"].includes(ops[node.op].lowering.kind)) bound.add("runs");
       else bound.add("position").add("slot");
     }
   }

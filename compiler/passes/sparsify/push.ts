@@ -84,9 +84,13 @@ function* inward(s: Selection, x: Node): Generator<Wanted, Node | null, Node> {
       return (x as Node<"concat">).attrs.axis === axis || touchesIndex([(x as Node<"concat">).attrs.axis])
         ? null
         : yield* rebuild();
-    case "row": {
-      const labels = isOp(x, "topk") ? [x.attrs.axis, x.attrs.k.name] : [(x as Node<"cumsum">).attrs.axis];
-      return labels.includes(axis) || touchesIndex(labels) ? null : yield* rebuild();
+    case "choice": {
+      const { axis: from, k } = (x as Node<"topk">).attrs;
+      return [from, k.name].includes(axis) || touchesIndex([from, k.name]) ? null : yield* rebuild();
+    }
+    case "running": {
+      const { axis: along } = (x as Node<"cumsum">).attrs;
+      return along === axis || touchesIndex([along]) ? null : yield* rebuild();
     }
     case "gather": {
       const [from, chosen] = x.inputs as [Node, Node];
@@ -104,7 +108,7 @@ function* inward(s: Selection, x: Node): Generator<Wanted, Node | null, Node> {
     case "source":
       // Counting along the axis, picked by an index, is the index.
       return isOp(x, "iota") ? index : null;
-    case "template": {
+    case "attend": {
       // Queries choose for themselves; keys and values are other tokens'.
       const rest = x.inputs.slice(1);
       const labels = index.type.axes.map((a) => a.name).filter((name) => name !== TIME);
@@ -113,7 +117,8 @@ function* inward(s: Selection, x: Node): Generator<Wanted, Node | null, Node> {
     case "delay":
       // Another token's row would be picked by this token's index.
       return axis === TIME || hasAxis(index.type, TIME) ? null : yield* rebuild();
-    case "recurrence":
+    case "scan":
+    case "memory":
     case "call":
       return null;
   }
