@@ -1,5 +1,6 @@
 /** The public surface of the compiler: everything that the runtime and the command line may use. */
-export type { Binding, ModuleLoader, Scope } from "./language/resolve/modules.ts";
+export type { ModuleLoader } from "./language/resolve/modules.ts";
+export type { Binding, Scope } from "./language/resolve/scope.ts";
 export { Workspace } from "./language/resolve/modules.ts";
 export { checkModule } from "./check/check.ts";
 export type { Model, ModelParameter } from "./language/model/model.ts";

@@ -91,7 +91,7 @@ export function object(allowed: string, ...members: readonly string[]): Rule {
 }
 
 /** Of an object, what a table says of its members. */
-function members<O>(allowed: string, rules: Rules<O>): Rule {
+export function members<O>(allowed: string, rules: Rules<O>): Rule {
   const rows = Object.entries(rules) as readonly [string, Rule & Partial<Needed>][];
   return {
     allowed,

@@ -1,6 +1,7 @@
 /** Text to tree. Never throws: what cannot be read is reported and skipped, the rest of the tree stands. */
 import { Lexer, type ILexingResult, type IToken } from "chevrotain";
 import type { Module } from "./ast.ts";
+import { type Damage, damageOfCharacters, NO_DAMAGE } from "./damage.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import { LIMITS } from "./limits.ts";
 import { substituteFor } from "./messages.ts";
@@ -14,18 +15,27 @@ import { children, type Node } from "./visit.ts";
 let lexer: Lexer | null = null;
 let parser: MoeParser | null = null;
 
+export interface ParsedFile {
+  readonly module: Module;
+  readonly diagnostics: readonly Diagnostic[];
+  readonly damage: Damage;
+}
+
 /** Parses a whole file. With errors among the diagnostics the tree holds what could be read. Throws `option/*`. */
-export function parse(file: SourceFile): { module: Module; diagnostics: readonly Diagnostic[] } {
+export function parse(file: SourceFile): ParsedFile {
   checkOption("parse", "file", file, needed(sourceFile));
   if (file.text.length > LIMITS.text) return refuse(file, "syntax/too-long", describeLength(file), 0);
   const lexed = tokenize(file.text);
   parser ??= new MoeParser();
   const module = parseTokens(parser, file, lexed);
-  const diagnostics = [...describeLexing(file, lexed), ...parser.diagnostics];
+  const characters = describeLexing(file, lexed);
+  const damage = damageOfCharacters(parser.damage, module.items, characters);
+  const diagnostics = [...characters, ...parser.diagnostics];
   const deepest = findTooDeep(module);
   if (deepest !== null) return refuse(file, "syntax/too-deep", TOO_DEEP, deepest.span.start);
   // In reading order, whichever stage found them.
-  return { module, diagnostics: diagnostics.sort((a, b) => a.labels[0]!.span.start - b.labels[0]!.span.start) };
+  diagnostics.sort((a, b) => a.labels[0]!.span.start - b.labels[0]!.span.start);
+  return { module, diagnostics, damage };
 }
 
 const TOO_DEEP = `this is nested more than ${LIMITS.nesting} deep`;
@@ -39,16 +49,12 @@ const help = {
 } as const;
 
 /** A file of which nothing is read. */
-function refuse(
-  file: SourceFile,
-  code: keyof typeof help,
-  message: string,
-  start: number,
-): { module: Module; diagnostics: readonly Diagnostic[] } {
+function refuse(file: SourceFile, code: keyof typeof help, message: string, start: number): ParsedFile {
   const labels = [{ span: { file, start, end: start }, text: "" }];
   return {
     module: { kind: "module", edition: null, imports: [], items: [], span: { file, start: 0, end: file.text.length } },
     diagnostics: [{ code, severity: "error", message, labels, notes: [], help: help[code] }],
+    damage: NO_DAMAGE,
   };
 }
 

@@ -13,7 +13,7 @@ import { readImports, readSources } from "./support/sources.ts";
  */
 const stages = [
   ["graph", "ops", "verify", "reference"],
-  ["language/resolve", "language/interpret", "language/model"],
+  ["language", "language/resolve", "language/interpret", "language/model"],
   ["weights/map", "weights/upcycle", "language/testing", "check"],
   ["training"],
   ["plan", "passes/simplify", "passes/absorb", "passes/sparsify", "passes/tabulate", "passes"],

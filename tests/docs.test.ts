@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { checkModule, makeConfigured, newContext, prepareTest, Workspace } from "../compiler/index.ts";
 import type { MapBinding } from "../compiler/index.ts";
 import { buildProgram } from "../compiler/index.ts";
-import { BUILTIN_NAMES } from "../compiler/language/resolve/modules.ts";
+import { BUILTINS } from "../compiler/language/builtins.ts";
 import { format, renderDiagnostic, type SourceFile } from "../grammar/index.ts";
 import { openCheckpoint } from "../runtime/checkpoint/index.ts";
 import { loadModel } from "../runtime/model/model.ts";
@@ -46,7 +46,7 @@ describe.each(pages.map((page) => ({ page, files: filesOf(page) })).filter(({ fi
       const scope = workspace.open(file);
 
       test("checks", () => {
-        expect(checkModule(workspace, scope).map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
+        expect(checkModule(scope).map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
       });
 
       test("is formatted", () =>
@@ -70,7 +70,7 @@ test("the pages show programs", () => {
 test("the reference names every builtin", () => {
   const page = readFileSync("docs/language.md", "utf8");
   const named = new Set(page.match(/[A-Za-z_]\w*/g));
-  expect([...BUILTIN_NAMES].filter((name) => !named.has(name))).toEqual([]);
+  expect([...BUILTINS.keys()].filter((name) => !named.has(name))).toEqual([]);
 });
 
 describe("docs/write-a-router.md", () => {

@@ -1,7 +1,7 @@
 /** The programs of ERRORS.md: those that fail do so with their entry's code, and mended they pass, warnings and tests included. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { checkModule, newContext, prepareTest } from "../compiler/index.ts";
+import { checkModule, newContext, prepareTest, type Scope } from "../compiler/index.ts";
 import { renderDiagnostic } from "../grammar/index.ts";
 import { openWorkspace } from "../runtime/model/modules.ts";
 import { runTestCase } from "./support/oracle.ts";
@@ -22,20 +22,16 @@ const entries = index
     return fails === undefined || fixed === undefined ? [] : [{ code: text.split("\n")[0]!, fails, fixed }];
   });
 
-const openText = (text: string) => {
-  const workspace = openWorkspace();
-  return { workspace, scope: workspace.open({ path: "entry.moe", text: `edition 2026\n${text}` }) };
-};
+const openText = (text: string): Scope => openWorkspace().open({ path: "entry.moe", text: `edition 2026\n${text}` });
 
 describe.each(entries)("$code", ({ code, fails, fixed }) => {
   test("the failing program fails with it", () => {
-    const { workspace, scope } = openText(fails);
-    expect(checkModule(workspace, scope)[0]?.code).toBe(code);
+    expect(checkModule(openText(fails))[0]?.code).toBe(code);
   });
 
   test("the mended program has nothing wrong", () => {
-    const { workspace, scope } = openText(fixed);
-    expect(checkModule(workspace, scope).map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
+    const scope = openText(fixed);
+    expect(checkModule(scope).map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
     for (const item of scope.module.items) {
       if (item.kind === "test") expect(runTestCase(prepareTest(newContext(), scope, item)!)).toEqual([]);
     }

@@ -48,5 +48,5 @@ test("there are programs, and each golden file has one", () => {
 
 function checkFile(file: { path: string; text: string }): readonly Diagnostic[] {
   const workspace = openWorkspace();
-  return checkModule(workspace, workspace.open(file));
+  return checkModule(workspace.open(file));
 }

@@ -16,7 +16,7 @@ const scopes = [...workspace.standardScopes, ...examples].map((scope) => ({ path
 
 describe.each(scopes)("$path", ({ scope }) => {
   test("checks without a word", () => {
-    expect(checkModule(workspace, scope).map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
+    expect(checkModule(scope).map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
   });
 
   test("is formatted", () => {

@@ -18,7 +18,7 @@ export function registerCheck(program: Command): void {
 function runCheck(paths: readonly string[], options: { readonly json?: true }): void {
   const workspace = openWorkspace();
   const files = findMoeFiles(paths);
-  const found = files.flatMap((path) => checkModule(workspace, openFile(workspace, path)));
+  const found = files.flatMap((path) => checkModule(openFile(workspace, path)));
   const errors = found.filter((d) => d.severity === "error").length;
   if (options.json) printJson({ ok: errors === 0, files, diagnostics: found.map(diagnosticJson) });
   else {

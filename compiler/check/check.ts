@@ -6,9 +6,11 @@
 import type { ConfigDecl, FnDecl, Item, LayerDecl, Member, Param } from "../../grammar/ast.ts";
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
-import { textOf } from "../../grammar/span.ts";
+import { walk } from "../../grammar/index.ts";
+import { checkOption, needed, object } from "../../grammar/option.ts";
 import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../language/interpret/axes.ts";
+import { Endless } from "../language/interpret/bounds.ts";
 import type { Context, Env, Purpose } from "../language/interpret/context.ts";
 import { evaluate, evaluateDim, lookupName, staticEnv } from "../language/interpret/context.ts";
 import { finish } from "../language/interpret/results.ts";
@@ -16,23 +18,33 @@ import { runBody } from "../language/interpret/statements.ts";
 import { constructorOf, instantiate } from "../language/interpret/instance.ts";
 import type { ConstructorValue, Value } from "../language/interpret/value.ts";
 import { newContext, tryBuildProgram } from "../language/model/model.ts";
-import type { Scope, Workspace } from "../language/resolve/modules.ts";
+import type { Scope } from "../language/resolve/scope.ts";
 import { reportUnknownModel } from "../language/resolve/unknown.ts";
 import { lintNames, lintProgram } from "./lint.ts";
+import { checkImports, isReadable } from "./readable.ts";
 import { checkMap } from "./map.ts";
 import { checkNames } from "./names.ts";
 import { checkTests } from "./tests.ts";
 import { checkMixture, checkUpcycle } from "./upcycle.ts";
 
-/** All problems of a file: syntax, names, types, shapes, maps. Empty when it is fine. */
-export function checkModule(workspace: Workspace, scope: Scope): readonly Diagnostic[] {
+/**
+ * All problems of a file: syntax, names, types, shapes, maps. Empty when it is fine. Behind a syntax error the rest is checked as far as
+ * it does not need what could not be read. Throws `option/*`.
+ */
+export function checkModule(scope: Scope): readonly Diagnostic[] {
+  checkOption(
+    "checkModule",
+    "scope",
+    scope,
+    needed(object("a scope, of `Workspace.open`", "module", "lookup", "isUnread")),
+  );
   const bag = new DiagnosticBag();
-  const own = workspace.diagnostics.list.filter((d) => d.labels.length === 0 || d.labels[0]!.span.file === scope.file);
-  // A tree with holes has no reliable meaning: what it seems to say would hide what is wrong.
-  if (own.some((d) => d.code.startsWith("syntax/"))) return own;
+  checkImports(bag, scope);
+  const own = [...scope.diagnostics, ...bag.list];
   const values = new Set<Member>();
   const dims = newContext("check", bag);
   for (const item of scope.module.items) {
+    if (!isReadable(scope, item)) continue;
     const before = bag.list.length;
     checkNames(bag, item);
     if (bag.list.length > before) continue;
@@ -42,12 +54,12 @@ export function checkModule(workspace: Workspace, scope: Scope): readonly Diagno
       if (!(error instanceof MoeError)) throw error;
       for (const d of error.diagnostics) bag.add(d);
       // What refers to it has no end either.
-      if (error.diagnostics.some((d) => d.code === "type/endless")) break;
+      if (error instanceof Endless) break;
     }
   }
   // While something is wrong, what is unused may only be unfinished.
   if (!bag.hasErrors && own.length === 0) lintNames(bag, scope.module, values);
-  return dedupe([...own, ...bag.list.filter((d) => !isFollowUp(d, scope))]);
+  return dedupe([...scope.diagnostics, ...bag.list]);
 }
 
 /** Gives the members of a layer that are plain values. Throws a `MoeError` where no more can be said of the item. */
@@ -92,12 +104,6 @@ function checkConfig(bag: DiagnosticBag, scope: Scope, item: ConfigDecl): void {
   if (program !== null) lintProgram(bag, program, item.name.span);
 }
 
-/** An unknown name whose import has failed already. */
-function isFollowUp(d: Diagnostic, scope: Scope): boolean {
-  const span = d.labels[0]?.span;
-  return d.code === "name/unknown" && span?.file === scope.file && scope.unbound.has(textOf(span));
-}
-
 /**
  * A layer with symbolic sizes: as declared, once per boolean parameter flipped, and for every purpose that it mentions.
  * Gives the members that are plain values.
@@ -105,12 +111,12 @@ function isFollowUp(d: Diagnostic, scope: Scope): boolean {
 function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): readonly Member[] {
   if (decl.forward === null) return [];
   let values: readonly Member[] = [];
-  const text = textOf(decl.span);
+  const named = namesRead(decl);
   const readings: readonly (readonly [flip: string | null, Purpose])[] = [
     [null, "evaluate"],
     ...decl.params.flatMap((p) => (p.default?.kind === "bool" ? [[p.name.text, "evaluate"] as const] : [])),
-    ...(/\btraining\b/.test(text) ? [[null, "train"] as const] : []),
-    ...(/\bgenerating\b/.test(text) ? [[null, "generate"] as const] : []),
+    ...(named.has("training") ? [[null, "train"] as const] : []),
+    ...(named.has("generating") ? [[null, "generate"] as const] : []),
   ];
   for (const [flip, purpose] of readings) {
     const ctx = newContext("check", bag, purpose);
@@ -130,6 +136,15 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): readonly
     });
   }
   return values;
+}
+
+/** Names that expressions of a declaration read. */
+function namesRead(decl: LayerDecl): ReadonlySet<string> {
+  const found = new Set<string>();
+  walk(decl, (node) => {
+    if (node.kind === "name") found.add(node.name.text);
+  });
+  return found;
 }
 
 function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean): Value | null {

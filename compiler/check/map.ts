@@ -9,7 +9,7 @@ import { findPart } from "../weights/map/part.ts";
 import { expandMap } from "../weights/map/tensors.ts";
 import { checkTotal } from "../weights/map/total.ts";
 import { tinyModel } from "../language/model/tiny.ts";
-import type { Scope } from "../language/resolve/modules.ts";
+import type { Scope } from "../language/resolve/scope.ts";
 import { reportUnknownModel, reportUnknownParameter } from "../language/resolve/unknown.ts";
 
 export function checkMap(bag: DiagnosticBag, scope: Scope, item: MapDecl): void {

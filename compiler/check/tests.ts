@@ -2,7 +2,7 @@
 import type { TestDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { newContext } from "../language/model/model.ts";
-import type { Scope } from "../language/resolve/modules.ts";
+import type { Scope } from "../language/resolve/scope.ts";
 import { prepareTest } from "../language/testing/test-case.ts";
 
 export function checkTests(bag: DiagnosticBag, scope: Scope, decl: TestDecl): void {

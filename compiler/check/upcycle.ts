@@ -6,7 +6,7 @@ import { staticEnv } from "../language/interpret/context.ts";
 import type { Value } from "../language/interpret/value.ts";
 import { newContext } from "../language/model/model.ts";
 import { tinyModel } from "../language/model/tiny.ts";
-import type { Scope } from "../language/resolve/modules.ts";
+import type { Scope } from "../language/resolve/scope.ts";
 import { reportUnknownModel } from "../language/resolve/unknown.ts";
 import { ANY } from "../weights/upcycle/bind.ts";
 import { reportContracts, runContracts, tinyUpcycling } from "../weights/upcycle/ensure.ts";

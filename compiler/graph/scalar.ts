@@ -9,8 +9,8 @@ export interface ScalarFunction {
   readonly operands: 1 | 2;
   /** Integers wrap where their 32 bits end; the dtype is that of the result. */
   readonly value: (a: number, b: number, dtype: DType) => number;
-  /** `.moe` has it under its name; others are operators there, or what passes make. */
-  readonly called?: true;
+  /** `.moe` has it under its name, with this sentence of what it gives; others are operators there, or what passes make. */
+  readonly called?: string;
   /** WGSL's is so inexact that it matters, for angles above all. */
   readonly loose?: true;
   /** Of whole bits: the host computes in floats, where it is another function. */
@@ -19,31 +19,31 @@ export interface ScalarFunction {
 
 export const scalars = {
   neg: { operands: 1, value: (x) => -x },
-  exp: { operands: 1, value: Math.exp, called: true, loose: true },
-  log: { operands: 1, value: Math.log, called: true, loose: true },
-  sqrt: { operands: 1, value: Math.sqrt, called: true },
-  rsqrt: { operands: 1, value: (x) => 1 / Math.sqrt(x), called: true },
-  sin: { operands: 1, value: Math.sin, called: true, loose: true },
-  cos: { operands: 1, value: Math.cos, called: true, loose: true },
-  tanh: { operands: 1, value: Math.tanh, called: true, loose: true },
-  erf: { operands: 1, value: errorFunction, called: true, loose: true },
-  sigmoid: { operands: 1, value: (x) => 1 / (1 + Math.exp(-x)), called: true, loose: true },
-  abs: { operands: 1, value: Math.abs, called: true },
-  sign: { operands: 1, value: Math.sign, called: true },
-  floor: { operands: 1, value: Math.floor, called: true },
+  exp: { operands: 1, value: Math.exp, called: "e to the power of x", loose: true },
+  log: { operands: 1, value: Math.log, called: "the natural logarithm", loose: true },
+  sqrt: { operands: 1, value: Math.sqrt, called: "the square root" },
+  rsqrt: { operands: 1, value: (x) => 1 / Math.sqrt(x), called: "1 over the square root" },
+  sin: { operands: 1, value: Math.sin, called: "the sine of an angle in radians", loose: true },
+  cos: { operands: 1, value: Math.cos, called: "the cosine of an angle in radians", loose: true },
+  tanh: { operands: 1, value: Math.tanh, called: "the hyperbolic tangent", loose: true },
+  erf: { operands: 1, value: errorFunction, called: "the error function", loose: true },
+  sigmoid: { operands: 1, value: (x) => 1 / (1 + Math.exp(-x)), called: "1 / (1 + exp(-x))", loose: true },
+  abs: { operands: 1, value: Math.abs, called: "x without its sign" },
+  sign: { operands: 1, value: Math.sign, called: "-1, 0 or 1" },
+  floor: { operands: 1, value: Math.floor, called: "rounded down; of a number or a size, a size" },
   /** Bits that look random, from a counter: the one source of randomness, so that results are the same everywhere. */
-  hash: { operands: 1, value: mixBits, called: true, bits: true },
+  hash: { operands: 1, value: mixBits, called: "u32 bits that look random, from u32 counters", bits: true },
   /** Identity that stops gradients. */
-  detach: { operands: 1, value: (x) => x, called: true },
+  detach: { operands: 1, value: (x) => x, called: "x, through which no gradient flows" },
   add: { operands: 2, value: (a, b, dtype) => wrap(a + b, dtype) },
   sub: { operands: 2, value: (a, b, dtype) => wrap(a - b, dtype) },
   mul: { operands: 2, value: (a, b, dtype) => (dtype === "f32" ? a * b : wrap(Math.imul(a, b), dtype)) },
   div: { operands: 2, value: (a, b, dtype) => (dtype === "f32" ? a / b : Math.trunc(a / b)) },
   /** Floored: the result has the sign of the divisor. */
   mod: { operands: 2, value: (a, b) => a - b * Math.floor(a / b) },
-  pow: { operands: 2, value: Math.pow, called: true, loose: true },
-  max: { operands: 2, value: (a, b) => Math.max(a, b), called: true },
-  min: { operands: 2, value: (a, b) => Math.min(a, b), called: true },
+  pow: { operands: 2, value: Math.pow, called: "x to the power of y", loose: true },
+  max: { operands: 2, value: (a, b) => Math.max(a, b) },
+  min: { operands: 2, value: (a, b) => Math.min(a, b) },
   eq: { operands: 2, value: (a, b) => Number(a === b) },
   ne: { operands: 2, value: (a, b) => Number(a !== b) },
   lt: { operands: 2, value: (a, b) => Number(a < b) },
@@ -62,12 +62,15 @@ export function scalarFunction(name: string): ScalarFunction | null {
   return Object.hasOwn(scalars, name) ? scalars[name as ScalarName] : null;
 }
 
-/** Those of so many operands that `.moe` calls by name. */
-export function calledScalars(operands: 1 | 2): readonly ScalarName[] {
-  return (Object.keys(scalars) as ScalarName[]).filter((name) => {
-    const fn: ScalarFunction = scalars[name];
-    return fn.called === true && fn.operands === operands;
-  });
+/** Those that `.moe` calls by name. */
+export function calledScalars(): readonly (readonly [ScalarName, CalledScalar])[] {
+  return Object.entries<ScalarFunction>(scalars).flatMap(([name, fn]) =>
+    fn.called === undefined ? [] : [[name as ScalarName, { ...fn, called: fn.called }] as const],
+  );
+}
+
+export interface CalledScalar extends ScalarFunction {
+  readonly called: string;
 }
 
 /** Integers wrap around as WGSL's do. */

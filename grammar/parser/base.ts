@@ -91,6 +91,11 @@ export abstract class BaseRules extends EmbeddedActionsParser {
     return this.at(t.ItemKeyword) && (this.at(t.Name, 2) || this.at(t.StringLiteral, 2));
   }
 
+  /** A line that begins a declaration, which no expression goes on with: two names never stand side by side in one. */
+  protected atDeclarationLine(): boolean {
+    return !this.onSameLine() && this.atDeclaration() && this.LA(1).endLine === this.LA(2).startLine;
+  }
+
   protected atBlockEnd(): boolean {
     return this.at(t.RCurly) || this.at(EOF) || this.atDeclaration();
   }
@@ -183,8 +188,9 @@ export abstract class BaseRules extends EmbeddedActionsParser {
 
   /** Skips the rest of the piece that began at `start`: at least one token, up to a line that begins another one. */
   private skipFrom(start: IToken): void {
-    let open = this.countOpen(start);
-    let braces = 0;
+    let open = this.countOpen(start, t.LParen, t.RParen) + this.countOpen(start, t.LSquare, t.RSquare);
+    // Blocks see to their own braces; those of an import are a list's.
+    let braces = start.tokenType === t.Import ? this.countOpen(start, t.LCurly, t.RCurly) : 0;
     if (this.LA(1) === start) this.skipToken();
     while (!this.at(EOF)) {
       const headsLine = !this.onSameLine();
@@ -199,12 +205,12 @@ export abstract class BaseRules extends EmbeddedActionsParser {
     }
   }
 
-  /** Parentheses and brackets opened since `start` and not yet closed. */
-  private countOpen(start: IToken): number {
+  /** How many of these were opened since `start` and not yet closed. */
+  private countOpen(start: IToken, opening: TokenType, closing: TokenType): number {
     let open = 0;
     for (let back = 0; this.LA(back).startOffset >= start.startOffset; back--) {
-      if (this.at(t.LParen, back) || this.at(t.LSquare, back)) open++;
-      if (this.at(t.RParen, back) || this.at(t.RSquare, back)) open--;
+      if (this.at(opening, back)) open++;
+      if (this.at(closing, back)) open--;
     }
     return open;
   }

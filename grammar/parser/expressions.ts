@@ -219,7 +219,7 @@ export abstract class ExpressionRules extends BaseRules {
         { ALT: (): Expr => this.SUBRULE(this.string) },
         { ALT: (): Expr => ({ kind: "bool", value: true, span: this.spanOf(this.CONSUME(t.True)) }) },
         { ALT: (): Expr => ({ kind: "bool", value: false, span: this.spanOf(this.CONSUME(t.False)) }) },
-        { ALT: (): Expr => this.SUBRULE(this.reference) },
+        { GATE: () => !this.atDeclarationLine(), ALT: (): Expr => this.SUBRULE(this.reference) },
         { ALT: (): Expr => this.SUBRULE(this.list) },
         {
           ALT: (): Expr => {

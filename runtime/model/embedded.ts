@@ -91,7 +91,7 @@ export function openEmbedded({ path, metadata }: Pick<Checkpoint, "path" | "meta
 function openChecked(workspace: Workspace, file: SourceFile, path: string): Scope {
   try {
     const scope = workspace.open(file);
-    const errors = checkModule(workspace, scope).filter((d) => d.severity === "error");
+    const errors = checkModule(scope).filter((d) => d.severity === "error");
     if (errors.length > 0) throw new MoeError(errors);
     return scope;
   } catch (cause) {

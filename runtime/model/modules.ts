@@ -80,7 +80,7 @@ export function openFile(workspace: Workspace, path: string): Scope {
 /** The same, for a file that must have no errors; throws them. */
 export function openChecked(workspace: Workspace, path: string): Scope {
   const scope = openFile(workspace, path);
-  const errors = checkModule(workspace, scope).filter((d) => d.severity === "error");
+  const errors = checkModule(scope).filter((d) => d.severity === "error");
   if (errors.length > 0) throw new MoeError(errors);
   return scope;
 }

@@ -136,7 +136,7 @@ test("an upcycling for any model, with a parameter of any kind, is tried on few 
     asked++;
     return scope.mixtures();
   };
-  expect(checkModule(workspace, { ...scope, mixtures })).toEqual([]);
+  expect(checkModule({ ...scope, mixtures })).toEqual([]);
   // Each small instance asks which models are mixtures of which.
   expect(asked).toBeLessThan(30);
 });

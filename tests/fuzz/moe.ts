@@ -47,9 +47,8 @@ export async function openMoe(): Promise<Bench> {
       const file: SourceFile = { path: `input-${opened++}.moe`, text };
       if (opened % FILES_PER_WORKSPACE === 0) workspace = newWorkspace();
       checkFormat(file);
-      const before = workspace.diagnostics.list.length;
       const scope = workspace.open(file);
-      const found = [...workspace.diagnostics.list.slice(before), ...checkModule(workspace, scope)];
+      const found = checkModule(scope);
       if (found.some((d) => d.severity === "error")) return found;
       for (const item of scope.module.items) if (item.kind === "config") checkPlan(makeConfigured(scope, item));
       return found;

@@ -21,7 +21,8 @@ const facts = (more: object): unknown => ({ device: { ...softwareFacts, ...more 
 /** A call with arguments as nobody's types would let them pass. */
 const call = (run: unknown, ...given: readonly unknown[]): unknown =>
   (run as (...args: unknown[]) => unknown)(...given);
-const { compile, compileModel, accountModel, makeConfigured, parse, format, renderDiagnostic } = moec;
+const newWorkspace = (loader: unknown): unknown => new moec.Workspace(loader as moec.ModuleLoader);
+const { checkModule, compile, compileModel, accountModel, makeConfigured, parse, format, renderDiagnostic } = moec;
 const { loadTokenizer, compareModels, estimateTransfer, readProvenance, traceOrigin, measureRoofline } = moec;
 
 const refused: readonly (readonly [string, () => unknown])[] = [
@@ -34,6 +35,13 @@ const refused: readonly (readonly [string, () => unknown])[] = [
   ["`renderDiagnostic` needs `color`", () => call(renderDiagnostic, diagnostic, {})],
   ["`color` of `renderDiagnostic` is 1", () => call(renderDiagnostic, diagnostic, { color: 1 })],
   ["`renderDiagnostic` has no option `colour`", () => call(renderDiagnostic, diagnostic, { colour: true })],
+  ["`Workspace` needs `loader`", () => call(newWorkspace)],
+  ["`loader` of `Workspace` is an object", () => call(newWorkspace, { std: ["a.moe"], load: () => null })],
+  ["`loader` of `Workspace` is an object", () => call(newWorkspace, { std: [] })],
+  ['`file` of `open` is "a.moe"', () => call((f: unknown) => moec.openWorkspace().open(f as never), "a.moe")],
+  ["`file` of `with` is an object", () => call((f: unknown) => moec.openWorkspace().with(f as never), { path: "a" })],
+  ["`checkModule` needs `scope`", () => call(checkModule)],
+  ["`scope` of `checkModule` is a Workspace", () => call(checkModule, moec.openWorkspace())],
   ["`scope` of `makeConfigured` is null", () => call(makeConfigured, null, {})],
   ["`config` of `makeConfigured` is an object", () => call(makeConfigured, model.instance.scope, {})],
   ["`model` of `accountModel` is an object", () => call(accountModel, {}, () => 2, 16)],

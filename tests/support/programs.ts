@@ -10,7 +10,7 @@ import { openWorkspace } from "../../runtime/model/modules.ts";
 export function diagnose(text: string): string[] {
   const workspace = openWorkspace();
   const file = { path: "test.moe", text: `edition 2026\n${text}` };
-  return checkModule(workspace, workspace.open(file)).map(({ code, message, labels }) => {
+  return checkModule(workspace.open(file)).map(({ code, message, labels }) => {
     const line = file.text.slice(0, labels[0]!.span.start).split("\n").length - 1;
     return `${line} ${code} ${message}`;
   });
@@ -20,7 +20,7 @@ export function diagnose(text: string): string[] {
 export function openRight(text: string): Scope {
   const workspace = openWorkspace();
   const scope = workspace.open({ path: "test.moe", text: `edition 2026\n${text}` });
-  const errors = checkModule(workspace, scope).filter((d) => d.severity === "error");
+  const errors = checkModule(scope).filter((d) => d.severity === "error");
   expect(errors.map((d) => renderDiagnostic(d, { color: false }))).toEqual([]);
   return scope;
 }

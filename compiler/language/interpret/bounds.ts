@@ -27,8 +27,11 @@ export function spend(ctx: Context, span: Span, steps = 1): void {
     throw endless(`reading this declaration takes more than ${LIMITS.steps} steps`, span);
 }
 
-function endless(message: string, span: Span): MoeError {
-  return new MoeError({
+/** Reading a declaration would not end; neither would what refers to it. */
+export class Endless extends MoeError {}
+
+function endless(message: string, span: Span): Endless {
+  return new Endless({
     code: "type/endless",
     severity: "error",
     message,

@@ -11,9 +11,9 @@ import type { ScalarFunction, ScalarName } from "../../graph/scalar.ts";
 import { calledScalars, scalars } from "../../graph/scalar.ts";
 import type { Axis, DType } from "../../graph/type.ts";
 import { TIME } from "../../graph/type.ts";
+import { BUILTINS, mostArguments, type OWN_FUNCTIONS } from "../builtins.ts";
 import { dimOf, toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
-import { MOST_ARGUMENTS } from "./arity.ts";
 import { finite } from "./bounds.ts";
 import type { Env } from "./context.ts";
 import { addNode } from "./add-node.ts";
@@ -28,19 +28,12 @@ import { mean, reduce } from "./pool.ts";
 import { makeRoute, sumRouted } from "./route.ts";
 import { timeBuiltins } from "./time-builtin.ts";
 
-type Builtin = (g: Given) => Value;
+type Meaning = (g: Given) => Value;
 
-/** Named options that a builtin understands; anything else is reported. */
-const OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  attend: ["causal", "window", "chunk", "scale", "softcap"],
-  cumsum: ["exclusive"],
-  normal: ["std", "seed"],
-  uniform: ["bound", "seed"],
-};
+/** Those of the language's own functions that are read as any call is. */
+type Own = Exclude<keyof typeof OWN_FUNCTIONS, "within">;
 
-const BUILTINS: Readonly<Record<string, Builtin>> = {
-  ...Object.fromEntries(calledScalars(1).map((op): [string, Builtin] => [op, (g) => unary(g, op)])),
-  ...Object.fromEntries(calledScalars(2).map((op): [string, Builtin] => [op, (g) => binary(g, op)])),
+const own: Readonly<Record<Own, Meaning>> = {
   min: (g) => (g.brackets.length > 0 ? reduce(g, "reduce_min") : binary(g, "min")),
   max: (g) => (g.brackets.length > 0 ? reduce(g, "reduce_max") : binary(g, "max")),
   f32: (g) => cast(g, "f32"),
@@ -107,36 +100,45 @@ const BUILTINS: Readonly<Record<string, Builtin>> = {
   },
 };
 
+const meanings: ReadonlyMap<string, Meaning> = new Map([
+  ...calledScalars().map(([op, { operands }]): [string, Meaning] => [
+    op,
+    operands === 1 ? (g) => unary(g, op) : (g) => binary(g, op),
+  ]),
+  ...Object.entries(own),
+]);
+
 export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], expr: CallExpr): Value {
-  const builtin = Object.hasOwn(BUILTINS, name) ? BUILTINS[name] : undefined;
-  if (builtin === undefined)
+  const meaning = meanings.get(name);
+  const row = BUILTINS.get(name);
+  if (meaning === undefined || row === undefined)
     return report(
       env,
       "type/not-callable",
       `\`${name}\` cannot be called here`,
       expr.span,
       "called here",
-      name === "param" || name === "state" ? `it makes members: \`w = ${name}[D](zeros)\`` : null,
+      row?.kind === "member" ? `it makes members: \`w = ${name}[D](zeros)\`` : null,
     );
   const stack = stackOf(env, name, brackets);
   if (stack !== null) return reduceLayers(env, stack, name, expr);
   const args = expr.args.map((a) => ({ name: a.name, value: evaluate(env, a.value), span: a.span }));
   if (args.some((a) => a.value.kind === "error")) return ERROR;
   for (const arg of args) {
-    if (arg.name !== null && !(OPTIONS[name] ?? []).includes(arg.name.text)) {
+    if (arg.name !== null && !row.options.includes(arg.name.text)) {
       return report(
         env,
         "name/no-parameter",
         `\`${name}\` has no option \`${arg.name.text}\``,
         arg.span,
         "not an option",
-        OPTIONS[name] === undefined ? null : `it takes ${OPTIONS[name].join(", ")}`,
+        row.options.length === 0 ? null : `it takes ${row.options.join(", ")}`,
       );
     }
   }
   const positional = args.filter((a) => a.name === null && a.value.kind !== "flag");
-  const most = MOST_ARGUMENTS[name] ?? Infinity;
-  if (positional.length > most)
+  const most = mostArguments(row);
+  if (most !== null && positional.length > most)
     return report(
       env,
       "type/too-many-arguments",
@@ -145,7 +147,7 @@ export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], e
       "one too many",
       "remove it",
     );
-  return builtin({
+  return meaning({
     env,
     name,
     brackets,

@@ -12,8 +12,8 @@ import { Dim } from "../../graph/dim.ts";
 import type { GraphFunction, Node, Output } from "../../graph/node.ts";
 import { TIME } from "../../graph/type.ts";
 import type { Builder } from "../../ops/builder.ts";
-import type { Scope } from "../resolve/modules.ts";
-import { BUILTIN_NAMES } from "../resolve/modules.ts";
+import type { Scope } from "../resolve/scope.ts";
+import { BUILTINS } from "../builtins.ts";
 import type { AxisValue, Instance, ParameterInfo, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 
@@ -120,6 +120,8 @@ export function lookupName(env: Env, name: string): Value | null {
     }
   }
   const binding = env.scope.lookup(name);
+  // Why nothing is known of it has been told where it is declared or imported.
+  if (binding === null && env.scope.isUnread(name)) return ERROR;
   if (binding !== null) {
     const { item, scope } = binding;
     if (item.kind === "fn") return { kind: "fn", decl: item, scope };
@@ -133,7 +135,7 @@ export function lookupName(env: Env, name: string): Value | null {
   if (name === "training") return { kind: "bool", value: env.ctx.purpose === "train" };
   if (name === "generating") return { kind: "bool", value: env.ctx.purpose === "generate" };
   if (name === "zeros" || name === "ones") return { kind: "init", init: { kind: name } };
-  return BUILTIN_NAMES.has(name) ? { kind: "builtin", name } : null;
+  return BUILTINS.has(name) ? { kind: "builtin", name } : null;
 }
 
 /** `dim H = 128`: an axis label and its size, read once. Reports what is no size, and what is needed to know itself. */
@@ -194,7 +196,7 @@ export function unknownName(env: Env, name: string, span: Span, what: "name" | "
   const visible =
     what === "axis"
       ? axes
-      : [...env.locals.keys(), ...(env.instance?.members.keys() ?? []), ...env.scope.names(), ...BUILTIN_NAMES];
+      : [...env.locals.keys(), ...(env.instance?.members.keys() ?? []), ...env.scope.names(), ...BUILTINS.keys()];
   const near = suggest(name, visible);
   const help = env.scope.isExported(name)
     ? `add \`import { ${name} } from "std"\``

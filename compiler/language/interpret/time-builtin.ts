@@ -18,7 +18,7 @@ import type { Value } from "./value.ts";
 import { ERROR } from "./value.ts";
 import { onlyKept } from "./within.ts";
 
-export const timeBuiltins: Readonly<Record<string, (g: Given) => Value>> = {
+export const timeBuiltins = {
   attend: (g) => withNodes(g, Math.max(3, g.positional.length), (nodes) => attend(g, nodes)),
   cumsum: (g) => withNodes(g, 1, ([x]) => withAxis(g, ({ name }) => cumsum(g, x!, name))),
   delay: (g) => withNodes(g, 1, ([x]) => delay(g, x!)),
@@ -35,7 +35,7 @@ export const timeBuiltins: Readonly<Record<string, (g: Given) => Value>> = {
         return addNode(whole(g), "delta_rule", [q!, k!, v!, onlyKept(g.env, beta!, 0)], attrs, g.span);
       }),
     ),
-};
+} satisfies Readonly<Record<string, (g: Given) => Value>>;
 
 /** For nodes that have seen to tokens that are not there. */
 function whole({ env }: Given): Env {

@@ -8,7 +8,7 @@ import type { Pool } from "../../graph/attrs.ts";
 import type { Dim } from "../../graph/dim.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
-import type { Scope } from "../resolve/modules.ts";
+import type { Scope } from "../resolve/scope.ts";
 
 export type Value =
   | NumberValue

@@ -3,7 +3,7 @@ import type { ConfigDecl } from "../../../grammar/ast.ts";
 import { DiagnosticBag, MoeError } from "../../../grammar/diagnostic.ts";
 import { checkOption, needed, object } from "../../../grammar/option.ts";
 import { constructorOf } from "../interpret/instance.ts";
-import type { Scope } from "../resolve/modules.ts";
+import type { Scope } from "../resolve/scope.ts";
 import { reportUnknownModel } from "../resolve/unknown.ts";
 import { makeModel, newContext, type Model } from "./model.ts";
 

@@ -6,7 +6,7 @@ import type { LayerDecl } from "../../../grammar/ast.ts";
 import { Dim } from "../../graph/dim.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { Value } from "../interpret/value.ts";
-import type { Scope } from "../resolve/modules.ts";
+import type { Scope } from "../resolve/scope.ts";
 import { listParameters, newContext, type Model } from "./model.ts";
 
 /** Distinct even sizes, so that a layout that mixes two axes up does not fit by accident. */

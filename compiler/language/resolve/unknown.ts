@@ -3,7 +3,7 @@ import type { Name } from "../../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../../grammar/diagnostic.ts";
 import { suggest } from "../../../grammar/index.ts";
 import type { Span } from "../../../grammar/span.ts";
-import type { Scope } from "./modules.ts";
+import type { Scope } from "./scope.ts";
 
 export function reportUnknownModel(bag: DiagnosticBag, scope: Scope, { text, span }: Name): void {
   const near = suggest(text, scope.names());

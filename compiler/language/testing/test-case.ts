@@ -20,7 +20,7 @@ import { describeValue } from "../interpret/value.ts";
 import { tryBuildProgram } from "../model/model.ts";
 import type { Value as ArrayValue } from "../../ops/define.ts";
 import { elementCount } from "../../ops/typing.ts";
-import type { Scope } from "../resolve/modules.ts";
+import type { Scope } from "../resolve/scope.ts";
 import { type Literal, type ParameterSet, parameterValues } from "./parameters.ts";
 
 export interface TestCase {

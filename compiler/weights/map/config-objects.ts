@@ -5,7 +5,7 @@
  */
 import type { DiagnosticBag } from "../../../grammar/diagnostic.ts";
 import { suggest } from "../../../grammar/index.ts";
-import type { MapBinding } from "../../language/resolve/modules.ts";
+import type { MapBinding } from "../../language/resolve/scope.ts";
 import { at, type ConfigFile, type Json, keySpan } from "./config-value.ts";
 import { withParts } from "./part.ts";
 

@@ -7,7 +7,7 @@ import { toSize } from "../../language/interpret/axes.ts";
 import { evaluate, staticEnv } from "../../language/interpret/context.ts";
 import type { Value } from "../../language/interpret/value.ts";
 import { newContext } from "../../language/model/model.ts";
-import type { Scope } from "../../language/resolve/modules.ts";
+import type { Scope } from "../../language/resolve/scope.ts";
 import { type ObjectNames, placeOf } from "./config-objects.ts";
 import { at, type ConfigFile, findNotFinite, fromJson, type Json, keySpan } from "./config-value.ts";
 

@@ -12,7 +12,7 @@ import type { Env } from "../../language/interpret/context.ts";
 import { evaluate, staticEnv } from "../../language/interpret/context.ts";
 import type { ConstructorValue, Value } from "../../language/interpret/value.ts";
 import { makeModel, newContext } from "../../language/model/model.ts";
-import type { MapBinding, Scope } from "../../language/resolve/modules.ts";
+import type { MapBinding, Scope } from "../../language/resolve/scope.ts";
 import { checkObjects, type ObjectNames, objectsOf } from "./config-objects.ts";
 import { asDeclared, isOptional, type Read, readRule } from "./config-rule.ts";
 import { at, type ConfigFile, configAt, type Json, put, show, toJson } from "./config-value.ts";

@@ -2,7 +2,8 @@
 import type { MapDecl } from "../../../grammar/ast.ts";
 import { MoeError } from "../../../grammar/diagnostic.ts";
 import { suggest } from "../../../grammar/index.ts";
-import type { MapBinding, Workspace } from "../../language/resolve/modules.ts";
+import type { Workspace } from "../../language/resolve/modules.ts";
+import type { MapBinding } from "../../language/resolve/scope.ts";
 import { at, type ConfigFile, keySpan } from "./config-value.ts";
 
 /** The map whose `model_type` is this config's, or null. */

@@ -1,7 +1,7 @@
 /** `rotary <-> map rope_scaling`: the rules of a parameter that is a layer, which other maps share. */
 import type { Expr, Name } from "../../../grammar/ast.ts";
 import { type Diagnostic, MoeError } from "../../../grammar/diagnostic.ts";
-import type { MapBinding, Scope } from "../../language/resolve/modules.ts";
+import type { MapBinding, Scope } from "../../language/resolve/scope.ts";
 
 /** The map that `rotary <-> map name` names, or what is wrong with it. */
 export function findPart(name: Name, left: Expr, scope: Scope): MapBinding | Diagnostic {

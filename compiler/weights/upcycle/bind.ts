@@ -7,7 +7,7 @@ import { type Env, evaluate, staticEnv } from "../../language/interpret/context.
 import type { Value } from "../../language/interpret/value.ts";
 import { toJson } from "../map/config-value.ts";
 import { newContext, type Model } from "../../language/model/model.ts";
-import type { Scope } from "../../language/resolve/modules.ts";
+import type { Scope } from "../../language/resolve/scope.ts";
 import { reportUnknownParameter } from "../../language/resolve/unknown.ts";
 
 export interface Bound {

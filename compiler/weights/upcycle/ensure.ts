@@ -13,7 +13,7 @@ import { buildProgram, newContext, type Model } from "../../language/model/model
 import { tinyModel } from "../../language/model/tiny.ts";
 import type { Value as ArrayValue } from "../../ops/define.ts";
 import { evaluateProgram } from "../../reference/interpret.ts";
-import type { Scope } from "../../language/resolve/modules.ts";
+import type { Scope } from "../../language/resolve/scope.ts";
 import { applyAssignments, type Weights } from "./apply.ts";
 import { namesIn } from "./bind.ts";
 import { expandUpcycle, type Upcycling } from "./expand.ts";

@@ -8,7 +8,7 @@ import { type Span, textOf } from "../../../grammar/span.ts";
 import type { Value } from "../../language/interpret/value.ts";
 import { type Found, resolvePath } from "../map/path.ts";
 import type { Model } from "../../language/model/model.ts";
-import type { Scope } from "../../language/resolve/modules.ts";
+import type { Scope } from "../../language/resolve/scope.ts";
 import { bindNames } from "./bind.ts";
 import { evaluateRule } from "./evaluate.ts";
 import { type Prompts, SMALL_PROMPTS } from "./observe.ts";

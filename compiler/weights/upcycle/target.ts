@@ -12,7 +12,7 @@ import { instantiate } from "../../language/interpret/instance.ts";
 import type { Value } from "../../language/interpret/value.ts";
 import { toJson } from "../map/config-value.ts";
 import { listParameters, type Model } from "../../language/model/model.ts";
-import type { MixtureBinding, Scope } from "../../language/resolve/modules.ts";
+import type { MixtureBinding, Scope } from "../../language/resolve/scope.ts";
 import { reportUnknownModel } from "../../language/resolve/unknown.ts";
 import { isSameFamily, namesIn } from "./bind.ts";
 

@@ -12,7 +12,7 @@ function workspaceOf(files: Readonly<Record<string, string>>) {
   };
   const workspace = new Workspace(loader);
   const check = (path: string) =>
-    checkModule(workspace, workspace.open(sources.get(path)!)).map(({ code, message }) => `${code} ${message}`);
+    checkModule(workspace.open(sources.get(path)!)).map(({ code, message }) => `${code} ${message}`);
   return { workspace, check, open: (path: string) => workspace.open(sources.get(path)!) };
 }
 
