@@ -7,11 +7,11 @@ import type { ConfigDecl, FnDecl, Item, LayerDecl, Member, Param } from "../../g
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
-import { checkOption, needed, object } from "../../grammar/option.ts";
+import { checkOption, needed, object, orNull } from "../../grammar/option.ts";
 import { Dim } from "../graph/dim.ts";
 import { declaredAxes } from "../language/interpret/axes.ts";
 import { Endless } from "../language/interpret/bounds.ts";
-import type { Context, Env, Purpose } from "../language/interpret/context.ts";
+import type { Context, Env, Observer, Purpose } from "../language/interpret/context.ts";
 import { evaluate, evaluateDim, lookupName, staticEnv } from "../language/interpret/context.ts";
 import { finish } from "../language/interpret/results.ts";
 import { runBody } from "../language/interpret/statements.ts";
@@ -29,27 +29,26 @@ import { checkMixture, checkUpcycle } from "./upcycle.ts";
 
 /**
  * All problems of a file: syntax, names, types, shapes, maps. Empty when it is fine. Behind a syntax error the rest is checked as far as
- * it does not need what could not be read. Throws `option/*`.
+ * it does not need what could not be read. An observer sees what is read, of damaged declarations too. Throws `option/*`.
  */
-export function checkModule(scope: Scope): readonly Diagnostic[] {
-  checkOption(
-    "checkModule",
-    "scope",
-    scope,
-    needed(object("a scope, of `Workspace.open`", "module", "lookup", "isUnread")),
-  );
+export function checkModule(scope: Scope, observer: Observer | null = null): readonly Diagnostic[] {
+  checkOption("checkModule", "scope", scope, SCOPE);
+  checkOption("checkModule", "observer", observer, OBSERVER);
   const bag = new DiagnosticBag();
   checkImports(bag, scope);
   const own = [...scope.diagnostics, ...bag.list];
   const values = new Set<Member>();
-  const dims = newContext("check", bag);
+  const dims = contextOf({ scope, observer, bag }, "check");
   for (const item of scope.module.items) {
-    if (!isReadable(scope, item)) continue;
+    if (!isReadable(scope, item)) {
+      if (observer !== null) look({ scope, observer, bag: new DiagnosticBag() }, item, dims);
+      continue;
+    }
     const before = bag.list.length;
     checkNames(bag, item);
     if (bag.list.length > before) continue;
     try {
-      for (const member of checkItem(bag, scope, item, dims)) values.add(member);
+      for (const member of checkItem({ scope, observer, bag }, item, dims)) values.add(member);
     } catch (error) {
       if (!(error instanceof MoeError)) throw error;
       for (const d of error.diagnostics) bag.add(d);
@@ -62,16 +61,35 @@ export function checkModule(scope: Scope): readonly Diagnostic[] {
   return dedupe([...scope.diagnostics, ...bag.list]);
 }
 
-/** Gives the members of a layer that are plain values. Throws a `MoeError` where no more can be said of the item. */
-function checkItem(bag: DiagnosticBag, scope: Scope, item: Item, dims: Context): readonly Member[] {
+const SCOPE = needed(object("a scope, of `Workspace.open`", "module", "lookup", "isUnread"));
+const OBSERVER = orNull(object("an observer: { value, name }, two functions", "value", "name"));
+
+interface Checking {
+  readonly bag: DiagnosticBag;
+  readonly scope: Scope;
+  readonly observer: Observer | null;
+}
+
+/** Reads what is left of a damaged declaration; what is missing in it would be told at the wrong place. */
+function look(checking: Checking, item: Item, dims: Context): void {
+  try {
+    checkItem(checking, item, { ...dims, bag: checking.bag });
+  } catch (error) {
+    if (!(error instanceof MoeError)) throw error;
+  }
+}
+
+/** Gives the members of a layer that are plain values. Each `dim` is read once. Throws a `MoeError` where no more can be said of the item. */
+function checkItem(checking: Checking, item: Item, dims: Context): readonly Member[] {
+  const { bag, scope } = checking;
   switch (item.kind) {
     case "layer":
-      return checkLayer(bag, scope, item);
+      return checkLayer(checking, item);
     case "fn":
-      checkFunction(bag, scope, item);
+      checkFunction(checking, item);
       return [];
     case "config":
-      checkConfig(bag, scope, item);
+      checkConfig(checking, item);
       return [];
     case "map":
       checkMap(bag, scope, item);
@@ -83,7 +101,7 @@ function checkItem(bag: DiagnosticBag, scope: Scope, item: Item, dims: Context):
       checkUpcycle(bag, scope, item);
       return [];
     case "test":
-      checkTests(bag, scope, item);
+      checkTests(contextOf(checking, "build"), scope, item);
       return [];
     case "dim":
       evaluateDim(staticEnv(dims, scope), item, scope);
@@ -93,8 +111,13 @@ function checkItem(bag: DiagnosticBag, scope: Scope, item: Item, dims: Context):
   }
 }
 
-function checkConfig(bag: DiagnosticBag, scope: Scope, item: ConfigDecl): void {
-  const ctx = newContext("build", bag);
+function contextOf({ bag, observer }: Checking, mode: Context["mode"], purpose: Purpose = "evaluate"): Context {
+  return newContext(mode, bag, purpose, undefined, observer);
+}
+
+function checkConfig(checking: Checking, item: ConfigDecl): void {
+  const { bag, scope } = checking;
+  const ctx = contextOf(checking, "build");
   const target = scope.lookup(item.model.text);
   if (target?.item.kind !== "layer") return reportUnknownModel(bag, scope, item.model);
   const callee = constructorOf(ctx, scope, target.item, item.fields);
@@ -108,7 +131,8 @@ function checkConfig(bag: DiagnosticBag, scope: Scope, item: ConfigDecl): void {
  * A layer with symbolic sizes: as declared, once per boolean parameter flipped, and for every purpose that it mentions.
  * Gives the members that are plain values.
  */
-function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): readonly Member[] {
+function checkLayer(checking: Checking, decl: LayerDecl): readonly Member[] {
+  const { bag, scope } = checking;
   if (decl.forward === null) return [];
   let values: readonly Member[] = [];
   const named = namesRead(decl);
@@ -119,7 +143,7 @@ function checkLayer(bag: DiagnosticBag, scope: Scope, decl: LayerDecl): readonly
     ...(named.has("generating") ? [[null, "generate"] as const] : []),
   ];
   for (const [flip, purpose] of readings) {
-    const ctx = newContext("check", bag, purpose);
+    const ctx = contextOf(checking, "check", purpose);
     const bound = new Map<string, Value>();
     for (const param of decl.params) {
       const value = symbolicValue(ctx, scope, param, flip === param.name.text);
@@ -159,8 +183,9 @@ function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean):
 }
 
 /** A function on symbolic axes: its ports' `..` stand for nothing more. */
-function checkFunction(bag: DiagnosticBag, scope: Scope, decl: FnDecl): void {
-  const ctx = newContext("check", bag);
+function checkFunction(checking: Checking, decl: FnDecl): void {
+  const { scope } = checking;
+  const ctx = contextOf(checking, "check");
   const locals = new Map<string, Value>();
   const env: Env = {
     ctx,

@@ -42,6 +42,10 @@ const refused: readonly (readonly [string, () => unknown])[] = [
   ["`file` of `with` is an object", () => call((f: unknown) => moec.openWorkspace().with(f as never), { path: "a" })],
   ["`checkModule` needs `scope`", () => call(checkModule)],
   ["`scope` of `checkModule` is a Workspace", () => call(checkModule, moec.openWorkspace())],
+  [
+    "`observer` of `checkModule` is an object",
+    () => call(checkModule, moec.openWorkspace().open(file), { values: () => 0 }),
+  ],
   ["`scope` of `makeConfigured` is null", () => call(makeConfigured, null, {})],
   ["`config` of `makeConfigured` is an object", () => call(makeConfigured, model.instance.scope, {})],
   ["`model` of `accountModel` is an object", () => call(accountModel, {}, () => 2, 16)],

@@ -44,6 +44,16 @@ function axesOfName(env: Env, name: Name): readonly AxisValue[] | null {
 
 /** Axes named by one bracket item: `D`, `I'`, `[G, R, C]`, `G*R*C` (each factor an axis). Reports what is not an axis. */
 export function resolveAxes(env: Env, expr: Expr): readonly AxisValue[] | null {
+  const axes = axesNamed(env, expr);
+  if (axes !== null) tellAxes(env, expr, axes);
+  return axes;
+}
+
+function tellAxes(env: Env, expr: Expr, axes: readonly AxisValue[]): void {
+  env.ctx.observer?.value(env, expr, axes.length === 1 ? axes[0]! : { kind: "list", items: axes });
+}
+
+function axesNamed(env: Env, expr: Expr): readonly AxisValue[] | null {
   if (expr.kind === "list") {
     const parts = expr.items.map((item) => resolveAxes(env, item));
     return parts.includes(null) ? null : (parts as (readonly AxisValue[])[]).flat();
@@ -276,6 +286,7 @@ function wantedAxes(env: Env, axis: Extract<AxisExpr, { kind: "axis" }>): readon
   if (size.kind === "name" && (label === null || label.text === size.name.text)) {
     const bound = axesOfName(env, size.name);
     if (bound === null) return [{ name: size.name.text, axis: null, span }];
+    tellAxes(env, size, bound);
     return bound.map((a) => ({ name: size.name.text, axis: a, span }));
   }
   const found = evaluate(env, size);

@@ -106,6 +106,9 @@ export function bindParameters(env: Env, callee: ConstructorValue, args: readonl
   };
   for (const arg of args) {
     if (arg.name !== null) {
+      const { name } = arg;
+      const param = decl.params.find((p) => p.name.text === name.text);
+      if (param !== undefined) env.ctx.observer?.name(name, param.name);
       bind(arg.name.text, evaluate(env, arg.value), arg.span);
       continue;
     }

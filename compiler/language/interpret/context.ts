@@ -3,7 +3,7 @@
  * the names in scope. `check` mode reads definitions with symbolic sizes, `build` mode instances with known ones; the
  * rules are the same, and only facts that need a number (a comparison, a loop count) are assumed in `check` mode.
  */
-import type { Arg, DimDecl, Expr, LayerDecl } from "../../../grammar/ast.ts";
+import type { Arg, DimDecl, Expr, LayerDecl, Name } from "../../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../../grammar/diagnostic.ts";
 import type { Label } from "../../../grammar/diagnostic.ts";
 import { suggest } from "../../../grammar/index.ts";
@@ -34,6 +34,8 @@ export interface Context {
   readonly nesting: LayerDecl[];
   /** For messages about nodes of a finished program: an op's own place may be in a function that many layers call. */
   readonly sites: Map<Node, Site>;
+  /** Told what is read, where somebody wants to know; null when a model is built. */
+  readonly observer: Observer | null;
   /** The two entries of the walk, held here so that its files need not import each other in circles. */
   readonly walk: Walk;
 }
@@ -43,6 +45,17 @@ export interface Context {
  * than the one that it was trained with, where that one looks at later tokens.
  */
 export type Purpose = "evaluate" | "train" | "generate";
+
+/**
+ * Sees what the walk reads, as an editor wants it. A body is read once per place that it is expanded at: `env.calls` says where, `env.instance`
+ * whose it is and at which sizes. An observer changes nothing, and copies what it keeps: `env.locals` goes on changing.
+ */
+export interface Observer {
+  /** An expression, and what it is here; that of an axis in brackets or types, too. */
+  readonly value: (env: Env, expr: Expr, value: Value) => void;
+  /** A name whose meaning another value decides, behind a point or before a colon: `declared` is where that says it. */
+  readonly name: (use: Name, declared: Name) => void;
+}
 
 export interface Walk {
   readonly evaluate: (env: Env, expr: Expr) => Value;

@@ -2,7 +2,7 @@
  * Evaluates one expression of the language to a `Value`. One case per kind of expression; arithmetic, calls and
  * builtins live in the files beside this one.
  */
-import type { BracketExpr, Expr, MemberExpr } from "../../../grammar/ast.ts";
+import type { BracketExpr, Expr, Member, MemberExpr, Name } from "../../../grammar/ast.ts";
 import { evaluateBinary, evaluateUnary } from "./arithmetic.ts";
 import { isTemplate } from "../../graph/path.ts";
 import { resolveAxes, toSize } from "./axes.ts";
@@ -20,6 +20,7 @@ export function evaluate(env: Env, expr: Expr): Value {
   enter(env.ctx, expr.span);
   const value = evaluateInside(env, expr);
   env.ctx.meter.depth--;
+  env.ctx.observer?.value(env, expr, value);
   return value;
 }
 
@@ -121,6 +122,7 @@ function evaluateMember(env: Env, expr: MemberExpr): Value {
         "write what one layer does in its own `forward`, and `for b in blocks { x = b(x) }` around it",
       );
     const member = object.instance.members.get(name);
+    tellMember(env, expr.name, object.instance.decl.members);
     if (member?.kind === "parameter")
       return env.sink === null ? ERROR : { kind: "tensor", node: parameterNode(env, member.parameter) };
     if (member?.kind === "layer") return { kind: "layer", instance: member.instance };
@@ -151,6 +153,11 @@ function evaluateMember(env: Env, expr: MemberExpr): Value {
   }
   if (object.kind === "abstract" && object.role === "router") return { ...object, role: "router's member" };
   return report(env, "name/no-member", `${describeValue(object)} has no members`, expr.name.span, "taken of this");
+}
+
+function tellMember(env: Env, use: Name, members: readonly Member[]): void {
+  const declared = members.find((m) => m.name.text === use.text);
+  if (declared !== undefined) env.ctx.observer?.name(use, declared.name);
 }
 
 /** `types[l]`: an entry of a list of a configuration. */

@@ -49,6 +49,7 @@ export function bindPorts(
         );
       return null;
     }
+    if (arg.name !== null) env.ctx.observer?.name(arg.name, port.name);
     bound.add(port.name.text);
     const value = evaluate(env, arg.value);
     if (value.kind === "error") failed = true;

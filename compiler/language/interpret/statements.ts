@@ -132,6 +132,7 @@ function runFor(env: Env, statement: Extract<Statement, { kind: "for" }>): reado
     return null;
   }
   for (const [i, template] of member.layers.entries()) {
+    env.ctx.observer?.value(env, statement.over, { kind: "layer", instance: template });
     env.locals.set(STACKED + template.path, { kind: "number", value: i, float: false });
     env.locals.set(statement.variable.text, { kind: "layer", instance: template });
     const returned = runStatements(env, statement.body);

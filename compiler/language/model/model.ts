@@ -43,6 +43,7 @@ export function newContext(
   bag = new DiagnosticBag(),
   purpose: Context["purpose"] = "evaluate",
   probes: Context["probes"] = new Set(),
+  observer: Context["observer"] = null,
 ): Context {
   return {
     bag,
@@ -55,6 +56,7 @@ export function newContext(
     dims: new Map(),
     nesting: [],
     sites: new Map(),
+    observer,
     walk: { evaluate, expandLayer },
   };
 }

@@ -12,3 +12,7 @@ export function findVerb({ callee }: CallExpr): Verb | null {
   const head = callee.kind === "bracket" ? callee.object : callee;
   return head.kind === "name" && Object.hasOwn(VERBS, head.name.text) ? VERBS[head.name.text]! : null;
 }
+
+export function isVerb(name: string): boolean {
+  return Object.hasOwn(VERBS, name);
+}
