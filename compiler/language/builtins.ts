@@ -3,7 +3,10 @@
  * called with and a sentence that an editor shows. Names and arguments are held to this table; the meanings are in `interpret/`.
  * Functions of numbers come from `graph/scalar.ts`, ops that need no more than their row from `ops/`.
  */
+import type { OpName } from "../graph/attrs.ts";
 import { calledScalars } from "../graph/scalar.ts";
+import type { Called, OpDef } from "../ops/define.ts";
+import { ops } from "../ops/table.ts";
 
 export interface Builtin {
   /** `member` makes a member of a layer; `value` is read as it is. */
@@ -27,6 +30,9 @@ const called = (brackets: string | null, args: readonly string[], doc: string, .
   doc,
 });
 
+/** What an op's row says of brackets, as one writes it. */
+const BRACKETS = { nothing: null, "one axis": "N", axes: "A, ..." } as const;
+
 /** Functions with a meaning of their own in `interpret/`. */
 export const OWN_FUNCTIONS = {
   min: called("A, ...", ["x", "y?"], "the smaller, element by element; with axes in brackets, the smallest along them"),
@@ -41,10 +47,8 @@ export const OWN_FUNCTIONS = {
   without: called(null, ["list", "others"], "the entries of one list that another has not"),
   sum: called("A, ...", ["x"], "x summed over these axes; also over `batch`, `global` and stacks of layers"),
   mean: called("A, ...", ["x"], "the mean of x over these axes; also over `batch`, `global` and stacks of layers"),
-  dot: called("A, ...", ["x", "y"], "the sum of products over these axes; other axes meet by name"),
   topk: called("N -> K", ["x"], "the K largest along N, and their indices; of equal ones the first"),
   ranks: called("N", ["x"], "the place of each element along N when sorted, the largest first, u32"),
-  take: called("N", ["x", "index"], "x at u32 indices along N; the axes of the index take the place of N"),
   cumsum: called("A", ["x"], "the running sum along an axis", "exclusive"),
   delay: called(null, ["x", "by"], "x of so many tokens ago, zeros before the first"),
   conv: called("W", ["x", "w"], "each element a weighted sum of its last W tokens, the present one last"),
@@ -61,7 +65,6 @@ export const OWN_FUNCTIONS = {
   slice: called("A -> B", ["x", "start?"], "as many elements of A as B has, from `start`"),
   roll: called("A", ["x", "by"], "x shifted along an axis, around its end"),
   concat: called("A -> B", ["x", "y", "..."], "side by side along an axis"),
-  broadcast: called("A, ...", ["x"], "x with further axes, along which it is constant"),
   attend: called(
     "C",
     ["q", "k", "v", "sink?"],
@@ -92,7 +95,7 @@ const VALUES: Readonly<Record<string, string>> = {
 };
 
 export const BUILTINS: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
-  ...scalarRows().map(([name, row]): [string, Builtin] => [name, { kind: "function", ...row }]),
+  ...[...scalarRows(), ...opRows()].map(([name, row]): [string, Builtin] => [name, { kind: "function", ...row }]),
   ...Object.entries<Row>(OWN_FUNCTIONS).map(([name, row]): [string, Builtin] => [name, { kind: "function", ...row }]),
   ...Object.entries(MEMBERS).map(([name, row]): [string, Builtin] => [name, { kind: "member", ...row }]),
   ...Object.entries(VALUES).map(([name, doc]): [string, Builtin] => [
@@ -100,6 +103,20 @@ export const BUILTINS: ReadonlyMap<string, Builtin> = new Map<string, Builtin>([
     { kind: "value", ...called(null, [], doc) },
   ]),
 ]);
+
+/** Ops that `.moe` calls by their rows alone. */
+export function calledOps(): readonly (readonly [OpName, Called<OpName>])[] {
+  return Object.entries(ops as Readonly<Record<string, OpDef<OpName>>>).flatMap(([op, row]) =>
+    row.called === undefined ? [] : [[op as OpName, row.called] as const],
+  );
+}
+
+function opRows(): readonly (readonly [string, Row])[] {
+  return calledOps().map(([name, { brackets, operands, doc, options = {} }]) => [
+    name,
+    called(BRACKETS[brackets], operands, doc, ...Object.keys(options)),
+  ]);
+}
 
 function scalarRows(): readonly (readonly [string, Row])[] {
   return calledScalars().map(([name, { operands, called: doc }]) => [

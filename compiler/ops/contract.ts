@@ -42,6 +42,12 @@ export const contract = {
       return Dim.product([Dim.of(2), elementCount(out), ...summed]);
     },
     lowering: { kind: "contract" },
+    called: {
+      doc: "the sum of products over these axes; other axes meet by name",
+      operands: ["x", "y"],
+      brackets: "axes",
+      attrs: (axes) => ({ axes: axes.map((a) => a.name) }),
+    },
     samples: [
       {
         attrs: { axes: ["D"] },

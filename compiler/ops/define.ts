@@ -105,6 +105,20 @@ export interface OpDef<O extends OpName> {
   readonly flops: (inputs: readonly TensorType[], attrs: Attrs[O], out: TensorType) => Dim;
   readonly lowering: Lowering<O>;
   readonly samples: readonly Sample<O>[];
+  /** How `.moe` calls the op by its name. Left out where it has no name there, or a meaning beyond its row (`language/interpret/`). */
+  readonly called?: Called<O>;
+}
+
+export interface Called<O extends OpName> {
+  /** What it gives, in one sentence without a full stop: editors show it. */
+  readonly doc: string;
+  /** Names of the operands, in their order. */
+  readonly operands: readonly string[];
+  /** What stands in brackets. */
+  readonly brackets: "nothing" | "one axis" | "axes";
+  /** Numbers and truth values by name, each with what it is when it is not given. */
+  readonly options?: Readonly<Record<string, number | boolean>>;
+  readonly attrs: (axes: readonly Axis[], options: Readonly<Record<string, number | boolean>>) => Attrs[O];
 }
 
 /** Rows for some of the ops: what each file of this folder exports. */

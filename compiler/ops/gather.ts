@@ -60,6 +60,12 @@ export const gather = {
     time: ({ axis }) => (axis === TIME ? "future" : "pointwise"),
     flops: () => Dim.of(0),
     lowering: { kind: "gather" },
+    called: {
+      doc: "x at u32 indices along N; the axes of the index take the place of N",
+      operands: ["x", "index"],
+      brackets: "one axis",
+      attrs: ([axis]) => ({ axis: axis!.name }),
+    },
     samples: [
       {
         attrs: { axis: "V" },

@@ -213,6 +213,12 @@ export const view = {
       kind: "view",
       index: (out, { axes }) => new Map([...out].filter(([label]) => !axes.some((a) => a.name === label))),
     },
+    called: {
+      doc: "x with further axes, along which it is constant",
+      operands: ["x"],
+      brackets: "axes",
+      attrs: (axes) => ({ axes }),
+    },
     samples: [sample({ axes: [axis("T", 2)] }, "D=3", [1, 2, 3], [1, 2, 3, 1, 2, 3])],
   },
   transpose: {

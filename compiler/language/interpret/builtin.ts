@@ -1,20 +1,20 @@
 /**
- * The functions that every program has: maps, reductions, views, contraction, gathering, attention, initialisers. Each
- * reads its axes from the brackets and its operands from the arguments, and adds the nodes; types are the op rows' work.
+ * The functions that every program has, by the table of `builtins.ts`. Each reads its axes from the brackets and its operands from the
+ * arguments, and adds the nodes; types are the op rows' work. Ops whose rows say how they are called need nothing here.
  */
 import type { CallExpr, Expr } from "../../../grammar/ast.ts";
 import { LIMITS } from "../../../grammar/limits.ts";
-import { textOf, type Span } from "../../../grammar/span.ts";
-import { Dim, type Rounding } from "../../graph/dim.ts";
+import type { Span } from "../../../grammar/span.ts";
+import { Dim } from "../../graph/dim.ts";
+import type { OpName } from "../../graph/attrs.ts";
 import type { Node } from "../../graph/node.ts";
-import type { ScalarFunction, ScalarName } from "../../graph/scalar.ts";
-import { calledScalars, scalars } from "../../graph/scalar.ts";
-import type { Axis, DType } from "../../graph/type.ts";
+import type { Called } from "../../ops/define.ts";
+import { calledScalars } from "../../graph/scalar.ts";
+import type { Axis } from "../../graph/type.ts";
 import { TIME } from "../../graph/type.ts";
-import { BUILTINS, mostArguments, type OWN_FUNCTIONS } from "../builtins.ts";
-import { dimOf, toNode, toNumber } from "./arithmetic.ts";
+import { BUILTINS, calledOps, mostArguments, type OWN_FUNCTIONS } from "../builtins.ts";
+import { toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
-import { finite } from "./bounds.ts";
 import type { Env } from "./context.ts";
 import { addNode } from "./add-node.ts";
 import { countOf, evaluate, lookupName, report, TIME_AXIS } from "./context.ts";
@@ -22,9 +22,10 @@ import type { Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 import { contains, range, without } from "./lists.ts";
 import type { Given } from "./given.ts";
-import { labels, numberAt, numberOption, withArrow, withAxes, withAxis, withItem, withNodes } from "./given.ts";
+import { flagOption, numberAt, numberOption, withArrow, withAxes, withAxis, withItem, withNodes } from "./given.ts";
 import { reduceLayers, stackOf } from "./layer-metrics.ts";
 import { mean, reduce } from "./pool.ts";
+import { binary, cast, round, unary } from "./number-builtin.ts";
 import { makeRoute, sumRouted } from "./route.ts";
 import { timeBuiltins } from "./time-builtin.ts";
 
@@ -41,14 +42,8 @@ const own: Readonly<Record<Own, Meaning>> = {
   i32: (g) => cast(g, "i32"),
   sum: (g) => sum(g),
   mean: (g) => mean(g),
-  dot: (g) =>
-    withNodes(g, 2, ([a, b]) => withAxes(g, (axes) => addNode(g.env, "dot", [a!, b!], { axes: labels(axes) }, g.span))),
   topk: (g) => topk(g),
   ranks: (g) => ranks(g),
-  take: (g) =>
-    withNodes(g, 2, ([x, index]) =>
-      withAxis(g, (axis) => addNode(g.env, "take", [x!, index!], { axis: axis.name }, g.span)),
-    ),
   iota: (g) =>
     withAxis(g, (axis) =>
       axis.name === TIME
@@ -82,8 +77,6 @@ const own: Readonly<Record<Own, Meaning>> = {
     ),
   concat: (g) =>
     withNodes(g, Math.max(1, g.positional.length), (xs) => withArrow(g, (from, to) => concat(g, xs, from, to))),
-  broadcast: (g) =>
-    withNodes(g, 1, ([x]) => withAxes(g, (axes) => addNode(g.env, "broadcast", [x!], { axes }, g.span))),
   route: (g) =>
     withNodes(g, 2, ([index, weight]) => withItem(g, (item) => makeRoute(g.env, item, index!, weight!, g.span))),
   ...timeBuiltins,
@@ -105,6 +98,7 @@ const meanings: ReadonlyMap<string, Meaning> = new Map([
     op,
     operands === 1 ? (g) => unary(g, op) : (g) => binary(g, op),
   ]),
+  ...calledOps().map(([op, called]): [string, Meaning] => [op, (g) => callOp(g, op, called)]),
   ...Object.entries(own),
 ]);
 
@@ -119,6 +113,16 @@ export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], e
       expr.span,
       "called here",
       row?.kind === "member" ? `it makes members: \`w = ${name}[D](zeros)\`` : null,
+    );
+  const [bracket] = brackets;
+  if (bracket !== undefined && row.brackets === null)
+    return report(
+      env,
+      "type/no-brackets",
+      `\`${name}\` takes no axes in brackets`,
+      bracket.span,
+      "nothing is named here",
+      `write \`${name}(...)\``,
     );
   const stack = stackOf(env, name, brackets);
   if (stack !== null) return reduceLayers(env, stack, name, expr);
@@ -162,6 +166,22 @@ export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], e
   });
 }
 
+/** An op of which its row says all. */
+function callOp(g: Given, op: OpName, { operands, brackets, attrs, options: usual = {} }: Called<OpName>): Value {
+  const options: Record<string, number | boolean> = {};
+  for (const [name, otherwise] of Object.entries(usual)) {
+    const given =
+      typeof otherwise === "boolean" ? flagOption(g, name, otherwise) : numberOption(g, name, "number", otherwise);
+    if (given === undefined) return ERROR;
+    options[name] = given;
+  }
+  return withNodes(g, operands.length, (nodes) => {
+    const make = (axes: readonly Axis[]): Value => addNode(g.env, op, nodes, attrs(axes, options), g.span);
+    if (brackets === "nothing") return make([]);
+    return brackets === "axes" ? withAxes(g, make) : withAxis(g, (axis) => make([axis]));
+  });
+}
+
 /** `normal(std: 0.02, seed: 1)`; the width may also come first, without its name. */
 function random(
   g: Given,
@@ -187,66 +207,6 @@ function concat(g: Given, xs: readonly Node[], from: readonly Axis[], to: readon
     parts.push(part.node);
   }
   return addNode(g.env, "concat", parts, { axis, to: to[0] ?? from[0]! }, g.span);
-}
-
-function unary(g: Given, op: ScalarName): Value {
-  const [only] = g.positional;
-  const fn: ScalarFunction = scalars[op];
-  if (only !== undefined && (only.value.kind === "number" || only.value.kind === "axis") && fn.bits !== true) {
-    if (op === "floor") return round(g, "floor");
-    return known(g, fn.value(toNumber(only.value), 0, "f32"), [only.value]);
-  }
-  return withNodes(g, 1, ([x]) => addNode(g.env, op, [x!], {}, g.span));
-}
-
-/** The result of a function of numbers; open where it was computed from a size that is not known yet. */
-function known(g: Given, value: number, from: readonly Value[]): Value {
-  const open = from.some((v) => (v.kind === "axis" ? v.size.value === null : v.kind === "number" && v.open === true));
-  return finite(g.env, { kind: "number", value, float: true, ...(open ? { open } : {}) }, g.span);
-}
-
-/** Whole numbers are sizes; of a size that is not known yet the rounding is put off. */
-function round(g: Given, rounding: Rounding): Value {
-  const [only] = g.positional;
-  const { value } = only ?? {};
-  if (only === undefined || value === undefined || (value.kind !== "number" && value.kind !== "axis"))
-    return report(
-      g.env,
-      "type/bad-operand",
-      `\`${rounding}\` rounds a number that is known when the model is compiled, or a size`,
-      g.span,
-      value === undefined ? "nothing given" : `this is ${describeValue(value)}`,
-      rounding === "ceil" ? "of a tensor write `-floor(-x)`" : null,
-    );
-  const size = dimOf(value);
-  const isOpen = value.kind === "axis" ? value.size.value === null : value.open === true;
-  if (!isOpen) return finite(g.env, { kind: "number", value: Math[rounding](toNumber(value)), float: false }, g.span);
-  const rounded = size === null ? Dim.of(`${rounding}(${textOf(only.span)})`) : Dim.round(rounding, size);
-  return { kind: "axis", label: null, size: rounded, origin: g.span };
-}
-
-function binary(g: Given, op: ScalarName): Value {
-  const [a, b] = g.positional.map((p) => p.value);
-  if (
-    a !== undefined &&
-    b !== undefined &&
-    (a.kind === "number" || a.kind === "axis") &&
-    (b.kind === "number" || b.kind === "axis")
-  ) {
-    const [x, y] = [toNumber(a), toNumber(b)];
-    const value = scalars[op].value(x, y, "f32");
-    const exact = op !== "pow" && a.kind !== "number" && b.kind !== "number";
-    const open = exact && (a.size.value === null || b.size.value === null);
-    return exact
-      ? {
-          kind: "axis",
-          label: null,
-          size: Dim.of(open ? `${op}(${a.size.key}, ${b.size.key})` : value),
-          origin: g.span,
-        }
-      : known(g, value, [a, b]);
-  }
-  return withNodes(g, 2, (nodes) => addNode(g.env, op, nodes, {}, g.span));
 }
 
 function sum(g: Given): Value {
@@ -276,19 +236,6 @@ function ranks(g: Given): Value {
       const k = { name: `${axis.name}'`, size: axis.size, origin: axis.origin };
       return addNode(g.env, "topk", [x!], { axis: axis.name, k, part: "ranks" }, g.span);
     }),
-  );
-}
-
-function cast(g: Given, to: DType): Value {
-  const [only] = g.positional;
-  // A number is rounded towards 0 here, as a device would do it with each of its own.
-  if (to !== "f32" && only !== undefined && (only.value.kind === "number" || only.value.kind === "axis")) {
-    const number = toNumber(only.value);
-    if (only.value.kind === "number" || only.value.size.value !== null)
-      return addNode(g.env, "constant", [], { value: Math.trunc(number), dtype: to }, g.span);
-  }
-  return withNodes(g, 1, ([x]) =>
-    x!.type.dtype === to ? { kind: "tensor", node: x! } : addNode(g.env, "cast", [x!], { to }, g.span),
   );
 }
 

@@ -1,12 +1,15 @@
 /** Random programs as fast-check draws and shrinks them: a list of steps, each an op or an idiom with a seed of its own. */
 import fc from "fast-check";
+import type { OpName } from "../../../compiler/graph/attrs.ts";
 import type { Node, Output, Program } from "../../../compiler/graph/node.ts";
 import { topologicalOrder } from "../../../compiler/graph/traverse.ts";
 import { TIME, hasAxis } from "../../../compiler/graph/type.ts";
+import { ops } from "../../../compiler/ops/table.ts";
 import { Draw } from "../../support/random-models.ts";
 import { Grower, Misfit, newShared, timeAxis } from "./grow.ts";
 import { idioms } from "./idioms.ts";
 import { type Row, rows } from "./rows.ts";
+import { sampleRow } from "./sample-row.ts";
 import { type Kind, kinds } from "./values.ts";
 
 export interface Case {
@@ -21,7 +24,13 @@ export interface Case {
 /** Tokens of the sequence that programs grow with: no run has a longer one. */
 export const LONGEST = 6;
 
-const all: Readonly<Record<string, Row>> = { ...rows, ...idioms };
+const sampled = (Object.keys(ops) as OpName[]).filter((op) => !Object.hasOwn(rows, op));
+
+const all: Readonly<Record<string, Row>> = {
+  ...rows,
+  ...idioms,
+  ...Object.fromEntries(sampled.map((op) => [op, sampleRow(op)])),
+};
 
 /** Rows that make more of a program than others come more often. */
 const WEIGHTS: Readonly<Record<string, number>> = {

@@ -1,6 +1,6 @@
 /**
- * How each op of the table comes into a random program: its operands from the pool, its attributes drawn. Total by type, so that a new op
- * does not compile without its row. A row gives null where it found nothing that fits.
+ * How ops of the table come into a random program: their operands from the pool, their attributes drawn. An op that has no row here comes
+ * by the samples of its own (`sample-row.ts`). A row gives null where it found nothing that fits.
  */
 import type { OpName } from "../../../compiler/graph/attrs.ts";
 import { Dim } from "../../../compiler/graph/dim.ts";
@@ -201,7 +201,7 @@ export const rows = {
   scan: scanRow,
   delta_rule: deltaRow,
   call: callRow,
-} satisfies Record<OpName, Row>;
+} satisfies { readonly [O in OpName]?: Row };
 
 function kept(g: Grower, node: Node): Node {
   g.pool.push(node);
