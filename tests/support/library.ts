@@ -68,12 +68,25 @@ export function requires(name: string, parameter: string): boolean {
   return params.some((p) => p.name.text === parameter && p.default === null);
 }
 
+/** Names in the subjects of the library's `test` blocks. */
+export const testedNames: ReadonlySet<string> = new Set(
+  workspace.standardScopes.flatMap((scope) =>
+    scope.module.items.flatMap((item) => {
+      if (item.kind !== "test") return [];
+      const { start, end } = item.subject.span;
+      return scope.file.text.slice(start, end).match(/\w+/g) ?? [];
+    }),
+  ),
+);
+
 export interface Made {
   readonly program: Program;
   /** Makes nodes of the program's graph. */
   readonly b: Builder;
   /** Paths of its states. */
   readonly states: ReadonlySet<string>;
+  /** Parameters that begin as one number, with it. */
+  readonly constants: ReadonlyMap<string, number>;
 }
 
 /** A router or layer with the usual sizes for whatever has no default; `own` gives others. */
@@ -83,8 +96,15 @@ export function makeLayer(name: string, own: Own = {}, purpose: Purpose = "evalu
   const instance = instantiate(ctx, made, "", [], made.decl.span);
   if (instance === null) throw new Error(`${name}: ${ctx.bag.list.map((d) => d.message).join("; ")}`);
   const program = buildProgram(instance, ctx, inputTypes(made.decl, instance.args));
-  const states = new Set(listParameters(instance).flatMap((p) => (p.state ? [p.path] : [])));
-  return { program, b: ctx.builder, states };
+  const parameters = listParameters(instance);
+  const states = new Set(parameters.flatMap((p) => (p.state ? [p.path] : [])));
+  const constants = new Map(
+    parameters.flatMap(({ path, init }) => {
+      if (init.kind === "normal" || init.kind === "uniform") return [];
+      return [[path, init.kind === "constant" ? init.value : init.kind === "ones" ? 1 : 0] as const];
+    }),
+  );
+  return { program, b: ctx.builder, states, constants };
 }
 
 /** Inputs whose type says `..` are over time as well. */

@@ -19,6 +19,8 @@ export interface TestRouter {
   /** Results only: losses and metrics look at all tokens and are no part of the routing. */
   readonly program: Program;
   readonly params: (path: string) => Value;
+  /** The same, but for those that begin as one number: they are that. */
+  readonly first: (path: string) => Value;
   /** Ops for which a token's route needs later tokens. */
   readonly peeks: readonly Peek[];
   /** Whether a token's route depends on other tokens at all. */
@@ -29,14 +31,29 @@ export const routerNames = namesOf("router");
 
 /** A router with the usual sizes for whatever has no default; `own` gives others. A router that wraps another gets the plain top-k. */
 export function makeRouter(name: string, own: Own = {}, purpose: Purpose = "evaluate"): TestRouter {
-  const whole = makeLayer(name, own, purpose).program;
+  const { program: whole, constants } = makeLayer(name, own, purpose);
   const outputs = whole.main.outputs.filter((o) => o.role === "result");
   const program = { ...whole, main: { ...whole.main, outputs } };
   const nodes = allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
   const readsPosition = nodes.some((node) => node.op === "position");
   const mixes = nodes.some((node) => timeRule(node) !== "pointwise");
   const fewest = requires(name, "Z") ? usual["Z"]! : 1;
-  return { name, fewest, readsPosition, mixes, program, params: randomParams(program), peeks: findPeeks(program) };
+  const params = randomParams(program);
+  const first = (path: string): Value => {
+    const [value, constant] = [params(path), constants.get(path)];
+    return constant === undefined ? value : { ...value, data: value.data.map(() => constant) };
+  };
+  return { name, fewest, readsPosition, mixes, program, params, first, peeks: findPeeks(program) };
+}
+
+/** A router with as many choices as it takes: all experts, or all but one where it compares with the next best. */
+export function makeWidest(name: string, own: Own, purpose: Purpose): TestRouter {
+  const N = usual["N"]!;
+  try {
+    return makeRouter(name, { ...own, K: N }, purpose);
+  } catch {
+    return makeRouter(name, { ...own, K: N - 1 }, purpose);
+  }
 }
 
 /** Routers that follow another rule while they are trained. */
@@ -54,9 +71,12 @@ export function inputOf(router: TestRouter, x: readonly (readonly number[])[]): 
   return { [name]: { axes, data: Float64Array.from(data) } };
 }
 
-export function routeOnOracle(router: TestRouter, x: readonly (readonly number[])[]): Record<string, Value> {
-  const inputs = inputOf(router, x);
-  return evaluateProgram(router.program, { inputs, params: router.params, sizes: { T: x.length } });
+export function routeOnOracle(
+  router: TestRouter,
+  x: readonly (readonly number[])[],
+  params = router.params,
+): Record<string, Value> {
+  return evaluateProgram(router.program, { inputs: inputOf(router, x), params, sizes: { T: x.length } });
 }
 
 /** [T][N]: the weight of each expert for each token, 0 where it was not chosen. */
