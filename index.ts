@@ -4,5 +4,5 @@ export type { Diagnostic, Label, Severity, SourceFile, Span } from "./grammar/in
 export { accountModel, checkModule, compileModel, makeConfigured, Workspace } from "./compiler/index.ts";
 export type { CompileModelOptions, Cost, Model, ModuleLoader, Part, Scope } from "./compiler/index.ts";
 export type { DeviceFacts, Plan } from "./compiler/plan/plan.ts";
-export { openWorkspace, readSource } from "./runtime/model/modules.ts";
+export { openWorkspace, readSource } from "./runtime/load/modules.ts";
 export * from "./runtime/index.ts";

@@ -9,7 +9,7 @@ import { Buffers } from "../runtime/gpu/buffers.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { Device } from "../runtime/gpu/device.ts";
 import { Executor } from "../runtime/gpu/execute.ts";
-import { openWorkspace, readSource } from "../runtime/model/modules.ts";
+import { openWorkspace, readSource } from "../runtime/load/modules.ts";
 import { type ParameterSource, uploadParameters } from "../runtime/gpu/parameters.ts";
 import { openSession, type Session } from "../runtime/session/session.ts";
 import { type Engine, measurement, median, timeCalls } from "./engine.ts";

@@ -1,7 +1,7 @@
 /** One upcycling in a process of its own: prints its seconds, those of all processors, and the most bytes it ever had resident. */
 import { parseSize } from "../cli/options.ts";
-import { loadModel } from "../runtime/model/model.ts";
-import { openWorkspace } from "../runtime/model/modules.ts";
+import { loadModel } from "../runtime/load/load-model.ts";
+import { openWorkspace } from "../runtime/load/modules.ts";
 import { executeTransfer } from "../runtime/upcycle/execute.ts";
 import { planUpcycle } from "../runtime/upcycle/plan.ts";
 

@@ -21,7 +21,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { parseSize } from "../cli/options.ts";
-import { encodeHeader, type TensorSpec } from "../runtime/checkpoint/index.ts";
+import { encodeHeader, type TensorSpec } from "../runtime/checkpoint/safetensors-header.ts";
 import { median } from "./engine.ts";
 import { printNumber } from "./report.ts";
 

@@ -1,7 +1,8 @@
 /** Checkpoints as commands open them: what they leave a choice of is told on stderr. */
 import type { MapBinding, Workspace } from "../compiler/index.ts";
-import { type LoadedModel, loadModel } from "../runtime/model/model.ts";
-import { openWorkspace, readMaps } from "../runtime/model/modules.ts";
+import { loadModel } from "../runtime/load/load-model.ts";
+import type { LoadedModel } from "../runtime/model/model.ts";
+import { openWorkspace, readMaps } from "../runtime/load/modules.ts";
 import { showDiagnostics } from "./output.ts";
 
 /** Through the maps of a `.moe` file, where one is given, or of the standard library. */

@@ -4,7 +4,7 @@ import { makeConfigured } from "../compiler/index.ts";
 import type { StorageType } from "../compiler/plan/plan.ts";
 import { failure, suggest } from "../grammar/index.ts";
 import { isFolder } from "../runtime/files/read.ts";
-import { openChecked, openWorkspace } from "../runtime/model/modules.ts";
+import { openChecked, openWorkspace } from "../runtime/load/modules.ts";
 import { openFolder } from "./load.ts";
 
 export interface SubjectOptions {

@@ -1,7 +1,8 @@
 /** Texts that commands measure: files of words or of token ids, cut into sequences of equal length. */
 import type { Command } from "commander";
 import { failure } from "../grammar/index.ts";
-import { loadTokens, type Tokenizer } from "../runtime/checkpoint/index.ts";
+import { loadTokens } from "../runtime/load/load-tokens.ts";
+import type { Tokenizer } from "../runtime/tokenizer/tokenizer.ts";
 
 export interface TextFlags {
   readonly text?: readonly string[];

@@ -3,7 +3,8 @@ import { type Diagnostic, MoeError } from "../grammar/diagnostic.ts";
 import { checkOption, checkOptions, ids as idList, needed, object, type Rules, text } from "../grammar/option.ts";
 import { openDevice } from "./dawn/open-device.ts";
 import type { Device } from "./gpu/device.ts";
-import { type FiniteTrace, type TracedModel, traceParts } from "./session/finite-trace.ts";
+import { type FiniteTrace, traceParts } from "./session/finite-trace.ts";
+import type { RunnableModel } from "./session/open-model.ts";
 import type { NotFinite } from "./session/not-finite.ts";
 
 export interface TraceOptions {
@@ -20,7 +21,7 @@ const TRACE_RULES: Rules<TraceOptions> = {
 
 /** Runs a model over `ids`. Throws what opening a session throws. */
 export async function traceFinite(
-  loaded: TracedModel,
+  loaded: RunnableModel,
   ids: ArrayLike<number>,
   options: TraceOptions = {},
 ): Promise<FiniteTrace> {
@@ -38,7 +39,7 @@ export async function traceFinite(
 /** The same error with the layer where it begins: what `--trace-finite` shows. */
 export async function explainNotFinite(
   error: NotFinite,
-  loaded: TracedModel,
+  loaded: RunnableModel,
   options: TraceOptions = {},
 ): Promise<MoeError> {
   const [diagnostic] = error.diagnostics as readonly [Diagnostic];

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { print, paint, startProgress, table } from "../cli/output.ts";
 import { runCommand } from "../cli/program.ts";
-import { loadTokens } from "../runtime/checkpoint/index.ts";
+import { loadTokens } from "../runtime/load/load-tokens.ts";
 import { open, openDevice } from "../runtime/index.ts";
 
 const root = join(import.meta.dirname, "..");

@@ -9,9 +9,9 @@ import type { MapBinding } from "../compiler/index.ts";
 import { buildProgram } from "../compiler/index.ts";
 import { BUILTINS } from "../compiler/language/builtins.ts";
 import { format, renderDiagnostic, type SourceFile } from "../grammar/index.ts";
-import { openCheckpoint } from "../runtime/checkpoint/index.ts";
-import { loadModel } from "../runtime/model/model.ts";
-import { standardLibrary } from "../runtime/model/modules.ts";
+import { openCheckpoint } from "../runtime/load/open-checkpoint.ts";
+import { loadModel } from "../runtime/load/load-model.ts";
+import { standardLibrary } from "../runtime/load/modules.ts";
 import { maxDifference } from "./support/close.ts";
 import { runOracle, runTestCase } from "./support/oracle.ts";
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { checkModule, newContext, prepareTest, type Scope } from "../compiler/index.ts";
 import { renderDiagnostic } from "../grammar/index.ts";
-import { openWorkspace } from "../runtime/model/modules.ts";
+import { openWorkspace } from "../runtime/load/modules.ts";
 import { runTestCase } from "./support/oracle.ts";
 
 interface Entry {

@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import { checkModule } from "../compiler/index.ts";
 import type { Diagnostic } from "../grammar/index.ts";
 import { renderDiagnostic } from "../grammar/index.ts";
-import { openWorkspace } from "../runtime/model/modules.ts";
+import { openWorkspace } from "../runtime/load/modules.ts";
 
 const folder = "tests/errors";
 const programs = globSync(`${folder}/**/*.moe`)

@@ -5,7 +5,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Checkpoint, openCheckpoint } from "../runtime/checkpoint/index.ts";
+import type { Checkpoint } from "../runtime/checkpoint/store.ts";
+import { openCheckpoint } from "../runtime/load/open-checkpoint.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { Device } from "../runtime/gpu/device.ts";
 import { open } from "../runtime/open.ts";

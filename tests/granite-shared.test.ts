@@ -9,7 +9,7 @@ import type { Value } from "../compiler/ops/define.ts";
 import { DiagnosticBag } from "../grammar/index.ts";
 import { parseConfig } from "../runtime/model/config-file.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
-import { openWorkspace } from "../runtime/model/modules.ts";
+import { openWorkspace } from "../runtime/load/modules.ts";
 import { randomParams } from "./support/compare-plan.ts";
 import { Draw, modelOfConfig } from "./support/random-models.ts";
 import { checkDecode, checkForward, withRandomSession } from "./support/session-checks.ts";

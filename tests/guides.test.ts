@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, test } from "vitest";
-import { openCheckpoint } from "../runtime/checkpoint/index.ts";
+import { openCheckpoint } from "../runtime/load/open-checkpoint.ts";
 import { maxDifference } from "./support/close.ts";
 
 const repository = join(import.meta.dirname, "..");

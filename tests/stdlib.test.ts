@@ -5,7 +5,7 @@ import { checkModule, newContext, prepareTest } from "../compiler/index.ts";
 import { Dim } from "../compiler/graph/dim.ts";
 import { tinyModel } from "../compiler/language/model/tiny.ts";
 import { format, renderDiagnostic } from "../grammar/index.ts";
-import { openWorkspace } from "../runtime/model/modules.ts";
+import { openWorkspace } from "../runtime/load/modules.ts";
 import { runTestCase } from "./support/oracle.ts";
 
 const workspace = openWorkspace();

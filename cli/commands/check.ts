@@ -1,7 +1,7 @@
 /** `moec check`: every mistake of the files given, found without running them. */
 import type { Command } from "commander";
 import { checkModule } from "../../compiler/index.ts";
-import { openFile, openWorkspace } from "../../runtime/model/modules.ts";
+import { openFile, openWorkspace } from "../../runtime/load/modules.ts";
 import { findMoeFiles } from "../files.ts";
 import { diagnosticJson, paintError, plural, printJson, say, showDiagnostics } from "../output.ts";
 

@@ -1,7 +1,7 @@
 /** `moec eval`: perplexity, by the definition that papers use: the exponential of the mean next-token cross entropy. */
 import type { Command } from "commander";
 import { failure } from "../../grammar/index.ts";
-import { loadTokenizer } from "../../runtime/checkpoint/index.ts";
+import { loadTokenizer } from "../../runtime/load/load-tokenizer.ts";
 import type { Session } from "../../runtime/session/session.ts";
 import { parseCount } from "../options.ts";
 import { humanCount, paint, print, printJson, startProgress, table } from "../output.ts";

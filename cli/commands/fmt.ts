@@ -4,7 +4,7 @@ import { format, MoeError } from "../../grammar/index.ts";
 import { readBytes, recode } from "../../runtime/files/read.ts";
 import { replaceFile } from "../../runtime/files/replace.ts";
 import { realpath } from "../../runtime/files/system.ts";
-import { sourceOf } from "../../runtime/model/modules.ts";
+import { sourceOf } from "../../runtime/load/modules.ts";
 import { findMoeFiles } from "../files.ts";
 import { plural, print, say } from "../output.ts";
 

@@ -1,7 +1,8 @@
 /** `moec generate`: continues a prompt. The text streams to stdout; what it took goes to stderr. */
 import type { Command } from "commander";
 import { failure } from "../../grammar/index.ts";
-import { loadTokenizer, type Tokenizer } from "../../runtime/checkpoint/index.ts";
+import { loadTokenizer } from "../../runtime/load/load-tokenizer.ts";
+import type { Tokenizer } from "../../runtime/tokenizer/tokenizer.ts";
 import type { Session } from "../../runtime/session/session.ts";
 import { parseCount, parseIndex, parseNumber } from "../options.ts";
 import { humanCount, humanTime, paintError, print, printJson, say } from "../output.ts";

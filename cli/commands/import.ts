@@ -9,7 +9,7 @@ import { type MergekitConfig, readMergekit } from "../../runtime/mergekit/config
 import { makeGate } from "../../runtime/mergekit/gate.ts";
 import { writeRecipe } from "../../runtime/mergekit/recipe.ts";
 import { settleSettings } from "../../runtime/mergekit/settings.ts";
-import { readSource } from "../../runtime/model/modules.ts";
+import { readSource } from "../../runtime/load/modules.ts";
 import { print, printJson, say } from "../output.ts";
 
 interface Options {
@@ -30,7 +30,7 @@ export function registerImport(program: Command): void {
 
 async function runImport(path: string, options: Options): Promise<void> {
   const config = readMergekit(readSource(path));
-  const { architecture, isGuess } = chooseArchitecture(config);
+  const { architecture, isGuess } = await chooseArchitecture(config);
   const out = options.out ?? `${path.replace(/\.ya?ml$/i, "")}.moe`;
   const title = out
     .split(/[\\/]/)
@@ -38,7 +38,7 @@ async function runImport(path: string, options: Options): Promise<void> {
     .replace(/\.moe$/, "");
   if (lookAt(out) !== null)
     throw failure("cli/file-exists", `${out} exists already`, { help: "give another name with --out, or remove it" });
-  const differing = settleSettings(config, architecture);
+  const differing = await settleSettings(config, architecture);
   const { text, sources } = writeRecipe(config, architecture, await makeGate(config, architecture), differing, title);
   createFile(out, [text]);
   const command = commandOf(out, title, sources, config);

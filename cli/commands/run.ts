@@ -1,7 +1,7 @@
 /** `moec run`: logits of given token ids, for comparing with other implementations. */
 import type { Command } from "commander";
 import { failure } from "../../grammar/index.ts";
-import { encodeHeader } from "../../runtime/checkpoint/index.ts";
+import { encodeHeader } from "../../runtime/checkpoint/safetensors-header.ts";
 import { readText, recode } from "../../runtime/files/read.ts";
 import { checkReplaceable, replaceFile } from "../../runtime/files/replace.ts";
 import { humanTime, plural, printJson, say } from "../output.ts";

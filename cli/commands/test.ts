@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import type { TestCase } from "../../compiler/index.ts";
 import type { Diagnostic } from "../../grammar/index.ts";
 import { failure, formatSpan } from "../../grammar/index.ts";
-import { openChecked, openWorkspace, standardLibraryFolder } from "../../runtime/model/modules.ts";
+import { openChecked, openWorkspace, standardLibraryFolder } from "../../runtime/load/modules.ts";
 import { type Failure, prepareTests, runTestOnOracle } from "../../runtime/testing/prepare.ts";
 import { findMoeFiles } from "../files.ts";
 import { paint, plural, print, printJson, showDiagnostics } from "../output.ts";

@@ -6,7 +6,7 @@ import { accountModel } from "../../compiler/index.ts";
 import { failure, suggest, textOf, type UpcycleDecl } from "../../grammar/index.ts";
 import type { LoadedModel } from "../../runtime/model/model.ts";
 import { STORAGE_BYTES } from "../../runtime/checkpoint/storage.ts";
-import { openChecked, openWorkspace, readMaps } from "../../runtime/model/modules.ts";
+import { openChecked, openWorkspace, readMaps } from "../../runtime/load/modules.ts";
 import { planUpcycle, type UpcyclePlan } from "../../runtime/upcycle/plan.ts";
 import type { SourceRun } from "../../runtime/upcycle/runs.ts";
 import { openFolderWith } from "../load.ts";

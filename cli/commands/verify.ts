@@ -1,7 +1,9 @@
 /** `--verify TEXT` of `moec upcycle`: the checkpoint that was written and its sources, run on real text. The GPU's library is loaded here. */
 import type { MapBinding, Workspace } from "../../compiler/index.ts";
-import { loadTokenizer, loadTokens } from "../../runtime/checkpoint/index.ts";
-import { type LoadedModel, loadModel } from "../../runtime/model/model.ts";
+import { loadTokenizer } from "../../runtime/load/load-tokenizer.ts";
+import { loadTokens } from "../../runtime/load/load-tokens.ts";
+import { loadModel } from "../../runtime/load/load-model.ts";
+import type { LoadedModel } from "../../runtime/model/model.ts";
 import type { Verification } from "../../runtime/upcycle/verify.ts";
 import { paint, plural, say, table } from "../output.ts";
 import { cutSequences } from "../texts.ts";

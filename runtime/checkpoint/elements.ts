@@ -1,7 +1,9 @@
 /** The elements of a map's tensors, range by range, whether a checkpoint stores them as they are or in an encoding. */
 import { encodings, type TensorEntry } from "../../compiler/index.ts";
 import type { StoredPlace } from "../gpu/parameters.ts";
-import { type Checkpoint, type DataType, dataTypes, decoders } from "./index.ts";
+import { type DataType, dataTypes } from "./data-type.ts";
+import { decoders } from "./decode.ts";
+import type { Checkpoint } from "./store.ts";
 
 export interface Elements {
   readonly dtype: DataType;

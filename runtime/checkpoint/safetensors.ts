@@ -3,15 +3,9 @@
  * length costs no memory. Reads do not share a file cursor: any number may run at once. Positions are plain numbers,
  * exact to 2^53.
  */
-import { createHash } from "node:crypto";
-import { failure, MoeError } from "../../grammar/diagnostic.ts";
-import { FileError } from "../files/error.ts";
-import { openToRead, recode } from "../files/read.ts";
-import type { OpenFile } from "../files/system.ts";
+import { failure } from "../../grammar/diagnostic.ts";
+import { type ByteSource, Unreadable } from "./byte-source.ts";
 import { badHeader, type Header, MAX_HEADER_BYTES, parseHeader, type TensorEntry } from "./safetensors-header.ts";
-
-/** Of one system call: larger ones are several times slower on some systems, smaller ones on none. */
-const CHUNK_BYTES = 2 << 20;
 
 export interface ReadOptions {
   /** Where in the tensor to begin, in bytes; 0 unless given. */
@@ -25,6 +19,8 @@ export interface ReadOptions {
 /** What tells a file from another of its name without reading its data. */
 export interface FileFacts {
   readonly path: string;
+  /** In its folder. */
+  readonly name: string;
   readonly bytes: number;
   /** In nanoseconds since 1970. */
   readonly modified: bigint;
@@ -48,36 +44,26 @@ export interface SafetensorsFile {
 }
 
 /**
- * Throws a `MoeError`: `checkpoint/unreadable` when there is no such file, `checkpoint/bad-header` and the codes of
- * `parseHeader` when it is not a sound safetensors file.
+ * Reads the header, and has the source from here on: it is closed with the file, or when its header is not sound. Throws a `MoeError`:
+ * `checkpoint/bad-header` and the codes of `parseHeader`, `checkpoint/unreadable`.
  */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = recode("checkpoint/unreadable", () => openOrdinary(path));
+export async function readSafetensors(source: ByteSource): Promise<SafetensorsFile> {
   try {
-    const { header, dataStart, facts } = await readHeader(file, path);
+    const { header, dataStart, facts } = await readHeader(source);
     const tensors = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
     return {
-      path,
+      path: source.path,
       facts,
       metadata: header.metadata,
       tensors,
       dataStart,
-      read: (name, options = {}) => readTensor(file, path, dataStart, tensors.get(name), name, options),
-      checkUnchanged: () => checkUnchanged(file, facts),
-      close: async () => file.close(),
+      read: (name, options = {}) => readTensor(source, dataStart, tensors.get(name), name, options),
+      checkUnchanged: () => source.checkUnchanged(),
+      close: () => source.close(),
     };
   } catch (cause) {
-    file.close();
+    await source.close();
     throw cause;
-  }
-}
-
-function openOrdinary(path: string): OpenFile {
-  try {
-    return openToRead(path);
-  } catch (error) {
-    if (!(error instanceof MoeError) || error instanceof FileError) throw error;
-    throw badHeader(path, error.diagnostics[0]!.message);
   }
 }
 
@@ -87,36 +73,32 @@ interface Opened {
   readonly facts: FileFacts;
 }
 
-async function readHeader(file: OpenFile, path: string): Promise<Opened> {
-  const stat = file.stat();
-  const bytes = Number(stat.size);
-  if (bytes < 8) throw badHeader(path, `it has ${bytes} bytes, fewer than the 8 that give the header's length`);
-  const prefix = await readExactly(file, path, "its header", 0, new Uint8Array(8));
+async function readHeader(source: ByteSource): Promise<Opened> {
+  const { path, name, size, modified } = source;
+  if (size < 8) throw badHeader(path, `it has ${size} bytes, fewer than the 8 that give the header's length`);
+  const prefix = await readExactly(source, "its header", 0, new Uint8Array(8));
   const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES) throw badHeader(path, `its header would have ${length} bytes, more than 100 MB`);
-  if (length > bytes - 8) throw badHeader(path, `its header would have ${length} bytes, more than the file`);
-  const json = await readExactly(file, path, "its header", 8, new Uint8Array(length));
-  const facts = { path, bytes, modified: stat.mtimeNs, header: createHash("sha256").update(json).digest("hex") };
-  return { header: parseHeader(json, path, bytes - 8 - length), dataStart: 8 + length, facts };
+  if (length > size - 8) throw badHeader(path, `its header would have ${length} bytes, more than the file`);
+  const json = await readExactly(source, "its header", 8, new Uint8Array(length));
+  const facts = { path, name, bytes: size, modified, header: await sha256(json) };
+  return { header: parseHeader(json, path, size - 8 - length), dataStart: 8 + length, facts };
 }
 
-async function checkUnchanged(file: OpenFile, { path, bytes, modified }: FileFacts): Promise<void> {
-  const stat = file.stat();
-  if (Number(stat.size) === bytes && stat.mtimeNs === modified) return;
-  throw failure("checkpoint/changed", `\`${path}\` was written to while it was read`, {
-    help: "wait until nothing else writes to it, and start again",
-  });
+/** In hexadecimal. */
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 async function readTensor(
-  file: OpenFile,
-  path: string,
+  source: ByteSource,
   dataStart: number,
   tensor: TensorEntry | undefined,
   name: string,
   options: ReadOptions,
 ): Promise<Uint8Array> {
-  if (tensor === undefined) throw failure("checkpoint/unknown-tensor", `\`${path}\` has no tensor \`${name}\``);
+  if (tensor === undefined) throw failure("checkpoint/unknown-tensor", `\`${source.path}\` has no tensor \`${name}\``);
   const { byteOffset = 0, length = tensor.bytes - byteOffset, into } = options;
   if (byteOffset < 0 || length < 0 || byteOffset + length > tensor.bytes) {
     throw new RangeError(`bytes ${byteOffset} to ${byteOffset + length} of \`${name}\`, which has ${tensor.bytes}`);
@@ -125,31 +107,24 @@ async function readTensor(
     throw new RangeError(`${length} bytes of \`${name}\` do not fit into ${into.byteLength}`);
   }
   const target = into === undefined ? new Uint8Array(length) : into.subarray(0, length);
-  return readExactly(file, path, `tensor \`${name}\``, dataStart + tensor.offset + byteOffset, target);
+  return readExactly(source, `tensor \`${name}\``, dataStart + tensor.offset + byteOffset, target);
 }
 
-/** Fills `target`; a read may return less than asked for, and nothing at all only at the end of the file. */
+/** Fills `target`. */
 async function readExactly<B extends ArrayBufferLike>(
-  file: OpenFile,
-  path: string,
+  source: ByteSource,
   what: string,
   position: number,
   target: Uint8Array<B>,
 ): Promise<Uint8Array<B>> {
-  for (let done = 0; done < target.byteLength;) {
-    const chunk = target.subarray(done, done + CHUNK_BYTES);
-    const bytesRead = await file.read(chunk, position + done).catch((cause: unknown) => {
-      if (!(cause instanceof FileError)) throw cause;
-      throw failure("checkpoint/unreadable", `cannot read ${what} of \`${path}\`: ${cause.reason}`, {
-        help: "check the disk, or fetch the file again",
-      });
+  const read = await source.read(position, target).catch((cause: unknown) => {
+    if (!(cause instanceof Unreadable)) throw cause;
+    throw failure("checkpoint/unreadable", `cannot read ${what} of \`${source.path}\`: ${cause.reason}`, {
+      help: "check the disk, or fetch the file again",
     });
-    if (bytesRead === 0) {
-      throw failure("checkpoint/truncated", `\`${path}\` became shorter while ${what} was read`, {
-        help: "fetch the file again: it is not complete",
-      });
-    }
-    done += bytesRead;
-  }
-  return target;
+  });
+  if (read === target.byteLength) return target;
+  throw failure("checkpoint/truncated", `\`${source.path}\` became shorter while ${what} was read`, {
+    help: "fetch the file again: it is not complete",
+  });
 }

@@ -3,20 +3,19 @@
  * is told by whoever knows which tensors are needed; a tensor in another shard than the one that the index says means that they
  * are of different versions. `total_size` is not compared: published checkpoints count shared tensors in different ways.
  */
-import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
-import { readJsonObject } from "./json-file.ts";
+import { type Folder, readJsonObject } from "./folder.ts";
 import type { SafetensorsFile } from "./safetensors.ts";
 
 export const INDEX_NAME = "model.safetensors.index.json";
 
 /**
- * File by tensor name. `present` are the names of the directory's files. Throws `checkpoint/bad-index` for an index that
- * is not one or that points outside the directory, `checkpoint/missing-shard` when none of its files is there.
+ * File by tensor name. `present` are the names of the folder's files. Throws `checkpoint/bad-index` for an index that
+ * is not one or that points outside the folder, `checkpoint/missing-shard` when none of its files is there.
  */
-export async function readIndex(directory: string, present: readonly string[]): Promise<ReadonlyMap<string, string>> {
-  const path = join(directory, INDEX_NAME);
-  const map = (await readJsonObject(path))?.["weight_map"];
+export async function readIndex(folder: Folder, present: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const path = folder.pathOf(INDEX_NAME);
+  const map = (await readJsonObject(folder, INDEX_NAME))?.["weight_map"];
   if (typeof map !== "object" || map === null || Array.isArray(map)) {
     throw failure("checkpoint/bad-index", `\`${path}\` has no \`weight_map\` object`);
   }
@@ -34,7 +33,7 @@ export async function readIndex(directory: string, present: readonly string[]): 
   if (index.size === 0) throw failure("checkpoint/bad-index", `\`${path}\` lists no tensors`);
   const named = [...new Set(index.values())].sort();
   if (named.some((file) => present.includes(file))) return index;
-  throw missingShard(directory, named);
+  throw missingShard(folder.path, named);
 }
 
 /** Where an index and its shards differ. */
@@ -63,12 +62,12 @@ export function checkShards(
   }
   const absent = new Map<string, string>();
   for (const [name, shard] of index ?? []) {
-    const path = join(checkpoint, shard);
     const owner = owners.get(name);
+    const other = files.find(({ facts }) => facts.name === shard);
     if (owner === undefined) absent.set(name, shard);
-    else if (owner.path === path) continue;
-    else if (files.some((file) => file.path === path))
-      throw mismatch(`tensor \`${name}\` is not in \`${path}\`, where the index puts it`, [
+    else if (owner === other) continue;
+    else if (other !== undefined)
+      throw mismatch(`tensor \`${name}\` is not in \`${other.path}\`, where the index puts it`, [
         `it is in \`${owner.path}\``,
       ]);
     else throw missingShard(checkpoint, [shard], [`\`${name}\` of it is in \`${owner.path}\``]);

@@ -1,7 +1,7 @@
 /** The types that parameters are kept in on a device, and what safetensors calls them. */
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { oneOf } from "../../grammar/option.ts";
-import type { DataType } from "./index.ts";
+import type { DataType } from "./data-type.ts";
 
 /** Names in a safetensors file. */
 export const DATA_TYPES = { f32: "F32", f16: "F16", bf16: "BF16" } as const satisfies Record<StorageType, DataType>;

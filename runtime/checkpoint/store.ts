@@ -3,15 +3,11 @@
  * with shards and their index, or with one other safetensors file; or such a file by itself. Only headers are read on
  * opening. Any number of reads may run at once; `close` ends the use of all files.
  */
-import { basename, dirname, join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/suggest.ts";
-import { find, recode } from "../files/read.ts";
-import { readNames } from "../files/system.ts";
 import { type DataType, toFloat32 } from "./data-type.ts";
-import { resolveFolder } from "./hub-folder.ts";
-import { readJsonObject } from "./json-file.ts";
-import { type FileFacts, openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { type Folder, readJsonObject } from "./folder.ts";
+import { type FileFacts, readSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import { checkShards, INDEX_NAME, type IndexGaps, readIndex } from "./shard-index.ts";
 
 export interface StoredTensor {
@@ -50,14 +46,14 @@ export interface Checkpoint {
 }
 
 /**
- * Throws a `MoeError`: `checkpoint/missing`, `no-weights`, `ambiguous-weights`, `bad-index`, `missing-shard`,
- * `index-mismatch`, `bad-json`, `snapshots`, and the codes of `openSafetensors`.
+ * The weights of a folder, or one file of it. Throws a `MoeError`: `checkpoint/no-weights`, `ambiguous-weights`, `bad-index`,
+ * `missing-shard`, `index-mismatch`, `bad-json`, and the codes of `readSafetensors`.
  */
-export async function openCheckpoint(given: string): Promise<Checkpoint> {
-  const path = resolveFolder(given);
-  const weights = await findWeights(path);
-  const config = await readJsonObject(join(weights.directory, "config.json"));
-  const files = await openAll(weights.files.map((name) => join(weights.directory, name)));
+export async function readCheckpoint(folder: Folder, file: string | null = null): Promise<Checkpoint> {
+  const path = file === null ? folder.path : folder.pathOf(file);
+  const weights = file === null ? await findWeights(folder) : { files: [file], index: null };
+  const config = await readJsonObject(folder, "config.json");
+  const files = await openAll(folder, weights.files);
   const close = async (): Promise<void> => {
     await Promise.all(files.map((file) => file.close()));
   };
@@ -98,28 +94,21 @@ export async function openCheckpoint(given: string): Promise<Checkpoint> {
 }
 
 interface Weights {
-  readonly directory: string;
-  /** Names of the files in it. */
+  /** Names of the files in the folder. */
   readonly files: readonly string[];
   /** File by tensor name, where an index says so. */
   readonly index: ReadonlyMap<string, string> | null;
 }
 
 /** Looks where transformers looks, in its order; a lone safetensors file of another name is taken as well. */
-async function findWeights(path: string): Promise<Weights> {
-  const found = recode("checkpoint/unreadable", () => find(path));
-  if (found === null) {
-    throw failure("checkpoint/missing", `there is no checkpoint at \`${path}\``, {
-      help: "give a directory with `model.safetensors` or its index, or a safetensors file",
-    });
-  }
-  if (!found.isDirectory()) return { directory: dirname(path), files: [basename(path)], index: null };
-  const names = recode("checkpoint/unreadable", () => readNames(path)).sort();
-  if (names.includes("model.safetensors")) return { directory: path, files: ["model.safetensors"], index: null };
+async function findWeights(folder: Folder): Promise<Weights> {
+  const { path } = folder;
+  const names = await folder.list();
+  if (names.includes("model.safetensors")) return { files: ["model.safetensors"], index: null };
   if (names.includes(INDEX_NAME)) {
-    const index = await readIndex(path, names);
+    const index = await readIndex(folder, names);
     const files = [...new Set(index.values())].filter((file) => names.includes(file));
-    return { directory: path, files: files.sort(), index };
+    return { files: files.sort(), index };
   }
   const others = names.filter((name) => name.endsWith(".safetensors"));
   if (others.length === 0) throw noWeights(path, names);
@@ -129,7 +118,7 @@ async function findWeights(path: string): Promise<Weights> {
       help: `name one of them, or add \`${INDEX_NAME}\``,
     });
   }
-  return { directory: path, files: others, index: null };
+  return { files: others, index: null };
 }
 
 function noWeights(path: string, names: readonly string[]): Error {
@@ -144,8 +133,8 @@ function noWeights(path: string, names: readonly string[]): Error {
 }
 
 /** All or none: what was opened before a failure is closed. */
-async function openAll(paths: readonly string[]): Promise<SafetensorsFile[]> {
-  const results = await Promise.allSettled(paths.map(openSafetensors));
+async function openAll(folder: Folder, names: readonly string[]): Promise<SafetensorsFile[]> {
+  const results = await Promise.allSettled(names.map(async (name) => readSafetensors(await folder.open(name))));
   const files = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   const failed = results.find((result) => result.status === "rejected");
   if (failed === undefined) return files;

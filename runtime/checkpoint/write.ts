@@ -10,6 +10,7 @@ import { readBytes, recode } from "../files/read.ts";
 import { writeOver } from "../files/staging.ts";
 import * as system from "../files/system.ts";
 import { attempt } from "./attempt.ts";
+import { diskFolder } from "../load/disk-folder.ts";
 import { listTemplates, TEMPLATE_FOLDER } from "../tokenizer/chat-template.ts";
 import { openFlusher } from "./flusher.ts";
 import { openJournal, type Origin } from "./journal.ts";
@@ -185,16 +186,16 @@ function allocatedBytes(directory: string): number {
     .reduce((sum, { blocks }) => sum + 512 * Number(blocks), 0);
 }
 
-function copyTokenizer(
+async function copyTokenizer(
   source: string,
   directory: string,
   addFile: (name: string, content: Uint8Array) => void,
-): readonly string[] {
+): Promise<readonly string[]> {
   const names = system
     .readNames(source)
     .filter((name) => TOKENIZER_FILES.test(name))
     .sort();
-  const templates = listTemplates(source);
+  const templates = await listTemplates(diskFolder(source));
   if (templates.length > 0) makeFolders(join(directory, TEMPLATE_FOLDER));
   const all = [...names, ...templates.map((name) => `${TEMPLATE_FOLDER}/${name}`)];
   for (const name of all)

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
 import { readConfigFile } from "../model/config-file.ts";
 import { find, isFolder, readText } from "../files/read.ts";
-import { standardLibraryFolder } from "../model/modules.ts";
+import { diskFolder } from "../load/disk-folder.ts";
+import { standardLibraryFolder } from "../load/modules.ts";
 import type { MergekitConfig } from "./config.ts";
 
 export interface Architecture {
@@ -31,7 +32,7 @@ export interface Choice {
 }
 
 /** Models that are folders here are looked at, others may be anything. Throws `import/no-architecture`. */
-export function chooseArchitecture(config: MergekitConfig): Choice {
+export async function chooseArchitecture(config: MergekitConfig): Promise<Choice> {
   const all = readTable();
   const wanted = config.architecture;
   const named = all.filter((a) => a.name.toLowerCase().startsWith((wanted?.value ?? "").toLowerCase()));
@@ -41,7 +42,7 @@ export function chooseArchitecture(config: MergekitConfig): Choice {
       labels: [{ span, text: "not one of its names, nor the beginning of one" }],
       help: `write one of ${all.map((a) => a.name).join(", ")}, or leave it out`,
     });
-  const types = new Set(sourcesOf(config).flatMap((source) => modelType(source) ?? []));
+  const types = new Set((await Promise.all(sourcesOf(config).map(modelType))).filter((type) => type !== null));
   const reasons = named.map((architecture) => findObstacle(architecture, config, types));
   const found = named.find((_, i) => reasons[i] === null);
   if (found === undefined)
@@ -64,9 +65,9 @@ function readTable(): readonly Architecture[] {
   return (JSON.parse(readText(path)) as { readonly architectures: readonly Architecture[] }).architectures;
 }
 
-function modelType(source: string): string | null {
+async function modelType(source: string): Promise<string | null> {
   if (!isFolder(source) || find(join(source, "config.json")) === null) return null;
-  const type = readConfigFile(source).json["model_type"];
+  const type = (await readConfigFile(diskFolder(source))).json["model_type"];
   return typeof type === "string" ? type : null;
 }
 

@@ -1,6 +1,6 @@
 /** Prompts of experts: that there are some that tell them apart, their tokens, their text as `.moe` has it. */
 import { failure } from "../../grammar/diagnostic.ts";
-import { loadTokenizer } from "../checkpoint/index.ts";
+import { loadTokenizer } from "../load/load-tokenizer.ts";
 import { isFolder } from "../files/read.ts";
 import type { MergekitConfig } from "./config.ts";
 

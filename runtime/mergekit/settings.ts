@@ -3,7 +3,8 @@ import { findMap, makeModel, readConfig, toJson, type Value, type Workspace } fr
 import { MoeError } from "../../grammar/diagnostic.ts";
 import { readConfigFile } from "../model/config-file.ts";
 import { isFolder } from "../files/read.ts";
-import { openWorkspace } from "../model/modules.ts";
+import { diskFolder } from "../load/disk-folder.ts";
+import { openWorkspace } from "../load/modules.ts";
 import { type Architecture, sourcesOf } from "./architecture.ts";
 import type { MergekitConfig } from "./config.ts";
 import { numberText } from "./number.ts";
@@ -17,9 +18,9 @@ export interface Setting {
 }
 
 /** Settings of the target's that models in folders here do not agree on, with what the base has. Nothing where a config cannot be read. */
-export function settleSettings(config: MergekitConfig, architecture: Architecture): readonly Setting[] {
+export async function settleSettings(config: MergekitConfig, architecture: Architecture): Promise<readonly Setting[]> {
   const workspace = openWorkspace();
-  const [base, ...others] = sourcesOf(config).map((source) => settingsOf(source, workspace));
+  const [base, ...others] = await Promise.all(sourcesOf(config).map((source) => settingsOf(source, workspace)));
   const target = workspace.standard("layer").find(({ item }) => item.name.text === architecture.target);
   if (base == null || target === undefined) return [];
   const given = new Set(architecture.arguments.map((argument) => argument.split(":")[0]!));
@@ -36,10 +37,10 @@ export function settleSettings(config: MergekitConfig, architecture: Architectur
 const json = (value: Value | undefined): string => JSON.stringify(toJson(value ?? { kind: "none" }));
 
 /** The arguments of a model in a folder; null for one that is not here, or that `moec upcycle` will complain of. */
-function settingsOf(source: string, workspace: Workspace): ReadonlyMap<string, Value> | null {
+async function settingsOf(source: string, workspace: Workspace): Promise<ReadonlyMap<string, Value> | null> {
   if (!isFolder(source)) return null;
   try {
-    const config = readConfigFile(source);
+    const config = await readConfigFile(diskFolder(source));
     const map = findMap(workspace, config);
     return makeModel(readConfig(map, config), map.item.span).args;
   } catch (error) {

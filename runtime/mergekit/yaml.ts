@@ -5,7 +5,8 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, type Node, parseDocument } from "yaml";
 import { failure } from "../../grammar/diagnostic.ts";
 import type { SourceFile, Span } from "../../grammar/span.ts";
-import { limitTime, TimeIsOver } from "../tokenizer/time-limit.ts";
+import { limitTime } from "../load/time-limit.ts";
+import { TimeIsOver } from "../tokenizer/limit.ts";
 
 export interface Entry {
   readonly key: string;

@@ -5,7 +5,8 @@
 import type { Alike, ConstructorValue, MapBinding, Model, TensorMap } from "../../compiler/index.ts";
 import { settingKey } from "../../compiler/index.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
-import { type Checkpoint, dataTypes, toFloat32 } from "../checkpoint/index.ts";
+import { dataTypes, toFloat32 } from "../checkpoint/data-type.ts";
+import type { Checkpoint } from "../checkpoint/store.ts";
 import { DATA_TYPES, STORAGE_BYTES } from "../checkpoint/storage.ts";
 import { countElements } from "../checkpoint/strided.ts";
 import type { ParameterSource } from "../gpu/parameters.ts";
@@ -86,7 +87,7 @@ async function holds(
     ]);
     const isSame =
       DATA_TYPES[storage] === dtype
-        ? Buffer.compare(mine, other.subarray(0, length * STORAGE_BYTES[storage])) === 0
+        ? areSameBytes(mine, other.subarray(0, length * STORAGE_BYTES[storage]))
         : areEqual(toFloat32(dtype, mine), toFloat32(DATA_TYPES[storage], other));
     if (!isSame) return false;
   }
@@ -95,4 +96,13 @@ async function holds(
 
 function areEqual(a: Float32Array, b: Float32Array): boolean {
   return a.every((x, i) => x === b[i]);
+}
+
+/** Of one length. Word by word where both allow it, which is several times faster. */
+function areSameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  const isWords = (bytes: Uint8Array): boolean => bytes.byteOffset % 4 === 0 && bytes.byteLength % 4 === 0;
+  const wordsOf = (bytes: Uint8Array) => new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
+  const [x, y] = isWords(a) && isWords(b) ? [wordsOf(a), wordsOf(b)] : [a, b];
+  for (let i = 0; i < x.length; i++) if (x[i] !== y[i]) return false;
+  return a.byteLength === b.byteLength;
 }

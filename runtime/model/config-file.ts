@@ -1,17 +1,15 @@
-/** Reads config.json for a map: the parsed object, its text for messages, and which numbers were written as floats. */
-import { join } from "node:path";
+/** config.json for a map: the parsed object, its text for messages, and which numbers were written as floats. */
 import type { ConfigFile, Json } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
-import { resolveFolder } from "../checkpoint/hub-folder.ts";
+import type { Folder } from "../checkpoint/folder.ts";
 import { markWord, parsePythonJson, writeWords } from "../checkpoint/python-json.ts";
-import { readTextIfAny, recode } from "../files/read.ts";
 
-/** The `config.json` of a checkpoint folder. Throws `checkpoint/no-config`, `checkpoint/bad-json`, and what reading throws. */
-export function readConfigFile(folder: string): ConfigFile {
-  const path = join(resolveFolder(folder), "config.json");
-  const text = recode("checkpoint/unreadable", () => readTextIfAny(path));
-  if (text !== null) return parseConfig(path, text);
-  throw failure("checkpoint/no-config", `${folder} has no config.json`, {
+/** The `config.json` of a folder. Throws `checkpoint/no-config`, `checkpoint/bad-json`, and what reading throws. */
+export async function readConfigFile(folder: Folder): Promise<ConfigFile> {
+  const name = "config.json";
+  const text = await folder.readText(name);
+  if (text !== null) return parseConfig(folder.pathOf(name), text);
+  throw failure("checkpoint/no-config", `${folder.path} has no config.json`, {
     help: "give the folder that a model was saved to",
   });
 }

@@ -4,13 +4,11 @@
  * file of the standard library that it is from. What they import from "std" stays an import. Text from a stranger: it is only
  * ever parsed and checked, it can name no file of the machine that reads it, and what is wrong with it is a diagnostic.
  */
-import { posix } from "node:path";
-import type { Json, MapBinding, Scope, Workspace as Library } from "../../compiler/index.ts";
+import type { Json, MapBinding, Scope } from "../../compiler/index.ts";
 import { checkModule, Workspace, writeConfig, type Model } from "../../compiler/index.ts";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
 import type { SourceFile } from "../../grammar/span.ts";
-import type { Checkpoint } from "../checkpoint/index.ts";
-import { standardLibrary } from "./modules.ts";
+import type { Checkpoint } from "../checkpoint/store.ts";
 
 const KEY = "moec.source";
 
@@ -25,7 +23,8 @@ interface Embedded {
 const MOST_CHARACTERS = 1_000_000;
 
 /** For the header of a checkpoint of this model: its source, where transformers has no class that its config names. */
-export function embedSource(map: MapBinding, model: Model, library: Library): Readonly<Record<string, string>> {
+export function embedSource(map: MapBinding, model: Model, library: Workspace): Readonly<Record<string, string>> {
+  const isStandard = ({ file }: Scope): boolean => library.standardFiles.includes(file);
   if (isStandard(map.scope) && hasClass(writeConfig(map, model.args)["architectures"])) return {};
   const files = new Map<string, string>();
   const visit = (scope: Scope, path: string): void => {
@@ -33,7 +32,7 @@ export function embedSource(map: MapBinding, model: Model, library: Library): Re
     files.set(path, isStandard(scope) ? withImports(scope, library) : scope.file.text);
     for (const [specifier, other] of scope.imports) {
       // A map whose model was imported takes the model's file along.
-      const target = posix.join(posix.dirname(path), specifier);
+      const target = resolveImport(path, specifier);
       visit(other, target.endsWith(".moe") ? target : `${target}.moe`);
     }
   };
@@ -47,8 +46,6 @@ export function embedSource(map: MapBinding, model: Model, library: Library): Re
   return { [KEY]: JSON.stringify(embedded) };
 }
 
-const isStandard = ({ file }: Scope): boolean => standardLibrary().includes(file);
-
 /** Classes of transformers that have logits are called so. */
 function hasClass(architectures: Json | undefined): boolean {
   return (
@@ -57,7 +54,7 @@ function hasClass(architectures: Json | undefined): boolean {
 }
 
 /** A file of the library sees all of it; by itself it has to import what it uses. */
-function withImports({ file, module }: Scope, library: Library): string {
+function withImports({ file, module }: Scope, library: Workspace): string {
   const own = new Set(module.items.flatMap((item) => ("name" in item ? [item.name.text] : [])));
   const words = new Set(file.text.replace(/\/\/.*$/gm, "").match(/[A-Za-z_]\w*/g));
   const names = [...library.standard("layer"), ...library.standard("map")].map(({ item }) => item.name.text);
@@ -67,8 +64,14 @@ function withImports({ file, module }: Scope, library: Library): string {
     : file.text.replace(/^(edition \d+\n)/, `$1import { ${used.join(", ")} } from "std"\n`);
 }
 
-/** The map that a checkpoint brings along; null when it brings none. Throws `checkpoint/bad-source`, and what is wrong in its text. */
-export function openEmbedded({ path, metadata }: Pick<Checkpoint, "path" | "metadata">): MapBinding | null {
+/**
+ * The map that a checkpoint brings along, over the standard library of a workspace; null when it brings none. Throws `checkpoint/bad-source`,
+ * and what is wrong in its text.
+ */
+export function openEmbedded(
+  { path, metadata }: Pick<Checkpoint, "path" | "metadata">,
+  library: Workspace,
+): MapBinding | null {
   const text = metadata[KEY];
   if (text === undefined) return null;
   const { entry, map, files } = parseEmbedded(path, text);
@@ -76,9 +79,9 @@ export function openEmbedded({ path, metadata }: Pick<Checkpoint, "path" | "meta
   const named = new Map(files.map((file) => [file.path, { path: `${path}#${file.path}`, text: file.text }]));
   const prefix = `${path}#`;
   const workspace = new Workspace({
-    std: standardLibrary(),
+    std: library.standardFiles,
     load: (specifier, from) => {
-      const target = posix.join(posix.dirname(from.path.slice(prefix.length)), specifier);
+      const target = resolveImport(from.path.slice(prefix.length), specifier);
       return named.get(target) ?? named.get(`${target}.moe`) ?? null;
     },
   });
@@ -125,4 +128,15 @@ function badSource(path: string, problem: string): Error {
   return failure("checkpoint/bad-source", `the model that \`${path}\` brings along cannot be read: ${problem}`, {
     help: "pass a file with the model and its map: --map FILE.moe",
   });
+}
+
+/** The path that an import in the file `from` leads to: `a/b.moe` and `../c` give `c`. */
+function resolveImport(from: string, specifier: string): string {
+  const found: string[] = [];
+  for (const part of [...from.split("/").slice(0, -1), ...specifier.split("/")]) {
+    if (part === "" || part === ".") continue;
+    if (part === ".." && found.length > 0 && found.at(-1) !== "..") found.pop();
+    else found.push(part);
+  }
+  return found.join("/");
 }

@@ -2,11 +2,12 @@
  * Whether the tensors of a checkpoint are those that a map asks for: each there, in its shape and a type that has values, and none
  * left over. What is wrong is told at once, before any weight is read.
  */
-import { basename } from "node:path";
 import { encodings, type MapBinding, settingKey, type TensorEntry, type TensorMap } from "../../compiler/index.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
 import { suggest } from "../../grammar/index.ts";
-import { type Checkpoint, type DataType, dataTypes, findBuffer } from "../checkpoint/index.ts";
+import { type DataType, dataTypes } from "../checkpoint/data-type.ts";
+import { findBuffer } from "../checkpoint/known-buffers.ts";
+import type { Checkpoint } from "../checkpoint/store.ts";
 import { checkUnquantized } from "./quantization.ts";
 
 /**
@@ -81,7 +82,7 @@ function refuseAbsent(checkpoint: Checkpoint, needed: string, { pieces, span }: 
   const shard = name === undefined ? undefined : absent.get(name);
   if (shard === undefined) return;
   const labels = [{ span, text: `needed for \`${pieces[0]?.path}\`` }];
-  if (checkpoint.files.some((file) => basename(file.path) === shard))
+  if (checkpoint.files.some((file) => file.name === shard))
     throw failure(
       "checkpoint/index-mismatch",
       `\`${shard}\` of ${checkpoint.path} has no tensor \`${name}\`, which the index puts there`,

@@ -2,10 +2,9 @@
  * Adapters, as PEFT saves them: a few small matrices that change a base model, in a folder that may look like a model's. Reading
  * the base alone, or the matrices as weights, would be another model.
  */
-import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
-import { type Checkpoint, readJsonObject } from "../checkpoint/index.ts";
-import { exists } from "../files/read.ts";
+import { type Folder, readJsonObject } from "../checkpoint/folder.ts";
+import type { Checkpoint } from "../checkpoint/store.ts";
 
 const SETTINGS = "adapter_config.json";
 
@@ -13,17 +12,17 @@ const SETTINGS = "adapter_config.json";
 const NOT_MERGED = /PROMPT|PREFIX|P_TUNING|POLY|CPT/;
 
 /** Throws `checkpoint/adapter` where a folder has an adapter, alone or beside a model. */
-export async function checkNoAdapter(folder: string): Promise<void> {
-  const settings = await readJsonObject(join(folder, SETTINGS));
+export async function checkNoAdapter(folder: Folder): Promise<void> {
+  const settings = await readJsonObject(folder, SETTINGS);
   if (settings === null) return;
   const base = settings["base_model_name_or_path"];
   const of = typeof base === "string" && base !== "" ? `\`${base}\`` : "a model that it does not name";
   const stated = settings["peft_type"];
   const kind = typeof stated === "string" ? stated : "";
-  const both = exists(join(folder, "config.json"));
+  const both = (await folder.list()).includes("config.json");
   throw failure(
     "checkpoint/adapter",
-    `${folder} has an adapter${kind === "" ? "" : ` (${kind})`} of ${of}${both ? " beside a model" : ", and no model"}`,
+    `${folder.path} has an adapter${kind === "" ? "" : ` (${kind})`} of ${of}${both ? " beside a model" : ", and no model"}`,
     {
       notes: [
         `\`${SETTINGS}\` says so`,
@@ -33,7 +32,7 @@ export async function checkNoAdapter(folder: string): Promise<void> {
       ],
       help: NOT_MERGED.test(kind)
         ? "give the base model: adapters of this kind cannot be merged into weights"
-        : `merge it first, and give the merged model: ${mergeCommand(folder)}`,
+        : `merge it first, and give the merged model: ${mergeCommand(folder.path)}`,
     },
   );
 }

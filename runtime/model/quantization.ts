@@ -2,11 +2,10 @@
  * Quantised checkpoints, told by what config.json and files beside it say, before any tensor is looked at. Most ways to quantise
  * are not read here; of those that are (`compiler/weights/map/encoding.ts`), every parameter has to be the one that is read.
  */
-import { join } from "node:path";
 import { type ConfigFile, type EncodingName, type Json, keySpan, type MapBinding } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
-import { readJsonObject } from "../checkpoint/index.ts";
+import { type Folder, readJsonObject } from "../checkpoint/folder.ts";
 import { TEXT_PARTS } from "./text-part.ts";
 
 /** Keys that hold what quantised a model: in config.json, or in the part of it that is about text. */
@@ -78,7 +77,7 @@ const READABLE: Readonly<Record<string, Readable>> = {
 };
 
 /** Throws `checkpoint/quantized` for what is not read; `map`, where it is known already, must say how its tensors are stored. */
-export async function checkQuantization(folder: string, config: ConfigFile, map: MapBinding | null): Promise<void> {
+export async function checkQuantization(folder: Folder, config: ConfigFile, map: MapBinding | null): Promise<void> {
   for (const place of PARTS) {
     for (const key of KEYS) {
       const path = [...place, key];
@@ -89,12 +88,14 @@ export async function checkQuantization(folder: string, config: ConfigFile, map:
       if (!isObject(found) || Object.keys(found).length === 0) continue;
       const problem = findProblem(found, map);
       if (problem === null) return;
-      throw refuse(folder, nameOf(found), problem, methodOf(found), [{ span: keySpan(config, path), text: "says so" }]);
+      throw refuse(folder.path, nameOf(found), problem, methodOf(found), [
+        { span: keySpan(config, path), text: "says so" },
+      ]);
     }
   }
   for (const [file, name] of Object.entries(FILES)) {
-    const found = (await readJsonObject(join(folder, file))) as Readonly<Record<string, Json>> | null;
-    if (found !== null) throw refuse(folder, name, `as \`${file}\` beside its weights says`, methodOf(found), []);
+    const found = (await readJsonObject(folder, file)) as Readonly<Record<string, Json>> | null;
+    if (found !== null) throw refuse(folder.path, name, `as \`${file}\` beside its weights says`, methodOf(found), []);
   }
 }
 
@@ -166,14 +167,14 @@ function nameOf(found: JsonObject): string {
 }
 
 function refuse(
-  folder: string,
+  path: string,
   name: string,
   problem: string,
   method: string,
   labels: NonNullable<Parameters<typeof failure>[2]>["labels"] & {},
 ): Error {
   const undone = Object.hasOwn(UNDONE, method) ? UNDONE[method]! : null;
-  return failure("checkpoint/quantized", `${folder} is quantised with ${name}, ${problem}`, {
+  return failure("checkpoint/quantized", `${path} is quantised with ${name}, ${problem}`, {
     labels,
     help: `give the model that it was made from, in bf16, f16 or f32${undone === null ? "" : `; or ${undone}`}`,
   });

@@ -4,7 +4,7 @@
  * checkpoint is then seen as if it had the map's.
  */
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
-import type { Checkpoint, StoredTensor } from "../checkpoint/index.ts";
+import type { Checkpoint, StoredTensor } from "../checkpoint/store.ts";
 
 /** Parts of names that wrappers put between others; they hold nothing themselves. */
 const WRAPPERS = /(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\./g;

@@ -3,12 +3,12 @@
  * is looked at. Whatever a kernel keeps inside of itself is not seen: the part named is the one between the last that is given numbers and
  * the first that is not, in the order in which they run.
  */
-import { compileModel, givenTo, listParts, type Model } from "../../compiler/index.ts";
+import { compileModel, givenTo, listParts } from "../../compiler/index.ts";
 import type { Diagnostic } from "../../grammar/diagnostic.ts";
 import type { Device } from "../gpu/device.ts";
 import { findNotFinite } from "../gpu/finite.ts";
-import type { ParameterSource } from "../gpu/parameters.ts";
 import { visitMetrics } from "./metrics.ts";
+import type { RunnableModel } from "./open-model.ts";
 import { openSession } from "./session.ts";
 
 /** A part that is given numbers, and the greatest of their magnitudes. */
@@ -32,18 +32,12 @@ export interface FiniteTrace {
   readonly extremes: readonly string[];
 }
 
-/** What is run. */
-export interface TracedModel {
-  readonly model: Model;
-  readonly source: ParameterSource;
-}
-
 /** All parts' values of a step are kept on the device at once. */
 const STEP_TOKENS = 32;
 
 /** Runs a model over `ids`. Throws what opening a session throws. */
 export async function traceParts(
-  { model, source }: TracedModel,
+  { model, source }: RunnableModel,
   ids: ArrayLike<number>,
   device: Device,
 ): Promise<FiniteTrace> {

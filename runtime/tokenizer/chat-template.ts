@@ -2,11 +2,8 @@
  * The chat templates (Jinja) that stand beside a tokenizer, from wherever they may: files of their own come before what
  * `tokenizer_config.json` says, as in transformers, and the older `chat_template.json` comes last.
  */
-import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
-import { isFolder, readTextIfAny, recode } from "../files/read.ts";
-import { readNames } from "../files/system.ts";
-import { readJsonObject } from "../checkpoint/json-file.ts";
+import { type Folder, readJsonObject } from "../checkpoint/folder.ts";
 
 /** The folder of templates that are not the default; a file's name is the template's. */
 export const TEMPLATE_FOLDER = "additional_chat_templates";
@@ -16,35 +13,32 @@ export const DEFAULT_TEMPLATE = "default";
 
 /** Templates by name; empty where there are none. Throws `checkpoint/bad-tokenizer` where they are written as nothing known. */
 export async function readTemplates(
-  directory: string,
+  folder: Folder,
   settings: Readonly<Record<string, unknown>> | null,
 ): Promise<ReadonlyMap<string, string>> {
-  const files = readFiles(directory);
+  const files = await readFiles(folder);
   if (files.size > 0) return files;
-  const stated = parseTemplates(settings?.["chat_template"], join(directory, "tokenizer_config.json"));
+  const stated = parseTemplates(settings?.["chat_template"], folder.pathOf("tokenizer_config.json"));
   if (stated.size > 0) return stated;
-  const path = join(directory, "chat_template.json");
-  return parseTemplates((await readJsonObject(path))?.["chat_template"], path);
+  const older = "chat_template.json";
+  return parseTemplates((await readJsonObject(folder, older))?.["chat_template"], folder.pathOf(older));
 }
 
 /** The files in the folder of templates that are not the default; none where there is no such folder. */
-export function listTemplates(directory: string): readonly string[] {
-  const folder = join(directory, TEMPLATE_FOLDER);
-  const names = recode("checkpoint/unreadable", () => (isFolder(folder) ? readNames(folder) : []));
-  return names.filter((name) => name.endsWith(".jinja")).sort();
+export async function listTemplates(folder: Folder): Promise<readonly string[]> {
+  return (await folder.list(TEMPLATE_FOLDER)).filter((name) => name.endsWith(".jinja"));
 }
 
-function readFiles(directory: string): ReadonlyMap<string, string> {
-  const files = [
-    [DEFAULT_TEMPLATE, join(directory, "chat_template.jinja")] as const,
-    ...listTemplates(directory).map(
-      (name) => [name.slice(0, -".jinja".length), join(directory, TEMPLATE_FOLDER, name)] as const,
-    ),
-  ];
-  const texts = files.map(
-    ([name, path]) => [name, recode("checkpoint/unreadable", () => readTextIfAny(path))] as const,
+async function readFiles(folder: Folder): Promise<ReadonlyMap<string, string>> {
+  const others = (await listTemplates(folder)).map(
+    (name) => [name.slice(0, -".jinja".length), `${TEMPLATE_FOLDER}/${name}`] as const,
   );
-  return new Map(texts.flatMap(([name, text]) => (text === null ? [] : [[name, text]])));
+  const found = new Map<string, string>();
+  for (const [name, file] of [[DEFAULT_TEMPLATE, "chat_template.jinja"] as const, ...others]) {
+    const text = await folder.readText(file);
+    if (text !== null) found.set(name, text);
+  }
+  return found;
 }
 
 /** One text, a list of names with their texts, or an object of them. */

@@ -5,7 +5,7 @@
  */
 import { Tokenizer } from "@huggingface/tokenizers";
 import { failure } from "../../grammar/diagnostic.ts";
-import { limitTime, TimeIsOver } from "./time-limit.ts";
+import { type LimitTime, TimeIsOver } from "./limit.ts";
 import { checkTokenizer } from "./tokenizer-shape.ts";
 import { type RunningStep, Steps, TooLong } from "./tokenizer-steps.ts";
 
@@ -37,14 +37,14 @@ const CHARACTERS_PER_ID = 16;
 
 const budget = (characters: number): number => BASE_MILLISECONDS + Math.ceil(characters / CHARACTERS_PER_MILLISECOND);
 
-export function openLibrary(path: string, definition: object, settings: object): TokenizerLibrary {
+export function openLibrary(path: string, definition: object, settings: object, limit: LimitTime): TokenizerLibrary {
   checkTokenizer(path, definition);
   const steps = new Steps();
   /** `characters` is the length of the text; `milliseconds` is null where nothing can take long, and a watch would cost more than the work. */
   const guard = <T>(characters: number, milliseconds: number | null, run: () => T): T => {
     steps.begin(characters);
     try {
-      return milliseconds === null ? run() : limitTime(milliseconds, run);
+      return milliseconds === null ? run() : limit(milliseconds, run);
     } catch (cause) {
       if (cause instanceof TimeIsOver) throw tooSlow(path, characters, steps.running, cause);
       throw unusable(path, steps.running, cause);

@@ -1,23 +1,12 @@
 /**
  * The tokenizer that a Hugging Face directory carries, as numbers in and out. The work is done by
- * a library (`tokenizer-library.ts`); this adds the files, the ids of the special tokens, and decoding one token at a time.
+ * a library (`tokenizer-library.ts`); this adds the files, from whatever folder has them, the ids of the special tokens, and decoding one token at a time.
  */
-import { join } from "node:path";
 import { failure } from "../../grammar/diagnostic.ts";
-import {
-  anyText,
-  checkOption,
-  checkOptions,
-  flag,
-  needed,
-  type Rules,
-  text as textRule,
-  whole,
-  wholeIds,
-} from "../../grammar/option.ts";
+import { anyText, checkOption, checkOptions, flag, needed, type Rules, whole, wholeIds } from "../../grammar/option.ts";
 import { DEFAULT_TEMPLATE, readTemplates } from "./chat-template.ts";
-import { resolveFolder } from "../checkpoint/hub-folder.ts";
-import { readJsonObject } from "../checkpoint/json-file.ts";
+import { type Folder, readJsonObject } from "../checkpoint/folder.ts";
+import type { LimitTime } from "./limit.ts";
 import { findDocumentStart, findStart, placeStart } from "./text-start.ts";
 import { openLibrary, type TokenizerLibrary } from "./tokenizer-library.ts";
 
@@ -59,30 +48,33 @@ export interface StreamDecoder {
 
 /**
  * Reads `tokenizer.json`, and where present `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json`,
- * `config.json` and chat templates.
+ * `config.json` and chat templates. `limit` ends steps that do not end by themselves, where that can be done.
  * Throws `checkpoint/no-tokenizer`, `checkpoint/bad-tokenizer`, `checkpoint/bad-json`; what it gives throws `checkpoint/slow-tokenizer` and
  * `checkpoint/bad-tokenizer` for texts that its steps cannot take.
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  checkOption("loadTokenizer", "folder", folder, needed(textRule));
-  const directory = resolveFolder(folder);
+export async function readTokenizer(folder: Folder, limit: LimitTime): Promise<Tokenizer> {
   const [definition, settings = null, named, generation, config] = await Promise.all(
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"].map(
-      (name) => readJsonObject(join(directory, name)),
+      (name) => readJsonObject(folder, name),
     ),
   );
   if (!definition) {
-    throw failure("checkpoint/no-tokenizer", `\`${directory}\` has no \`tokenizer.json\``, {
+    throw failure("checkpoint/no-tokenizer", `\`${folder.path}\` has no \`tokenizer.json\``, {
       help: "copy it from the model's page, or save the tokenizer again with transformers' `save_pretrained`",
     });
   }
   // The library closes gaps before punctuation unless told not to; current models want their text as it was.
-  const inner = openLibrary(join(directory, "tokenizer.json"), definition, {
-    ...settings,
-    clean_up_tokenization_spaces: settings?.["clean_up_tokenization_spaces"] === true,
-    // Those that are special say so in tokenizer.json; this list is written in several ways.
-    additional_special_tokens: [],
-  });
+  const inner = openLibrary(
+    folder.pathOf("tokenizer.json"),
+    definition,
+    {
+      ...settings,
+      clean_up_tokenization_spaces: settings?.["clean_up_tokenization_spaces"] === true,
+      // Those that are special say so in tokenizer.json; this list is written in several ways.
+      additional_special_tokens: [],
+    },
+    limit,
+  );
   const { special, hasToken: known, encode } = inner;
   const encodeFor = (call: string, text: string): number[] => {
     checkOption(call, "text", text, needed(anyText));
@@ -99,7 +91,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const bos = findBos(inner, [settings, named], configs);
   const start = findStart(inner, settings, bos);
   const documentStart = findDocumentStart(start, settings, bos);
-  const chatTemplates = await readTemplates(directory, settings);
+  const chatTemplates = await readTemplates(folder, settings);
   return {
     vocabularySize: inner.size,
     start,

@@ -3,7 +3,7 @@
  * matter, only what the model has at a path. Streams: a piece of one parameter of each is held at a time. Sums in float64.
  */
 import { checkOption, needed, object } from "../../grammar/option.ts";
-import { toFloat32 } from "../checkpoint/index.ts";
+import { toFloat32 } from "../checkpoint/data-type.ts";
 import type { LoadedModel } from "../model/model.ts";
 import { DATA_TYPES, STORAGE_BYTES } from "../checkpoint/storage.ts";
 

@@ -19,13 +19,8 @@ import {
 } from "../../grammar/option.ts";
 import { checkAborted } from "../abort.ts";
 import { attempt } from "../checkpoint/attempt.ts";
-import {
-  CHECKPOINT,
-  type CheckpointWriter,
-  createCheckpoint,
-  PROVENANCE_NAME,
-  type WriterOptions,
-} from "../checkpoint/index.ts";
+import { CHECKPOINT, PROVENANCE_NAME } from "../checkpoint/own-files.ts";
+import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/write.ts";
 import { readBytesIfAny, recode } from "../files/read.ts";
 import { checkApart, checkTarget } from "../files/target.ts";
 import { DATA_TYPES } from "../checkpoint/storage.ts";

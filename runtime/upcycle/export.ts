@@ -14,7 +14,7 @@ import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer } from "./transfe
 import { embedSource } from "../model/embedded.ts";
 import type { LoadedModel } from "../model/model.ts";
 import { commonType, STORING_RULES } from "../checkpoint/storage.ts";
-import { openWorkspace } from "../model/modules.ts";
+import { openWorkspace } from "../load/modules.ts";
 import { expandWhole } from "./plan.ts";
 
 export interface ExportOptions {

@@ -3,8 +3,9 @@ import type { Override } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import { suggest } from "../../grammar/suggest.ts";
-import { type Checkpoint, openCheckpoint } from "../checkpoint/index.ts";
-import { parameterSource } from "../model/model.ts";
+import type { Checkpoint } from "../checkpoint/store.ts";
+import { openCheckpoint } from "../load/open-checkpoint.ts";
+import { parameterSource } from "../model/parameter-source.ts";
 import type { ParameterSource } from "../gpu/parameters.ts";
 
 export interface OpenedOverrides {

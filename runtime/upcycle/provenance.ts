@@ -8,7 +8,7 @@ import { extentOf, isWhole, sumsOf } from "../../compiler/index.ts";
 import { lineAndColumn } from "../../grammar/index.ts";
 import { type Span, textOf } from "../../grammar/span.ts";
 import { basename } from "node:path";
-import type { Checkpoint } from "../checkpoint/index.ts";
+import type { Checkpoint } from "../checkpoint/store.ts";
 import type { ParameterSource, StoredPlace } from "../gpu/parameters.ts";
 import { VERSION } from "../version.ts";
 import type { ProvenanceHead } from "./provenance-head.ts";

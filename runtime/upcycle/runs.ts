@@ -18,7 +18,8 @@ import { MoeError } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
 import type { AbortOptions } from "../abort.ts";
 import { NotFinite, withNote } from "../session/not-finite.ts";
-import { loadTokenizer, type Tokenizer } from "../checkpoint/index.ts";
+import { loadTokenizer } from "../load/load-tokenizer.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { LoadedModel } from "../model/model.ts";
 import { STORAGE_BYTES } from "../checkpoint/storage.ts";
 

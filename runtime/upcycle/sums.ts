@@ -5,7 +5,7 @@
  * which do what is left over and the types that have no vectors.
  */
 import type { StorageType } from "../../compiler/plan/plan.ts";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/index.ts";
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/half.ts";
 import { EXPONENTS, findNotFinite } from "../gpu/finite.ts";
 import { compile, type FunctionSpec, instantiate, type Memory, type Module, op } from "./wasm.ts";
 

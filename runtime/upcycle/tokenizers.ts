@@ -2,9 +2,10 @@
  * Whether tokenizers are the same in what they do: the same ids for any text, whatever their files look like. Layout, version,
  * padding, truncation, decoding and merges as pairs or as text are no difference; the first that is one is named.
  */
-import { join } from "node:path";
+import { diskFolder } from "../load/disk-folder.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
-import { loadTokenizer, readJsonObject } from "../checkpoint/index.ts";
+import { readJsonObject } from "../checkpoint/folder.ts";
+import { loadTokenizer } from "../load/load-tokenizer.ts";
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -19,7 +20,7 @@ interface Source {
  */
 export async function checkTokenizers(folders: readonly string[]): Promise<readonly Diagnostic[]> {
   const read = await Promise.all(
-    folders.map(async (folder) => ({ folder, json: await readJsonObject(join(folder, "tokenizer.json")) })),
+    folders.map(async (folder) => ({ folder, json: await readJsonObject(diskFolder(folder), "tokenizer.json") })),
   );
   const [first, ...others] = read.filter((source): source is Source => source.json !== null);
   const notes: Diagnostic[] = [];

@@ -7,7 +7,7 @@ import { MEASURES, sliceAssignment, type Statistic, statisticsOf, sumsOf } from 
 import type { StorageType } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { LIMITS } from "../../grammar/limits.ts";
-import type { Checkpoint } from "../checkpoint/index.ts";
+import type { Checkpoint } from "../checkpoint/store.ts";
 import type { ParameterSource } from "../gpu/parameters.ts";
 import type { ProvenanceHead } from "./provenance-head.ts";
 import type { SourceRun } from "./runs.ts";

@@ -1,11 +1,11 @@
 /** Reads `moec.provenance.json` back: which of its records are about a parameter, or about a tensor. */
-import { join } from "node:path";
+import { diskFolder } from "../load/disk-folder.ts";
 import { locateParameters } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { checkOption, needed, object, text } from "../../grammar/option.ts";
-import { PROVENANCE_NAME } from "../checkpoint/index.ts";
-import { readJsonObject } from "../checkpoint/json-file.ts";
-import { loadWithMaps } from "../model/model.ts";
+import { PROVENANCE_NAME } from "../checkpoint/own-files.ts";
+import { readJsonObject } from "../checkpoint/folder.ts";
+import { loadWithMaps } from "../load/load-model.ts";
 import { type PartRecord, type Provenance, type TensorRecord } from "./provenance.ts";
 
 /** A tensor, and those of its parts that were asked for. */
@@ -18,8 +18,8 @@ export interface Trace {
 /** Throws `checkpoint/no-provenance` for a folder that moec did not write, `checkpoint/bad-json` for a file that is not its. */
 export async function readProvenance(folder: string): Promise<Provenance> {
   checkOption("readProvenance", "folder", folder, needed(text));
-  const path = join(folder, PROVENANCE_NAME);
-  const json = await readJsonObject(path);
+  const from = diskFolder(folder);
+  const json = await readJsonObject(from, PROVENANCE_NAME);
   if (json === null)
     throw failure("checkpoint/no-provenance", `\`${folder}\` has no \`${PROVENANCE_NAME}\``, {
       help: "only checkpoints that `moec upcycle` or `moec export` made can say where they come from",
@@ -27,9 +27,13 @@ export async function readProvenance(folder: string): Promise<Provenance> {
   const { format, sources, rules, tensors } = json as Partial<Provenance>;
   const isWhole = Array.isArray(sources) && Array.isArray(rules) && typeof tensors === "object" && tensors !== null;
   if (!isWhole || !String(format).startsWith("moec.provenance/1"))
-    throw failure("checkpoint/bad-json", `\`${path}\` is not a provenance that this moec reads`, {
-      help: "was it written by a later moec, or changed by hand?",
-    });
+    throw failure(
+      "checkpoint/bad-json",
+      `\`${from.pathOf(PROVENANCE_NAME)}\` is not a provenance that this moec reads`,
+      {
+        help: "was it written by a later moec, or changed by hand?",
+      },
+    );
   return json as unknown as Provenance;
 }
 

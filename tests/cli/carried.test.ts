@@ -2,8 +2,9 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { encodeHeader, openSafetensors } from "../../runtime/checkpoint/index.ts";
-import { loadModel } from "../../runtime/model/model.ts";
+import { encodeHeader } from "../../runtime/checkpoint/safetensors-header.ts";
+import { openSafetensors } from "../../runtime/load/open-checkpoint.ts";
+import { loadModel } from "../../runtime/load/load-model.ts";
 import { evaluateLogits } from "../runtime/upcycle/support.ts";
 import { maxDifference } from "../support/close.ts";
 import { anonymous, moec, temporary } from "./support.ts";

@@ -1,7 +1,7 @@
 /** `moec diff` and `moec why`: what they find, and how they say it. */
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { openSafetensors } from "../../runtime/checkpoint/index.ts";
+import { openSafetensors } from "../../runtime/load/open-checkpoint.ts";
 import { moec, temporary } from "./support.ts";
 
 const families = "tests/fixtures/families";

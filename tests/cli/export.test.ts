@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { expandMap } from "../../compiler/index.ts";
-import { openCheckpoint } from "../../runtime/checkpoint/index.ts";
-import { loadModel } from "../../runtime/model/model.ts";
+import { openCheckpoint } from "../../runtime/load/open-checkpoint.ts";
+import { loadModel } from "../../runtime/load/load-model.ts";
 import { anonymous, moec, temporary } from "./support.ts";
 
 const root = "tests/fixtures/families";

@@ -1,6 +1,6 @@
 /** mergekit's gates that are made of prompts, element by element against plain loops over the base's weights. */
 import { describe, expect, test } from "vitest";
-import { loadTokenizer } from "../../runtime/checkpoint/index.ts";
+import { loadTokenizer } from "../../runtime/load/load-tokenizer.ts";
 import { add, type Layer, mean, runLlama, scale, unit, type Vector } from "../support/plain-llama.ts";
 import { checkpoint, make, readAll } from "./import-support.ts";
 

@@ -1,7 +1,8 @@
 /** What the tests of `moec import` share: a configuration imported, checked, and its command run. */
 import { join } from "node:path";
 import { expect } from "vitest";
-import { openSafetensors, toFloat32 } from "../../runtime/checkpoint/index.ts";
+import { toFloat32 } from "../../runtime/checkpoint/data-type.ts";
+import { openSafetensors } from "../../runtime/load/open-checkpoint.ts";
 import { moec, temporary, writeFile } from "./support.ts";
 
 export const checkpoint = (name: string): string => `examples/checkpoints/${name}`;

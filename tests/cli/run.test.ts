@@ -1,7 +1,8 @@
 /** The commands that run a checkpoint, held to reference values. */
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { openCheckpoint, openSafetensors, toFloat32 } from "../../runtime/checkpoint/index.ts";
+import { toFloat32 } from "../../runtime/checkpoint/data-type.ts";
+import { openCheckpoint, openSafetensors } from "../../runtime/load/open-checkpoint.ts";
 import { moec, temporary, writeFile } from "./support.ts";
 
 const llama = "tests/fixtures/families/llama";

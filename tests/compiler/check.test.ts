@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { checkModule } from "../../compiler/index.ts";
-import { openWorkspace } from "../../runtime/model/modules.ts";
+import { openWorkspace } from "../../runtime/load/modules.ts";
 import { diagnose } from "../support/programs.ts";
 
 const imports = 'import { Linear, TopK, SoftmaxTopK } from "std"\n';

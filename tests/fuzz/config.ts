@@ -5,8 +5,8 @@
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toJson } from "../../compiler/index.ts";
-import { loadModel } from "../../runtime/model/model.ts";
-import { openWorkspace } from "../../runtime/model/modules.ts";
+import { loadModel } from "../../runtime/load/load-model.ts";
+import { openWorkspace } from "../../runtime/load/modules.ts";
 import type { Bench, Input } from "./kind.ts";
 import { checkPlan } from "./moe.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";

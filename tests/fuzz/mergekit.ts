@@ -8,7 +8,7 @@ import { readMergekit } from "../../runtime/mergekit/config.ts";
 import { makeGate } from "../../runtime/mergekit/gate.ts";
 import { writeRecipe } from "../../runtime/mergekit/recipe.ts";
 import { settleSettings } from "../../runtime/mergekit/settings.ts";
-import { standardLibrary } from "../../runtime/model/modules.ts";
+import { standardLibrary } from "../../runtime/load/modules.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";
 import { mutateText, tokensOf } from "./mutate-text.ts";
@@ -72,8 +72,8 @@ export async function openMergekit(folder: string): Promise<Bench> {
     },
     async run({ text }) {
       const config = readMergekit({ path: "mixture.yml", text: text.replaceAll("LLAMA", llama) });
-      const { architecture } = chooseArchitecture(config);
-      const differing = settleSettings(config, architecture);
+      const { architecture } = await chooseArchitecture(config);
+      const differing = await settleSettings(config, architecture);
       const recipe = writeRecipe(config, architecture, await makeGate(config, architecture), differing, "mixture");
       const scope = workspace.open({ path: `mixture-${opened++}.moe`, text: recipe.text });
       const wrong = checkModule(scope).find((d) => d.severity === "error");

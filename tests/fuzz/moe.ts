@@ -8,7 +8,7 @@ import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import { type Diagnostic, format, type SourceFile } from "../../grammar/index.ts";
 import { parse } from "../../grammar/parse.ts";
 import { openEmbedded } from "../../runtime/model/embedded.ts";
-import { standardLibrary } from "../../runtime/model/modules.ts";
+import { standardLibrary } from "../../runtime/load/modules.ts";
 import { softwareFacts } from "../support/facts.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";
@@ -41,7 +41,7 @@ export async function openMoe(): Promise<Bench> {
     },
     async run({ at, text }) {
       if (at === "embedded") {
-        openEmbedded({ path: "checkpoint", metadata: { "moec.source": text } });
+        openEmbedded({ path: "checkpoint", metadata: { "moec.source": text } }, workspace);
         return [];
       }
       const file: SourceFile = { path: `input-${opened++}.moe`, text };

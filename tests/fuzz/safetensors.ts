@@ -4,7 +4,8 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { encodeHeader, openCheckpoint } from "../../runtime/checkpoint/index.ts";
+import { encodeHeader } from "../../runtime/checkpoint/safetensors-header.ts";
+import { openCheckpoint } from "../../runtime/load/open-checkpoint.ts";
 import { INDEX_NAME } from "../../runtime/checkpoint/shard-index.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";

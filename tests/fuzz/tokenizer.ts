@@ -1,7 +1,7 @@
 /** tokenizer.json and tokenizer_config.json: loaded, texts made into ids and back, all at once and token by token. */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { loadTokenizer } from "../../runtime/checkpoint/index.ts";
+import { loadTokenizer } from "../../runtime/load/load-tokenizer.ts";
 import { type Bench, type Input, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";
 import type { Random } from "./random.ts";

@@ -8,7 +8,7 @@ import { instantiate } from "../../compiler/language/interpret/instance.ts";
 import type { ConstructorValue, Value as Given } from "../../compiler/language/interpret/value.ts";
 import type { Builder } from "../../compiler/ops/builder.ts";
 import type { LayerDecl } from "../../grammar/index.ts";
-import { openWorkspace } from "../../runtime/model/modules.ts";
+import { openWorkspace } from "../../runtime/load/modules.ts";
 
 /** Values for sizes without a default; others are 4. */
 export const usual: Readonly<Record<string, number>> = {

@@ -3,7 +3,9 @@ import { readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Json } from "../../compiler/index.ts";
-import { type DataType, encodeHeader, openCheckpoint } from "../../runtime/checkpoint/index.ts";
+import type { DataType } from "../../runtime/checkpoint/data-type.ts";
+import { encodeHeader } from "../../runtime/checkpoint/safetensors-header.ts";
+import { openCheckpoint } from "../../runtime/load/open-checkpoint.ts";
 
 export interface MadeTensor {
   readonly name: string;

@@ -5,7 +5,7 @@ import type { TestCase } from "../../compiler/index.ts";
 import { checkExpectation } from "../../compiler/index.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
-import { toFloat32 } from "../../runtime/checkpoint/index.ts";
+import { toFloat32 } from "../../runtime/checkpoint/data-type.ts";
 
 /** Logits [T, V] of one sequence, row-major. */
 export async function runOracle(loaded: LoadedModel, ids: readonly number[]): Promise<Float64Array> {

@@ -4,7 +4,7 @@ import type { Model, Scope } from "../../compiler/index.ts";
 import { buildProgram, checkModule, makeConfigured } from "../../compiler/index.ts";
 import type { Program } from "../../compiler/graph/node.ts";
 import { renderDiagnostic, type Item } from "../../grammar/index.ts";
-import { openWorkspace } from "../../runtime/model/modules.ts";
+import { openWorkspace } from "../../runtime/load/modules.ts";
 
 /** The diagnostics of a text, as `line code message`. */
 export function diagnose(text: string): string[] {

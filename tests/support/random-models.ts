@@ -4,9 +4,9 @@ import { buildProgram, evaluateProgram, findMap, makeModel, newContext, readConf
 import type { Purpose } from "../../compiler/language/interpret/context.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import type { StorageType } from "../../compiler/plan/plan.ts";
-import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/index.ts";
+import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/data-type.ts";
 import { parseConfig } from "../../runtime/model/config-file.ts";
-import { openWorkspace } from "../../runtime/model/modules.ts";
+import { openWorkspace } from "../../runtime/load/modules.ts";
 import type { ParameterSource } from "../../runtime/gpu/parameters.ts";
 import { DATA_TYPES } from "../../runtime/checkpoint/storage.ts";
 

@@ -6,8 +6,12 @@ import type { Program } from "../../compiler/graph/node.ts";
 import type { Builder } from "../../compiler/ops/builder.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
-import { type Checkpoint, encodeHeader, openCheckpoint, toFloat32 } from "../../runtime/checkpoint/index.ts";
-import { type LoadedModel, loadModel } from "../../runtime/model/model.ts";
+import { toFloat32 } from "../../runtime/checkpoint/data-type.ts";
+import { encodeHeader } from "../../runtime/checkpoint/safetensors-header.ts";
+import type { Checkpoint } from "../../runtime/checkpoint/store.ts";
+import { openCheckpoint } from "../../runtime/load/open-checkpoint.ts";
+import { loadModel } from "../../runtime/load/load-model.ts";
+import type { LoadedModel } from "../../runtime/model/model.ts";
 import { withScratch } from "../runtime/checkpoint/scratch.ts";
 
 const root = join(import.meta.dirname, "..", "fixtures", "families");

@@ -1,7 +1,8 @@
 /** `moec route`: where the tokens of texts went, by the metrics that a model's routers declare. */
 import type { Command } from "commander";
 import { MoeError } from "../../../grammar/index.ts";
-import { loadTokenizer, type Tokenizer } from "../../../runtime/checkpoint/index.ts";
+import { loadTokenizer } from "../../../runtime/load/load-tokenizer.ts";
+import type { Tokenizer } from "../../../runtime/tokenizer/tokenizer.ts";
 import { checkReplaceable, replaceFile } from "../../../runtime/files/replace.ts";
 import { type Routing, ROUTING_METRICS, traceRouting } from "../../../runtime/session/routing.ts";
 import { parseCount, parseIndex } from "../../options.ts";

@@ -73,7 +73,12 @@ export class Workspace {
     return this.#library.standard(kind);
   }
 
-  /** Every file of the standard library, parsed. */
+  /** Every file of the standard library. */
+  get standardFiles(): readonly SourceFile[] {
+    return this.#library.files;
+  }
+
+  /** The same, parsed. */
   get standardScopes(): readonly Scope[] {
     return this.#library.files.map((file) => this.#library.open(file));
   }

@@ -10,7 +10,7 @@ import { addObjective, buildProgram, differentiateProgram, newContext } from "..
 import { compileProgram } from "../../../compiler/pipeline.ts";
 import type { Program } from "../../../compiler/graph/node.ts";
 import type { EntryRegime } from "../../../compiler/plan/plan.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { softwareFacts } from "../../support/facts.ts";
 
 const root = join(import.meta.dirname, "..", "..", "fixtures", "families");

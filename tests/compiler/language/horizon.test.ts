@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { horizonOf, type Json } from "../../../compiler/index.ts";
 import { openModel } from "../../../runtime/open.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { configOf, familyFolder } from "../../support/made-checkpoint.ts";
 import { modelOfConfig } from "../../support/random-models.ts";
 import { expectFailure } from "../../runtime/checkpoint/scratch.ts";

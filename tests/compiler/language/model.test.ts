@@ -1,8 +1,8 @@
 import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { fillInit } from "../../../compiler/index.ts";
-import { openCheckpoint } from "../../../runtime/checkpoint/index.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { maxDifference } from "../../support/close.ts";
 import { runOracle } from "../../support/oracle.ts";
 import { modelOf, outputsOf, programOf } from "../../support/programs.ts";

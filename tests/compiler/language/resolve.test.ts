@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Workspace, type ModuleLoader } from "../../../compiler/index.ts";
 import { checkModule } from "../../../compiler/index.ts";
-import { standardLibrary } from "../../../runtime/model/modules.ts";
+import { standardLibrary } from "../../../runtime/load/modules.ts";
 
 /** A workspace over files in memory: `./b.moe` means the file of that name. */
 function workspaceOf(files: Readonly<Record<string, string>>) {

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { checkModule, type ModuleLoader, Workspace } from "../../../compiler/index.ts";
 import { format, renderDiagnostic } from "../../../grammar/index.ts";
 import { tokenize } from "../../../grammar/parse.ts";
-import { fileLoader, standardLibrary } from "../../../runtime/model/modules.ts";
+import { fileLoader, standardLibrary } from "../../../runtime/load/modules.ts";
 import { Random } from "../../fuzz/random.ts";
 
 const library = new Workspace(fileLoader);

@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from "vitest";
 import { checkModule, type ModuleLoader, type Scope, Workspace } from "../../../compiler/index.ts";
 import type { SourceFile } from "../../../grammar/span.ts";
-import { standardLibrary } from "../../../runtime/model/modules.ts";
+import { standardLibrary } from "../../../runtime/load/modules.ts";
 
 const parsed = vi.hoisted((): string[] => []);
 vi.mock(import("../../../grammar/parse.ts"), async (original) => {

@@ -16,7 +16,7 @@ import {
 import { cutParts } from "../../../compiler/codegen/schedule/layout.ts";
 import { DiagnosticBag, MoeError, renderDiagnostic } from "../../../grammar/index.ts";
 import { parseConfig } from "../../../runtime/model/config-file.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { softwareFacts } from "../../support/facts.ts";
 import { findItem, openRight } from "../../support/programs.ts";
 

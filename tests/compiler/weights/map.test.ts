@@ -15,7 +15,7 @@ import {
 } from "../../../compiler/index.ts";
 import { DiagnosticBag, MoeError, renderDiagnostic } from "../../../grammar/index.ts";
 import { formatConfig, parseConfig } from "../../../runtime/model/config-file.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { findItem, modelOf, openRight } from "../../support/programs.ts";
 
 const root = "tests/fixtures/families";

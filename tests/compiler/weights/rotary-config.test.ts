@@ -12,7 +12,7 @@ import {
 } from "../../../compiler/index.ts";
 import { MoeError } from "../../../grammar/index.ts";
 import { parseConfig } from "../../../runtime/model/config-file.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 
 type JsonObject = Readonly<Record<string, Json>>;
 

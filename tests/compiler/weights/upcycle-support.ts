@@ -13,7 +13,7 @@ import {
 import type { Purpose } from "../../../compiler/language/interpret/context.ts";
 import { fillInit } from "../../../compiler/language/model/init.ts";
 import type { UpcycleDecl } from "../../../grammar/ast.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { findItem, modelOf, openRight } from "../../support/programs.ts";
 
 export type Weights = ReadonlyMap<string, Float64Array>;

@@ -9,7 +9,7 @@ import {
 } from "../../../compiler/index.ts";
 import type { Value } from "../../../compiler/language/interpret/value.ts";
 import { MoeError, renderDiagnostic } from "../../../grammar/index.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { findItem, modelOf, openRight } from "../../support/programs.ts";
 
 const llama = (fields = "") =>

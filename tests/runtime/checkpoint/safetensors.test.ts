@@ -2,16 +2,9 @@ import { open, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  byteSize,
-  type DataType,
-  dataTypes,
-  encodeHeader,
-  fromFloat32,
-  openSafetensors,
-  type TensorSpec,
-  toFloat32,
-} from "../../../runtime/checkpoint/index.ts";
+import { type DataType, dataTypes, fromFloat32, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { byteSize, encodeHeader, type TensorSpec } from "../../../runtime/checkpoint/safetensors-header.ts";
+import { openSafetensors } from "../../../runtime/load/open-checkpoint.ts";
 import { expectFailure, withScratch, writeRaw } from "./scratch.ts";
 
 const allTypes = Object.keys(dataTypes) as DataType[];

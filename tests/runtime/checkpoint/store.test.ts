@@ -1,8 +1,9 @@
 import { copyFile, cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { loadModel } from "../../../runtime/model/model.ts";
-import { fromFloat32, openCheckpoint, toFloat32 } from "../../../runtime/checkpoint/index.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import { fromFloat32, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
 import { expectFailure, withScratch, writeRaw } from "./scratch.ts";
 
 const families = "tests/fixtures/families";

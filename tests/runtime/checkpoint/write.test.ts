@@ -3,13 +3,10 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
-import {
-  type Checkpoint,
-  createCheckpoint,
-  openCheckpoint,
-  type TensorSpec,
-  type WriterOptions,
-} from "../../../runtime/checkpoint/index.ts";
+import type { TensorSpec } from "../../../runtime/checkpoint/safetensors-header.ts";
+import type { Checkpoint } from "../../../runtime/checkpoint/store.ts";
+import { createCheckpoint, type WriterOptions } from "../../../runtime/checkpoint/write.ts";
+import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
 import { expectFailure, withScratch } from "./scratch.ts";
 
 const tensors: TensorSpec[] = [
@@ -143,7 +140,7 @@ describe("nothing shows under the final name", () => {
   test.each(["SIGINT", "SIGTERM", "exit"])("when %s ends the process half-way", async (end) => {
     await withScratch(async (directory) => {
       const script = `
-        import { createCheckpoint } from ${JSON.stringify(resolve("runtime/checkpoint/index.ts"))};
+        import { createCheckpoint } from ${JSON.stringify(resolve("runtime/checkpoint/write.ts"))};
         const tensor = { name: "a", dtype: "U8", shape: [8] };
         const writer = await createCheckpoint(${JSON.stringify(join(directory, "model"))}, [tensor]);
         await writer.write("a", new Uint8Array(4));

@@ -14,11 +14,14 @@ import { syncBuiltinESMExports } from "node:module";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadTokenizer, loadTokens, openCheckpoint, openSafetensors } from "../../../runtime/checkpoint/index.ts";
+import { diskFolder } from "../../../runtime/load/disk-folder.ts";
+import { loadTokenizer } from "../../../runtime/load/load-tokenizer.ts";
+import { loadTokens } from "../../../runtime/load/load-tokens.ts";
+import { openCheckpoint, openSafetensors } from "../../../runtime/load/open-checkpoint.ts";
 import { readConfigFile } from "../../../runtime/model/config-file.ts";
 import { find, isFolder, readBytes, readText } from "../../../runtime/files/read.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
-import { fileLoader, readSource } from "../../../runtime/model/modules.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import { fileLoader, readSource } from "../../../runtime/load/modules.ts";
 import { moec } from "../../cli/support.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 
@@ -135,7 +138,7 @@ test("text that is not UTF-8 is refused with its line, and a mark in front is no
     writeFileSync(path, Buffer.from("edition 2026\n// gr\u00fc\u00dfe\n", "latin1"));
     expect(() => readSource(path)).toThrow("cli/not-utf8");
     expect(() => readSource(path)).toThrow("line 2");
-    expect(() => readConfigFile(folder)).toThrow("checkpoint/no-config");
+    await expectFailure(readConfigFile(diskFolder(folder)), "checkpoint/no-config", folder);
     writeFileSync(path, "\uFEFFedition 2026\n");
     expect(readText(path)).toBe("edition 2026\n");
   });

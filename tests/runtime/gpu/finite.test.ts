@@ -1,7 +1,7 @@
 /** Weights that are not numbers: found wherever they stand, and refused before they reach a device. */
 import { expect, test } from "vitest";
 import fc from "fast-check";
-import { fromFloat32 } from "../../../runtime/checkpoint/index.ts";
+import { fromFloat32 } from "../../../runtime/checkpoint/data-type.ts";
 import { openDevice } from "../../../runtime/dawn/open-device.ts";
 import { findNotFinite } from "../../../runtime/gpu/finite.ts";
 import { openSession } from "../../../runtime/session/session.ts";

@@ -2,8 +2,8 @@
 import { expect, test } from "vitest";
 import { compileModel } from "../../../compiler/index.ts";
 import { countDispatches } from "../../../runtime/measure/dispatches.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { softwareFacts } from "../../support/facts.ts";
 
 async function planOf(family: string) {

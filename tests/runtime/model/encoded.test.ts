@@ -4,18 +4,15 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { expandMap, findMap, makeModel, readConfig, type Json } from "../../../compiler/index.ts";
 import { DiagnosticBag } from "../../../grammar/index.ts";
-import {
-  createCheckpoint,
-  type DataType,
-  decoders,
-  fromFloat32,
-  openCheckpoint,
-  toFloat32,
-} from "../../../runtime/checkpoint/index.ts";
+import { type DataType, fromFloat32, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { decoders } from "../../../runtime/checkpoint/decode.ts";
+import { createCheckpoint } from "../../../runtime/checkpoint/write.ts";
+import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
 import { parseConfig } from "../../../runtime/model/config-file.ts";
 import { exportModel } from "../../../runtime/upcycle/export.ts";
-import { type LoadedModel, loadModel } from "../../../runtime/model/model.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import type { LoadedModel } from "../../../runtime/model/model.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { open } from "../../../runtime/open.ts";
 import { encodeFp8, encodeMxfp4 } from "../../support/encoders.ts";
 import { Draw } from "../../support/random-models.ts";

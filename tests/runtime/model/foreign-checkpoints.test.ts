@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../../compiler/index.ts";
 import type { MoeError } from "../../../grammar/index.ts";
-import { loadTokenizer } from "../../../runtime/checkpoint/index.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { loadTokenizer } from "../../../runtime/load/load-tokenizer.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import {
   type Config,
   configOf,

@@ -2,21 +2,23 @@
 import { join } from "node:path";
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { diskFolder } from "../../../runtime/load/disk-folder.ts";
 import { expandMap, findMap, makeModel, readConfig } from "../../../compiler/index.ts";
 import { DiagnosticBag } from "../../../grammar/index.ts";
-import { fromFloat32, toFloat32 } from "../../../runtime/checkpoint/index.ts";
+import { fromFloat32, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
 import { readConfigFile } from "../../../runtime/model/config-file.ts";
 import { exportModel } from "../../../runtime/upcycle/export.ts";
-import { type LoadedModel, loadModel } from "../../../runtime/model/model.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import type { LoadedModel } from "../../../runtime/model/model.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { configOf, familyFolder, type MadeTensor, tensorsOf, writeModel } from "../../support/made-checkpoint.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 
 const workspace = openWorkspace();
 
 /** Names of a family's embedding and head. */
-function namesOf(family: string): { readonly embed: string; readonly head: string } | null {
-  const config = readConfigFile(familyFolder(family));
+async function namesOf(family: string): Promise<{ readonly embed: string; readonly head: string } | null> {
+  const config = await readConfigFile(diskFolder(familyFolder(family)));
   const map = findMap(workspace, config);
   const model = makeModel(readConfig(map, config), map.item.span);
   const { entries, alike } = expandMap(map, model, null, new DiagnosticBag());
@@ -25,10 +27,10 @@ function namesOf(family: string): { readonly embed: string; readonly head: strin
   return head === undefined ? null : { embed, head };
 }
 
-const families = readdirSync("tests/fixtures/families").flatMap((family) => {
-  const names = namesOf(family);
-  return names === null ? [] : [{ family, ...names }];
-});
+const named = readdirSync("tests/fixtures/families").map(async (family) => ({ family, names: await namesOf(family) }));
+const families = (await Promise.all(named)).flatMap(({ family, names }) =>
+  names === null ? [] : [{ family, ...names }],
+);
 
 const tied = { tie_word_embeddings: true };
 
@@ -113,7 +115,7 @@ describe("a head", () => {
       const made = await writeModel(join(folder, "made"), { ...configOf("llama"), ...tied }, await other());
       const out = join(folder, "out");
       await load(made, (loaded) => exportModel(loaded, out));
-      expect(readConfigFile(out).json["tie_word_embeddings"]).toBe(false);
+      expect((await readConfigFile(diskFolder(out))).json["tie_word_embeddings"]).toBe(false);
       expect((await load(out)).notes).toEqual([]);
     });
   });

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../../compiler/index.ts";
 import { exportModel } from "../../../runtime/upcycle/export.ts";
-import { type LoadedModel, loadModel } from "../../../runtime/model/model.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import type { LoadedModel } from "../../../runtime/model/model.ts";
 import {
   type Config,
   configOf,

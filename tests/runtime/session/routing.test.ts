@@ -1,7 +1,7 @@
 /** What routers say of themselves: on the GPU it is what the oracle says, however the texts are cut into steps. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildProgram, compileModel, evaluateProgram, type Model } from "../../../compiler/index.ts";
-import { compile } from "../../../runtime/open.ts";
+import { compile } from "../../../runtime/session/open-model.ts";
 import { openDevice } from "../../../runtime/dawn/open-device.ts";
 import type { Device } from "../../../runtime/gpu/device.ts";
 import { collectMetrics } from "../../../runtime/session/metrics.ts";

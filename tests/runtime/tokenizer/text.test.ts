@@ -2,7 +2,9 @@ import { cp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { loadTokenizer, loadTokens, type Tokenizer } from "../../../runtime/checkpoint/index.ts";
+import { loadTokenizer } from "../../../runtime/load/load-tokenizer.ts";
+import { loadTokens } from "../../../runtime/load/load-tokens.ts";
+import type { Tokenizer } from "../../../runtime/tokenizer/tokenizer.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 
 const seed = "examples/checkpoints/seed";

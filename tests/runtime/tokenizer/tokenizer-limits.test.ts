@@ -3,8 +3,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { MoeError } from "../../../grammar/index.ts";
-import { loadTokenizer } from "../../../runtime/checkpoint/index.ts";
-import { limitTime, TimeIsOver } from "../../../runtime/tokenizer/time-limit.ts";
+import { loadTokenizer } from "../../../runtime/load/load-tokenizer.ts";
+import { limitTime } from "../../../runtime/load/time-limit.ts";
+import { TimeIsOver } from "../../../runtime/tokenizer/limit.ts";
 import { tokenizers } from "../../fuzz/tokenizers.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 

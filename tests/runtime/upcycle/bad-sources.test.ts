@@ -2,9 +2,9 @@
 import { cpSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { openSafetensors } from "../../../runtime/checkpoint/index.ts";
+import { openSafetensors } from "../../../runtime/load/open-checkpoint.ts";
 import { exportModel } from "../../../runtime/upcycle/export.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 import { CHECKPOINTS, withPlan, withRecipe } from "./support.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openDevice } from "../../../runtime/dawn/open-device.ts";
 import type { Device } from "../../../runtime/gpu/device.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { open } from "../../../runtime/open.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { maxDifference } from "../../support/close.ts";

@@ -3,11 +3,12 @@ import { readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { diskFolder } from "../../../runtime/load/disk-folder.ts";
 import { toJson } from "../../../compiler/index.ts";
-import { openCheckpoint } from "../../../runtime/checkpoint/index.ts";
+import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
 import { readConfigFile } from "../../../runtime/model/config-file.ts";
 import { exportModel, planExport } from "../../../runtime/upcycle/export.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { withScratch } from "../checkpoint/scratch.ts";
 
@@ -44,7 +45,7 @@ describe.each(folders)("%s", (folder) => {
       await exportModel(loaded, out).finally(() => loaded.checkpoint.close());
       expect(await readAll(out)).toEqual(await readAll(folder));
       expect(await readArguments(out)).toEqual(await readArguments(folder));
-      const [before, after] = await Promise.all([folder, out].map(readConfigFile));
+      const [before, after] = await Promise.all([folder, out].map((path) => readConfigFile(diskFolder(path))));
       // A head's width that was left to be computed is written out; who wrote the file is no longer true.
       const said = Object.entries(before!.json).filter(
         ([key, value]) => value !== null && key !== "transformers_version",

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Value } from "../../../compiler/index.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { withScratch } from "../checkpoint/scratch.ts";
 import { count, evaluateLogits, withPlan } from "./support.ts";

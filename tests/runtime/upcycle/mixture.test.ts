@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { openCheckpoint } from "../../../runtime/checkpoint/index.ts";
-import { loadModel } from "../../../runtime/model/model.ts";
+import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { withScratch } from "../checkpoint/scratch.ts";
 import { CHECKPOINTS, count, evaluateLogits, GOLDEN, readValues, SET_ROUTER, withPlan } from "./support.ts";

@@ -2,9 +2,10 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { applyAssignments, expandUpcycle, type Value } from "../../../compiler/index.ts";
-import { type DataType, toFloat32 } from "../../../runtime/checkpoint/index.ts";
-import { type LoadedModel, loadModel } from "../../../runtime/model/model.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { type DataType, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import type { LoadedModel } from "../../../runtime/model/model.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { withScratch } from "../checkpoint/scratch.ts";
 import { CHECKPOINTS, count, withPlan } from "./support.ts";

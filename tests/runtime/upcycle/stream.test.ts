@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { loadModel } from "../../../runtime/model/model.ts";
-import { openWorkspace, readMaps } from "../../../runtime/model/modules.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import { openWorkspace, readMaps } from "../../../runtime/load/modules.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import { withScratch } from "../checkpoint/scratch.ts";
 import { CHECKPOINTS, withPlan } from "./support.ts";

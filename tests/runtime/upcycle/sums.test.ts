@@ -1,6 +1,6 @@
 /** The vector loops give the bits of the plain ones, whatever the values and wherever the elements lie. */
 import { describe, expect, test } from "vitest";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../runtime/checkpoint/index.ts";
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../runtime/checkpoint/half.ts";
 import { BLOCK, Lane } from "../../../runtime/upcycle/lane.ts";
 
 /** A plain generator: the same bits each time. */

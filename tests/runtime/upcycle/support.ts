@@ -1,8 +1,10 @@
 /** What the tests of upcycling share: sources, plans from the standard library, and evaluation through the oracle. */
 import { buildProgram, evaluateProgram, type MapBinding, type Value, type Workspace } from "../../../compiler/index.ts";
-import { type DataType, openSafetensors, toFloat32 } from "../../../runtime/checkpoint/index.ts";
-import { type LoadedModel, loadModel } from "../../../runtime/model/model.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { type DataType, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { openSafetensors } from "../../../runtime/load/open-checkpoint.ts";
+import { loadModel } from "../../../runtime/load/load-model.ts";
+import type { LoadedModel } from "../../../runtime/model/model.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { planUpcycle, type UpcyclePlan, type UpcycleRequest } from "../../../runtime/upcycle/plan.ts";
 
 export const CHECKPOINTS = ["seed", "code", "law", "math"].map((name) => `examples/checkpoints/${name}`);

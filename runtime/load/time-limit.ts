@@ -4,24 +4,14 @@
  * is busy. What is ended has thrown nothing that it could catch itself. A call costs about a tenth of a millisecond.
  */
 import { Script } from "node:vm";
-
-/** Thrown by `limitTime` instead of what the call would have given. */
-export class TimeIsOver extends Error {
-  readonly milliseconds: number;
-
-  constructor(milliseconds: number) {
-    super(`no end after ${milliseconds} ms`);
-    this.milliseconds = milliseconds;
-  }
-}
+import { type LimitTime, TimeIsOver } from "../tokenizer/limit.ts";
 
 const SLOT = Symbol.for("moec.limited");
 const script = new Script(`globalThis[Symbol.for("moec.limited")]()`);
 /** Of the context that the script runs in, which need not be the one of this module. */
 const main = new Script("globalThis").runInThisContext() as Record<symbol, unknown>;
 
-/** What `run` gives or throws; `TimeIsOver` when it has not ended by then. `run` must not wait for anything. */
-export function limitTime<T>(milliseconds: number, run: () => T): T {
+export const limitTime: LimitTime = <T>(milliseconds: number, run: () => T): T => {
   const before = main[SLOT];
   main[SLOT] = run;
   try {
@@ -32,4 +22,4 @@ export function limitTime<T>(milliseconds: number, run: () => T): T {
   } finally {
     main[SLOT] = before;
   }
-}
+};

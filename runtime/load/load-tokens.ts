@@ -5,11 +5,10 @@
  */
 import { failure } from "../../grammar/diagnostic.ts";
 import { readBytes, recode } from "../files/read.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import { encodeDocuments } from "../tokenizer/documents.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 export type TokenFormat = "uint16" | "uint32" | "text";
-
-export const DOCUMENT_SEPARATOR = "\u001e";
 
 export interface LoadTokensOptions {
   /** Needed for text. */
@@ -39,15 +38,6 @@ export async function loadTokens(path: string, options: LoadTokensOptions = {}):
   const ids = readIds(path, bytes, format);
   if (vocabularySize !== undefined) checkRange(path, ids, vocabularySize, format);
   return ids;
-}
-
-/** Ids of all documents of a text, each behind what begins one (`Tokenizer.encodeDocument`). Empty ones are left out. */
-export function encodeDocuments(text: string, tokenizer: Tokenizer): Uint32Array {
-  const documents = text
-    .split(DOCUMENT_SEPARATOR)
-    .filter((document) => document !== "")
-    .map((document) => tokenizer.encodeDocument(document));
-  return Uint32Array.from(documents.flat());
 }
 
 function guessFormat(path: string, vocabularySize: number | undefined): TokenFormat {
