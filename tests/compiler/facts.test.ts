@@ -4,7 +4,7 @@ import { checkModule, describeType, factsOf, type Facts, Workspace } from "../..
 import type { Expr, Name, Statement } from "../../grammar/ast.ts";
 import { children, formatSpan, textOf, walk } from "../../grammar/index.ts";
 import { tokenize } from "../../grammar/parse.ts";
-import { fileLoader, openWorkspace } from "../../runtime/model/modules.ts";
+import { fileLoader, openWorkspace } from "../../runtime/load/modules.ts";
 
 const library = openWorkspace();
 const known = library.standardScopes.map((scope) => ({ path: scope.file.path, scope, facts: factsOf(scope) }));
