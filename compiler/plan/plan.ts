@@ -158,8 +158,10 @@ export interface Repeat {
 export type EntryRegime = "prefill" | "decode" | "whole";
 
 export interface Entry {
-  /** An output in a regime, e.g. `logits.prefill`. */
+  /** Its own among all entries, e.g. `logits.prefill`; what it says is said by the next two. */
   readonly name: string;
+  /** What the entry is for: an output of the model, such as `logits`, or what several are called together, such as `metrics`. */
+  readonly output: string;
   readonly regime: EntryRegime;
   /** Ids of the buffers that it reads from and leaves results in. */
   readonly inputs: readonly string[];

@@ -145,6 +145,7 @@ const plan = fields({
   entries: listOf(
     fields({
       name,
+      output: name,
       regime: oneOf("prefill", "decode", "whole"),
       inputs: names,
       outputs: names,

@@ -122,6 +122,6 @@ export function compile(
   checkOption("compile", "purpose", purpose, oneOf("generate", "evaluate"));
   const plan = compileModel(model, { device: device.facts, storage: source.storage, metrics, purpose });
   const [first] = metrics;
-  if (first !== undefined && !plan.entries.some((e) => e.name.startsWith("metrics."))) throw noMetric(plan, first);
+  if (first !== undefined && !plan.entries.some((e) => e.output === "metrics")) throw noMetric(plan, first);
   return plan;
 }

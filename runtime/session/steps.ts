@@ -73,12 +73,12 @@ export class Steps {
 
   /** True when the plan computes this output in some regime. */
   has(output: string): boolean {
-    return this.executor.plan.entries.some((e) => e.name.startsWith(`${output}.`));
+    return this.executor.plan.entries.some((e) => e.output === output);
   }
 
   /** True of an output that is computed of whole sequences, each in one step and in slot 0. */
   isWhole(output: string): boolean {
-    return this.executor.plan.entries.some((e) => e.name === `${output}.whole`);
+    return this.executor.plan.entries.some((e) => e.output === output && e.regime === "whole");
   }
 
   /** The most tokens of a step in which `rows(T)` of T tokens are wanted: what the device can bind is one limit. */
@@ -149,7 +149,7 @@ export class Steps {
 
   /** The entry for an output and a number of tokens, or for a whole sequence; the other regime's where the plan has only that. */
   entryFor(output: string, tokens: number, whole = false): Plan["entries"][number] {
-    const of = this.executor.plan.entries.filter((e) => e.name.startsWith(`${output}.`));
+    const of = this.executor.plan.entries.filter((e) => e.output === output);
     const regime = whole ? "whole" : tokens <= DECODE ? "decode" : "prefill";
     const entry = of.find((e) => e.regime === regime) ?? of[0];
     if (entry === undefined)

@@ -188,9 +188,16 @@ export function tinyPlan(device: DeviceFacts, more: Partial<Plan> = {}): Plan {
     ],
     modules,
     entries: [
-      { name: "logits.prefill", regime: "prefill", inputs, outputs: ["logits"], steps: logits },
-      { name: "logits.decode", regime: "decode", inputs, outputs: ["logits"], steps: logits },
-      { name: "nll.prefill", regime: "prefill", inputs: [...inputs, "target"], outputs: ["nll"], steps: nll },
+      { name: "logits.prefill", output: "logits", regime: "prefill", inputs, outputs: ["logits"], steps: logits },
+      { name: "logits.decode", output: "logits", regime: "decode", inputs, outputs: ["logits"], steps: logits },
+      {
+        name: "nll.prefill",
+        output: "nll",
+        regime: "prefill",
+        inputs: [...inputs, "target"],
+        outputs: ["nll"],
+        steps: nll,
+      },
     ],
     ...more,
   };

@@ -29,7 +29,7 @@ test("a mixture takes at most 6 dispatches for a prompt and 3 for a token", asyn
 
 test("layers of two kinds are told apart, and their parts add up to all that is dispatched", async () => {
   const plan = await planOf("deepseek_v3");
-  for (const { name, steps } of plan.entries.filter((e) => e.name.startsWith("logits"))) {
+  for (const { name, steps } of plan.entries.filter((e) => e.output === "logits")) {
     const layers = countDispatches(plan, name);
     expect(layers.map((l) => l.layers)).toEqual([[0], [1]]);
     expect(layers.map(({ parts }) => parts.reduce((n, p) => n + p.dispatches, 0))).toEqual(

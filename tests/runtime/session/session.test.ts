@@ -174,7 +174,7 @@ test("a decode step is one submit and makes no bind group", async () => {
 test("scores from the plan's own nll and from logits agree", async () => {
   const batch = [sequence(6), [5], sequence(20, 2)];
   const plan = tinyPlan(device.facts);
-  const logitsOnly = { ...plan, entries: plan.entries.filter((e) => !e.name.startsWith("nll")) };
+  const logitsOnly = { ...plan, entries: plan.entries.filter((e) => e.output !== "nll") };
   const onDevice = await withSession({ stepTokens: 8 }, (session) => session.score(batch));
   const onHost = await withSession({ plan: logitsOnly }, (session) => session.score(batch));
   expect(onDevice.map((s) => s.length)).toEqual([5, 0, 19]);
