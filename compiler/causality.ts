@@ -4,6 +4,7 @@
  */
 import { formatSpan } from "../grammar/index.ts";
 import type { Output } from "./graph/node.ts";
+import { withHoles } from "./graph/path.ts";
 import type { Purpose } from "./language/interpret/context.ts";
 import { buildProgram, newContext, type Model } from "./language/model/model.ts";
 import { peeksOf } from "./pipeline.ts";
@@ -30,7 +31,7 @@ export function describeTime(model: Model): readonly OutputTime[] {
   return (["evaluate", "train", "generate"] as const).flatMap((purpose) => {
     const ctx = newContext("build", undefined, purpose);
     const program = buildProgram(model.instance, ctx);
-    const kinds = Map.groupBy(program.main.outputs, (o) => o.name.replaceAll(/\[\d+\]/g, "[#]"));
+    const kinds = Map.groupBy(program.main.outputs, (o) => withHoles(o.name));
     return [...kinds].map(([output, [first]]): OutputTime => {
       const looks = findLooks(peeksOf(program, [first!.name]), program, ctx.sites);
       const looksAhead = looks.map(({ subject, place, site }): LookAhead => {

@@ -14,11 +14,12 @@ import {
   text,
   whole,
 } from "../grammar/option.ts";
-import type { Program } from "./graph/node.ts";
-import { printProgram } from "./graph/print.ts";
+import { Graph, type Program } from "./graph/node.ts";
+import { isSameProgram } from "./graph/traverse.ts";
 import { buildProgram, newContext, type Model } from "./language/model/model.ts";
 import type { Context, Purpose } from "./language/interpret/context.ts";
 import { givenTo, probeOf } from "./language/interpret/probe.ts";
+import { Builder } from "./ops/builder.ts";
 import { addLikelihood, LIKELIHOOD } from "./training/objective.ts";
 import {
   compileProgram,
@@ -58,6 +59,9 @@ const COMPILE_RULES: Rules<CompileModelOptions> = {
 
 const STORAGE_TYPE = needed(oneOf(...(["f32", "f16", "bf16"] as const satisfies readonly StorageType[])));
 
+/** A model looks ahead in the program that is to generate: it can be evaluated. */
+export class CannotGenerate extends MoeError {}
+
 /** What a model is known by: whoever takes one checks it so. */
 export const MODEL = needed(object("a model, such as `model` of `loadModel`", "instance", "parameters"));
 
@@ -70,7 +74,7 @@ export function splitMetric(name: string): { readonly part: string; readonly met
 /**
  * Unless `entries` says otherwise: `logits` in both regimes, for generation, and `nll`, what each token's `target` costs in nats, so that
  * scoring reads one number back per token and not one per word of the vocabulary. Where evaluating looks at later tokens, or follows
- * another rule than generating, whole sequences have entries of their own; so do metrics that look ahead. Throws `time/future` at the ops that look ahead when a model that
+ * another rule than generating, whole sequences have entries of their own; so do metrics that look ahead. Throws `CannotGenerate` (`time/future`) at the ops that look ahead when a model that
  * is to generate has no rule that does not. A plan without the metrics asked for has no entry for them.
  */
 export function compileModel(model: Model, options: CompileModelOptions): Plan {
@@ -83,11 +87,12 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
     checkOption("compileModel", `storage("${path}")`, type, STORAGE_TYPE);
     return type;
   };
-  const generating = likely(model, "generate", given);
-  const evaluating = likely(model, "evaluate", given);
+  const builder = new Builder(new Graph());
+  const generating = likely(model, "generate", given, builder);
+  const evaluating = likely(model, "evaluate", given, builder);
   const told = new Set(given.map(givenTo));
   const names = evaluating.program.main.outputs.map((o) => o.name);
-  const sameRule = printProgram(generating.program) === printProgram(evaluating.program);
+  const sameRule = isSameProgram(generating.program, evaluating.program);
   const isCausal = (program: Program, outputs: readonly string[]): boolean => peeksOf(program, outputs).length === 0;
   const whole = !sameRule || !isCausal(evaluating.program, ["logits"]);
   const generates = purpose === "generate" || isCausal(generating.program, ["logits"]);
@@ -119,7 +124,7 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
     if (!(error instanceof NotCausal)) throw error;
     // The passes have rewritten what looks ahead; it is told as it was written.
     const outputs = entries.flatMap((e) => (e.program === undefined ? (e.computes ?? [e.output]) : []));
-    throw new MoeError(describePeeks(peeksOf(generating.program, outputs), generating.program, generating.sites));
+    throw new CannotGenerate(describePeeks(peeksOf(generating.program, outputs), generating.program, generating.sites));
   }
 }
 
@@ -128,12 +133,13 @@ function likely(
   model: Model,
   purpose: Purpose,
   given: readonly string[],
+  builder: Builder,
 ): { readonly program: Program; readonly sites: Context["sites"] } {
-  const ctx = newContext("build", undefined, purpose, new Set(given.map(probeOf)));
-  return { program: addLikelihood(buildProgram(model.instance, ctx), ctx.builder), sites: ctx.sites };
+  const ctx = { ...newContext("build", undefined, purpose, new Set(given.map(probeOf))), builder };
+  return { program: addLikelihood(buildProgram(model.instance, ctx), builder), sites: ctx.sites };
 }
 
 /** Paths of the parameters on the way to what these parts are given: what a plan for that alone holds. */
 export function parametersGiving(model: Model, parts: readonly string[]): readonly string[] {
-  return parametersOf(likely(model, "evaluate", parts).program, parts.map(givenTo));
+  return parametersOf(likely(model, "evaluate", parts, new Builder(new Graph())).program, parts.map(givenTo));
 }

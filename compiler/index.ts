@@ -70,7 +70,7 @@ export { differentiateProgram } from "./training/differentiate.ts";
 export type { LookAhead, OutputTime } from "./causality.ts";
 export { describeTime } from "./causality.ts";
 export type { CompileModelOptions } from "./compile.ts";
-export { compileModel, parametersGiving, splitMetric } from "./compile.ts";
+export { CannotGenerate, compileModel, parametersGiving, splitMetric } from "./compile.ts";
 export { givenTo } from "./language/interpret/probe.ts";
 export type { CompileOptions } from "./pipeline.ts";
 export { verifyPlan } from "./codegen/assemble/verify.ts";

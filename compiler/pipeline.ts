@@ -121,7 +121,7 @@ export class NotCausal extends Error {
   readonly peeks: readonly Peek[];
 
   constructor(peeks: readonly Peek[]) {
-    super(peeks.map((p) => p.message).join("; "));
+    super(peeks.map((p) => p.message(p.op)).join("; "));
     this.peeks = peeks;
   }
 }

@@ -42,7 +42,7 @@ export function describePeeks(
   return findLooks(peeks, program, sites).map(({ peek, place, subject, site }): Diagnostic => ({
     code: peek.code,
     severity: "error",
-    message: peek.message.replace(`\`${peek.op}\``, `\`${subject}\``),
+    message: peek.message(subject),
     labels: place === null ? [] : [{ span: place, text: "looks ahead here" }, ...whose(site)],
     notes: [],
     help: "a model with this layer can be tested, trained and evaluated; for generation, use one that routes each token by itself",
@@ -78,7 +78,7 @@ function whose(site: Site | undefined): readonly Label[] {
   const layers = site?.layers ?? [];
   const decl = layers.at(-1)?.layer;
   if (decl === undefined) return [];
-  const used = layers.findLast(({ span }) => !span.file.path.startsWith("std/") && span.file !== decl.name.span.file);
+  const used = layers.findLast(({ span }) => span.file.isLibrary !== true && span.file !== decl.name.span.file);
   return [
     { span: decl.name.span, text: `in the ${decl.keyword} \`${decl.name.text}\`` },
     ...(used === undefined ? [] : [{ span: used.span, text: "used here" }]),

@@ -108,6 +108,7 @@ export function members<O>(allowed: string, rules: Rules<O>): Rule {
 export const sourceFile: Rule = members<SourceFile>("a file: { path, text }, both texts", {
   path: needed(anyText),
   text: needed(anyText),
+  isLibrary: flag,
 });
 
 const label: Rule = members<Diagnostic["labels"][number]>("a label", {

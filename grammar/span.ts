@@ -7,6 +7,8 @@
 export interface SourceFile {
   readonly path: string;
   readonly text: string;
+  /** Of the standard library: messages rather point at a user's own files. */
+  readonly isLibrary?: boolean;
 }
 
 /** From `start` (inclusive) to `end` (exclusive) in `file`. */

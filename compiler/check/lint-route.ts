@@ -7,6 +7,7 @@ import type { DiagnosticBag, Label } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
 import type { GraphFunction, Node } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
+import { stateOfUpdate } from "../graph/path.ts";
 import { topologicalOrder } from "../graph/traverse.ts";
 import { differentiable } from "./differentiable.ts";
 
@@ -16,7 +17,7 @@ export function lintRoute(bag: DiagnosticBag, router: GraphFunction, at: Span): 
     router.outputs.find((o) => o.role === "result" && o.name === name)?.node ?? null;
   const [index, weight] = [result("index"), result("weight")];
   if (index === null || weight === null) return;
-  const states = new Set(router.outputs.flatMap((o) => (o.role === "update" ? [o.name.replace("after.", "")] : [])));
+  const states = new Set(router.outputs.flatMap((o) => (o.role === "update" ? [stateOfUpdate(o.name)] : [])));
   const chosen = topologicalOrder([index]).filter((n) => isOp(n, "param"));
   const learnt = new Set(differentiable(weight));
   const learning = chosen.filter((n) => !states.has(n.attrs.path));

@@ -31,6 +31,26 @@ export function layerPath(template: string, index: number): string {
   return template.replace(/#\d*(?=\]$)/, String(index));
 }
 
+/** The template of the layer at this path, where its stack has one kind of layers. */
+export function templateOfLayer(path: string): string {
+  return path.replace(/\[\d+\]$/, "[#]");
+}
+
+/** A path with plain holes for all its numbers: that of every layer like it. */
+export function withHoles(path: string): string {
+  return plainPath(path).replaceAll(/\[\d+\]/g, "[#]");
+}
+
+/** A path from the innermost template on that it leads through; the whole where there is none. */
+export function insideTemplate(path: string): string {
+  return path.replace(/^.*\[#\d*\]\.?/, "");
+}
+
+/** What the paths of all layers of a stack begin with, given the template of one. */
+export function stackOfTemplate(template: string): string {
+  return template.replace(/#\d*\]$/, "");
+}
+
 /** The path with the holes filled whose template is in `layers`. */
 export function fillPath(path: string, layers: ReadonlyMap<string, number>): string {
   return path.replaceAll(HOLE, (hole: string, at: number) => {
@@ -43,5 +63,18 @@ export function fillPath(path: string, layers: ReadonlyMap<string, number>): str
 export function plainPath(path: string): string {
   return path.replaceAll(HOLE, "#");
 }
+
+/** The output that is the state of this path after an optimizer step. */
+export function nameOfUpdate(path: string): string {
+  return `${AFTER}${path}`;
+}
+
+/** The path of the state that the `update` of this name is of. */
+export function stateOfUpdate(name: string): string {
+  if (!name.startsWith(AFTER)) throw new Error(`${name} is not an update's name`);
+  return name.slice(AFTER.length);
+}
+
+const AFTER = "after.";
 
 const HOLE = /#\d*/g;

@@ -30,6 +30,21 @@ export function allFunctions(program: Program): readonly GraphFunction[] {
   return [...program.functions.values(), program.main];
 }
 
+/** Whether two programs over one graph are the same, where nodes that are equal are one. */
+export function isSameProgram(a: Program, b: Program): boolean {
+  const isSame = (f: GraphFunction, g: GraphFunction | undefined): boolean =>
+    f.outputs.length === g?.outputs.length &&
+    f.outputs.every(({ name, role, node }, i) => {
+      const other = g.outputs[i]!;
+      return name === other.name && role === other.role && node === other.node;
+    });
+  return (
+    isSame(a.main, b.main) &&
+    a.functions.size === b.functions.size &&
+    [...a.functions].every(([name, fn]) => isSame(fn, b.functions.get(name)))
+  );
+}
+
 /** Who reads each node; nodes that nobody reads have an empty list. */
 export function usersOf(nodes: readonly Node[]): ReadonlyMap<Node, readonly Node[]> {
   const users = new Map<Node, Node[]>(nodes.map((n) => [n, []]));

@@ -29,7 +29,10 @@ export const compare = {
     infer: (inputs) => {
       const [condition, then, otherwise] = three(inputs);
       if (condition.dtype !== "bool") {
-        return mismatch("type/operand", `the condition must be bool, but this is ${condition.dtype}`, { inputs: [0] });
+        return mismatch("type/operand", `the condition must be bool, but this is ${condition.dtype}`, {
+          inputs: [0],
+          byDtype: true,
+        });
       }
       const dtypes = checkDtypes([then, otherwise], [...numeric, "bool"]);
       return dtypes === null ? joinTypes(then.dtype, inputs) : { ...dtypes, inputs: dtypes.inputs.map((i) => i + 1) };

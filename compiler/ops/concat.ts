@@ -88,7 +88,7 @@ function inferConcat(inputs: readonly TensorType[], axis: string, to: Axis): Typ
   const differs = inputs.findIndex((x) => x.dtype !== inputs[0]?.dtype);
   if (differs >= 0) {
     const message = `one part is ${inputs[0]?.dtype} and another ${inputs[differs]?.dtype}`;
-    return mismatch("type/operands-differ", message, { inputs: [0, differs] });
+    return mismatch("type/operands-differ", message, { inputs: [0, differs], byDtype: true });
   }
   const total = inputs.reduce((sum, x) => sum.plus(axisOf(x, axis).size), Dim.of(0));
   if (!total.equals(to.size)) {

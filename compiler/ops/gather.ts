@@ -14,6 +14,7 @@ export const gather = {
         return mismatch("type/index", `an index must be u32, but this is ${index.dtype}`, {
           inputs: [1],
           help: "cast with u32(x)",
+          byDtype: true,
         });
       }
       const missing = checkHas(x, 0, [axis]);

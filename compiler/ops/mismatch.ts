@@ -10,6 +10,10 @@ export interface Mismatch {
   readonly axis: string | null;
   readonly inputs: readonly number[];
   readonly help: string | null;
+  /** The inputs are told with their dtypes, which are at fault. */
+  readonly byDtype: boolean;
+  /** The message begins with its verb; the op, as it is written, comes before it: "needs f32, but this is u32". */
+  readonly isAboutOp: boolean;
 }
 
 export function isMismatch(x: object): x is Mismatch {

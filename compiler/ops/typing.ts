@@ -55,6 +55,8 @@ export function checkDtypes(inputs: readonly TensorType[], takes: readonly DType
       return mismatch("type/operand", `needs ${wanted}, but this is ${input.dtype}`, {
         inputs: [index],
         help: castHelp(takes),
+        byDtype: true,
+        isAboutOp: true,
       });
     }
     const first = inputs[0] ?? input;
@@ -62,6 +64,7 @@ export function checkDtypes(inputs: readonly TensorType[], takes: readonly DType
       return mismatch("type/operands-differ", `one operand is ${first.dtype} and the other ${input.dtype}`, {
         inputs: [0, index],
         help: castHelp(takes),
+        byDtype: true,
       });
     }
   }
@@ -118,9 +121,11 @@ export function elementCount(type: TensorType): Dim {
 export function mismatch(
   code: string,
   message: string,
-  where: { readonly axis?: string; readonly inputs: readonly number[]; readonly help?: string | null },
+  where: Pick<Mismatch, "inputs"> &
+    Partial<Pick<Mismatch, "help" | "byDtype" | "isAboutOp">> & { readonly axis?: string },
 ): Mismatch {
-  return { kind: "mismatch", code, message, axis: where.axis ?? null, inputs: where.inputs, help: where.help ?? null };
+  const { axis = null, inputs, help = null, byDtype = false, isAboutOp = false } = where;
+  return { kind: "mismatch", code, message, axis, inputs, help, byDtype, isAboutOp };
 }
 
 /** Operands by position. A wrong count is a bug of the caller, not of the `.moe` text. */

@@ -7,6 +7,7 @@ import type { Span } from "../../grammar/span.ts";
 import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { allFunctions, outputNodes, rewriteFunction, topologicalOrder } from "../graph/traverse.ts";
+import { templateOfLayer } from "../graph/path.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import { shapesOf } from "../ops/states.ts";
@@ -17,7 +18,8 @@ import { cacheAxes } from "../graph/cache.ts";
 export interface Peek {
   readonly kind: "peek";
   readonly code: "time/future";
-  readonly message: string;
+  /** Says so of an expression, or of the op's name. */
+  readonly message: (subject: string) => string;
   readonly op: string;
   readonly origin: Span | null;
 }
@@ -55,7 +57,7 @@ function peekOf(node: Node): Peek | null {
   return {
     kind: "peek",
     code: "time/future",
-    message: `\`${node.op}\` needs positions that do not exist yet when tokens are generated one by one`,
+    message: (subject) => `\`${subject}\` needs positions that do not exist yet when tokens are generated one by one`,
     op: node.op,
     origin: node.origin,
   };
@@ -124,5 +126,5 @@ function pathOf(program: Program, fn: string): string {
   const call = topologicalOrder(outputNodes(program.main)).find(
     (n): n is Node<"call"> => isOp(n, "call") && n.attrs.fn === fn,
   );
-  return call?.attrs.path.replace(/\[\d+\]$/, "[#]") ?? fn;
+  return call === undefined ? fn : templateOfLayer(call.attrs.path);
 }

@@ -10,6 +10,7 @@
  */
 import type { GraphFunction, Node, Output, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
+import { templateOfLayer } from "../graph/path.ts";
 import { outputNodes, rewriteNodes, topologicalOrder } from "../graph/traverse.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { hasAxis } from "../graph/type.ts";
@@ -129,7 +130,7 @@ function arrange(x: Node, one: TensorType, b: Builder): Node {
 function templateOf(program: Program, fn: string): string {
   for (const { outputs } of [program.main, ...program.functions.values()])
     for (const node of topologicalOrder(outputs.map((o) => o.node)))
-      if (isOp(node, "call") && node.attrs.fn === fn) return node.attrs.path.replace(/\[\d+\]$/, "[#]");
+      if (isOp(node, "call") && node.attrs.fn === fn) return templateOfLayer(node.attrs.path);
   return "";
 }
 

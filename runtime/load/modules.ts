@@ -29,6 +29,7 @@ export function standardLibrary(): readonly SourceFile[] {
   standard = paths.map((path) => ({
     path: `std/${path.replaceAll("\\", "/")}`,
     text: readText(join(root, path)),
+    isLibrary: true,
   }));
   return standard;
 }

@@ -1,7 +1,7 @@
 /** From a model and its weights to a session on a device that is open: program, plan, parameters. */
-import { compileModel, type Model, positionsOf } from "../../compiler/index.ts";
+import { CannotGenerate, compileModel, type Model, positionsOf } from "../../compiler/index.ts";
 import type { Plan } from "../../compiler/plan/plan.ts";
-import { type Diagnostic, failure, MoeError } from "../../grammar/diagnostic.ts";
+import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
 import {
   anyText,
   callback,
@@ -101,8 +101,7 @@ function compileFor(
   try {
     return { plan: compile(model, device, source, metrics) };
   } catch (error) {
-    const looksAhead = error instanceof MoeError && error.diagnostics.every((d) => d.code.startsWith("time/"));
-    if (purpose === "generate" || !looksAhead) throw error;
+    if (purpose === "generate" || !(error instanceof CannotGenerate)) throw error;
     return { plan: compile(model, device, source, metrics, "evaluate"), refusal: error };
   }
 }

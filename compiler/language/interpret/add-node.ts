@@ -1,6 +1,6 @@
 /** Adds nodes: the op's row infers the type, and what does not fit is told with the places that the sizes came from. */
 import type { Label } from "../../../grammar/diagnostic.ts";
-import { textOf, type Span } from "../../../grammar/span.ts";
+import type { Span } from "../../../grammar/span.ts";
 import type { Attrs, OpName } from "../../graph/attrs.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Mismatch } from "../../ops/mismatch.ts";
@@ -21,13 +21,13 @@ export function addNode<O extends OpName>(
 ): Value {
   const made = env.ctx.builder.add(op, inputs, attrs, span);
   if (!("kind" in made)) {
-    const what = `what \`${wordOf(span) ?? op}\` gives`;
+    const what = `what \`${env.word ?? op}\` gives`;
     if (!made.type.axes.every((axis) => isPossible(env, axis, what, span))) return ERROR;
     if (env.kept != null && timeRule(made) !== "pointwise")
       return report(
         env,
         "time/within",
-        `\`${wordOf(span) ?? op}\` mixes tokens, and here only some of them are there`,
+        `\`${env.word ?? op}\` mixes tokens, and here only some of them are there`,
         span,
         "inside of `within`",
         "attention, running sums, `scan` and `delta_rule` can leave tokens out",
@@ -37,11 +37,11 @@ export function addNode<O extends OpName>(
     if (!env.ctx.sites.has(made)) env.ctx.sites.set(made, { span: env.calls[inner + 1]?.span ?? span, layers });
     return { kind: "tensor", node: made };
   }
-  reportMismatch(env, made, inputs, span);
+  reportMismatch(env, op, made, inputs, span);
   return ERROR;
 }
 
-function reportMismatch(env: Env, m: Mismatch, inputs: readonly Node[], span: Span): void {
+function reportMismatch(env: Env, op: OpName, m: Mismatch, inputs: readonly Node[], span: Span): void {
   const labels: Label[] = [];
   const seen = new Set<string>();
   for (const i of m.inputs) {
@@ -53,19 +53,13 @@ function reportMismatch(env: Env, m: Mismatch, inputs: readonly Node[], span: Sp
     const text =
       axis !== undefined
         ? `${describeAxis(axis.name, axis.size)} comes from here`
-        : m.code.startsWith("type/")
+        : m.byDtype
           ? `this is ${node.type.dtype}[${names}]`
           : `this has axes [${names}]`;
     const key = `${place.file.path}:${place.start}:${text}`;
     if (!seen.has(key)) labels.push({ span: place, text });
     seen.add(key);
   }
-  // The op's own words begin with a verb when they are about it: "needs f32, but this is u32".
-  const message = m.message.startsWith("needs ") ? `\`${wordOf(span) ?? "this"}\` ${m.message}` : m.message;
+  const message = m.isAboutOp ? `\`${env.word ?? op}\` ${m.message}` : m.message;
   report(env, m.code, message, span, "in this expression", m.help, labels);
-}
-
-/** The word that a call begins with. */
-function wordOf(span: Span): string | null {
-  return textOf(span).match(/^\w+/)?.[0] ?? null;
 }

@@ -37,7 +37,8 @@ const MAP_OPS = {
 export function evaluateUnary(env: Env, expr: UnaryExpr): Value {
   const value = evaluate(env, expr.value);
   if (value.kind === "error") return ERROR;
-  if (value.kind === "tensor") return addNode(env, expr.op === "-" ? "neg" : "not", [value.node], {}, expr.span);
+  if (value.kind === "tensor")
+    return addNode({ ...env, word: expr.op }, expr.op === "-" ? "neg" : "not", [value.node], {}, expr.span);
   if (expr.op === "not" && value.kind === "bool") return { kind: "bool", value: !value.value };
   if (expr.op === "-" && value.kind === "number") {
     const { dim, ...number } = value;
@@ -62,7 +63,7 @@ export function evaluateBinary(env: Env, expr: BinaryExpr): Value {
   if (left.kind === "bool" && (expr.op === "and" || expr.op === "or") && left.value === (expr.op === "or")) return left;
   const right = evaluate(env, expr.right);
   if (left.kind === "error" || right.kind === "error") return ERROR;
-  if (left.kind === "route" || right.kind === "route") return applyRoute(env, expr, left, right);
+  if (left.kind === "route" || right.kind === "route") return applyRoute({ ...env, word: expr.op }, expr, left, right);
   if (left.kind === "tensor" || right.kind === "tensor" || left.kind === "routed" || right.kind === "routed")
     return tensorOperation(env, expr, left, right);
   return staticOperation(env, expr, left, right);
@@ -77,7 +78,7 @@ function tensorOperation(env: Env, expr: BinaryExpr, left: Value, right: Value):
   const a = toNode(env, left, like.node, expr.left.span);
   const b = toNode(env, right, like.node, expr.right.span);
   if (a === null || b === null) return ERROR;
-  const made = addNode(env, op, [a, b], {}, expr.span);
+  const made = addNode({ ...env, word: expr.op }, op, [a, b], {}, expr.span);
   return routed !== null && made.kind === "tensor" ? ({ ...routed, node: made.node } satisfies RoutedValue) : made;
 }
 

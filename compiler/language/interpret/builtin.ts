@@ -152,7 +152,7 @@ export function callBuiltin(env: Env, name: string, brackets: readonly Expr[], e
       "remove it",
     );
   return meaning({
-    env,
+    env: { ...env, word: name },
     name,
     brackets,
     span: expr.span,

@@ -102,6 +102,8 @@ export interface Env {
   readonly kept?: Node | null;
   /** True inside of `loss`, `metric` and `update`, where `batch` and `global` can be reduced over. */
   readonly pools: boolean;
+  /** The function or operator whose nodes are being added, as it is written; for messages. */
+  readonly word?: string;
   /** Functions and layers being expanded, outermost first: to stop recursion, and to say where a message comes from. */
   readonly calls: readonly Call[];
 }

@@ -144,7 +144,7 @@ function reportWhere(
   );
 }
 
-const isStandard = (span: Span): boolean => span.file.path.startsWith("std/");
+const isStandard = (span: Span): boolean => span.file.isLibrary === true;
 
 function repeatsMember(env: Env, decl: LayerDecl): boolean {
   const seen = new Map<string, Span>();

@@ -6,6 +6,7 @@ import type { CallExpr, Expr } from "../../../grammar/ast.ts";
 import { suggest } from "../../../grammar/index.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Env } from "./context.ts";
+import { stackOfTemplate } from "../../graph/path.ts";
 import { addNode } from "./add-node.ts";
 import { report } from "./context.ts";
 import { reportOutside } from "./pool.ts";
@@ -64,7 +65,7 @@ export function reduceLayers(env: Env, stack: StackMember, name: string, expr: C
 /** Metrics that the layers of a stack have put beside the results, by the last word of their names. */
 function reportedBy(env: Env, stack: StackMember): readonly { readonly metric: string; readonly node: Node }[] {
   const [template] = stack.layers;
-  const prefix = template?.path.replace(/#\d*\]$/, "") ?? "";
+  const prefix = template === undefined ? "" : stackOfTemplate(template.path);
   return (env.sink ?? []).flatMap(({ name, role, node }) =>
     role === "metric" && name.startsWith(prefix) ? [{ metric: name.slice(name.lastIndexOf(".") + 1), node }] : [],
   );

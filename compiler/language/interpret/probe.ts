@@ -2,7 +2,7 @@
  * What parts of a model are given, told beside the results: the first input of a part whose path is among a context's probes becomes a
  * metric, as if its `forward` had said so. So what routers say of themselves and what layers are given go one way through the compiler.
  */
-import { plainPath } from "../../graph/path.ts";
+import { insideTemplate, plainPath, withHoles } from "../../graph/path.ts";
 import { hasAxis, TIME } from "../../graph/type.ts";
 import type { Env } from "./context.ts";
 import type { Instance } from "./value.ts";
@@ -17,7 +17,7 @@ export function givenTo(part: string): string {
 
 /** The probe of a part: its path with plain holes, which stands for that part of every layer of a stack. */
 export function probeOf(part: string): string {
-  return plainPath(part.replace(/\[\d+\]/g, "[#]"));
+  return withHoles(part);
 }
 
 /** f32 [T, ...], time first. Other inputs, such as the tokens of a model, are not told; nor are those of which some tokens are left out. */
@@ -31,7 +31,7 @@ export function tellGiven(inner: Env, instance: Instance): void {
   if (node.type.dtype !== "f32" || !hasAxis(node.type, TIME)) return;
   const names = node.type.axes.map((a) => a.name);
   // A layer's own metrics have their names from the layer on.
-  const part = instance.path.replace(/^.*\[#\d*\]\.?/, "");
+  const part = insideTemplate(instance.path);
   const ordered = ctx.builder.transpose(node, [TIME, ...names.filter((n) => n !== TIME)]);
   sink.push({ name: givenTo(part), role: "metric", node: ordered });
 }

@@ -1,5 +1,6 @@
 /** Runs the statements of a body: names, losses, metrics and updates, conditions, and the `for` over a stack of layers. */
 import type { Body, Name, Statement } from "../../../grammar/ast.ts";
+import { insideTemplate } from "../../graph/path.ts";
 import { TIME } from "../../graph/type.ts";
 import { toNode } from "./arithmetic.ts";
 import type { Env, Sink } from "./context.ts";
@@ -95,7 +96,7 @@ function runStatement(env: Env, statement: Statement): readonly Value[] | null {
 
 /** Two parts of a layer may have metrics of one name: those of the later parts have their path before it. */
 function freeName(env: Env, sink: Sink, name: string): string {
-  const path = env.instance?.path.replace(/^.*\[#\d*\]\.?/, "") ?? "";
+  const path = insideTemplate(env.instance?.path ?? "");
   return path !== "" && sink.some((output) => output.name === name) ? `${path}.${name}` : name;
 }
 

@@ -6,12 +6,11 @@
 import type { Statement } from "../../../grammar/ast.ts";
 import type { Node, Output } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
+import { insideTemplate, nameOfUpdate, stateOfUpdate } from "../../graph/path.ts";
 import { toNode } from "./arithmetic.ts";
 import type { Env } from "./context.ts";
 import { evaluate, report } from "./context.ts";
 import type { ParameterInfo } from "./value.ts";
-
-const AFTER = "after.";
 
 export function runUpdate(env: Env, statement: Extract<Statement, { kind: "update" }>): void {
   const { name } = statement;
@@ -19,7 +18,7 @@ export function runUpdate(env: Env, statement: Extract<Statement, { kind: "updat
   const value = evaluate({ ...env, pools: true }, statement.value);
   const node = value.kind === "error" || state === null ? null : toNode(env, value, null, statement.value.span);
   if (state === null || node === null || env.sink === null) return;
-  const path = AFTER + state.path.replace(/^.*\[#\d*\]\.?/, "");
+  const path = nameOfUpdate(insideTemplate(state.path));
   if (env.sink.some((output) => output.name === path)) {
     report(
       env,
@@ -39,9 +38,9 @@ export function runUpdate(env: Env, statement: Extract<Statement, { kind: "updat
 
 /** An output of a layer of a stack, as the function around knows it: `after.` stays in front. */
 export function nameOutside(path: string, { name, role }: Output): string {
-  const after = role === "update" ? AFTER : "";
   // A part of an inner stack begins with the template that it is in, which `path` says with its number.
-  return `${after}${path}.${name.slice(after.length).replace(/^.*\[#\d*\]\./, "")}`;
+  if (role === "update") return nameOfUpdate(`${path}.${insideTemplate(stateOfUpdate(name))}`);
+  return `${path}.${insideTemplate(name)}`;
 }
 
 function stateOf(env: Env, { name }: Extract<Statement, { kind: "update" }>): ParameterInfo | null {

@@ -12,7 +12,7 @@ import { type Binding, makeScope, type NamedItem, type Scope } from "./scope.ts"
 
 /** The only way text arrives in the compiler. Paths are whatever the loader makes of them; the compiler never joins them. */
 export interface ModuleLoader {
-  /** Every file of the standard library. */
+  /** Every file of the standard library; each says so of itself (`isLibrary`). */
   readonly std: readonly SourceFile[];
   /** The file that `specifier` means in an import written in `from`; null when there is none. */
   readonly load: (specifier: string, from: SourceFile) => SourceFile | null;

@@ -5,7 +5,8 @@
  * A contract on a small instance, whose settings are all at their defaults, cannot see it.
  */
 import { type Diagnostic, MoeError } from "../../../grammar/diagnostic.ts";
-import { printProgram } from "../../graph/print.ts";
+import type { Program } from "../../graph/node.ts";
+import { isSameProgram } from "../../graph/traverse.ts";
 import { evaluate } from "../../language/interpret/context.ts";
 import type { Value } from "../../language/interpret/value.ts";
 import { toJson } from "../map/config-value.ts";
@@ -71,7 +72,9 @@ function isFunctional({ instance, args }: Model, name: string, usual: Value): bo
       { kind: "constructor", decl, scope, bound: new Map([...args, [name, usual]]) },
       decl.name.span,
     );
-    return printProgram(buildProgram(other.instance)) !== printProgram(buildProgram(instance));
+    const { builder } = newContext();
+    const programOf = (of: Model["instance"]): Program => buildProgram(of, { ...newContext(), builder });
+    return !isSameProgram(programOf(other.instance), programOf(instance));
   } catch (error) {
     if (error instanceof MoeError) return true;
     throw error;
