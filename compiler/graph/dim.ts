@@ -107,6 +107,11 @@ export class Dim {
     return [...new Set(this.#terms.flatMap((t) => [...t.powers.keys()]))];
   }
 
+  /** Whether the symbol has a part in it, also within what is rounded. */
+  dependsOn(symbol: string): boolean {
+    return this.symbols.some((s) => s === symbol || Dim.roundedSymbol(s)?.of.dependsOn(symbol) === true);
+  }
+
   /** Replaces symbols that `lookup` knows. */
   substitute(lookup: (symbol: string) => Dim | null): Dim {
     let sum = Dim.of(0);

@@ -57,7 +57,7 @@ export const row = {
       const indices = b.must("topk", [x], { axis, k, part: "indices" });
       return [fitGradient(b, b.dot(ct, oneHot(b, indices, axisOf(x.type, axis)), [k.name]), x.type)];
     },
-    time: ({ axis, k }) => (axis === TIME || k.name === TIME || k.size.symbols.includes(TIME) ? "future" : "pointwise"),
+    time: ({ axis, k }) => (axis === TIME || k.name === TIME || k.size.dependsOn(TIME) ? "future" : "pointwise"),
     flops: (inputs, { k }) => elementCount(one(inputs)).times(k.size),
     lowering: { kind: "choice" },
     samples: [

@@ -32,7 +32,7 @@ export function joinTypes(dtype: DType, inputs: readonly TensorType[]): Typed {
 
 /** What is kept of a token between steps has a size: besides time itself, no axis is as long as the sequence. */
 export function checkRow(x: TensorType, input: number): Mismatch | null {
-  const long = x.axes.find((a) => a.name !== TIME && a.size.symbols.includes(TIME));
+  const long = x.axes.find((a) => a.name !== TIME && a.size.dependsOn(TIME));
   if (long === undefined) return null;
   const message = `axis \`${long.name}\` is ${long.size.key}, as long as the sequence, and what looks along \`${TIME}\` keeps rows of a fixed size`;
   const help = `sum or choose along \`${long.name}\` first`;

@@ -45,7 +45,7 @@ export function assembleEntry(
   const { collector } = context;
   const places: Places = new Map();
   for (const input of program.main.inputs) {
-    const role = input.type.axes.some((a) => a.size.symbols.includes("S")) ? "per-sequence" : "input";
+    const role = input.type.axes.some((a) => a.size.dependsOn("S")) ? "per-sequence" : "input";
     places.set(input, collector.buffer(input.attrs.name, input.type.dtype, elementsOf(input), { role }));
   }
   const outputs = program.main.outputs.map((o) => ({ ...o, base: baseOf(o.node) }));

@@ -6,7 +6,6 @@ import type { Label } from "../../../grammar/diagnostic.ts";
 import { MoeError } from "../../../grammar/diagnostic.ts";
 import { LIMITS } from "../../../grammar/limits.ts";
 import { textOf, type Span } from "../../../grammar/span.ts";
-import { Dim } from "../../graph/dim.ts";
 import type { Axis } from "../../graph/type.ts";
 import { TIME } from "../../graph/type.ts";
 import type { Context, Env } from "./context.ts";
@@ -64,7 +63,7 @@ export function isPossible(env: Env, axis: Axis, of: string, span: Span): boolea
 /** True when all these axes can be, and one tensor can hold as many elements. */
 export function areStorable(env: Env, axes: readonly Axis[], of: string, span: Span): boolean {
   if (!axes.every((axis) => isPossible(env, axis, of, span))) return false;
-  const timely = axes.find((axis) => dependsOnTime(axis.size));
+  const timely = axes.find((axis) => axis.size.dependsOn(TIME));
   if (timely !== undefined) {
     report(
       env,
@@ -92,14 +91,6 @@ export function areStorable(env: Env, axes: readonly Axis[], of: string, span: S
     ),
   );
   return false;
-}
-
-/** Whether a size is known only when sequences are there. */
-export function dependsOnTime(size: Dim): boolean {
-  return size.symbols.some((symbol) => {
-    const rounded = Dim.roundedSymbol(symbol);
-    return symbol === TIME || (rounded !== null && dependsOnTime(rounded.of));
-  });
 }
 
 /** A number that arithmetic can go on with; reports what is none, is infinite, or is a whole number that float64 does not hold exactly. */

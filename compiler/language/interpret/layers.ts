@@ -6,8 +6,9 @@ import type { Expr, Member, OfExpr } from "../../../grammar/ast.ts";
 import { LIMITS } from "../../../grammar/limits.ts";
 import { Dim } from "../../graph/dim.ts";
 import { templatePath } from "../../graph/path.ts";
+import { TIME } from "../../graph/type.ts";
 import { toAxis } from "./axes.ts";
-import { areStorable, dependsOnTime } from "./bounds.ts";
+import { areStorable } from "./bounds.ts";
 import type { Env } from "./context.ts";
 import { evaluate, report } from "./context.ts";
 import type { AxisValue, ConstructorValue, Instance, InstanceMember, Value } from "./value.ts";
@@ -31,7 +32,7 @@ export function isLayer(env: Env, value: Value, at: Expr): value is ConstructorV
 /** Reports more layers than a model has, and as many as a sequence has tokens. */
 function areCountable(env: Env, count: AxisValue, path: string, layer: Expr): boolean {
   const axis = toAxis(count, "L");
-  if (dependsOnTime(count.size)) return areStorable(env, [axis], `\`${path}\``, layer.span);
+  if (count.size.dependsOn(TIME)) return areStorable(env, [axis], `\`${path}\``, layer.span);
   if ((count.size.value ?? 1) <= LIMITS.layers) return true;
   const { origin } = count;
   report(

@@ -33,10 +33,20 @@ test.each(Object.keys(bodies))("%s", async (name) => {
   await compareOutputs(program, gpu, 3, {}, findPeeks(program).length > 0 ? ["whole"] : ["prefill", "decode"]);
 });
 
-test.each(["attend[D](y, x, x)", "scan(0.5, y)", "delay(y, 1)", "cumsum[T](y)", "conv[W](y, w)"])(
-  "%s keeps rows of a fixed size, so it is refused where they are as long as the sequence",
-  (expression) => {
-    const text = `layer L(D, W = 2) {\n w = param[D, W]\n forward(x: [T, D]) -> [T, D] {\n  y = x + x[T -> T']\n  return sum[T'](${expression})\n }\n}`;
-    expect(diagnose(text).map((d) => d.split(" ").slice(0, 2).join(" "))).toContain("5 shape/row-size");
+test.each([
+  ["attend[D](y, x, x)", "x + x[T -> T']"],
+  ["scan(0.5, y)", "x + x[T -> T']"],
+  ["delay(y, 1)", "x + x[T -> T']"],
+  ["cumsum[T](y)", "x + x[T -> T']"],
+  ["conv[W](y, w)", "x + x[T -> T']"],
+  ["delay(y, 1)", "v"],
+  ["cumsum[T](y)", "v"],
+])(
+  "%s keeps rows of a fixed size, so it is refused where they are as long as the sequence, or half of it: %s",
+  (expression, y) => {
+    const half = "slots = ceil(size[T]() / 2)\n  v, i = topk[T' -> slots](dot[D](x, x[T -> T']))";
+    const over = y === "v" ? "slots" : "T'";
+    const text = `layer L(D, W = 2) {\n w = param[D, W]\n forward(x: [T, D]) -> [T, D] {\n  ${half}\n  y = ${y}\n  return x + sum[${over}](${expression})\n }\n}`;
+    expect(diagnose(text).map((d) => d.split(" ").slice(0, 2).join(" "))).toContain("7 shape/row-size");
   },
 );
