@@ -13,10 +13,14 @@ export const source = {
   constant: {
     infer: (_inputs, { value, dtype }) => {
       if (!Number.isFinite(value)) {
-        return mismatch("type/not-finite", `${value} is not a finite number`, {
-          inputs: [],
-          help: "use a large finite number",
-        });
+        return mismatch(
+          "type/not-finite",
+          `${Number.isNaN(value) ? "what is computed here" : value} is not a finite number`,
+          {
+            inputs: [],
+            help: "use a large finite number",
+          },
+        );
       }
       if (!fits(value, dtype))
         return mismatch("type/constant", `${value} is not a value of ${dtype}`, {

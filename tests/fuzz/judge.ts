@@ -45,9 +45,9 @@ function findFault(diagnostic: Diagnostic, text: string): string | null {
   if (!explained.has(code)) return "has no entry in ERRORS.md";
   // A path, a tensor or a key in the message is a place too.
   if (labels.length === 0 && notes.length === 0 && !/`|\//.test(message)) return "does not say where";
-  // What the input says itself may be quoted, and what it computes told.
+  // What the input says itself may be quoted.
   const odd = /\bNaN\b|\bundefined\b|\[object /.exec(message)?.[0];
-  if (odd !== undefined && !text.includes(odd) && code !== "type/not-finite") return `says ${odd}`;
+  if (odd !== undefined && !text.includes(odd)) return `says ${odd}`;
   const shown = renderDiagnostic(diagnostic, { color: false });
   if (shown.length > MOST_CHARACTERS || shown.split("\n").length > MOST_LINES) return "fills more than a screen";
   return null;
