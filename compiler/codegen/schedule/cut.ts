@@ -1,6 +1,6 @@
 /**
- * Where a kernel that binds too many storage buffers is best cut: where both halves are narrow enough, or nearest to that; of several
- * such places, where the fewest elements pass through memory. Told from the kernel alone, without scheduling again.
+ * Where a kernel that binds too many storage buffers is best cut: where both halves are narrow enough, or nearest to that together, each
+ * nearer than the whole; of several such places, where the fewest elements pass through memory. Told from the kernel alone, without scheduling again.
  */
 import type { Node } from "../../graph/node.ts";
 import { ops } from "../../ops/table.ts";
@@ -10,16 +10,18 @@ import type { Cut, Scheduling } from "./scheduling.ts";
 import type { Piece } from "./storage.ts";
 import { countOf, countStorage } from "./storage.ts";
 
-/** Null where every cut leaves as much too many as there are. */
+/** Null where every cut leaves one half as wide as the whole. */
 export function chooseCut(s: Scheduling, kernel: Kernel, limit: number): Cut | null {
   const excess = (count: number): number => Math.max(0, count - limit);
   let best: { readonly cut: Cut; readonly left: number; readonly size: number } | null = null;
   const now = excess(countStorage(s, kernel));
   for (const cut of cutsOf(s, kernel)) {
     const [first, second, between] = halvesOf(s, kernel, cut);
-    const left = excess(countOf(s, kernel, first, new Set())) + excess(countOf(s, kernel, second, between));
+    const halves = [excess(countOf(s, kernel, first, new Set())), excess(countOf(s, kernel, second, between))] as const;
+    if (Math.max(...halves) >= now) continue;
+    const left = halves[0] + halves[1];
     const size = [...between].reduce((n, node) => n + perRow(node), 0);
-    if (left >= now || (best !== null && (left > best.left || (left === best.left && size >= best.size)))) continue;
+    if (best !== null && (left > best.left || (left === best.left && size >= best.size))) continue;
     best = { cut, left, size };
   }
   return best?.cut ?? null;
