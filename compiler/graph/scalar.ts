@@ -18,7 +18,7 @@ export interface ScalarFunction {
 }
 
 export const scalars = {
-  neg: { operands: 1, value: (x) => -x },
+  neg: { operands: 1, value: (x, _, dtype) => wrap(-x, dtype) },
   exp: { operands: 1, value: Math.exp, called: "e to the power of x", loose: true },
   log: { operands: 1, value: Math.log, called: "the natural logarithm", loose: true },
   sqrt: { operands: 1, value: Math.sqrt, called: "the square root" },
@@ -28,7 +28,7 @@ export const scalars = {
   tanh: { operands: 1, value: Math.tanh, called: "the hyperbolic tangent", loose: true },
   erf: { operands: 1, value: errorFunction, called: "the error function", loose: true },
   sigmoid: { operands: 1, value: (x) => 1 / (1 + Math.exp(-x)), called: "1 / (1 + exp(-x))", loose: true },
-  abs: { operands: 1, value: Math.abs, called: "x without its sign" },
+  abs: { operands: 1, value: (x, _, dtype) => wrap(Math.abs(x), dtype), called: "x without its sign" },
   sign: { operands: 1, value: Math.sign, called: "-1, 0 or 1" },
   floor: { operands: 1, value: Math.floor, called: "rounded down; of a number or a size, a size" },
   /** Bits that look random, from a counter: the one source of randomness, so that results are the same everywhere. */
@@ -38,7 +38,7 @@ export const scalars = {
   add: { operands: 2, value: (a, b, dtype) => wrap(a + b, dtype) },
   sub: { operands: 2, value: (a, b, dtype) => wrap(a - b, dtype) },
   mul: { operands: 2, value: (a, b, dtype) => (dtype === "f32" ? a * b : wrap(Math.imul(a, b), dtype)) },
-  div: { operands: 2, value: (a, b, dtype) => (dtype === "f32" ? a / b : Math.trunc(a / b)) },
+  div: { operands: 2, value: (a, b, dtype) => (dtype === "f32" ? a / b : wrap(Math.trunc(a / b), dtype)) },
   /** Floored: the result has the sign of the divisor. */
   mod: { operands: 2, value: (a, b) => a - b * Math.floor(a / b) },
   pow: { operands: 2, value: Math.pow, called: "x to the power of y", loose: true },

@@ -20,7 +20,10 @@ export const elementwise = {
     fn: scalars.neg,
     vjp: (b, { ct }) => [b.neg(ct)],
     wgsl: (x) => `(-${x})`,
-    samples: [unary([1, -2, 0.5], [-1, 2, -0.5])],
+    samples: [
+      unary([1, -2, 0.5], [-1, 2, -0.5]),
+      { inputs: [{ axes: "D=2", dtype: "i32", data: [-0x80000000, 7] }], output: [-0x80000000, -7] },
+    ],
   }),
   exp: mapRow({
     takes: float,
@@ -90,7 +93,10 @@ export const elementwise = {
     fn: scalars.abs,
     vjp: (b, { x, ct }) => [b.times(ct, b.sign(x))],
     wgsl: (x) => `abs(${x})`,
-    samples: [unary([1, -2, 0.5], [1, 2, 0.5])],
+    samples: [
+      unary([1, -2, 0.5], [1, 2, 0.5]),
+      { inputs: [{ axes: "D=2", dtype: "i32", data: [-0x80000000, -7] }], output: [-0x80000000, 7] },
+    ],
   }),
   sign: mapRow({
     takes: signed,

@@ -1,10 +1,12 @@
 /**
  * Recurrences along time: a value some positions earlier, and linear recurrences, real or complex. Both keep a state between steps;
- * before a sequence begins it is zero. `reverse` and a negative delay look ahead: gradients are made of them.
+ * before a sequence begins it is zero. Integers wrap as on the GPU. `reverse` and a negative delay look ahead: gradients are made of them.
  */
 import type { Attrs } from "../graph/attrs.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
+import { scalars } from "../graph/scalar.ts";
+import type { DType } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import type { Shorthands } from "./shorthands.ts";
 import type { Rows, Value } from "./define.ts";
@@ -59,7 +61,7 @@ export const recur = {
       const [a, b] = two(inputs);
       const axes = sizedAxes(type, sizes);
       const out: Value = { axes, data: new Float64Array(countElements(axes)) };
-      evaluateScan(a, b, attrs, out);
+      evaluateScan(a, b, attrs, type.dtype, out);
       return out;
     },
     vjp: scanGradient,
@@ -88,6 +90,14 @@ export const recur = {
         output: [27, 2, 13, 4, 5, 6],
       },
       {
+        attrs: { pair: null, reverse: false, state: null },
+        inputs: [
+          { axes: "T=3", dtype: "u32", data: [0, 3, 2] },
+          { axes: "T=3", dtype: "u32", data: [0x80000001, 1, 1] },
+        ],
+        output: [0x80000001, 0x80000004, 9],
+      },
+      {
         // Multiplied by i at each step.
         attrs: { pair: "P", reverse: false, state: null },
         inputs: [
@@ -100,7 +110,8 @@ export const recur = {
   },
 } satisfies Rows<"delay" | "scan">;
 
-function evaluateScan(a: Value, b: Value, { pair, reverse }: Attrs["scan"], out: Value): void {
+function evaluateScan(a: Value, b: Value, { pair, reverse }: Attrs["scan"], dtype: DType, out: Value): void {
+  const { add, mul } = scalars;
   const others = out.axes.filter((x) => x.name !== TIME && x.name !== pair);
   const length = sizeOf(out, TIME);
   const [atA, atB, atOut] = [a, b, out].map((x) => ({
@@ -113,7 +124,7 @@ function evaluateScan(a: Value, b: Value, { pair, reverse }: Attrs["scan"], out:
     for (let i = 0; i < length; i++) {
       const t = reverse ? length - 1 - i : i;
       const [pa, pb, po] = [atA, atB, atOut].map((p) => p.start[r]! + t * p.time) as [number, number, number];
-      if (pair === null) re = a.data[pa]! * re + b.data[pb]!;
+      if (pair === null) re = add.value(mul.value(a.data[pa]!, re, dtype), b.data[pb]!, dtype);
       else {
         const [x, y] = [a.data[pa]!, a.data[pa + atA.imaginary]!];
         [re, im] = [x * re - y * im + b.data[pb]!, x * im + y * re + b.data[pb + atB.imaginary]!];

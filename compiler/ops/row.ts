@@ -1,5 +1,6 @@
 /** Results along one axis that other elements of the same row decide: top-k selection and running sums. */
 import { Dim } from "../graph/dim.ts";
+import { scalars } from "../graph/scalar.ts";
 import type { Axis } from "../graph/type.ts";
 import { TIME } from "../graph/type.ts";
 import type { Rows, Value } from "./define.ts";
@@ -81,8 +82,9 @@ export const row = {
       mapRows(one(inputs), axis, axis, sizedAxes(type, sizes), (values, out) => {
         let sum = 0;
         for (let i = 0; i < values.length; i++) {
-          out[i] = exclusive ? sum : sum + values[i]!;
-          sum += values[i]!;
+          const next = scalars.add.value(sum, values[i]!, type.dtype);
+          out[i] = exclusive ? sum : next;
+          sum = next;
         }
       }),
     vjp: (b, node, ct) => {
@@ -102,6 +104,11 @@ export const row = {
     samples: [
       { attrs: { axis: "N", exclusive: false }, inputs: [rows], output: [1, 6, 9, 14, -1, -5, -7, -10] },
       { attrs: { axis: "T", exclusive: true }, inputs: [rows], output: [0, 0, 0, 0, 1, 5, 3, 5] },
+      {
+        attrs: { axis: "N", exclusive: false },
+        inputs: [{ axes: "N=3", dtype: "u32", data: [0xffffffff, 3, 4] }],
+        output: [0xffffffff, 2, 6],
+      },
     ],
   },
 } satisfies Rows<"topk" | "cumsum">;

@@ -1,6 +1,7 @@
 /** A node that only positions, indices and constants decide, as a scalar expression over its axes' names. */
 import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
+import type { ScalarName } from "../../graph/scalar.ts";
 import type { Axis, DType } from "../../graph/type.ts";
 import { OWN, findAxis } from "../../graph/type.ts";
 import type { ScalarExpr } from "../../plan/scalar.ts";
@@ -78,10 +79,13 @@ function wholeOf(node: Node, operands: readonly ScalarExpr[]): ScalarExpr {
   const { dtype } = node.type;
   const made: ScalarExpr = [node.op, ...operands];
   if (dtype !== "u32" && dtype !== "i32") return made;
-  if (isOp(node, "div")) return ["trunc", made];
+  if (isOp(node, "div")) return [dtype, ["trunc", made]];
   if (isOp(node, "mul")) return [dtype, ["imul", ...operands]];
-  return isOp(node, "add") || isOp(node, "sub") || isOp(node, "neg") ? [dtype, made] : made;
+  return WRAPPING.has(node.op) ? [dtype, made] : made;
 }
+
+/** Of whole numbers, results may lie beyond 32 bits. */
+const WRAPPING: ReadonlySet<string> = new Set(["add", "sub", "neg", "abs"] satisfies ScalarName[]);
 
 function move(env: Environment, from: string, to: readonly (readonly [string, ScalarExpr])[]): Environment {
   return new Map([...[...env].filter(([name]) => name !== from), ...to]);

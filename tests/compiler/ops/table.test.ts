@@ -90,6 +90,7 @@ test("ops that mix positions say so", () => {
     "scan 1",
     "scan 2",
     "scan 3",
+    "scan 4",
     "delta_rule 1",
     "delta_rule 2",
     "delta_rule 3",
