@@ -22,7 +22,7 @@ export interface Estimate {
 
 /** Bytes to try with, and the most time for it. */
 const MOST_BYTES = 64 << 20;
-/** Small ones: `checkpoint/sink.ts` says why. */
+/** Small ones: `save/sink.ts` says why. */
 const CHUNK_BYTES = 1 << 18;
 const MOST_SECONDS = 0.5;
 

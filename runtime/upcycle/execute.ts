@@ -18,9 +18,9 @@ import {
   whole,
 } from "../../grammar/option.ts";
 import { checkAborted } from "../abort.ts";
-import { attempt } from "../checkpoint/attempt.ts";
-import { CHECKPOINT, PROVENANCE_NAME } from "../checkpoint/own-files.ts";
-import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../checkpoint/write.ts";
+import { attempt } from "../save/attempt.ts";
+import { CHECKPOINT, PROVENANCE_NAME } from "../save/own-files.ts";
+import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../save/write.ts";
 import { readBytesIfAny, recode } from "../files/read.ts";
 import { checkApart, checkTarget } from "../files/target.ts";
 import { DATA_TYPES } from "../checkpoint/storage.ts";

@@ -3,7 +3,7 @@ import { diskFolder } from "../load/disk-folder.ts";
 import { locateParameters } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { checkOption, needed, object, text } from "../../grammar/option.ts";
-import { PROVENANCE_NAME } from "../checkpoint/own-files.ts";
+import { PROVENANCE_NAME } from "../save/own-files.ts";
 import { readJsonObject } from "../checkpoint/folder.ts";
 import { loadWithMaps } from "../load/load-model.ts";
 import { type PartRecord, type Provenance, type TensorRecord } from "./provenance.ts";

@@ -6,7 +6,7 @@ import { expandMap, findMap, makeModel, readConfig, type Json } from "../../../c
 import { DiagnosticBag } from "../../../grammar/index.ts";
 import { type DataType, fromFloat32, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
 import { decoders } from "../../../runtime/checkpoint/decode.ts";
-import { createCheckpoint } from "../../../runtime/checkpoint/write.ts";
+import { createCheckpoint } from "../../../runtime/save/write.ts";
 import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
 import { parseConfig } from "../../../runtime/model/config-file.ts";
 import { exportModel } from "../../../runtime/upcycle/export.ts";

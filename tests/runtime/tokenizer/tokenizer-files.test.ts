@@ -2,7 +2,7 @@
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { createCheckpoint } from "../../../runtime/checkpoint/write.ts";
+import { createCheckpoint } from "../../../runtime/save/write.ts";
 import { loadTokenizer } from "../../../runtime/load/load-tokenizer.ts";
 import { encodeDocuments } from "../../../runtime/tokenizer/documents.ts";
 import { expectFailure, withScratch } from "../checkpoint/scratch.ts";

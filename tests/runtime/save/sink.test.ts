@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { openSink, type Sink } from "../../../runtime/checkpoint/sink.ts";
-import { withScratch } from "./scratch.ts";
+import { openSink, type Sink } from "../../../runtime/save/sink.ts";
+import { withScratch } from "../checkpoint/scratch.ts";
 
 /** So many bytes that a thread is worth it, or not. */
 const AMOUNTS = [

@@ -15,8 +15,8 @@ import { listTemplates, TEMPLATE_FOLDER } from "../tokenizer/chat-template.ts";
 import { openFlusher } from "./flusher.ts";
 import { openJournal, type Origin } from "./journal.ts";
 import { CHECKPOINT, TOKENIZER_FILES } from "./own-files.ts";
-import { byteSize, type TensorSpec } from "./safetensors-header.ts";
-import { INDEX_NAME } from "./shard-index.ts";
+import { byteSize, type TensorSpec } from "../checkpoint/safetensors-header.ts";
+import { INDEX_NAME } from "../checkpoint/shard-index.ts";
 import { formatIndex, layOutShards, type Shard } from "./shard-layout.ts";
 import { openSink } from "./sink.ts";
 

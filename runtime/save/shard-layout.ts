@@ -1,6 +1,6 @@
 /** Which tensor goes into which file, and where: decided before a byte is written, with the names Hugging Face uses. */
-import { dataTypes } from "./data-type.ts";
-import { byteSize, encodeHeader, type TensorSpec } from "./safetensors-header.ts";
+import { dataTypes } from "../checkpoint/data-type.ts";
+import { byteSize, encodeHeader, type TensorSpec } from "../checkpoint/safetensors-header.ts";
 
 export interface Shard {
   readonly name: string;

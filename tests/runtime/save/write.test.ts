@@ -5,9 +5,9 @@ import { join, resolve } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { TensorSpec } from "../../../runtime/checkpoint/safetensors-header.ts";
 import type { Checkpoint } from "../../../runtime/checkpoint/store.ts";
-import { createCheckpoint, type WriterOptions } from "../../../runtime/checkpoint/write.ts";
+import { createCheckpoint, type WriterOptions } from "../../../runtime/save/write.ts";
 import { openCheckpoint } from "../../../runtime/load/open-checkpoint.ts";
-import { expectFailure, withScratch } from "./scratch.ts";
+import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 
 const tensors: TensorSpec[] = [
   { name: "flags", dtype: "U8", shape: [3] },
@@ -140,7 +140,7 @@ describe("nothing shows under the final name", () => {
   test.each(["SIGINT", "SIGTERM", "exit"])("when %s ends the process half-way", async (end) => {
     await withScratch(async (directory) => {
       const script = `
-        import { createCheckpoint } from ${JSON.stringify(resolve("runtime/checkpoint/write.ts"))};
+        import { createCheckpoint } from ${JSON.stringify(resolve("runtime/save/write.ts"))};
         const tensor = { name: "a", dtype: "U8", shape: [8] };
         const writer = await createCheckpoint(${JSON.stringify(join(directory, "model"))}, [tensor]);
         await writer.write("a", new Uint8Array(4));

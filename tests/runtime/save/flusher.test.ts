@@ -1,7 +1,7 @@
 /** Flushes beside the writing: when they begin, what they cover, and what a failed one means. */
 import { expect, test } from "vitest";
 import type { OpenFile } from "../../../runtime/files/system.ts";
-import { FLUSH_BYTES, type Flusher, openFlusher } from "../../../runtime/checkpoint/flusher.ts";
+import { FLUSH_BYTES, type Flusher, openFlusher } from "../../../runtime/save/flusher.ts";
 
 /** Files that tell of their flushes, all of which `end` ends. */
 function watch(): { flusher: Flusher; files: OpenFile[]; log: string[]; end: (error?: Error) => Promise<void> } {

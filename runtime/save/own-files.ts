@@ -6,7 +6,7 @@ import { lstat } from "../files/system.ts";
 import type { Output } from "../files/target.ts";
 import { walkFiles } from "../files/walk.ts";
 import { TEMPLATE_FOLDER } from "../tokenizer/chat-template.ts";
-import { INDEX_NAME } from "./shard-index.ts";
+import { INDEX_NAME } from "../checkpoint/shard-index.ts";
 
 export const PROVENANCE_NAME = "moec.provenance.json";
 
