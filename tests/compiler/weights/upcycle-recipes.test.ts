@@ -1,4 +1,4 @@
-/** Every recipe of the standard library against plain loops over random weights, and what it promises about the function. */
+/** Recipes with the options of their papers against loops written for each, and what they promise about the function. */
 import { expect, test } from "vitest";
 import { applyAssignments, expandUpcycle, runContracts } from "../../../compiler/index.ts";
 import { modelOf } from "../../support/programs.ts";

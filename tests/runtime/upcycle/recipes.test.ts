@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { applyAssignments, expandUpcycle, type Value } from "../../../compiler/index.ts";
+import { MoeError } from "../../../grammar/index.ts";
 import { type DataType, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
 import { loadModel } from "../../../runtime/load/load-model.ts";
 import type { LoadedModel } from "../../../runtime/model/model.ts";
@@ -24,7 +25,8 @@ async function readAll({ model, source }: LoadedModel): Promise<Map<string, Floa
   return all;
 }
 
-test.each<[string, number, Record<string, Value>, number]>([
+/** Name, how many of the checkpoints, options, bytes of memory. */
+const cases: readonly (readonly [string, number, Record<string, Value>, number])[] = [
   ["virtual_groups", 1, { E: count(2), G: count(4), T: count(8) }, 100_000],
   ["drop", 1, { N: count(3) }, 100_000],
   ["noise", 1, { N: count(2) }, 1 << 20],
@@ -41,17 +43,60 @@ test.each<[string, number, Record<string, Value>, number]>([
   ["depths_experts", 1, { N: count(2) }, 100_000],
   ["ensemble", 3, {}, 100_000],
   ["dare", 3, { consensus: { kind: "bool", value: true } }, 300_000],
-])("%s of real checkpoints", async (name, sources, options, budget) => {
+];
+
+const recipes = openWorkspace().standard("upcycle");
+
+test.each(cases)("%s of real checkpoints", (name, sources, options, budget) =>
+  compareStreams(name, CHECKPOINTS.slice(0, sources), options, budget),
+);
+
+/** What has a parameter without a default is no recipe for any checkpoint: these have tests of their own. */
+const others = recipes.filter(
+  ({ item }) =>
+    !cases.some(([name]) => name === item.name.text) &&
+    item.params.every((p) => p.source !== null || p.default !== null),
+);
+
+test.each(others.map(({ item }) => [item.name.text, item.params] as const))(
+  "%s of the first real checkpoints that fit",
+  async (name, params) => {
+    await withScratch(async (scratch) => {
+      const mixture = join(scratch, "mixture");
+      const options = new Map([["N", count(2)]]);
+      await withPlan("sparse", CHECKPOINTS.slice(0, 1), { options }, (plan) => executeTransfer(plan, mixture));
+      const fixture = "tests/fixtures/families/deepseek_v3";
+      const cohere = ["seed", "code"].map((seed) => `examples/checkpoints/cohere/${seed}`);
+      const needed = params.filter((p) => p.source !== null).length;
+      const lists = params.filter((p) => p.source?.count != null).length;
+      const refused: string[] = [];
+      for (const folders of [CHECKPOINTS, [mixture, CHECKPOINTS[0]!], cohere, [fixture]]) {
+        try {
+          return await compareStreams(name, folders.slice(0, needed + lists), {}, 1 << 21);
+        } catch (error) {
+          if (!(error instanceof MoeError)) throw error;
+          refused.push(...error.diagnostics.map((d) => d.code));
+        }
+      }
+      expect(refused).toEqual([]);
+    });
+  },
+);
+
+async function compareStreams(
+  name: string,
+  folders: readonly string[],
+  options: Readonly<Record<string, Value>>,
+  budget: number,
+): Promise<void> {
   await withScratch(async (scratch) => {
     const out = join(scratch, "made");
     const given = new Map(Object.entries(options));
     const request = { options: given, budget, dtype: "f32" as const };
-    const expected = await withPlan(name, CHECKPOINTS.slice(0, sources), request, async (plan, models) => {
+    const expected = await withPlan(name, folders, request, async (plan, models) => {
       expect(plan.peakBytes).toBeLessThanOrEqual(budget);
       await executeTransfer(plan, out);
-      const { item, scope } = openWorkspace()
-        .standard("upcycle")
-        .find((u) => u.item.name.text === name)!;
+      const { item, scope } = recipes.find((u) => u.item.name.text === name)!;
       const upcycling = expandUpcycle(
         item,
         scope,
@@ -70,4 +115,4 @@ test.each<[string, number, Record<string, Value>, number]>([
       expect(worst, path).toBeLessThan(1e-6);
     }
   });
-});
+}
