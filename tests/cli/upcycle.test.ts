@@ -2,7 +2,7 @@
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { expect, test } from "vitest";
-import { openWorkspace } from "../../runtime/model/modules.ts";
+import { openWorkspace } from "../../runtime/load/modules.ts";
 import { anonymous, moec, temporary, writeFile } from "./support.ts";
 
 const checkpoint = (name: string): string => `examples/checkpoints/${name}`;

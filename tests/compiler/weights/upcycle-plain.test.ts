@@ -7,7 +7,7 @@ import { applyAssignments, type Value } from "../../../compiler/index.ts";
 import { tinyUpcycling } from "../../../compiler/weights/upcycle/ensure.ts";
 import type { UpcycleRule } from "../../../grammar/ast.ts";
 import { MoeError } from "../../../grammar/index.ts";
-import { openWorkspace } from "../../../runtime/model/modules.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
 import { plainWeights } from "../../support/plain-recipe.ts";
 import { randomWeights } from "./upcycle-support.ts";
 
