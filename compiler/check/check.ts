@@ -34,53 +34,68 @@ import { checkMixture, checkUpcycle } from "./upcycle.ts";
 export function checkModule(scope: Scope, observer: Observer | null = null): readonly Diagnostic[] {
   checkOption("checkModule", "scope", scope, SCOPE);
   checkOption("checkModule", "observer", observer, OBSERVER);
-  const bag = new DiagnosticBag();
-  checkImports(bag, scope);
-  const own = [...scope.diagnostics, ...bag.list];
+  const imports = new DiagnosticBag();
+  checkImports(imports, scope);
+  const found = [...scope.diagnostics, ...imports.list];
   const values = new Set<Member>();
-  const dims = contextOf({ scope, observer, bag }, "check");
+  const wrong = new Set<Item>();
+  const dims: Context["dims"] = new Map();
   for (const item of scope.module.items) {
-    if (!isReadable(scope, item)) {
-      if (observer !== null) look({ scope, observer, bag: new DiagnosticBag() }, item, dims);
+    const bag = new DiagnosticBag();
+    const checking: Checking = { scope, observer, bag, dims };
+    if (!isReadable(scope, item, wrong)) {
+      if (observer !== null) look(checking, item);
       continue;
     }
-    const before = bag.list.length;
-    checkNames(bag, item);
-    if (bag.list.length > before) continue;
-    try {
-      for (const member of checkItem({ scope, observer, bag }, item, dims)) values.add(member);
-    } catch (error) {
-      if (!(error instanceof MoeError)) throw error;
-      for (const d of error.diagnostics) bag.add(d);
-      // What refers to it has no end either.
-      if (error instanceof Endless) break;
-    }
+    const isEndless = checkWhole(checking, item, values);
+    found.push(...bag.list);
+    if (bag.hasErrors) wrong.add(item);
+    // What refers to it has no end either.
+    if (isEndless) break;
   }
   // While something is wrong, what is unused may only be unfinished.
-  if (!bag.hasErrors && own.length === 0) lintNames(bag, scope.module, values);
-  return dedupe([...scope.diagnostics, ...bag.list]);
+  const unused = new DiagnosticBag();
+  if (scope.diagnostics.length + imports.list.length + wrong.size === 0) lintNames(unused, scope.module, values);
+  return dedupe([...found, ...unused.list]);
 }
 
 const SCOPE = needed(object("a scope, of `Workspace.open`", "module", "lookup", "isUnread"));
 const OBSERVER = orNull(object("an observer: { value, name }, two functions", "value", "name"));
 
 interface Checking {
+  /** Of one declaration. */
   readonly bag: DiagnosticBag;
   readonly scope: Scope;
   readonly observer: Observer | null;
+  /** Each `dim` of the file is read once. */
+  readonly dims: Context["dims"];
+}
+
+/** Puts what is wrong with a declaration into the bag; true where reading it would not end. */
+function checkWhole(checking: Checking, item: Item, values: Set<Member>): boolean {
+  checkNames(checking.bag, item);
+  if (checking.bag.list.length > 0) return false;
+  try {
+    for (const member of checkItem(checking, item)) values.add(member);
+  } catch (error) {
+    if (!(error instanceof MoeError)) throw error;
+    for (const d of error.diagnostics) checking.bag.add(d);
+    return error instanceof Endless;
+  }
+  return false;
 }
 
 /** Reads what is left of a damaged declaration; what is missing in it would be told at the wrong place. */
-function look(checking: Checking, item: Item, dims: Context): void {
+function look(checking: Checking, item: Item): void {
   try {
-    checkItem(checking, item, { ...dims, bag: checking.bag });
+    checkItem(checking, item);
   } catch (error) {
     if (!(error instanceof MoeError)) throw error;
   }
 }
 
-/** Gives the members of a layer that are plain values. Each `dim` is read once. Throws a `MoeError` where no more can be said of the item. */
-function checkItem(checking: Checking, item: Item, dims: Context): readonly Member[] {
+/** Gives the members of a layer that are plain values. Throws a `MoeError` where no more can be said of the item. */
+function checkItem(checking: Checking, item: Item): readonly Member[] {
   const { bag, scope } = checking;
   switch (item.kind) {
     case "layer":
@@ -104,7 +119,7 @@ function checkItem(checking: Checking, item: Item, dims: Context): readonly Memb
       checkTests(contextOf(checking, "build"), scope, item);
       return [];
     case "dim":
-      evaluateDim(staticEnv(dims, scope), item, scope);
+      evaluateDim(staticEnv({ ...contextOf(checking, "check"), dims: checking.dims }, scope), item, scope);
       return [];
     default:
       return item satisfies never;

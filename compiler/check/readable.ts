@@ -1,15 +1,15 @@
 /**
  * What can be checked beside a syntax error. A name of which nothing is known makes no message where it is used (`lookupName` gives an
  * error value for it); declarations that take whole models, and so all that these are made of, are left alone when any of that is not
- * known. A file that imports from one with errors is told so once, at the import.
+ * known or is wrong itself. A file that imports from one with errors is told so once, at the import.
  */
 import type { Item } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { walk } from "../../grammar/index.ts";
 import type { Scope } from "../language/resolve/scope.ts";
 
-/** Whether a declaration can be checked. */
-export function isReadable(scope: Scope, item: Item): boolean {
+/** Whether a declaration can be checked; of `wrong` ones it has been told. */
+export function isReadable(scope: Scope, item: Item, wrong: ReadonlySet<Item>): boolean {
   switch (item.kind) {
     case "dim":
     case "fn":
@@ -20,23 +20,24 @@ export function isReadable(scope: Scope, item: Item): boolean {
     case "mixture":
     case "upcycle":
     case "test":
-      return !needsUnread(scope, item, new Set());
+      return !needsUnread(scope, item, wrong, new Set());
     default:
       return item satisfies never;
   }
 }
 
 /** Whether an item, or what it names, cannot be read. */
-function needsUnread(scope: Scope, item: Item, seen: Set<Item>): boolean {
+function needsUnread(scope: Scope, item: Item, wrong: ReadonlySet<Item>, seen: Set<Item>): boolean {
   if (seen.has(item)) return false;
   seen.add(item);
-  if (!scope.isWhole(item)) return true;
+  const isBroken = (other: Item): boolean => !scope.isWhole(other) || wrong.has(other);
+  if (isBroken(item)) return true;
   // An upcycling goes by all mixtures of its file, whatever they are called.
-  if (item.kind === "upcycle" && scope.module.items.some((i) => i.kind === "mixture" && !scope.isWhole(i))) return true;
+  if (item.kind === "upcycle" && scope.module.items.some((i) => i.kind === "mixture" && isBroken(i))) return true;
   for (const name of namesIn(item)) {
     if (scope.isUnread(name)) return true;
     const binding = scope.lookup(name);
-    if (binding !== null && needsUnread(binding.scope, binding.item, seen)) return true;
+    if (binding !== null && needsUnread(binding.scope, binding.item, wrong, seen)) return true;
   }
   return false;
 }

@@ -89,6 +89,45 @@ test("a typing mistake beside a syntax error is still told: in a function that c
   expect(codesOf(text)).toEqual(["syntax/unexpected-token", "name/unknown"]);
 });
 
+test("a mistake in one declaration hides none in another: of layers, of the other side of a switch, of maps and configurations", () => {
+  const text = `edition 2026
+import { Linear } from "std"
+
+layer Bad(D, F) {
+  w = param[D]
+  forward(x: [T, D]) -> [T, F] = x * w
+}
+
+layer AlsoBad(D, bias = false) {
+  up = Linear(D -> D)
+  forward(x: [T, D]) -> [T, D] {
+    if bias { return x + missing }
+    return up(x)
+  }
+}
+
+model M(V, D) {
+  e = Linear(V -> D)
+  h = Linear(D -> V)
+  forward(x: [T, V]) -> f32[T, V] = f32(h(e(x)))
+}
+map m: M {
+  config { V <-> v  D <-> d }
+  e.w <-> "e"
+}
+config c: M { V: 4 E: 6 }
+test "b" for Bad(2, 3) { w = [1, 1] x = [[1, 1]] expect close(out, [[1, 1]]) }
+`;
+  expect(codesOf(text)).toEqual(["shape/missing-axis", "name/unknown", "map/unmapped", "name/no-parameter"]);
+  expect(codesOf(text.replace("import {", "dim H = 4 +\nimport {"))).toEqual([
+    "syntax/unexpected-token",
+    "shape/missing-axis",
+    "name/unknown",
+    "map/unmapped",
+    "name/no-parameter",
+  ]);
+});
+
 test("a file that is broken is not formatted", () => {
   const broken = "dim H =\ndim  D = 4\n";
   const { text, diagnostics } = format({ path: "a.moe", text: broken });
