@@ -16,6 +16,7 @@ export { type Profile, type ProfileOptions, type ProfileRow, profileSession } fr
 export { parseConfig } from "./model/config-file.ts";
 export { type LoadedModel, readModel } from "./model/model.ts";
 export { measureRoofline, type Roofline } from "./measure/roofline.ts";
+export { readPlan } from "./plan/read-plan.ts";
 export { type FiniteTrace, type GivenPart, traceParts } from "./session/finite-trace.ts";
 export type { GeneratedToken, GenerateOptions } from "./session/generate.ts";
 export { collectMetrics, type Metric, type MetricOptions } from "./session/metrics.ts";
@@ -24,6 +25,8 @@ export { type Choices, type LayerLoad, type Routing, ROUTING_METRICS, traceRouti
 export { compile, type ModelOptions, openOn, type RunnableModel } from "./session/open-model.ts";
 export type { Sampling } from "./session/sampler.ts";
 export { openSession, type PrefillOptions, type Session, type SessionOptions } from "./session/session.ts";
+export { runTestOnDevice } from "./testing/device.ts";
+export { type Failure, prepareTests, runTestOnOracle } from "./testing/prepare.ts";
 export { DOCUMENT_SEPARATOR, encodeDocuments } from "./tokenizer/documents.ts";
 export { type LimitTime, TimeIsOver } from "./tokenizer/limit.ts";
 export { readTokenizer, type StreamDecoder, type Tokenizer } from "./tokenizer/tokenizer.ts";

@@ -98,7 +98,7 @@ describe("grammar/ and compiler/ are pure", () => {
 
 describe("what a browser runs needs no Node", () => {
   /** Rooms of the runtime that drive a device wherever there is one; whatever they import is held to the same. */
-  const rooms = ["gpu", "session", "measure", "checkpoint", "model", "tokenizer"];
+  const rooms = ["gpu", "session", "measure", "plan", "checkpoint", "model", "tokenizer", "testing"];
   const portable = ["runtime/portable.ts", ...rooms.map((room) => `runtime/${room}/`)];
   const starts = product.filter(({ path }) => portable.some((room) => path.startsWith(room)));
   /** Each file that they reach, imports of types included, by the file that was first to import it. */

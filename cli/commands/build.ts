@@ -50,7 +50,7 @@ async function runBuild(path: string, options: Options): Promise<void> {
       storage: subject.storage,
       ...(wanted === null ? {} : { dump }),
     });
-    if (options.out !== undefined) await (await import("../../runtime/plan/plan-file.ts")).savePlan(plan, options.out);
+    if (options.out !== undefined) await (await import("../../runtime/save/save-plan.ts")).savePlan(plan, options.out);
     if (options.json) printJson({ ...summarise(plan), out: options.out ?? null });
     else report(plan, options.out);
   } finally {

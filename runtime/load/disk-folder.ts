@@ -9,17 +9,21 @@ import { isFolder, openToRead, readTextIfAny, recode } from "../files/read.ts";
 import { type OpenFile, readNames } from "../files/system.ts";
 import { resolveFolder } from "./hub-folder.ts";
 
-/** A model's folder in the hub's cache stands for its snapshot. Throws `checkpoint/snapshots`, and when it is read `checkpoint/unreadable`. */
-export function diskFolder(given: string): Folder {
+/**
+ * A model's folder in the hub's cache stands for its snapshot. Throws `checkpoint/snapshots`. What the system refuses when it is read is told
+ * under `unreadable`, or as it is.
+ */
+export function diskFolder(given: string, unreadable: string | null = "checkpoint/unreadable"): Folder {
   const path = resolveFolder(given);
   const pathOf = (name: string): string => join(path, name);
+  const tell = <T>(read: () => T): T => (unreadable === null ? read() : recode(unreadable, read));
   const listNow = (inside: string): string[] =>
     inside !== "" && !isFolder(pathOf(inside)) ? [] : readNames(pathOf(inside)).sort();
   return {
     path,
     pathOf,
-    list: async (inside = "") => recode("checkpoint/unreadable", () => listNow(inside)),
-    readText: async (name) => recode("checkpoint/unreadable", () => readTextIfAny(pathOf(name))),
+    list: async (inside = "") => tell(() => listNow(inside)),
+    readText: async (name) => tell(() => readTextIfAny(pathOf(name))),
     open: async (name) => diskSource(pathOf(name)),
   };
 }

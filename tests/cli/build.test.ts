@@ -1,7 +1,7 @@
 /** `moec build`: no device is needed for a kind. */
 import { readdirSync } from "node:fs";
 import { expect, test } from "vitest";
-import { loadPlan } from "../../runtime/plan/plan-file.ts";
+import { loadPlan } from "../../runtime/load/load-plan.ts";
 import { moec, temporary, writeFile } from "./support.ts";
 
 test.each(["software", "gpu"])("a plan for any %s device is written, and reads back", async (kind) => {

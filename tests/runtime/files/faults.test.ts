@@ -25,7 +25,7 @@ import { openSink } from "../../../runtime/save/sink.ts";
 import { type Fault, Killed, makeFaults, setFaults } from "../../../runtime/files/faults.ts";
 import { replaceFile } from "../../../runtime/files/replace.ts";
 import { openFile, O_CREAT, O_WRONLY } from "../../../runtime/files/system.ts";
-import { savePlan } from "../../../runtime/plan/plan-file.ts";
+import { savePlan } from "../../../runtime/save/save-plan.ts";
 import { moec } from "../../cli/support.ts";
 import { MEMORY, withScratch } from "../checkpoint/scratch.ts";
 import { tinyPlan } from "../../support/tiny-plan.ts";

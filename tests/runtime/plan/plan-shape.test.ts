@@ -3,7 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { loadPlan, savePlan } from "../../../runtime/plan/plan-file.ts";
+import { loadPlan } from "../../../runtime/load/load-plan.ts";
+import { savePlan } from "../../../runtime/save/save-plan.ts";
 import { softwareFacts } from "../../support/facts.ts";
 import { tinyPlan } from "../../support/tiny-plan.ts";
 

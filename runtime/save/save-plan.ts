@@ -1,24 +1,19 @@
 /**
- * A plan as a folder: `plan.json` and one `.wgsl` file per module, named after what it computes so that they can be read
- * and diffed. Written beside its final name and moved there when complete.
+ * A plan onto this machine's disk: `plan.json` and one `.wgsl` file per module, named after what it computes so that they can be
+ * read and diffed. Written beside its final name and moved there when complete.
  */
 import { basename, join, resolve } from "node:path";
-import { type Dispatch, type KernelModule, type Plan, PLAN_VERSION } from "../../compiler/plan/plan.ts";
-import { failure } from "../../grammar/diagnostic.ts";
+import type { Dispatch, Plan } from "../../compiler/plan/plan.ts";
 import { checkOption, needed, object, text } from "../../grammar/option.ts";
 import { FileError } from "../files/error.ts";
 import { tryTo } from "../files/create.ts";
 import { flushFolder, makeFolders, removeTree } from "../files/disk.ts";
 import { type FileRecord, formatManifest, type Manifest, MANIFEST_NAME, recordBytes } from "../files/manifest.ts";
-import { readText, readTextIfAny } from "../files/read.ts";
+import { readTextIfAny } from "../files/read.ts";
 import { openStaging, writeOver } from "../files/staging.ts";
 import { lstat } from "../files/system.ts";
 import { lookAt, type Output } from "../files/target.ts";
-import { checkPlanShape, checkPlanSound } from "./plan-shape.ts";
-import { showValue } from "../files/json-shape.ts";
-
-/** A module in `plan.json`: its text is in a file of the folder. */
-type ModuleRecord = Omit<KernelModule, "wgsl"> & { readonly file: string };
+import type { ModuleRecord } from "../plan/read-plan.ts";
 
 const PLAN: Output = { kind: "plan", name: "a plan", code: "plan/folder", earlier: listEarlier };
 
@@ -77,47 +72,6 @@ function listEarlier(folder: string): Manifest["files"] | null {
     if (error instanceof FileError) throw error;
     return null;
   }
-}
-
-/**
- * Loads what `savePlan` saved, or what says that it is: all of it is looked at before it is used. Throws `plan/missing`, `plan/unreadable`,
- * `plan/version`, and what reading throws.
- */
-export async function loadPlan(folder: string): Promise<Plan> {
-  checkOption("loadPlan", "folder", folder, needed(text));
-  const read = (file: string): string => {
-    try {
-      return readText(join(folder, file));
-    } catch (error) {
-      if (!(error instanceof FileError) || (error.code !== "ENOENT" && error.code !== "ENOTDIR")) throw error;
-      throw failure("plan/missing", `\`${folder}\` has no \`${file}\``, {
-        help: "is it a folder that a plan was saved to?",
-      });
-    }
-  };
-  const path = join(folder, "plan.json");
-  const saved = parsePlan(read("plan.json"), path);
-  const modules = saved.modules.map(({ file, ...module }): KernelModule => ({ ...module, wgsl: read(basename(file)) }));
-  const plan = { ...saved, modules };
-  checkPlanSound(plan, path);
-  return plan;
-}
-
-function parsePlan(text: string, path: string): Omit<Plan, "modules"> & { readonly modules: readonly ModuleRecord[] } {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw failure("plan/unreadable", `\`${path}\` is not JSON`, { notes: [(error as Error).message] });
-  }
-  const { format, version } = (json ?? {}) as Partial<Plan>;
-  if (format !== "moec-plan" || version !== PLAN_VERSION)
-    throw failure("plan/version", `\`${path}\` is no plan of this moec, which reads moec-plan ${PLAN_VERSION}`, {
-      notes: [`its format is ${showValue(format)}, its version ${showValue(version)}`],
-      help: "compile the model again",
-    });
-  checkPlanShape(json, path);
-  return json as ReturnType<typeof parsePlan>;
 }
 
 /** The label of the first dispatch that runs each module. */
