@@ -14,6 +14,7 @@ import { type Bench, type Input, Nonsense } from "./kind.ts";
 import { type Json, mutateJson } from "./mutate-json.ts";
 import { mutateText, tokensOf } from "./mutate-text.ts";
 import type { Random } from "./random.ts";
+import { readGoldenPrograms } from "../support/golden-programs.ts";
 
 /** A workspace keeps every file that it opened. */
 const FILES_PER_WORKSPACE = 2000;
@@ -108,15 +109,11 @@ export function checkPlan(model: Model): void {
 /** Each declaration by itself, behind an import of what it names. */
 function listUnits(): readonly Input[] {
   const library = standardLibrary().flatMap(({ path, text }) => split({ path, text }));
-  const own = globSync([
-    "examples/*.moe",
-    "tests/errors/**/*.moe",
-    "tests/grammar/*.moe",
-    "tests/fuzz/models/*.moe",
-  ]).sort();
-  const whole = own
-    .map((path) => ({ at: path, text: readFileSync(path, "utf8") }))
-    .filter(({ text }) => text.length < 3000);
+  const own = globSync(["examples/*.moe", "tests/grammar/*.moe", "tests/fuzz/models/*.moe"]).sort();
+  const wrong = readGoldenPrograms().map(({ path, text }) => ({ at: path, text }));
+  const whole = [...own.map((path) => ({ at: path, text: readFileSync(path, "utf8") })), ...wrong].filter(
+    ({ text }) => text.length < 3000,
+  );
   return [...library, ...whole];
 }
 

@@ -1,11 +1,12 @@
 /** Behind a syntax error the rest of a file is checked, and nothing is said that only follows from the error. */
-import { globSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { checkModule, type ModuleLoader, Workspace } from "../../../compiler/index.ts";
 import { format, renderDiagnostic } from "../../../grammar/index.ts";
 import { tokenize } from "../../../grammar/parse.ts";
 import { fileLoader, standardLibrary } from "../../../runtime/load/modules.ts";
 import { Random } from "../../fuzz/random.ts";
+import { readGoldenPrograms } from "../../support/golden-programs.ts";
 
 const library = new Workspace(fileLoader);
 
@@ -17,10 +18,9 @@ function codesOf(text: string, path = "entry.moe"): readonly string[] {
 /** A declaration with a mistake of its own. */
 const WRONG = "\nlayer Wrong(D, F) {\n  w = param[D]\n  forward(x: [T, D]) -> [T, F] = x * w\n}\n";
 
-test.each(globSync("tests/errors/syntax/*.moe").sort())(
-  "%s and a mistake in another declaration are told, once each",
-  (path) => {
-    const text = readFileSync(path, "utf8");
+test.each(readGoldenPrograms("syntax"))(
+  "$path and a mistake in another declaration are told, once each",
+  ({ text }) => {
     const [code, ...more] = codesOf(text);
     expect([code, more]).toEqual([expect.stringMatching(/^syntax\//), []]);
     expect(codesOf(text + WRONG)).toEqual([code, "shape/missing-axis"]);
