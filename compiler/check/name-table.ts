@@ -26,6 +26,8 @@ type Own = Exclude<Declared["kind"], "builtin" | "item" | "word" | "metric">;
 
 export class NameTable {
   readonly uses: Use[] = [];
+  /** Told of every name as it is met. */
+  onName: ((name: Name) => void) | null = null;
   protected readonly scope: Scope;
   protected tables: Map<string, Declared>[] = [];
   /** Names that mean something where the reader is, if they are nothing else. */
@@ -79,6 +81,12 @@ export class NameTable {
 
   protected record(name: Name, role: Use["role"], declared: Declared | null): void {
     this.uses.push({ name, role, declared });
+    this.onName?.(name);
+  }
+
+  /** What is in scope where the reader is, of the declaration that it reads; the innermost of each name. */
+  get visible(): ReadonlyMap<string, Declared> {
+    return new Map(this.tables.flatMap((table) => [...table]));
   }
 
   protected within(indices: readonly Name[], read: () => void): void {

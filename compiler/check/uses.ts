@@ -1,8 +1,8 @@
 /**
  * Every name of a file and what it stands for, by the scoping of the language: names of a body, then of its layer, of the file, of the
  * library, builtins. Found in the tree, so that branches that are never taken and declarations with errors have their names too. Limits:
- * what follows a point, and names of arguments of what is no declaration, depend on values; an `Observer` sees those. In maps, tests and
- * upcyclings, names that are no declarations are taken for words of the place: keys, results, settings of a source.
+ * what follows a point, and names of arguments of what is no declaration, depend on values; an `Observer` sees those. Paths of maps are
+ * followed through a small model; those of upcyclings are of any model. In maps, tests and upcyclings, names that are no declarations are taken for words of the place: keys, results, settings of a source.
  */
 import type {
   ConfigDecl,
@@ -18,7 +18,10 @@ import type {
   UpcycleDecl,
   UpcycleRule,
 } from "../../grammar/ast.ts";
+import { MoeError } from "../../grammar/diagnostic.ts";
 import { BUILTINS } from "../language/builtins.ts";
+import type { Instance } from "../language/interpret/value.ts";
+import { tinyModel } from "../language/model/tiny.ts";
 import type { Scope } from "../language/resolve/scope.ts";
 import { isVerb } from "../weights/upcycle/verbs.ts";
 import { builtin, type Declared, itemOf, type Use } from "./name-table.ts";
@@ -30,6 +33,44 @@ export function usesOf(scope: Scope): readonly Use[] {
   reader.module(scope.module);
   return reader.uses.toSorted((a, b) => a.name.span.start - b.name.span.start);
 }
+
+/**
+ * The names of its own declaration that may be written at an offset, such as parameters, members and locals; what the file, the library
+ * and the language have beside them is `Scope.names()` and `BUILTINS`. Limits: goes by the nearest name before the offset, so that behind `y =` it has `y`.
+ */
+export function namesAt(scope: Scope, offset: number): ReadonlyMap<string, Declared> {
+  const item = scope.module.items.findLast(({ span }) => span.start <= offset && offset <= span.end);
+  if (item === undefined) return new Map();
+  let [nearest, visible]: [number, ReadonlyMap<string, Declared>] = [-1, new Map()];
+  const reader = new FileUses(scope);
+  reader.onName = ({ span }) => {
+    if (span.start < nearest || span.start < item.span.start || span.end > offset) return;
+    nearest = span.start;
+    visible = reader.visible;
+  };
+  reader.module(scope.module);
+  return visible;
+}
+
+/** Where a path of a map leads: a layer of one kind or of several. */
+interface Place {
+  readonly decls: readonly LayerDecl[];
+  readonly instances: readonly Instance[];
+}
+
+/** A small model, if there is one. */
+function instancesOf(decl: LayerDecl, scope: Scope): readonly Instance[] {
+  try {
+    const model = tinyModel(decl, scope, new Map());
+    return model === null ? [] : [model.instance];
+  } catch (error) {
+    // Too large, or without end: told by the check.
+    if (error instanceof MoeError) return [];
+    throw error;
+  }
+}
+
+const NOWHERE: Place = { decls: [], instances: [] };
 
 class FileUses extends BodyUses {
   module({ imports, items }: Module): void {
@@ -91,28 +132,28 @@ class FileUses extends BodyUses {
           () => this.expr(initial),
         );
     }
-    this.mapRules(rules, decl);
+    this.mapRules(rules, this.placeOf(model));
   }
 
-  protected mapRules(rules: readonly MapRule[], decl: LayerDecl | null): void {
+  protected mapRules(rules: readonly MapRule[], root: Place): void {
     for (const rule of rules) {
       switch (rule.kind) {
         case "stored":
           this.use(rule.encoding, { kind: "word", text: rule.encoding.text });
           break;
         case "ignore":
-          if (rule.same !== null) this.path(rule.same, decl);
+          if (rule.same !== null) this.path(rule.same, root);
           if (rule.otherwise !== null) {
             this.readName(rule.otherwise.name);
             this.expr(rule.otherwise.value);
           }
           break;
         case "either":
-          for (const inner of rule.alternatives) this.within([], () => this.mapRules(inner, decl));
+          for (const inner of rule.alternatives) this.within([], () => this.mapRules(inner, root));
           break;
         case "pair":
           this.within([], () => {
-            for (const path of rule.left) this.path(path, decl);
+            const [inside = NOWHERE] = rule.left.map((path) => this.path(path, root));
             // Sizes of a layout and conditions are those of the layer that the path leads to.
             this.wording(
               () => true,
@@ -121,7 +162,7 @@ class FileUses extends BodyUses {
                 if (rule.condition !== null) this.expr(rule.condition);
               },
             );
-            this.mapRules(rule.rules ?? [], null);
+            this.mapRules(rule.rules ?? [], inside);
           });
           break;
         default:
@@ -130,23 +171,35 @@ class FileUses extends BodyUses {
     }
   }
 
-  /** `blocks[l].attn.q`: the first step is a member of `decl`, if that is known; brackets bind variables. */
-  protected path(path: Expr, decl: LayerDecl | null): void {
-    if (path.kind === "member") {
-      this.path(path.object, decl);
-      return this.record(path.name, "step", null);
-    }
-    if (path.kind === "bracket") {
-      this.path(path.object, decl);
-      for (const item of path.items) {
-        if (item.kind === "name" && this.lookup(item.name) === null) this.introduce(item.name, "index");
-        else this.expr(item);
+  /** `blocks[l].attn.q` from the members of `root` on; brackets bind variables. Gives where it leads. */
+  protected path(path: Expr, root: Place): Place {
+    switch (path.kind) {
+      case "name":
+        return this.step(path.name, root);
+      case "member":
+        return this.step(path.name, this.path(path.object, root));
+      case "bracket": {
+        const place = this.path(path.object, root);
+        for (const item of path.items) {
+          if (item.kind === "name" && this.lookup(item.name) === null) this.introduce(item.name, "index");
+          else this.expr(item);
+        }
+        return place;
       }
-      return;
+      default:
+        this.expr(path);
+        return NOWHERE;
     }
-    if (path.kind !== "name") return this.expr(path);
-    const member = decl?.members.find((m) => m.name.text === path.name.text);
-    this.record(path.name, "step", member === undefined ? null : { kind: "member", name: member.name });
+  }
+
+  private step(name: Name, from: Place): Place {
+    const member = from.decls.flatMap((decl) => decl.members).find((m) => m.name.text === name.text);
+    this.record(name, "step", member === undefined ? null : { kind: "member", name: member.name });
+    const instances = from.instances.flatMap(({ members }): readonly Instance[] => {
+      const found = members.get(name.text);
+      return found?.kind === "layer" ? [found.instance] : found?.kind === "stack" ? [...new Set(found.layers)] : [];
+    });
+    return { decls: instances.map(({ decl }) => decl), instances };
   }
 
   protected mixture({ model, args, of, ofArgs, rules }: MixtureDecl): void {
@@ -164,7 +217,7 @@ class FileUses extends BodyUses {
         }
       });
     for (const param of made?.params ?? []) this.known(param.name, "parameter");
-    this.wording(isUpcycleWord, () => this.rules(rules, made));
+    this.wording(isUpcycleWord, () => this.rules(rules, this.placeOf(model)));
   }
 
   protected upcycle({ params, target, targetOf, targetArgs, where, rules, ensures }: UpcycleDecl): void {
@@ -195,14 +248,14 @@ class FileUses extends BodyUses {
           this.expr(value);
         }
         for (const condition of where) this.expr(condition);
-        this.rules(rules, decl);
+        this.rules(rules, targetOf === null ? this.placeOf(target) : NOWHERE);
         for (const contract of ensures) this.expr(contract);
       },
     );
     this.verbs = () => false;
   }
 
-  protected rules(rules: readonly UpcycleRule[], decl: LayerDecl | null): void {
+  protected rules(rules: readonly UpcycleRule[], root: Place): void {
     for (const rule of rules)
       this.within([], () => {
         switch (rule.kind) {
@@ -211,11 +264,10 @@ class FileUses extends BodyUses {
           case "ignore":
             return this.sourcePath(rule.path);
           case "assign":
-            this.path(rule.path, decl);
+            this.path(rule.path, root);
             return this.expr(rule.value);
           case "scope":
-            this.path(rule.path, decl);
-            return this.rules(rule.rules, null);
+            return this.rules(rule.rules, this.path(rule.path, root));
           default:
             return rule satisfies never;
         }
@@ -251,7 +303,7 @@ class FileUses extends BodyUses {
           path.kind === "name" ? decl?.forward?.params.find((p) => p.name.text === path.name.text) : undefined;
         if (path.kind === "name" && port !== undefined) this.use(path.name, { kind: "argument", name: port.name });
         else if (path.kind === "name" && BUILTINS.has(path.name.text)) this.readName(path.name);
-        else this.path(path, decl);
+        else this.path(path, { decls: decl === null ? [] : [decl], instances: [] });
         this.expr(statement.value);
       });
   }
@@ -260,6 +312,13 @@ class FileUses extends BodyUses {
   protected model(name: Name): LayerDecl | null {
     this.readName(name);
     return this.layerNamed(name);
+  }
+
+  /** A model with all that it is made of, at small sizes. */
+  private placeOf(name: Name): Place {
+    const found = this.scope.lookup(name.text);
+    if (found?.item.kind !== "layer") return NOWHERE;
+    return { decls: [found.item], instances: instancesOf(found.item, found.scope) };
   }
 
   protected layerNamed(name: Name): LayerDecl | null {

@@ -1,6 +1,6 @@
 /** What an editor may know of a file: held on every file of the library. */
 import { describe, expect, test } from "vitest";
-import { checkModule, describeType, factsOf, type Facts, Workspace } from "../../compiler/index.ts";
+import { checkModule, describeType, factsOf, type Facts, namesAt, Workspace } from "../../compiler/index.ts";
 import type { Expr, Name, Statement } from "../../grammar/ast.ts";
 import { children, formatSpan, textOf, walk } from "../../grammar/index.ts";
 import { tokenize } from "../../grammar/parse.ts";
@@ -136,6 +136,26 @@ layer Wide(D, bias = false) {
 }
 `;
 
+test("steps of the paths of maps are members of the layers that they lead through", () => {
+  const stepsOf = ({ scope, facts }: (typeof known)[number]) => {
+    const maps = scope.module.items.filter((i) => i.kind === "map");
+    const isInMap = ({ start }: Name["span"]): boolean =>
+      maps.some(({ span }) => span.start < start && start < span.end);
+    return facts.uses.filter((u) => u.role === "step" && isInMap(u.name.span));
+  };
+  const mixtral = stepsOf(known.find(({ path }) => path === "std/families/mixtral.moe")!);
+  expect(mixtral.length).toBeGreaterThan(20);
+  expect(mixtral.filter((u) => u.declared === null)).toEqual([]);
+  const experts = mixtral.find((u) => u.name.text === "experts")!.declared;
+  expect(experts).toMatchObject({
+    kind: "member",
+    name: { span: { file: { path: "std/moe/layer.moe" } } },
+  });
+  // Parts that a small model does not have are not followed further.
+  const all = known.flatMap(stepsOf);
+  expect(all.filter((u) => u.declared !== null).length).toBeGreaterThan(0.85 * all.length);
+});
+
 describe("a file of one's own", () => {
   const file = { path: "own.moe", text: MODEL };
   const scope = openWorkspace().open(file);
@@ -194,6 +214,16 @@ describe("a file of one's own", () => {
     expect(typeOf("bias")).toBe("false");
     const [, seen] = [...facts.values].find(([e]) => textOf(e.span) === "norm(x)")!;
     expect([seen.layer?.name.text, [...seen.parameters.keys()], seen.isOwn]).toEqual(["Wide", ["D", "bias"], true]);
+  });
+
+  test("what may be written at a place are the names of its declaration so far", () => {
+    const at = (text: string): readonly string[] => [...namesAt(scope, MODEL.indexOf(text)).keys()];
+    expect(at("norm(x))")).toEqual(["D", "bias", "norm", "up", "w", "x", "y"]);
+    expect(at("y = up")).toEqual(["D", "bias", "norm", "up", "w", "x"]);
+    expect(at("if bias")).toEqual(["D", "bias", "norm", "up", "w", "x", "y", "z"]);
+    expect(at("bias = false")).toEqual(["D"]);
+    expect(at("dim H")).toEqual([]);
+    expect(namesAt(scope, MODEL.indexOf("if bias")).get("z")).toMatchObject({ kind: "local" });
   });
 
   test("a body that others expand keeps the reading of its own definition", () => {
