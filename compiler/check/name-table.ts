@@ -26,7 +26,7 @@ type Own = Exclude<Declared["kind"], "builtin" | "item" | "word" | "metric">;
 
 export class NameTable {
   readonly uses: Use[] = [];
-  /** Told of every name as it is met. */
+  /** Told of every name as it is met, in the order in which they come into scope. */
   onName: ((name: Name) => void) | null = null;
   protected readonly scope: Scope;
   protected tables: Map<string, Declared>[] = [];
@@ -94,6 +94,14 @@ export class NameTable {
     for (const index of indices) this.introduce(index, "index");
     read();
     this.tables.pop();
+  }
+
+  /** Reads what does not stand where it is read. */
+  protected apart(read: () => void): void {
+    const { onName } = this;
+    this.onName = null;
+    read();
+    this.onName = onName;
   }
 
   protected wording(words: (text: string) => boolean, read: () => void): void {

@@ -12,8 +12,7 @@ export abstract class BodyUses extends NameTable {
     this.ports(params);
     for (const condition of where) this.expr(condition);
     this.statements(body.statements);
-    // A result's type may name what the body has made.
-    for (const type of result) this.type(type);
+    this.results(result);
   }
 
   protected layer({ params, where, members, forward }: LayerDecl): void {
@@ -33,14 +32,22 @@ export abstract class BodyUses extends NameTable {
     this.within([], () => {
       this.ports(forward.params);
       this.statements(forward.body.statements);
-      for (const type of forward.result) this.type(type);
+      this.results(forward.result);
     });
+  }
+
+  /** They may name what the body has made, and stand before it. */
+  private results(types: readonly Type[]): void {
+    this.apart(() => types.forEach((type) => this.type(type)));
   }
 
   protected ports(ports: readonly Port[]): void {
     for (const { name, type, default: initial } of ports) {
-      if (type !== null) this.type(type);
-      if (initial !== null) this.expr(initial);
+      // A type and a default come before their name here, and behind it in the text.
+      this.apart(() => {
+        if (type !== null) this.type(type);
+        if (initial !== null) this.expr(initial);
+      });
       this.introduce(name, "argument");
     }
   }
