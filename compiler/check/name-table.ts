@@ -26,8 +26,8 @@ type Own = Exclude<Declared["kind"], "builtin" | "item" | "word" | "metric">;
 
 export class NameTable {
   readonly uses: Use[] = [];
-  /** Told of every name as it is met, in the order in which they come into scope. */
-  onName: ((name: Name) => void) | null = null;
+  /** Told of every name that is declared, once it is in scope. */
+  onDeclared: ((name: Name) => void) | null = null;
   protected readonly scope: Scope;
   protected tables: Map<string, Declared>[] = [];
   /** Names that mean something where the reader is, if they are nothing else. */
@@ -68,6 +68,7 @@ export class NameTable {
   protected introduce(name: Name, kind: Own): void {
     this.known(name, kind);
     this.use(name, { kind, name });
+    this.onDeclared?.(name);
   }
 
   /** In scope here, and declared elsewhere. */
@@ -81,7 +82,6 @@ export class NameTable {
 
   protected record(name: Name, role: Use["role"], declared: Declared | null): void {
     this.uses.push({ name, role, declared });
-    this.onName?.(name);
   }
 
   /** What is in scope where the reader is, of the declaration that it reads; the innermost of each name. */
@@ -98,10 +98,10 @@ export class NameTable {
 
   /** Reads what does not stand where it is read. */
   protected apart(read: () => void): void {
-    const { onName } = this;
-    this.onName = null;
+    const { onDeclared } = this;
+    this.onDeclared = null;
     read();
-    this.onName = onName;
+    this.onDeclared = onDeclared;
   }
 
   protected wording(words: (text: string) => boolean, read: () => void): void {

@@ -36,14 +36,14 @@ export function usesOf(scope: Scope): readonly Use[] {
 
 /**
  * The names of its own declaration that may be written at an offset, such as parameters, members and locals; what the file, the library
- * and the language have beside them is `Scope.names()` and `BUILTINS`. Limits: goes by the nearest name before the offset, so that behind `y =` it has `y`.
+ * and the language have beside them is `Scope.names()` and `BUILTINS`. Limits: goes by the nearest declaration before the offset, so that behind `y =` it has `y`.
  */
 export function namesAt(scope: Scope, offset: number): ReadonlyMap<string, Declared> {
   const item = scope.module.items.findLast(({ span }) => span.start <= offset && offset <= span.end);
   if (item === undefined) return new Map();
   let [nearest, visible]: [number, ReadonlyMap<string, Declared>] = [-1, new Map()];
   const reader = new FileUses(scope);
-  reader.onName = ({ span }) => {
+  reader.onDeclared = ({ span }) => {
     if (span.start < nearest || span.start < item.span.start || span.end > offset) return;
     nearest = span.start;
     visible = reader.visible;

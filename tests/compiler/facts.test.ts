@@ -218,10 +218,11 @@ describe("a file of one's own", () => {
 
   test("what may be written at a place are the names of its declaration so far", () => {
     const at = (text: string): readonly string[] => [...namesAt(scope, MODEL.indexOf(text)).keys()];
-    expect(at("norm(x))")).toEqual(["D", "bias", "norm", "up", "w", "x"]);
+    expect(at("norm(x))")).toEqual(["D", "bias", "norm", "up", "w", "x", "y"]);
     expect(at("y = up")).toEqual(["D", "bias", "norm", "up", "w", "x"]);
     expect(at("if bias")).toEqual(["D", "bias", "norm", "up", "w", "x", "y", "z"]);
     expect(at("bias = false")).toEqual(["D"]);
+    expect(at("Linear(D ->")).toEqual(["D", "bias", "norm", "up"]);
     expect(at("dim H")).toEqual([]);
     expect(namesAt(scope, MODEL.indexOf("if bias")).get("z")).toMatchObject({ kind: "local" });
   });
