@@ -4,7 +4,7 @@ export type { Binding, Scope } from "./language/resolve/scope.ts";
 export { Workspace } from "./language/resolve/modules.ts";
 export { checkModule } from "./check/check.ts";
 export type { Declared, Use } from "./check/name-table.ts";
-export { namesAt } from "./check/uses.ts";
+export { namesAt, usesOf } from "./check/uses.ts";
 export { describeType, type Facts, factsOf, type Seen } from "./check/facts.ts";
 export { type Builtin, BUILTINS } from "./language/builtins.ts";
 export type { Observer } from "./language/interpret/context.ts";

@@ -5,7 +5,7 @@
  * ever parsed and checked, it can name no file of the machine that reads it, and what is wrong with it is a diagnostic.
  */
 import type { Json, MapBinding, Scope } from "../../compiler/index.ts";
-import { checkModule, Workspace, writeConfig, type Model } from "../../compiler/index.ts";
+import { checkModule, usesOf, Workspace, writeConfig, type Model } from "../../compiler/index.ts";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
 import type { SourceFile } from "../../grammar/span.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
@@ -29,7 +29,7 @@ export function embedSource(map: MapBinding, model: Model, library: Workspace): 
   const files = new Map<string, string>();
   const visit = (scope: Scope, path: string): void => {
     if (files.has(path)) return;
-    files.set(path, isStandard(scope) ? withImports(scope, library) : scope.file.text);
+    files.set(path, isStandard(scope) ? withImports(scope) : scope.file.text);
     for (const [specifier, other] of scope.imports) {
       // A map whose model was imported takes the model's file along.
       const target = resolveImport(path, specifier);
@@ -54,14 +54,15 @@ function hasClass(architectures: Json | undefined): boolean {
 }
 
 /** A file of the library sees all of it; by itself it has to import what it uses. */
-function withImports({ file, module }: Scope, library: Workspace): string {
-  const own = new Set(module.items.flatMap((item) => ("name" in item ? [item.name.text] : [])));
-  const words = new Set(file.text.replace(/\/\/.*$/gm, "").match(/[A-Za-z_]\w*/g));
-  const names = [...library.standard("layer"), ...library.standard("map")].map(({ item }) => item.name.text);
-  const used = names.filter((name) => words.has(name) && !own.has(name)).sort();
+function withImports(scope: Scope): string {
+  const { file } = scope;
+  // Functions of the library are in scope everywhere.
+  const used = usesOf(scope).flatMap(({ declared }) =>
+    declared?.kind === "item" && declared.scope !== scope && declared.item.kind !== "fn" ? [declared.name.text] : [],
+  );
   return used.length === 0
     ? file.text
-    : file.text.replace(/^(edition \d+\n)/, `$1import { ${used.join(", ")} } from "std"\n`);
+    : file.text.replace(/^(edition \d+\n)/, `$1import { ${[...new Set(used)].sort().join(", ")} } from "std"\n`);
 }
 
 /**
