@@ -6,6 +6,7 @@
 import type { LayerDecl, Member, Module } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Span } from "../../grammar/span.ts";
+import { withoutPrimes } from "../graph/type.ts";
 import type { Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import type { Axis } from "../graph/type.ts";
@@ -62,7 +63,7 @@ function namesIn(tree: unknown): ReadonlySet<string> {
   const found = new Set<string>();
   const visit = (value: unknown): void => {
     if (typeof value !== "object" || value === null) return;
-    if ("text" in value && "span" in value) found.add(String(value.text).replace(/'+$/, ""));
+    if ("text" in value && "span" in value) found.add(withoutPrimes(String(value.text)));
     const isRecord = !Array.isArray(value) && !("kind" in value);
     for (const [field, inner] of Object.entries(value)) {
       if (!/^(span|fromSpan)$/.test(field) && !(isRecord && field === "name")) visit(inner);

@@ -1,5 +1,6 @@
 /** Names as they are found, and what they stand for: the tables that a reader of the tree keeps, the innermost last. */
 import type { Name } from "../../grammar/ast.ts";
+import { withoutPrimes } from "../graph/type.ts";
 import { BUILTINS } from "../language/builtins.ts";
 import type { NamedItem, Scope } from "../language/resolve/scope.ts";
 
@@ -54,7 +55,7 @@ export class NameTable {
 
   /** Primes make another label of what the name without them stands for. */
   protected lookup({ text }: Name): Declared | null {
-    const base = text.replace(/'+$/, "");
+    const base = withoutPrimes(text);
     for (const known of text === base ? [text] : [text, base]) {
       const local = this.tables.findLast((table) => table.has(known))?.get(known);
       if (local !== undefined) return local;

@@ -41,6 +41,14 @@ export function withHoles(path: string): string {
   return plainPath(path).replaceAll(/\[\d+\]/g, "[#]");
 }
 
+/** A path with a variable for each of its numbers, as a rule for all such layers has it: `blocks[l].w`. */
+export function withVariables(path: string): string {
+  let next = 0;
+  return path.replaceAll(/\[\d+\]/g, () => `[${VARIABLES[Math.min(next++, VARIABLES.length - 1)]}]`);
+}
+
+const VARIABLES = ["l", "m", "n", "i", "j", "k"] as const;
+
 /** A path from the innermost template on that it leads through; the whole where there is none. */
 export function insideTemplate(path: string): string {
   return path.replace(/^.*\[#\d*\]\.?/, "");

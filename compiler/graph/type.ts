@@ -25,6 +25,11 @@ export const TIME = "T";
 /** Labels of axes that passes introduce: no program can write them, so that they meet none of its own. */
 export const OWN = { wanted: "@wanted", sequence: "@sequence", position: "@P" } as const;
 
+/** The label that primes make another one of: `D` for `D'`. */
+export function withoutPrimes(label: string): string {
+  return label.replace(/'+$/, "");
+}
+
 export function formatType(type: TensorType): string {
   return `${type.dtype}[${type.axes.map(formatAxis).join(", ")}]`;
 }

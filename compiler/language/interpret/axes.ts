@@ -5,6 +5,7 @@
  */
 import type { AxisExpr, Expr, Name, TensorType as TypeSyntax } from "../../../grammar/ast.ts";
 import { textOf, type Span } from "../../../grammar/span.ts";
+import { withoutPrimes } from "../../graph/type.ts";
 import { Dim } from "../../graph/dim.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
@@ -25,7 +26,7 @@ export function toSize(value: Value): AxisValue | null {
 
 /** The axes that a name stands for, with its primes added to their labels; null when it is not bound yet. */
 function axesOfName(env: Env, name: Name): readonly AxisValue[] | null {
-  const base = name.text.replace(/'+$/, "");
+  const base = withoutPrimes(name.text);
   const primes = name.text.slice(base.length);
   const value =
     env.locals.get(name.text) ??

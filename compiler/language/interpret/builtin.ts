@@ -11,7 +11,7 @@ import type { Node } from "../../graph/node.ts";
 import type { Called } from "../../ops/define.ts";
 import { calledScalars } from "../../graph/scalar.ts";
 import type { Axis } from "../../graph/type.ts";
-import { TIME } from "../../graph/type.ts";
+import { TIME, withoutPrimes } from "../../graph/type.ts";
 import { BUILTINS, calledOps, mostArguments, type OWN_FUNCTIONS } from "../builtins.ts";
 import { toNode, toNumber } from "./arithmetic.ts";
 import { resolveAxes, resolveAxis, toAxis } from "./axes.ts";
@@ -302,7 +302,7 @@ function merge(g: Given, x: Node): Value {
     );
   const from = resolveAxes(g.env, item.from);
   if (from === null) return ERROR;
-  const known = lookupName(g.env, item.to.name.text.replace(/'+$/, "")) === null ? null : resolveAxis(g.env, item.to);
+  const known = lookupName(g.env, withoutPrimes(item.to.name.text)) === null ? null : resolveAxis(g.env, item.to);
   const to = known ?? { name: item.to.name.text, size: Dim.product(from.map((a) => a.size)), origin: item.span };
   return addNode(g.env, "merge", [x], { axes: from.map((a) => a.label ?? ""), to }, g.span);
 }

@@ -6,6 +6,7 @@ import type { MapRule } from "../../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag } from "../../../grammar/diagnostic.ts";
 import { LIMITS } from "../../../grammar/limits.ts";
 import type { Span } from "../../../grammar/span.ts";
+import { withoutPrimes } from "../../graph/type.ts";
 import { Dim } from "../../graph/dim.ts";
 import { evaluate, staticEnv } from "../../language/interpret/context.ts";
 import type { Env } from "../../language/interpret/context.ts";
@@ -344,7 +345,7 @@ function tensorEntry(
     const taken = new Set<number>();
     const steps: number[] = [];
     for (const axis of axes) {
-      const at = [(f: Factor) => f.label === axis.name, (f: Factor) => f.label === axis.name.replace(/'+$/, "")]
+      const at = [(f: Factor) => f.label === axis.name, (f: Factor) => f.label === withoutPrimes(axis.name)]
         .map((test) => factors.findIndex((f, i) => !taken.has(i) && test(f)))
         .find((i) => i >= 0);
       if (at === undefined || factors[at]!.size !== axis.size.value) {
@@ -360,7 +361,7 @@ function tensorEntry(
             { span: rule.span, text: "in this rule" },
             { span: p.parameter.span, text: `the parameter has axes [${names.join(", ")}]` },
           ],
-          `write \`as [...]\` with each of ${names.map((n) => n.replace(/'+$/, "")).join(", ")}, joined by \`*\` where the tensor has them as one`,
+          `write \`as [...]\` with each of ${names.map(withoutPrimes).join(", ")}, joined by \`*\` where the tensor has them as one`,
         );
         return null;
       }

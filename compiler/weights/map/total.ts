@@ -4,6 +4,7 @@
  */
 import type { DiagnosticBag } from "../../../grammar/diagnostic.ts";
 import type { Span } from "../../../grammar/span.ts";
+import { withVariables } from "../../graph/path.ts";
 import type { Model } from "../../language/model/model.ts";
 import type { TensorEntry } from "./tensors.ts";
 import { tile } from "./tile.ts";
@@ -54,6 +55,6 @@ export function checkTotal(model: Model, entries: readonly TensorEntry[], bag: D
       { span: at, text: "in this map" },
       { span: first.span, text: "declared here" },
     ],
-    `add a rule \`${first.path.replace(/\[\d+\]/g, "[l]")} <-> "..."\``,
+    `add a rule \`${withVariables(first.path)} <-> "..."\``,
   );
 }

@@ -2,6 +2,7 @@
  * What an expression of an upcycling stands for: arrays whose elements are sums over views of sources and of fresh values.
  * Subtrees are arrays by path. What is asked for comes from the target: its axes, whose sizes an operator may change.
  */
+import { withoutPrimes } from "../../graph/type.ts";
 import type { Init } from "../../language/interpret/value.ts";
 import { addActivations, chooseRow } from "./activation.ts";
 import { ABSENT, collapseView, contiguousView, pickAxis, sliceAxis, type View } from "./view.ts";
@@ -39,7 +40,7 @@ export type Tree = (demand: Demand, partial: boolean) => ArrayValue | null;
 /** The axis of a demand by its name, with or without primes; -1 when it has none. */
 export function findAxis({ axes }: Demand, name: string): number {
   const exact = axes.findIndex((a) => a.name === name);
-  return exact >= 0 ? exact : axes.findIndex((a) => a.name.replace(/'+$/, "") === name);
+  return exact >= 0 ? exact : axes.findIndex((a) => withoutPrimes(a.name) === name);
 }
 
 export function resizeDemand(demand: Demand, axis: number, size: number | null): Demand {

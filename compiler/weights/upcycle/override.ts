@@ -5,6 +5,7 @@
 import { staticEnv } from "../../language/interpret/context.ts";
 import { DiagnosticBag, MoeError } from "../../../grammar/diagnostic.ts";
 import type { Span } from "../../../grammar/span.ts";
+import { withoutPrimes } from "../../graph/type.ts";
 import { resolvePath } from "../map/path.ts";
 import { parsePath } from "../map/path-text.ts";
 import { newContext } from "../../language/model/model.ts";
@@ -72,7 +73,7 @@ function expandOverride({ target, scope }: Upcycling, override: Override, bag: D
     bag.error(
       "upcycle/set-shape",
       `the parameters are [${sizes.join(", ")}], and the tensor \`${tensor}\` is [${shape.join(", ")}]`,
-      [{ span: path, text: `axes [${names.map((n) => n.replace(/'+$/, "")).join(", ")}]` }],
+      [{ span: path, text: `axes [${names.map(withoutPrimes).join(", ")}]` }],
       "give a tensor with the axes of the index variables first, then those of the parameter",
     );
     return [];

@@ -5,6 +5,7 @@
 import type { Expr, UpcycleDecl } from "../../../grammar/ast.ts";
 import { DiagnosticBag } from "../../../grammar/diagnostic.ts";
 import type { Span } from "../../../grammar/span.ts";
+import { withVariables } from "../../graph/path.ts";
 import { type Extent, tile } from "../map/tile.ts";
 import type { Model } from "../../language/model/model.ts";
 import { ANY } from "./bind.ts";
@@ -52,7 +53,7 @@ export function checkTarget(
         { span: decl.name.span, text: "in this upcycling" },
         { span, text: "declared here" },
       ],
-      `add a rule such as \`${first.replace(/\[\d+\]/g, "[l]")} = normal(std: 0.02, seed: 1)\``,
+      `add a rule such as \`${withVariables(first)} = normal(std: 0.02, seed: 1)\``,
     );
   }
 }
@@ -95,7 +96,7 @@ export function checkSources(
       if (first === undefined) continue;
       const param = decl.params.find((p) => p.name.text === name)!;
       const listed = param.source!.count !== null;
-      const general = first.path.replace(/blocks\[\d+\]/, "blocks[l]");
+      const general = withVariables(first.path);
       where.env.ctx.bag.error(
         "upcycle/unused-source",
         `no rule uses ${used[model]!.has(first.path) ? "all of " : ""}\`${first.path}\` of \`${listed ? `${name}[${i}]` : name}\`${unused.length > 1 ? ` (and ${unused.length - 1} more)` : ""}`,

@@ -7,6 +7,7 @@ import {
   stateOfUpdate,
   templateOfLayer,
   withHoles,
+  withVariables,
 } from "../../../compiler/graph/path.ts";
 import { isSameProgram } from "../../../compiler/graph/traverse.ts";
 import { buildProgram, newContext } from "../../../compiler/index.ts";
@@ -56,6 +57,7 @@ test("paths of layers, of their templates and of what is in them", () => {
   expect(templateOfLayer("blocks[3]")).toBe("blocks[#]");
   expect(withHoles("a[1].blocks[#4].w")).toBe("a[#].blocks[#].w");
   expect(insideTemplate("a[1].blocks[#4].attn.q.w")).toBe("attn.q.w");
+  expect(withVariables("towers[1].blocks[3].w")).toBe("towers[l].blocks[m].w");
   expect(insideTemplate("head.w")).toBe("head.w");
   expect(stackOfTemplate("blocks[#4]")).toBe("blocks[");
   expect(stateOfUpdate(nameOfUpdate("blocks[0].bias"))).toBe("blocks[0].bias");
