@@ -98,18 +98,21 @@ function refuseAbsent(checkpoint: Checkpoint, needed: string, { pieces, span }: 
 /** An index that lists more or less than the shards hold is no harm where all that is needed is there. */
 function tellGaps({ path, gaps }: Checkpoint, passed: readonly string[]): readonly Diagnostic[] {
   const { absent, unlisted } = gaps;
-  const said = [
-    ...(absent.size === 0 ? [] : [`lists ${listNames([...absent.keys()])}, which no file holds and nothing needs`]),
-    ...(unlisted.size === 0 ? [] : [`does not list ${listNames([...unlisted])}, which its shards hold`]),
-  ];
-  return said.map((text) => ({
+  const tell = (said: string, notes: readonly string[]): Diagnostic => ({
     code: "checkpoint/index-mismatch",
     severity: "warning",
-    message: `the index of ${path} ${text}`,
+    message: `the index of ${path} ${said}`,
     labels: [],
-    notes: text.startsWith("does") && passed.length > 0 ? [`of these, nothing reads ${listNames(passed)}`] : [],
+    notes,
     help: "`moec export` writes a checkpoint whose index is right",
-  }));
+  });
+  const unread = passed.length > 0 ? [`of these, nothing reads ${listNames(passed)}`] : [];
+  return [
+    ...(absent.size === 0
+      ? []
+      : [tell(`lists ${listNames([...absent.keys()])}, which no file holds and nothing needs`, [])]),
+    ...(unlisted.size === 0 ? [] : [tell(`does not list ${listNames([...unlisted])}, which its shards hold`, unread)]),
+  ];
 }
 
 /** Scales of other programs' caches are nothing to a cache that keeps its values whole, but where they are not 1 that is said. */
