@@ -72,7 +72,7 @@ describe("a program of layers in layers", () => {
       const b = new Builder(new Graph());
       return differentiateProgram(weighted(copy(programOf(tower(layers)), b), b), "loss", b);
     });
-    const gradients = (p: Program): string[] => [...p.functions.keys()].filter((name) => name.endsWith(":gradient"));
+    const gradients = (p: Program): string[] => [...p.functions.keys()].filter((name) => name.includes(":gradient:"));
     expect(gradients(few!)).toHaveLength(2);
     expect(gradients(many!)).toEqual(gradients(few!));
     expect(printProgram(many!)).toContain('"blocks[8]"');

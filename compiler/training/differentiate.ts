@@ -1,8 +1,9 @@
 /**
  * Reverse-mode differentiation: the gradient of one number by every parameter, as further outputs of the program. Nodes are visited
  * users first; each row's rule turns the gradient of a node into those of its inputs, with axes that broadcasting added summed back
- * by name, and gradients of several users add up. Functions of layers are differentiated once: the gradient's function takes the
- * layer's inputs and the gradients of its results, and computes what it needs of the layer again, so that nothing is kept per layer.
+ * by name, and gradients of several users add up. Functions of layers are differentiated once for the results that are used together: the
+ * gradient's function takes the layer's inputs and the gradients of those, and computes what it needs of the layer again, so that nothing is
+ * kept per layer. What nothing uses has no part in it: a gradient of zero, times what has overflowed there, would be no number.
  * Griewank, Walther (2008), "Evaluating Derivatives", 3.2 and 12.
  *
  * No gradient flows through `detach`, indices or comparisons, and none to states.
@@ -25,7 +26,7 @@ export function differentiateProgram(program: Program, of: string, b: Builder): 
   const output = program.main.outputs.find((o) => o.name === of);
   if (output === undefined || output.node.type.axes.length > 0)
     throw new Error(`${of} is not one number of the program`);
-  const pass = new Differentiation(program, usedParts(program, output.node), b);
+  const pass = new Differentiation(program, b);
   const { params } = pass.backward([[output.node, b.constant(1)]]);
   const outputs = [output, ...gradientOutputs(params)];
   return { main: { ...program.main, outputs }, functions: new Map([...program.functions, ...pass.functions]) };
@@ -49,14 +50,11 @@ interface Backward {
 class Differentiation {
   readonly functions = new Map<string, GraphFunction>();
   readonly #program: Program;
-  /** By function, the results that have a part in the number, ascending. */
-  readonly #parts: ReadonlyMap<string, readonly number[]>;
   readonly #b: Builder;
   readonly #done = new Map<string, Backward>();
 
-  constructor(program: Program, parts: ReadonlyMap<string, readonly number[]>, b: Builder) {
+  constructor(program: Program, b: Builder) {
     this.#program = program;
-    this.#parts = parts;
     this.#b = b;
   }
 
@@ -100,15 +98,19 @@ class Differentiation {
     params: Map<string, Node>,
     add: <K>(to: Map<K, Node>, key: K, gradient: Node, like: TensorType) => void,
   ): void {
-    const [call] = results;
-    if (call === undefined || !results.some((r) => nodes.has(r))) return;
+    const used = results.filter((r) => nodes.has(r)).sort((a, b) => a.attrs.part - b.attrs.part);
+    const [call] = used;
+    if (call === undefined) return;
     const { fn, path } = call.attrs;
-    const { fn: gradient, inputs, params: own } = this.#gradientOf(fn);
-    const outside = (this.#parts.get(fn) ?? []).map((part) => {
-      const result = results.find((r) => r.attrs.part === part);
-      const type = this.#functionOf(fn).outputs[part]!.node.type;
-      return (result === undefined ? undefined : nodes.get(result)) ?? zeros(this.#b, type);
-    });
+    const {
+      fn: gradient,
+      inputs,
+      params: own,
+    } = this.#gradientOf(
+      fn,
+      used.map((r) => r.attrs.part),
+    );
+    const outside = used.map((r) => nodes.get(r)!);
     const take = (part: number): Node => {
       const { type } = gradient.outputs[part]!.node;
       return this.#b.must("call", [...call.inputs, ...outside], { fn: gradient.name, path, part, type }, call.origin);
@@ -120,11 +122,12 @@ class Differentiation {
     for (const [inner, part] of own) add(params, bindPath(inner, path), take(part), gradient.outputs[part]!.node.type);
   }
 
-  #gradientOf(name: string): Backward {
-    const known = this.#done.get(name);
+  /** Of these results, ascending. */
+  #gradientOf(name: string, parts: readonly number[]): Backward {
+    const own = `${name}:gradient:${parts.join(",")}`;
+    const known = this.#done.get(own);
     if (known !== undefined) return known;
     const fn = this.#functionOf(name);
-    const parts = this.#parts.get(name) ?? [];
     const given = parts.map((part) =>
       this.#b.must("input", [], { name: `grad${part}`, type: fn.outputs[part]!.node.type }),
     );
@@ -136,11 +139,11 @@ class Differentiation {
     const outputs = [...back, ...gradientOutputs(params)];
     let next = 0;
     const made: Backward = {
-      fn: { name: `${name}:gradient`, inputs: [...fn.inputs, ...given], outputs },
+      fn: { name: own, inputs: [...fn.inputs, ...given], outputs },
       inputs: fn.inputs.map((input) => (nodes.has(input) ? next++ : null)),
       params: [...params.keys()].map((path, i) => [path, back.length + i]),
     };
-    this.#done.set(name, made);
+    this.#done.set(own, made);
     this.functions.set(made.fn.name, made.fn);
     return made;
   }
@@ -159,26 +162,4 @@ function gradientOutputs(params: ReadonlyMap<string, Node>): readonly Output[] {
 /** The results of one call have the same key. */
 function callKey({ attrs, inputs }: Node<"call">): string {
   return `${attrs.fn} ${attrs.path} ${inputs.map((n) => n.id).join(" ")}`;
-}
-
-/** By function, the float results on which a node rests, ascending. */
-function usedParts(program: Program, of: Node): ReadonlyMap<string, readonly number[]> {
-  const used = new Map<string, Set<number>>();
-  const visit = (from: Node): void => {
-    for (const node of topologicalOrder([from])) {
-      if (!isOp(node, "call") || node.type.dtype !== "f32") continue;
-      const { fn, part } = node.attrs;
-      const parts = used.get(fn) ?? new Set<number>();
-      if (parts.has(part)) continue;
-      used.set(fn, parts.add(part));
-      const inner = program.functions.get(fn)?.outputs[part];
-      if (inner !== undefined) visit(inner.node);
-    }
-  };
-  visit(of);
-  return new Map([...used].map(([fn, parts]) => [fn, [...parts].sort((a, b) => a - b)]));
-}
-
-function zeros(b: Builder, type: TensorType): Node {
-  return b.broadcast(b.constant(0), type.axes);
 }
