@@ -4,7 +4,7 @@
  * only as far as its row says.
  */
 import { type Diagnostic, failure, type MoeError } from "./diagnostic.ts";
-import type { SourceFile } from "./span.ts";
+import type { SourceFile, Span } from "./span.ts";
 import { suggest } from "./suggest.ts";
 
 export interface Rule {
@@ -111,14 +111,14 @@ export const sourceFile: Rule = members<SourceFile>("a file: { path, text }, bot
   isLibrary: flag,
 });
 
+export const spanRule: Rule = members<Span>("a span: { file, start, end }", {
+  file: needed(sourceFile),
+  start: needed(whole(0)),
+  end: needed(whole(0)),
+});
+
 const label: Rule = members<Diagnostic["labels"][number]>("a label", {
-  span: needed(
-    members<Diagnostic["labels"][number]["span"]>("a span", {
-      file: needed(sourceFile),
-      start: needed(whole(0)),
-      end: needed(whole(0)),
-    }),
-  ),
+  span: needed(spanRule),
   text: needed(anyText),
 });
 

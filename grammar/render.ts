@@ -4,7 +4,8 @@
  */
 import type { Diagnostic, Label } from "./diagnostic.ts";
 import { checkOption, checkOptions, diagnosticRule, flag, needed, type Rules } from "./option.ts";
-import { formatSpan, lineAndColumn, type SourceFile } from "./span.ts";
+import { formatSpan, lineAndColumn } from "./place.ts";
+import type { SourceFile } from "./span.ts";
 
 interface Mark {
   readonly line: number;

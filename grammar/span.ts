@@ -18,13 +18,6 @@ export interface Span {
   readonly end: number;
 }
 
-/** One-based line and column of an offset, as editors count them. */
-export function lineAndColumn(file: SourceFile, offset: number): { line: number; column: number } {
-  const before = file.text.slice(0, offset);
-  const lastBreak = before.lastIndexOf("\n");
-  return { line: before.split("\n").length, column: offset - lastBreak };
-}
-
 /** The smallest span that covers both, which must be of one file. */
 export function join(a: Span, b: Span): Span {
   return { file: a.file, start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
@@ -33,10 +26,4 @@ export function join(a: Span, b: Span): Span {
 /** The source text of a place. */
 export function textOf(span: Span): string {
   return span.file.text.slice(span.start, span.end);
-}
-
-/** `path:line:column`, the form that terminals and editors make clickable. */
-export function formatSpan(span: Span): string {
-  const { line, column } = lineAndColumn(span.file, span.start);
-  return `${span.file.path}:${line}:${column}`;
 }

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { MapBinding, ModuleLoader, Scope } from "../../compiler/index.ts";
 import { checkModule, Workspace } from "../../compiler/index.ts";
 import { failure, MoeError } from "../../grammar/diagnostic.ts";
+import { checkOption, needed, text } from "../../grammar/option.ts";
 import type { SourceFile } from "../../grammar/span.ts";
 import { decodeText, exists, find, readBytes, readText, recode } from "../files/read.ts";
 import { walkFiles } from "../files/walk.ts";
@@ -34,8 +35,9 @@ export function standardLibrary(): readonly SourceFile[] {
   return standard;
 }
 
-/** Reads one file. Throws `cli/no-file`, `cli/not-utf8`, and what reading throws. */
+/** Reads one file. Throws `cli/no-file`, `cli/not-utf8`, `option/missing`, `option/bad-value`, and what reading throws. */
 export function readSource(path: string): SourceFile {
+  checkOption("readSource", "path", path, needed(text));
   return sourceOf(
     path,
     recode("cli/no-file", () => readBytes(path, MOST_SOURCE_BYTES)),

@@ -23,6 +23,7 @@ const call = (run: unknown, ...given: readonly unknown[]): unknown =>
   (run as (...args: unknown[]) => unknown)(...given);
 const newWorkspace = (loader: unknown): unknown => new moec.Workspace(loader as moec.ModuleLoader);
 const { checkModule, compile, compileModel, accountModel, makeConfigured, parse, format, renderDiagnostic } = moec;
+const { readSource, formatSpan, lineAndColumn } = moec;
 const { loadTokenizer, compareModels, estimateTransfer, readProvenance, traceOrigin, measureRoofline } = moec;
 
 const refused: readonly (readonly [string, () => unknown])[] = [
@@ -40,6 +41,17 @@ const refused: readonly (readonly [string, () => unknown])[] = [
   ["`loader` of `Workspace` is an object", () => call(newWorkspace, { std: [] })],
   ['`file` of `open` is "a.moe"', () => call((f: unknown) => moec.openWorkspace().open(f as never), "a.moe")],
   ["`file` of `with` is an object", () => call((f: unknown) => moec.openWorkspace().with(f as never), { path: "a" })],
+  ["`readSource` needs `path`", () => call(readSource)],
+  ["`path` of `readSource` is 3, and has to be a text", () => call(readSource, 3)],
+  ["`span` of `formatSpan` is an object", () => call(formatSpan, { file, start: -1, end: 0 })],
+  ["`formatSpan` needs `span`", () => call(formatSpan)],
+  [
+    "`offset` of `lineAndColumn` is 2, and has to be a whole number from 0 to 1",
+    () => call(formatSpan, { file, start: 2, end: 2 }),
+  ],
+  ["`file` of `lineAndColumn` is", () => call(lineAndColumn, "x", 0)],
+  ["`offset` of `lineAndColumn` is 0.5", () => call(lineAndColumn, file, 0.5)],
+  ["`offset` of `lineAndColumn` is 2, and has to be a whole number from 0 to 1", () => call(lineAndColumn, file, 2)],
   ["`checkModule` needs `scope`", () => call(checkModule)],
   ["`scope` of `checkModule` is a Workspace", () => call(checkModule, moec.openWorkspace())],
   [

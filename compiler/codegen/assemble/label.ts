@@ -1,5 +1,5 @@
 /** What a dispatch is called in profiles and where its text is: from the parameters it reads and the ops it computes. */
-import { formatSpan } from "../../../grammar/span.ts";
+import { formatSpan } from "../../../grammar/place.ts";
 import type { Node } from "../../graph/node.ts";
 import { ops } from "../../ops/table.ts";
 import type { Kernel } from "../schedule/kernel.ts";
