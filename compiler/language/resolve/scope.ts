@@ -94,7 +94,7 @@ export function makeScope(
     diagnostics: bag.list,
     isWhole: (item) => !damage.items.has(item),
     own: (name) => own.get(name) ?? null,
-    lookup: (name) => own.get(name) ?? imported.get(name) ?? (unread.has(name) ? null : outside.lookup(name)),
+    lookup: (name) => own.get(name) ?? (unread.has(name) ? null : (imported.get(name) ?? outside.lookup(name))),
     names: () => [...own.keys(), ...imported.keys(), ...outside.names()],
     isExported: outside.isExported,
     library: outside.library,
@@ -128,6 +128,7 @@ export function makeScope(
   for (const [name, { isDeclared }] of lost) if (isDeclared) unread.add(name);
   for (const declaration of module.imports)
     bindImport(declaration, { scope, bag, imported, unread, imports, outside, open });
+  if (lost.length === 0) return scope;
   const visible = new Set(scope.names());
   for (const [name, { isDeclared }] of lost)
     if (!isDeclared && !visible.has(name) && !BUILTINS.has(name)) unread.add(name);

@@ -62,6 +62,10 @@ describe("what an error takes away is not missed elsewhere:", () => {
     ["one whose keyword is misspelt", "layr Scale(D) {\n  w = param[D]\n  forward(x: [T, D]) -> [T, D] = x * w\n}\n"],
     ["one without its name", "layer (D) {\n  w = param[D]\n  forward(x: [T, D]) -> [T, D] = x * w\n}\n"],
     ["an import", 'import { Linear, Scale, from "std"\n'],
+    [
+      "a declaration that hides an import",
+      'import { Linear as Scale } from "std"\nlayer Scale(D, E) {\n  w = param[D\n}\n',
+    ],
     ["an alias of an import", 'import { Linear as Scale as } from "std"\n'],
     ["what a broken declaration hides from the library", "fn Scale(D) -> [D = D\n"],
   ])("%s", (_, text) => {
