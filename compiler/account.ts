@@ -20,10 +20,11 @@ import { fillPath } from "./graph/path.ts";
 import { outputNodes, topologicalOrder, usersOf } from "./graph/traverse.ts";
 import { type Axis, TIME, findAxis } from "./graph/type.ts";
 import type { Instance } from "./language/interpret/value.ts";
-import { buildProgram, type Model } from "./language/model/model.ts";
+import { buildProgram, newContext, type Model } from "./language/model/model.ts";
 import { inlineCalls } from "./passes/simplify/inline.ts";
 import { pruneProgram } from "./passes/simplify/prune.ts";
 import { simplifyProgram } from "./passes/simplify/simplify.ts";
+import { peeksOf } from "./pipeline.ts";
 import { sparsifyProgram } from "./passes/sparsify/sparsify.ts";
 
 /** Sums over all layers where `count` is more than 1. */
@@ -40,7 +41,7 @@ export interface Cost {
   /** Operations of attention for a token that sees the whole context, and for the mean one of a sequence as long: half, without a window. */
   readonly attention: number;
   readonly meanAttention: number;
-  /** Bytes of keys and values per token of context, as long as a window does not leave any behind. */
+  /** Bytes of keys and values per token of context, as long as a window does not leave any behind; none for what looks at later tokens. */
   readonly cache: number;
   /** Bytes that a sequence of the whole context keeps: keys and values still in view, states of recurrences, delayed rows. */
   readonly kept: number;
@@ -149,6 +150,7 @@ function addWork(
   const results = built.main.outputs.filter((o) => o.role === "result").map((o) => o.name);
   const simple = simplifyProgram(pruneProgram(inlineCalls(built, b), results, b), b);
   const program = sparsifyProgram(absorbProgram(simple, b), b);
+  const keeps = canGenerate(model, results);
   const shares = new Map<string, number>();
   const calls = callsByFunction(program.main, templates);
   for (const fn of [program.main, ...program.functions.values()]) {
@@ -174,15 +176,23 @@ function addWork(
         const each = flopsOf(node, 1) * times;
         // The number of positions in view grows with the token's own up to `seen`, and stays; or starts again with a chunk.
         const mean = chunk === seen ? seen / 2 : seen - (seen * seen) / (2 * context);
-        add(owner, { attention: each * seen, meanAttention: each * mean, cache: row, kept: row * seen });
+        const kept = keeps ? { cache: row, kept: row * seen } : {};
+        add(owner, { attention: each * seen, meanAttention: each * (node.attrs.causal ? mean : seen), ...kept });
       } else {
         const flops = (flopsOf(node, context) / context) * times;
         const isProduct = isOp(node, "dot") && node.inputs.some((input) => parameterBehind(input) !== null);
-        add(owner, { flops, products: isProduct ? flops : 0, kept: 4 * times * lastRows(node, longest) });
+        const kept = keeps ? 4 * times * lastRows(node, longest) : 0;
+        add(owner, { flops, products: isProduct ? flops : 0, kept });
       }
     }
   }
   return shares;
+}
+
+/** Whether one of these results can be computed token by token: only then is something kept between steps. */
+function canGenerate(model: Model, results: readonly string[]): boolean {
+  const program = buildProgram(model.instance, newContext("build", undefined, "generate"));
+  return results.some((result) => peeksOf(program, [result]).length === 0);
 }
 
 /** Numbers that a recurrence keeps. Delays of one value keep the rows of the longest. */

@@ -93,7 +93,9 @@ function summarise(cost: Cost, stored: readonly string[], context: number): stri
   return [
     `${humanParameters(cost.parameters)} parameters${active}; ${humanBytes(cost.bytes)} as ${stored.join(" and ")}`,
     `${humanCount(cost.flops)} FLOPs per token, ${humanCount(cost.products)} of them in products with parameters; in attention ${humanCount(cost.meanAttention)}, the mean over ${context} positions, ${humanCount(cost.attention)} at the last`,
-    `${humanBytes(cost.cache)} of cache per token of context; a sequence of ${context} keeps ${humanBytes(cost.kept)}`,
+    cost.kept === 0
+      ? "No cache: nothing is kept of a sequence between steps"
+      : `${humanBytes(cost.cache)} of cache per token of context; a sequence of ${context} keeps ${humanBytes(cost.kept)}`,
     "A row with ×N is the sum over its N layers or experts.",
   ].join("\n");
 }

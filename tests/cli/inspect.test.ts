@@ -37,6 +37,31 @@ test("a dense checkpoint: every parameter is active, and stored as its file says
   expect(cost("").meanAttention).toBe(cost("").attention / 2);
 });
 
+test("a model that looks at later tokens has no cache, and each token's attention sees all of the sequence", async () => {
+  const model = (causal: boolean): string =>
+    writeFile(
+      "encoder.moe",
+      `edition 2026
+
+import { Linear } from "std"
+
+model Mixed(D, C) {
+  q = Linear(D -> C)
+  k = Linear(D -> C)
+  forward(x: [T, D]) -> [T, D] = delay(attend[C](q(x), k(x), x, causal: ${causal}), 1)
+}
+
+config c: Mixed { D: 4  C: 2 }
+`,
+    );
+  const reads = await inspect(model(true), "--context", "64");
+  expect(reads("")).toMatchObject({ cache: 4 * (2 + 4), kept: 64 * 4 * (2 + 4) + 4 * 4 });
+  const looks = await inspect(model(false), "--context", "64");
+  expect(looks("")).toMatchObject({ cache: 0, kept: 0, flops: reads("").flops, attention: reads("").attention });
+  expect(looks("").meanAttention).toBe(looks("").attention);
+  expect((await moec("inspect", model(false))).out).toContain("No cache: nothing is kept of a sequence between steps");
+});
+
 test("of a mixture, the chosen experts are active and counted", async () => {
   const cost = await inspect("tests/fixtures/families/mixtral");
   // Hidden 48, feed-forward 48, six experts of which two are chosen, two layers.
