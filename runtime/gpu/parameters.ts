@@ -21,6 +21,8 @@ export interface ParameterSource {
   readonly read: (path: string, start: number, length: number, into?: Uint8Array) => Promise<Uint8Array>;
   /** Where these elements are stored, if they come from files. */
   readonly places?: (path: string, start: number, length: number) => readonly StoredPlace[];
+  /** An element as it is stored, where that may be wider than what is read. */
+  readonly exact?: (path: string, at: number) => Promise<number>;
 }
 
 /** A range of a file that holds elements of a parameter. */
@@ -51,7 +53,7 @@ export interface UploadOptions extends AbortOptions {
   readonly onNote?: ((note: Diagnostic) => void) | undefined;
 }
 
-/** Uploads all parameters of a plan. Throws `device/out-of-memory`, `device/too-large`, `checkpoint/not-finite`. */
+/** Uploads all parameters of a plan. Throws `device/out-of-memory`, `device/too-large`, `checkpoint/not-finite`, `checkpoint/overflow`. */
 export async function uploadParameters(
   device: Device,
   plan: Plan,
@@ -70,7 +72,7 @@ export async function uploadParameters(
       const { path, axes } = parameter;
       const elements = axes.reduce((n, axis) => n * axis.size, 1);
       const tensor = { dtype: source.storage(path), bytes: await source.read(path, 0, elements) };
-      checkValues(parameter, tensor, onNote);
+      await checkValues(parameter, tensor, source, onNote);
       for (const [i, part] of parameter.parts.entries()) {
         const buffer = await createBuffer(device, parameter, part.bytes);
         buffers.set(keyOf(path, i), buffer);
@@ -104,12 +106,13 @@ export async function uploadParameters(
   };
 }
 
-/** Throws `checkpoint/not-finite`, and warns of the first weight that is extreme. */
-function checkValues(
+/** Throws `checkpoint/not-finite` and `checkpoint/overflow`, and warns of the first weight that is extreme. */
+async function checkValues(
   { path, axes }: Parameter,
   { dtype, bytes }: SourceTensor,
+  source: ParameterSource,
   onNote: (note: Diagnostic) => void,
-): void {
+): Promise<void> {
   const extreme = findExtreme(dtype, bytes);
   if (extreme === null) return;
   const at = findNotFinite(dtype, bytes);
@@ -123,6 +126,13 @@ function checkValues(
     })
     .reverse()
     .join(", ");
+  const stored = at === null ? null : ((await source.exact?.(path, at)) ?? Number.NaN);
+  if (stored !== null && Number.isFinite(stored))
+    throw failure(
+      "checkpoint/overflow",
+      `${dtype} cannot hold element ${at} of parameter \`${path}\`, at ${place}: it is stored as ${stored.toExponential(2)}`,
+      { help: "models compute in f32, which ends at 3.4e38: scale the weights, or look at what wrote them" },
+    );
   if (at !== null)
     throw failure(
       "checkpoint/not-finite",

@@ -46,7 +46,13 @@ export function parameterSource(checkpoint: Checkpoint, entries: readonly Tensor
       const places = tensor.places(window.start, window.length);
       return window.length === to - from ? places : places.map((place) => ({ ...place, whole: false }));
     });
-  return { storage, read, places };
+  const exact: ParameterSource["exact"] = async (path, at) => {
+    const { tensor, piece } = heldBy(byPath.get(path)!, at, 1)[0]!;
+    const stored = new Uint8Array(dataTypes[tensor.dtype].width);
+    await readStored(tensor, piece, { start: at - piece.target, length: 1 }, stored);
+    return tensor.dtype === "F64" ? new Float64Array(stored.buffer)[0]! : toFloat32(tensor.dtype, stored)[0]!;
+  };
+  return { storage, read, places, exact };
 }
 
 interface Part {

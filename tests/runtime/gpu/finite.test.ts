@@ -1,12 +1,15 @@
 /** Weights that are not numbers: found wherever they stand, and refused before they reach a device. */
 import { expect, test } from "vitest";
 import fc from "fast-check";
-import { fromFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { fromFloat32, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
 import { openDevice } from "../../../runtime/dawn/open-device.ts";
 import { findNotFinite } from "../../../runtime/gpu/finite.ts";
+import { open } from "../../../runtime/open.ts";
 import { openSession } from "../../../runtime/session/session.ts";
 import { DATA_TYPES } from "../../../runtime/checkpoint/storage.ts";
+import { configOf, tensorsOf, writeModel } from "../../support/made-checkpoint.ts";
 import { source, tinyPlan } from "../../support/tiny-plan.ts";
+import { expectFailure, withScratch } from "../checkpoint/scratch.ts";
 
 const types = ["f32", "f16", "bf16"] as const;
 
@@ -56,6 +59,32 @@ test("a session is not opened over them, and the message names parameter and ele
     await expect(openSession({ plan, device, source: spoilt })).rejects.toThrow(
       `checkpoint/not-finite: parameter \`${path}\` is not finite at ${axes[0]!.name} = 5: element 5 is NaN or infinite`,
     );
+  } finally {
+    device.close();
+  }
+});
+
+test("numbers of 64 bits that f32 does not hold are told as that, and those that are none as damaged", async () => {
+  const config = { ...configOf("llama"), tie_word_embeddings: false };
+  const tensors = await tensorsOf("llama");
+  const norm = "model.norm.weight";
+  const device = await openDevice();
+  try {
+    await withScratch(async (scratch) => {
+      const openWith = (value: number): Promise<unknown> =>
+        writeModel(
+          scratch,
+          config,
+          tensors.map((tensor) => {
+            if (tensor.name !== norm) return tensor;
+            const values = Float64Array.from(toFloat32(tensor.dtype, tensor.bytes));
+            values[5] = value;
+            return { ...tensor, dtype: "F64", bytes: new Uint8Array(values.buffer) };
+          }),
+        ).then((folder) => open(folder, { device }));
+      await expectFailure(openWith(1e300), "checkpoint/overflow", "element 5", "D = 5", "1.00e+300");
+      await expectFailure(openWith(Infinity), "checkpoint/not-finite", "element 5 is NaN or infinite");
+    });
   } finally {
     device.close();
   }
