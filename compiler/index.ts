@@ -74,6 +74,6 @@ export type { CompileModelOptions } from "./compile.ts";
 export { CannotGenerate, compileModel, parametersGiving, splitMetric } from "./compile.ts";
 export { givenTo } from "./language/interpret/probe.ts";
 export type { CompileOptions } from "./pipeline.ts";
-export { verifyPlan } from "./codegen/assemble/verify.ts";
+export { verifyPlan } from "./plan/verify.ts";
 export { compileProgram, NotCausal, passes, peeksOf } from "./pipeline.ts";
 export { emitSample, NO_TOKEN, SETTINGS_WORDS } from "./codegen/kernel/sample.ts";

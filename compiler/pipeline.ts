@@ -12,7 +12,7 @@ import { Builder } from "./ops/builder.ts";
 import type { EntryProgram } from "./codegen/assemble/assemble.ts";
 import { assemblePlan } from "./codegen/assemble/assemble.ts";
 import type { ScheduleWork } from "./codegen/schedule/scheduling.ts";
-import { verifyPlan } from "./codegen/assemble/verify.ts";
+import { verifyPlan } from "./plan/verify.ts";
 import type { Peek } from "./passes/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./passes/incrementalise.ts";
 import type { LowerContext } from "./codegen/lower/context.ts";

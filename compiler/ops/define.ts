@@ -2,6 +2,7 @@
  * What one row of the op table says. A row is everything the compiler knows about an op; passes look at `lowering.kind`,
  * `time` and the rules here, and at an op's name only where that has a reason (ARCHITECTURE.md).
  */
+import type { WriteSize } from "./size-text.ts";
 import type { Attrs, OpName } from "../graph/attrs.ts";
 import type { Dim } from "../graph/dim.ts";
 import type { Node } from "../graph/node.ts";
@@ -59,6 +60,7 @@ export type Lowering<O extends OpName> =
         out: ReadonlyMap<string, string>,
         attrs: Attrs[O],
         input: TensorType,
+        size: WriteSize,
       ) => ReadonlyMap<string, string>;
     }
   | { readonly kind: "concat" }

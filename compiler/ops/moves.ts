@@ -25,7 +25,7 @@ function isInStep(node: Node, label: string): boolean {
       return true;
     case "view": {
       const out = new Map(node.type.axes.map((a) => [a.name, `<${a.name}>`]));
-      return lowering.index(out, node.attrs, node.inputs[0]!.type).get(label) === out.get(label);
+      return lowering.index(out, node.attrs, node.inputs[0]!.type, (size) => size.key).get(label) === out.get(label);
     }
     case "concat":
     case "gather":

@@ -7,7 +7,6 @@ import { TIME } from "../graph/type.ts";
 import { Dim } from "../graph/dim.ts";
 import type { Rows, Sample } from "./define.ts";
 import { fitGradient } from "./gradient.ts";
-import { sizeText } from "./size-text.ts";
 import { axisOf, checkHas, distinctAxes, mismatch, one, replaceAxis } from "./typing.ts";
 import { arrange, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
 
@@ -48,10 +47,10 @@ export const view = {
     time: ({ axis, into }) => touchesTime(axis, ...into.map((a) => a.name)),
     lowering: {
       kind: "view",
-      index: (out, { axis, into }) => {
+      index: (out, { axis, into }, _input, size) => {
         const index = into.reduce((sum, a) => {
           const i = read(out, a.name);
-          return sum === "" ? i : `(${sum} * ${sizeText(a.size)} + ${i})`;
+          return sum === "" ? i : `(${sum} * ${size(a.size)} + ${i})`;
         }, "");
         const rest = new Map([...out].filter(([label]) => !into.some((a) => a.name === label)));
         return rest.set(axis, index === "" ? "0u" : index);
@@ -97,7 +96,7 @@ export const view = {
     time: ({ axes, to }) => touchesTime(to.name, ...axes),
     lowering: {
       kind: "view",
-      index: (out, { axes, to }, input) => {
+      index: (out, { axes, to }, input, write) => {
         // Row-major: the last axis runs fastest.
         let inner = Dim.of(1);
         const parts = [...axes].reverse().map((name, k): [string, (i: string) => string] => {
@@ -107,8 +106,8 @@ export const view = {
           return [
             name,
             (i) => {
-              const quotient = below.value === 1 ? i : `(${i} / ${sizeText(below)})`;
-              return last ? quotient : `(${quotient} % ${sizeText(size)})`;
+              const quotient = below.value === 1 ? i : `(${i} / ${write(below)})`;
+              return last ? quotient : `(${quotient} % ${write(size)})`;
             },
           ];
         });
@@ -186,8 +185,8 @@ export const view = {
     time: ({ axis }) => touchesTime(axis),
     lowering: {
       kind: "view",
-      index: (out, { axis, by }, input) => {
-        const size = sizeText(axisOf(input, axis).size);
+      index: (out, { axis, by }, input, write) => {
+        const size = write(axisOf(input, axis).size);
         const shift = by >= 0 ? `${by}u` : `${size} - ${-by}u % ${size}`;
         return new Map(out).set(axis, `((${read(out, axis)} + ${shift}) % ${size})`);
       },

@@ -5,7 +5,7 @@
  */
 import type { ScalarExpr } from "./scalar.ts";
 
-export const PLAN_VERSION = 1;
+export const PLAN_VERSION = 2;
 
 export interface Plan {
   readonly format: "moec-plan";
@@ -15,6 +15,10 @@ export interface Plan {
   readonly device: DeviceFacts;
   /** The most tokens that a step may hold of one sequence: rings of states have room for so many. */
   readonly stepTokens: number;
+  /** The symbols of its sizes; a step's uniform is a u32 for each, in this order. */
+  readonly symbols: readonly string[];
+  /** Numbers that the host works out before an entry runs. */
+  readonly scalars: readonly HostScalar[];
   readonly parameters: readonly Parameter[];
   readonly tables: readonly Table[];
   readonly states: readonly State[];
@@ -39,11 +43,44 @@ export interface DeviceFacts {
   readonly maxWorkgroups: number;
 }
 
+/** Sizes that only a step knows, as the compiler names them, and what they count. */
+export const SIZE_SYMBOLS = {
+  T: "tokens in the step",
+  Q: "rows wanted at the output",
+  S: "sequences, each in a slot",
+  P: "positions that a cache holds",
+} as const;
+
+export type SizeSymbol = keyof typeof SIZE_SYMBOLS;
+
+export function isSizeSymbol(text: string): text is SizeSymbol {
+  return Object.hasOwn(SIZE_SYMBOLS, text);
+}
+
+/** A size: a number, one of the plan's symbols, or an operation. `["ceil", a, b]` is the quotient rounded up. */
+export type Size = number | string | readonly ["*" | "+" | "-" | "min" | "max" | "ceil", Size, Size];
+
+/** What each symbol is in a step. */
+export type SizeValues = Readonly<Record<string, number>>;
+
 /**
- * A size: a number, a symbol, or an operation. Symbols: `T` tokens in the step, `Q` rows wanted at the output, `S`
- * sequences (slots), `P` positions a cache holds. `["ceil", a, b]` is the quotient rounded up.
+ * An f32 that the host computes in float64, such as a learning rate. `expr` is over `HOST_NAMES`; all scalars of a plan are one uniform,
+ * an f32 each, in the plan's order.
  */
-export type Size = number | "T" | "Q" | "S" | "P" | readonly ["*" | "+" | "-" | "min" | "max" | "ceil", Size, Size];
+export interface HostScalar {
+  readonly id: string;
+  readonly expr: ScalarExpr;
+}
+
+/** What an expression of a host scalar may use. */
+export const HOST_NAMES = {
+  step: "optimizer steps, this one counted",
+  steps: "optimizer steps of the whole run",
+  tokens: "tokens of this optimizer step",
+  micro: "micro-batches of this optimizer step",
+} as const;
+
+export type HostValues = Readonly<Record<keyof typeof HOST_NAMES, number>>;
 
 export type StorageType = "f32" | "f16" | "bf16";
 
@@ -100,14 +137,25 @@ export interface State {
  * which follow each other).
  * `per-sequence` buffers [S, ...] are what a sequence has once: written when that is known, kept between steps.
  * `output` buffers are read by it. `temporary` ones are shared: those with the same `share` never live at the same time.
+ * `kept` buffers live across steps, such as gradients that micro-batches add up, and what an optimizer remembers.
  */
 export interface Buffer {
   readonly id: string;
-  readonly role: "input" | "per-sequence" | "output" | "temporary";
+  readonly role: "input" | "per-sequence" | "output" | "temporary" | "kept";
   readonly name: string;
   readonly type: "f32" | "u32" | "i32";
   readonly elements: Size;
   readonly share: string | null;
+  /** Of role `kept`, else null. */
+  readonly kept: Kept | null;
+}
+
+export interface Kept {
+  /** When all its elements are `initial` again: at the start of a run, or also of each optimizer step. */
+  readonly reset: "run" | "step";
+  readonly initial: number;
+  /** The parameter that it belongs to, as its gradient or what an optimizer remembers of it. */
+  readonly of: string | null;
 }
 
 /** One WGSL module with one entry point `main`. Bindings are group 0, binding i for the i-th of a step's list. */
@@ -119,9 +167,13 @@ export interface KernelModule {
   readonly features: readonly ("subgroups" | "shader-f16")[];
 }
 
-/** `step` is the uniform buffer of this step: vec4<u32>(T, Q, S, P). */
+/**
+ * `step` is the uniform of this step, a u32 per symbol of the plan; `scalars` that of the host's numbers, an f32 each. A parameter is
+ * written by entries of phase `update` alone.
+ */
 export type Binding =
   | { readonly kind: "step" }
+  | { readonly kind: "scalars" }
   | { readonly kind: "buffer"; readonly id: string }
   | { readonly kind: "parameter"; readonly path: string; readonly part: number }
   | { readonly kind: "table"; readonly id: string }
@@ -144,7 +196,7 @@ export interface Dispatch {
   readonly bytes: Size;
 }
 
-/** The same steps for several layers; `indices` are the values of `#`. */
+/** The same steps for several layers; `indices` are the values of `#`, in the order in which they run: backward goes down. */
 export interface Repeat {
   readonly kind: "repeat";
   readonly indices: readonly number[];
@@ -157,25 +209,58 @@ export interface Repeat {
  */
 export type EntryRegime = "prefill" | "decode" | "whole";
 
+/**
+ * `infer` computes outputs. `micro` and `update` train: `micro` runs for each micro-batch of an optimizer step, `update` once after them and
+ * ends the step.
+ */
+export type EntryPhase = "infer" | "micro" | "update";
+
 export interface Entry {
   /** Its own among all entries, e.g. `logits.prefill`; what it says is said by the next two. */
   readonly name: string;
   /** What the entry is for: an output of the model, such as `logits`, or what several are called together, such as `metrics`. */
   readonly output: string;
   readonly regime: EntryRegime;
+  readonly phase: EntryPhase;
   /** Ids of the buffers that it reads from and leaves results in. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly steps: readonly (Dispatch | Repeat)[];
 }
 
+/** A binding of a repeat's dispatch with the index in place of `#`. */
+export function fillIndex(binding: Binding, index: number): Binding {
+  const fill = (text: string): string => text.replaceAll("#", String(index));
+  switch (binding.kind) {
+    case "step":
+    case "scalars":
+      return binding;
+    case "parameter":
+      return { ...binding, path: fill(binding.path) };
+    default:
+      return { ...binding, id: fill(binding.id) };
+  }
+}
+
+/** Elements for one of everything: one token, one row, one sequence, one position. */
+export function widthOf(size: Size): number {
+  return evaluateSize(size, Object.fromEntries(symbolsOf(size).map((symbol) => [symbol, 1])));
+}
+
+/** The symbols in a size. */
+export function symbolsOf(size: Size): readonly string[] {
+  if (typeof size === "number") return [];
+  return typeof size === "string" ? [size] : [...symbolsOf(size[1]), ...symbolsOf(size[2])];
+}
+
 /** The number of a size under a step's values; the one meaning of `Size`. */
-export function evaluateSize(
-  size: Size,
-  values: { readonly T: number; readonly Q: number; readonly S: number; readonly P: number },
-): number {
+export function evaluateSize(size: Size, values: SizeValues): number {
   if (typeof size === "number") return size;
-  if (typeof size === "string") return values[size];
+  if (typeof size === "string") {
+    const value = values[size];
+    if (value === undefined) throw new Error(`the step does not say what ${size} is`);
+    return value;
+  }
   const a = evaluateSize(size[1], values);
   const b = evaluateSize(size[2], values);
   switch (size[0]) {

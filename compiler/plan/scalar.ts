@@ -62,3 +62,9 @@ export function compileScalar(expr: ScalarExpr, names: readonly string[]): (at: 
   }
   return c === undefined ? (at) => f(a(at), b(at)) : (at) => f(a(at), b(at), c(at));
 }
+
+/** The names in an expression. */
+export function namesIn(expr: ScalarExpr): readonly string[] {
+  if (typeof expr === "number") return [];
+  return typeof expr === "string" ? [expr] : (expr.slice(1) as readonly ScalarExpr[]).flatMap(namesIn);
+}

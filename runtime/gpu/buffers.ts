@@ -3,7 +3,17 @@
  * states, inputs, outputs and temporaries. Temporaries of one share class are one buffer. Growing replaces buffers and
  * keeps what states hold; `generation` then changes, and bind groups made before are stale.
  */
-import { type Binding, type Buffer, evaluateSize, type Plan, type Size, type Table } from "../../compiler/plan/plan.ts";
+import {
+  type Binding,
+  type Buffer,
+  evaluateSize,
+  type HostValues,
+  type Kept,
+  type Plan,
+  type Size,
+  type SizeValues,
+  type Table,
+} from "../../compiler/plan/plan.ts";
 import { compileScalar } from "../../compiler/plan/scalar.ts";
 import { failure, type MoeError } from "../../grammar/diagnostic.ts";
 import type { Device } from "./device.ts";
@@ -11,7 +21,7 @@ import { BufferUsage } from "./flags.ts";
 import type { UploadedParameters } from "./parameters.ts";
 
 /** The symbols of sizes: tokens of a step, rows wanted, sequences, positions that a cache holds. */
-export interface StepSizes {
+export interface StepSizes extends SizeValues {
   readonly T: number;
   readonly Q: number;
   readonly S: number;
@@ -31,6 +41,7 @@ export class Buffers {
   readonly #plan: Plan;
   readonly #parameters: UploadedParameters;
   readonly #step: GPUBuffer;
+  readonly #scalars: GPUBuffer;
   readonly #tables = new Map<string, GPUBuffer>();
   readonly #states = new Map<string, GPUBuffer>();
   /** By share class, or by id for buffers of their own. */
@@ -38,6 +49,8 @@ export class Buffers {
   readonly #declared: ReadonlyMap<string, Buffer>;
   #sizes: StepSizes;
   #written = "";
+  /** Whether `kept` buffers hold what an optimizer step has added up so far. */
+  #isWithinStep = false;
   #isOpen = true;
   generation = 0;
 
@@ -47,11 +60,14 @@ export class Buffers {
     this.#parameters = parameters;
     this.#declared = new Map(plan.buffers.map((b) => [b.id, b]));
     this.#sizes = { T: 0, Q: 0, S: sequences, P: 0 };
-    this.#step = device.gpu.createBuffer({
-      label: "step",
-      size: 16,
-      usage: BufferUsage.UNIFORM | BufferUsage.COPY_DST,
-    });
+    const uniform = (label: string, words: number): GPUBuffer =>
+      device.gpu.createBuffer({
+        label,
+        size: Math.max(16, words * 4),
+        usage: BufferUsage.UNIFORM | BufferUsage.COPY_DST,
+      });
+    this.#step = uniform("step", plan.symbols.length);
+    this.#scalars = uniform("scalars", plan.scalars.length);
   }
 
   /** Allocates for steps up to `sizes`, and owns the parameters from here on. Throws `device/out-of-memory`, `device/too-large`. */
@@ -64,6 +80,7 @@ export class Buffers {
     const buffers = new Buffers(device, plan, parameters, sizes.S);
     try {
       await buffers.ensure(sizes);
+      buffers.#reset("run");
       return buffers;
     } catch (error) {
       buffers.destroy();
@@ -110,6 +127,8 @@ export class Buffers {
     switch (binding.kind) {
       case "step":
         return whole(this.#step);
+      case "scalars":
+        return whole(this.#scalars);
       case "parameter":
         return whole(this.#parameters.find(binding.path, binding.part));
       case "table":
@@ -127,10 +146,30 @@ export class Buffers {
   /** Makes the uniform buffer of the step say `sizes`, if it does not yet. */
   writeStep(sizes: StepSizes): void {
     this.#checkOpen();
-    const words = new Uint32Array([sizes.T, sizes.Q, sizes.S, sizes.P]);
+    const words = Uint32Array.from(this.#plan.symbols, (symbol) => evaluateSize(symbol, sizes));
     if (words.join() === this.#written) return;
     this.#written = words.join();
     this.#device.gpu.queue.writeBuffer(this.#step, 0, words);
+  }
+
+  /** Works out the plan's scalars in float64 and writes them. */
+  writeScalars(host: HostValues): void {
+    this.#checkOpen();
+    const names = Object.keys(host) as (keyof HostValues)[];
+    const at = Float64Array.from(names, (name) => host[name]);
+    const values = Float32Array.from(this.#plan.scalars, ({ expr }) => compileScalar(expr, names)(at));
+    this.#device.gpu.queue.writeBuffer(this.#scalars, 0, values);
+  }
+
+  /** The first micro-batch of an optimizer step finds at their initial values what is kept for a step alone. */
+  beginMicro(): void {
+    if (!this.#isWithinStep) this.#reset("step");
+    this.#isWithinStep = true;
+  }
+
+  /** After `update`: the next micro-batch begins another optimizer step. */
+  endStep(): void {
+    this.#isWithinStep = false;
   }
 
   /** Writes the first elements of an input buffer. */
@@ -159,6 +198,7 @@ export class Buffers {
     this.#isOpen = false;
     for (const map of [this.#tables, this.#states, this.#work]) map.forEach((b) => b.destroy());
     this.#step.destroy();
+    this.#scalars.destroy();
     this.#parameters.destroy();
   }
 
@@ -199,6 +239,17 @@ export class Buffers {
       this.#work.get(key)?.destroy();
       this.#work.delete(key);
       this.#work.set(key, await this.#create(`\`${key}\` of a step of ${sizes.T} tokens`, bytes));
+    }
+  }
+
+  /** All elements of kept buffers at their initial values; at the start of a run, of all of them. */
+  #reset(reset: Kept["reset"]): void {
+    for (const { id, kept, type } of this.#plan.buffers) {
+      if (kept === null || (reset === "step" && kept.reset !== "step")) continue;
+      const { buffer } = this.find({ kind: "buffer", id });
+      const count = buffer.size / 4;
+      const values = type === "f32" ? new Float32Array(count) : new Uint32Array(count);
+      this.#device.gpu.queue.writeBuffer(buffer, 0, values.fill(kept.initial));
     }
   }
 

@@ -8,6 +8,7 @@ import {
   type Dispatch,
   type Entry,
   evaluateSize,
+  fillIndex,
   type KernelModule,
   type Plan,
 } from "../../compiler/plan/plan.ts";
@@ -88,6 +89,8 @@ export class Executor {
     await this.prepare([name]);
     this.device.check();
     this.buffers.writeStep(sizes);
+    const { phase } = findEntry(this.plan, name);
+    if (phase === "micro") this.buffers.beginMicro();
     const prepared = this.#current(name, sizes);
     const encoder = this.device.gpu.createCommandEncoder({ label: name });
     const pass = encoder.beginComputePass();
@@ -96,6 +99,7 @@ export class Executor {
     pass.end();
     for (const extra of more) extra.after?.(encoder);
     this.submit(encoder, `entry \`${name}\` of ${this.plan.model}`);
+    if (phase === "update") this.buffers.endStep();
   }
 
   /** Runs an entry with one pass per dispatch; `writes` gives each its timestamps. For the profiler. */
@@ -155,7 +159,7 @@ export class Executor {
       prepared.generation = this.buffers.generation;
     }
     const last = prepared.sizes;
-    if (last === null || last.T !== sizes.T || last.Q !== sizes.Q || last.S !== sizes.S || last.P !== sizes.P) {
+    if (last === null || this.plan.symbols.some((symbol) => last[symbol] !== sizes[symbol])) {
       prepared.steps.forEach(({ dispatch }, i) => prepared.grid.set(foldGrid(dispatch, sizes, this.device), 3 * i));
       prepared.sizes = sizes;
     }
@@ -201,17 +205,11 @@ function flatten(plan: Plan, entry: Entry): Omit<Step, "pipeline">[] {
     const module = modules.get(dispatch.module);
     if (module === undefined)
       throw new Error(`entry ${entry.name} runs module ${dispatch.module}, which the plan does not have`);
-    return { dispatch, module, bindings: dispatch.bindings.map((b) => fillIndex(b, index)) };
+    return { dispatch, module, bindings: dispatch.bindings.map((b) => (index === null ? b : fillIndex(b, index))) };
   };
   return entry.steps.flatMap((step) =>
     step.kind === "dispatch"
       ? [place(step, null)]
       : step.indices.flatMap((index) => step.steps.map((s) => place(s, index))),
   );
-}
-
-function fillIndex(binding: Binding, index: number | null): Binding {
-  if (index === null || binding.kind === "step") return binding;
-  const fill = (text: string): string => text.replaceAll("#", String(index));
-  return binding.kind === "parameter" ? { ...binding, path: fill(binding.path) } : { ...binding, id: fill(binding.id) };
 }

@@ -163,7 +163,7 @@ function createBuffer(device: Device, parameter: Parameter, bytes: number): Prom
     device.gpu.createBuffer({
       label: parameter.path,
       size: Math.max(16, Math.ceil(bytes / 16) * 16),
-      usage: BufferUsage.STORAGE | BufferUsage.COPY_DST,
+      usage: BufferUsage.STORAGE | BufferUsage.COPY_SRC | BufferUsage.COPY_DST,
     }),
   );
 }

@@ -3,7 +3,7 @@
  * compiler's own check has it. A plan may come from anyone, and a runtime does what it says.
  */
 import { verifyPlan } from "../../compiler/index.ts";
-import type { Plan } from "../../compiler/plan/plan.ts";
+import { isSizeSymbol, type Plan, SIZE_SYMBOLS } from "../../compiler/plan/plan.ts";
 import { isScalarOp } from "../../compiler/plan/scalar.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import {
@@ -28,12 +28,11 @@ import {
 /** Expressions of plans are a few operations deep. */
 const MOST_DEPTH = 64;
 
-const SYMBOLS = ["T", "Q", "S", "P"];
 const OPERATIONS = ["*", "+", "-", "min", "max", "ceil"];
 
 function isSize(value: Json, depth = 0): boolean {
   if (typeof value === "number") return Number.isSafeInteger(value) && value >= 0;
-  if (!Array.isArray(value)) return SYMBOLS.includes(value as string);
+  if (!Array.isArray(value)) return isText(value) && isSizeSymbol(value);
   const [operation, ...parts] = value as readonly Json[];
   return (
     depth < MOST_DEPTH &&
@@ -51,7 +50,9 @@ function isScalar(value: Json, depth = 0): boolean {
   );
 }
 
-const size = test('a whole number, "T", "Q", "S", "P", or an operation on two sizes', (value) => isSize(value));
+const symbols = Object.keys(SIZE_SYMBOLS);
+const size = test(`a whole number, ${symbols.join(", ")}, or an operation on two sizes`, (value) => isSize(value));
+const finite = test("a finite number", (value) => Number.isFinite(value));
 const three = (check: Check, wanted: string): Check =>
   test(wanted, (value) => Array.isArray(value) && value.length === 3 && value.every((v) => check(v, "") === null));
 
@@ -88,6 +89,7 @@ const parameter = fields({
 
 const binding = byKind({
   step: () => null,
+  scalars: () => null,
   buffer: fields({ id: name }),
   parameter: fields({ path: name, part: count }),
   table: fields({ id: name }),
@@ -117,6 +119,8 @@ const step = byKind({ dispatch, repeat: fields({ indices: listOf(count), steps: 
 const plan = fields({
   model: text,
   stepTokens: positive,
+  symbols: listOf(oneOf(...symbols)),
+  scalars: listOf(fields({ id: name, expr: test("an expression", (v) => isScalar(v)) })),
   device,
   parameters: listOf(parameter),
   tables: listOf(
@@ -126,11 +130,12 @@ const plan = fields({
   buffers: listOf(
     fields({
       id: name,
-      role: oneOf("input", "per-sequence", "output", "temporary"),
+      role: oneOf("input", "per-sequence", "output", "temporary", "kept"),
       name: text,
       type: oneOf("f32", "u32", "i32"),
       elements: size,
       share: optional(name),
+      kept: optional(fields({ reset: oneOf("run", "step"), initial: finite, of: optional(name) })),
     }),
   ),
   modules: listOf(
@@ -147,6 +152,7 @@ const plan = fields({
       name,
       output: name,
       regime: oneOf("prefill", "decode", "whole"),
+      phase: oneOf("infer", "micro", "update"),
       inputs: names,
       outputs: names,
       steps: listOf(step),

@@ -2,8 +2,9 @@
 import { type KernelModule, type Plan, PLAN_VERSION } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import type { Folder } from "../checkpoint/folder.ts";
-import { showValue } from "../files/json-shape.ts";
+import { isRecord, showValue } from "../files/json-shape.ts";
 import { checkPlanShape, checkPlanSound } from "./plan-shape.ts";
+import { fromVersionOne } from "./version-one.ts";
 
 /** A module in `plan.json`: its text is in a file of the folder. */
 export type ModuleRecord = Omit<KernelModule, "wgsl"> & { readonly file: string };
@@ -36,9 +37,10 @@ function parsePlan(text: string, path: string): Omit<Plan, "modules"> & { readon
   } catch (error) {
     throw failure("plan/unreadable", `\`${path}\` is not JSON`, { notes: [(error as Error).message] });
   }
+  if (isRecord(json) && json["format"] === "moec-plan" && json["version"] === 1) json = fromVersionOne(json);
   const { format, version } = (json ?? {}) as Partial<Plan>;
   if (format !== "moec-plan" || version !== PLAN_VERSION)
-    throw failure("plan/version", `\`${path}\` is no plan of this moec, which reads moec-plan ${PLAN_VERSION}`, {
+    throw failure("plan/version", `\`${path}\` is no plan of this moec, which reads moec-plan 1 to ${PLAN_VERSION}`, {
       notes: [`its format is ${showValue(format)}, its version ${showValue(version)}`],
       help: "compile the model again",
     });

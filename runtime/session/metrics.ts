@@ -3,7 +3,7 @@
  * plan's entry `metrics`. A metric with a value per token is collected token by token; any other is a sum over tokens, of
  * which each step gives its part, and the parts are added up here in float64.
  */
-import { type Buffer, evaluateSize, type Plan, type Size } from "../../compiler/plan/plan.ts";
+import { type Buffer, evaluateSize, type Plan, type Size, symbolsOf, widthOf } from "../../compiler/plan/plan.ts";
 import { LIKELIHOOD } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import {
@@ -101,7 +101,7 @@ async function visitSteps(
   const entry = steps.entryFor("metrics", Number.POSITIVE_INFINITY, whole);
   const outputs = entry.outputs.map((id) => plan.buffers.find((b) => b.id === id)!);
   const metrics = outputs.map(({ name, elements }) => {
-    return { name, perToken: hasTokens(elements), width: evaluateSize(elements, { T: 1, Q: 1, S: 1, P: 1 }) };
+    return { name, perToken: hasTokens(elements), width: widthOf(elements) };
   });
   const most = steps.mostTokens((T) => T);
   try {
@@ -141,8 +141,7 @@ export function noMetric({ model }: Plan, name: string): Error {
 }
 
 function hasTokens(size: Size): boolean {
-  const at = (T: number): number => evaluateSize(size, { T, Q: 1, S: 1, P: 1 });
-  return at(2) !== at(1);
+  return symbolsOf(size).includes("T");
 }
 
 function valuesOf({ type }: Buffer, bytes: ArrayBuffer): Float32Array | Uint32Array | Int32Array {

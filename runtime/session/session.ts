@@ -3,7 +3,7 @@
  * One call at a time: steps of two calls would write each other's inputs, so a second one is refused. What calls do is in files of
  * their own (`fresh.ts`, `score.ts`, `generate.ts`), over the `Steps` that a session hands to the call that has it.
  */
-import { evaluateSize, type Plan } from "../../compiler/plan/plan.ts";
+import { type Plan, widthOf } from "../../compiler/plan/plan.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
 import {
   callback,
@@ -316,7 +316,7 @@ function writePerSequence(steps: Steps, slot: number, name: string, values: Arra
   steps.slots.at(slot);
   const { plan, buffers } = steps.executor;
   const declared = plan.buffers.find((b) => b.role === "per-sequence" && b.name === name);
-  const count = declared === undefined ? 0 : evaluateSize(declared.elements, { T: 1, Q: 1, S: 1, P: 1 });
+  const count = declared === undefined ? 0 : widthOf(declared.elements);
   if (declared === undefined || values.length !== count)
     throw failure(
       "session/per-sequence",

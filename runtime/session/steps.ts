@@ -2,7 +2,7 @@
  * What the calls of a session share while one of them runs: the slots and how much they hold, a step's inputs, the entry that
  * computes an output, and the output read back. Only `Session` makes one, and hands it to one call at a time.
  */
-import { evaluateSize, type Plan } from "../../compiler/plan/plan.ts";
+import { evaluateSize, type Plan, widthOf } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { fitTokens, type StepSizes } from "../gpu/buffers.ts";
 import type { Executor } from "../gpu/execute.ts";
@@ -33,7 +33,7 @@ export class Steps {
     this.slots = new Slots(executor.buffers.sizes.S);
     this.capacity = capacity;
     const logits = executor.plan.buffers.find((b) => b.role === "output" && b.name === "logits");
-    this.vocab = logits === undefined ? 0 : evaluateSize(logits.elements, { T: 1, Q: 1, S: 1, P: 1 });
+    this.vocab = logits === undefined ? 0 : widthOf(logits.elements);
     this.#stepTokens = stepTokens;
   }
 

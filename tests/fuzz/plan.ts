@@ -1,7 +1,7 @@
 /** plan.json of a saved plan, small and written by hand: loaded, and then consistent. */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { verifyPlan } from "../../compiler/codegen/assemble/verify.ts";
+import { verifyPlan } from "../../compiler/plan/verify.ts";
 import { evaluateSize } from "../../compiler/plan/plan.ts";
 import { loadPlan } from "../../runtime/load/load-plan.ts";
 import { savePlan } from "../../runtime/save/save-plan.ts";

@@ -3,7 +3,7 @@
  * element by element from the definition of the layouts; memory of a share class is one buffer.
  */
 import type { Value } from "../../compiler/ops/define.ts";
-import type { Parameter, Plan } from "../../compiler/plan/plan.ts";
+import type { Parameter, Plan, SizeValues } from "../../compiler/plan/plan.ts";
 import { evaluateSize } from "../../compiler/plan/plan.ts";
 import { evaluateScalar } from "../../compiler/plan/scalar.ts";
 import type { StepSizes, TestGpu } from "./gpu.ts";
@@ -18,7 +18,7 @@ export interface PlanRun {
   ): Promise<Record<string, Float32Array>>;
 }
 
-export interface RunLimits {
+export interface RunLimits extends SizeValues {
   readonly T: number;
   readonly Q: number;
   readonly S: number;

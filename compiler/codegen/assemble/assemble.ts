@@ -11,7 +11,7 @@ import { fixedSize, rowsHeld } from "../lower/size.ts";
 import { rowWidth, statesOf } from "../../ops/states.ts";
 import type { ParameterPlace } from "../lower/place.ts";
 import type { DeviceFacts, Entry, EntryRegime, Parameter, Plan, State, StorageType, Table } from "../../plan/plan.ts";
-import { PLAN_VERSION } from "../../plan/plan.ts";
+import { PLAN_VERSION, SIZE_SYMBOLS } from "../../plan/plan.ts";
 import type { Regime } from "../schedule/kernel.ts";
 import type { Layouts } from "../schedule/layout.ts";
 import { chooseLayouts, cutParts } from "../schedule/layout.ts";
@@ -89,6 +89,8 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
     model: options.model,
     device: options.device,
     stepTokens,
+    symbols: Object.keys(SIZE_SYMBOLS),
+    scalars: [],
     parameters,
     tables: options.tables,
     states: [...states.values()],

@@ -32,9 +32,18 @@ export class Collector {
     id: string,
     dtype: DType,
     elements: Size,
-    more: Partial<Pick<Buffer, "role" | "name" | "share">> = {},
+    more: Partial<Pick<Buffer, "role" | "name" | "share" | "kept">> = {},
   ): string {
-    const buffer: Buffer = { id, role: "temporary", name: id, type: memoryType(dtype), elements, share: null, ...more };
+    const buffer: Buffer = {
+      id,
+      role: "temporary",
+      name: id,
+      type: memoryType(dtype),
+      elements,
+      share: null,
+      kept: null,
+      ...more,
+    };
     const known = this.#buffers.get(id);
     if (known === undefined) this.#buffers.set(id, buffer);
     else if (JSON.stringify(known) !== JSON.stringify(buffer)) throw new Error(`two different buffers ${id}`);

@@ -79,7 +79,7 @@ export function assembleEntry(
       .flatMap((d) => d.bindings.flatMap((b) => (b.kind === "buffer" ? [b.id] : []))),
   );
   const inputs = collector.buffers.filter((b) => b.role === "input" && bound.has(b.id)).map((b) => b.id);
-  return { name, output, regime, inputs, outputs: outputs.map((o) => o.name), steps };
+  return { name, output, regime, phase: "infer", inputs, outputs: outputs.map((o) => o.name), steps };
 }
 
 /** Buffers of arguments and results by place and type: the same for all functions. */

@@ -9,7 +9,7 @@ import type { Schedule, ScheduleOptions } from "../schedule/scheduling.ts";
 import { schedule } from "../schedule/schedule.ts";
 import type { FunctionContext } from "./function.ts";
 import { probeContext } from "./function.ts";
-import { storageBuffers } from "./verify.ts";
+import { storageBuffers } from "../../plan/verify.ts";
 
 /** Schedules a function. A kernel that no cut makes narrower stays as it is, for the device to refuse. */
 export function scheduleNarrow(

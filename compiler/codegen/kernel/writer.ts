@@ -3,8 +3,14 @@
  * override constants, features. Templates write the body; fusion hands them expressions that read through the same
  * writer, so a prologue or an epilogue may bind whatever it wants.
  */
-import type { Binding, KernelModule } from "../../plan/plan.ts";
+import { sizeText, type WriteSize } from "../../ops/size-text.ts";
+import { type Binding, isSizeSymbol, type KernelModule, SIZE_SYMBOLS, type SizeSymbol } from "../../plan/plan.ts";
 import { helpers } from "../wgsl/builtin.ts";
+
+/** The uniform of a step: one u32 per symbol, in the plan's order. */
+const STEP = `struct Step { ${Object.keys(SIZE_SYMBOLS)
+  .map((symbol) => `${symbol}: u32`)
+  .join(", ")} }`;
 
 export class KernelWriter {
   readonly #bindings: { binding: Binding; access: "uniform" | "read" | "write"; type: string; name: string }[] = [];
@@ -26,10 +32,18 @@ export class KernelWriter {
     return name;
   }
 
-  /** `vec4<u32>(T, Q, S, P)` of this step. */
-  step(field: "T" | "Q" | "S" | "P"): string {
-    return `${this.bind({ kind: "step" }, "vec4<u32>", "uniform")}.${{ T: "x", Q: "y", S: "z", P: "w" }[field]}`;
+  /** A symbol of the plan's sizes, as it is in this step. */
+  step(symbol: SizeSymbol): string {
+    this.#globals.set("step", STEP);
+    return `${this.bind({ kind: "step" }, "Step", "uniform")}.${symbol}`;
   }
+
+  /** A size as a u32 expression, what is known at run time only read from the step. */
+  readonly size: WriteSize = (size) =>
+    sizeText(size, (symbol) => {
+      if (!isSizeSymbol(symbol)) throw new Error(`size ${size.key} is not known when a step runs`);
+      return this.step(symbol);
+    });
 
   /** Asks for a helper function of `wgsl/builtin.ts`. */
   use(helper: string): void {

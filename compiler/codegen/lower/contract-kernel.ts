@@ -16,7 +16,6 @@ import { Emitter } from "./emit.ts";
 import { groupBuffers } from "./group-kernel.ts";
 import type { Index, Run } from "./index.ts";
 import { hasRuns, unflatten } from "./index.ts";
-import { runTimeSize } from "./map-kernel.ts";
 import type { Memory, ParameterPlace } from "./place.ts";
 import { count } from "./place.ts";
 import { callValue } from "./prologue.ts";
@@ -50,7 +49,7 @@ function specOf(kernel: ContractKernel, id: string, context: LowerContext, part:
     id,
     k: count(kAxes),
     rows: sizeOf(rows),
-    rowCount: (w) => runTimeSize(w, rows),
+    rowCount: (w) => w.size(rows),
     a: (w, width, row, k) => readA(w, memory, first.a, aRows, kAxes, width === 4 ? kAxes.at(-1)!.name : null, row, k),
     groups: kernel.groups.map((group) => columnGroup(kernel, group, outRows, context, memory, part)),
     routing: first.index === null ? null : routingOf(kernel, first, first.index, context, memory, aRows.length === 1),
@@ -82,7 +81,7 @@ function readA(
     const lanes = [0, 1, 2, 3].map((i) => readA(w, memory, a, rowAxes, kAxes, null, row, `(${k} + ${i}u)`));
     return `vec4<f32>(${lanes.join(", ")})`;
   }
-  const index = (): Index => new Map([...unflatten(rowAxes, "row"), ...unflatten(kAxes, "k")]);
+  const index = (): Index => new Map([...unflatten(rowAxes, "row", w.size), ...unflatten(kAxes, "k", w.size)]);
   return callValue(w, memory, "read_a", a, ["row", "k"], index, run, [row, k]);
 }
 
@@ -108,7 +107,7 @@ function columnGroup(
         cut.split === "n" && cut.start > 0 ? `(${c} + ${w.constant("column_start", cut.start)})` : c;
       const one = (c: string, run: Run, sums: readonly string[]): string => {
         const e = new Emitter(w, memory, (node) => sumOf(kernel, group, node, sums));
-        const places = [...unflatten(rowAxes, row), ...unflatten(nAxes, place(c))];
+        const places = [...unflatten(rowAxes, row, w.size), ...unflatten(nAxes, place(c), w.size)];
         const index = new Map(places.map(([label, text]) => [label, e.name(text)]));
         const value = e.value(group.root, index, run);
         for (const store of stores) emitStore(e, context, memory, store, index, run, value);
@@ -188,7 +187,7 @@ function routingOf(
             scale: (w, slot) => {
               const axes = index.type.axes;
               const values = combine.scales.map((node, i) =>
-                callValue(w, memory, `scale${i}`, node, ["slot"], () => unflatten(axes, "slot"), null, [slot]),
+                callValue(w, memory, `scale${i}`, node, ["slot"], () => unflatten(axes, "slot", w.size), null, [slot]),
               );
               return values.length === 0 ? "1.0" : values.join(" * ");
             },

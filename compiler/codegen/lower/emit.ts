@@ -12,7 +12,6 @@ import type { KernelWriter } from "../kernel/writer.ts";
 import type { Lowering } from "../../ops/define.ts";
 import { rowWidth, stateOf } from "../../ops/states.ts";
 import { ops } from "../../ops/table.ts";
-import { sizeText } from "../../ops/size-text.ts";
 import type { Index, Run } from "./index.ts";
 import { at, flatten, hasRuns, restrict, runThrough, shift } from "./index.ts";
 import type { Memory } from "./place.ts";
@@ -45,7 +44,7 @@ export class Emitter {
   }
 
   line(text: string): void {
-    this.#scopes.at(-1)!.lines.push(this.#symbols(text));
+    this.#scopes.at(-1)!.lines.push(text);
   }
 
   /** Statements of a nested scope, which sees the values outside of it. */
@@ -100,7 +99,7 @@ export class Emitter {
         const [x] = node.inputs as [Node];
         const through = run === null ? null : runThrough(node, run);
         if (run !== null && through === null) return this.#lanes(node, index, run);
-        return this.value(x, this.#named(lowering.index(index, node.attrs, x.type)), through);
+        return this.value(x, this.#named(lowering.index(index, node.attrs, x.type, this.w.size)), through);
       }
       case "concat":
         return this.#concat(node as Node<"concat">, index, run);
@@ -151,7 +150,7 @@ export class Emitter {
       const i = this.w.fresh("i");
       inside.set(axis.name, i);
       const step = axis.name === along ? `${i} += 4u` : `${i}++`;
-      return `for (var ${i} = 0u; ${i} < ${sizeText(axis.size)}; ${step}) {`;
+      return `for (var ${i} = 0u; ${i} < ${this.w.size(axis.size)}; ${step}) {`;
     });
     const body = this.block(() => this.line(`${sum} = ${combine(sum, `(${element(inside, wide)})`)};`));
     this.line(`${loops.join("\n")}\n${body}\n${"}".repeat(loops.length)}`);
@@ -241,7 +240,7 @@ ${inStep}
     const through = run === to.name ? axis : run;
     let start = "0u";
     const branches = node.inputs.map((x, part) => {
-      const size = sizeText(findAxis(x.type, axis)!.size);
+      const size = this.w.size(findAxis(x.type, axis)!.size);
       const end = start === "0u" ? size : `(${start} + ${size})`;
       const local = start === "0u" ? i : `(${i} - ${start})`;
       const body = this.block(() =>
@@ -265,11 +264,6 @@ ${inStep}
   /** Index expressions under names, so that chains of views stay short. */
   #named(index: Index): Index {
     return new Map([...index].map(([label, text]) => [label, this.name(text)]));
-  }
-
-  /** Run-time sizes stand in index text by their symbols. */
-  #symbols(text: string): string {
-    return text.replace(/\b([TQSP])\b/g, (_, s: string) => this.w.step(s as "T" | "Q" | "S" | "P"));
   }
 }
 

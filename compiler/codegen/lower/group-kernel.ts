@@ -1,4 +1,5 @@
 /** Sorting the slots of an index by bank, once per index and step; routed contractions of many rows read the result. */
+import type { KernelWriter } from "../kernel/writer.ts";
 import type { Node } from "../../graph/node.ts";
 import { emitGroup, tilesElements } from "../kernel/contract/group.ts";
 import { tileRowsFor } from "../kernel/tuning.ts";
@@ -6,7 +7,6 @@ import type { Binding } from "../../plan/plan.ts";
 import { Dim } from "../../graph/dim.ts";
 import type { GroupKernel } from "../schedule/kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
-import { runTimeSize } from "./map-kernel.ts";
 import { elementsOf } from "./size.ts";
 
 export function lowerGroup(kernel: GroupKernel, id: string, context: LowerContext): Lowered {
@@ -18,7 +18,7 @@ export function lowerGroup(kernel: GroupKernel, id: string, context: LowerContex
     id,
     banks,
     slots: elementsOf(index),
-    slotCount: (w: Parameters<typeof runTimeSize>[0]) => runTimeSize(w, slots),
+    slotCount: (w: KernelWriter) => w.size(slots),
     index: binding,
   };
   return emitGroup({ ...spec, ...groupBuffers(context, index, binding, banks) }, context.device);

@@ -8,23 +8,23 @@ import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import type { Axis, TensorType } from "../../graph/type.ts";
 import { findAxis } from "../../graph/type.ts";
-import { sizeText } from "../../ops/size-text.ts";
+import { fixedOnly, type WriteSize } from "../../ops/size-text.ts";
 
 export type Index = ReadonlyMap<string, string>;
 export type Run = string | null;
 
-/** Row-major element number of an index over `axes`. */
-export function flatten(axes: readonly Axis[], index: Index): string {
+/** Row-major element number of an index over `axes`; `size` writes those known at run time only. */
+export function flatten(axes: readonly Axis[], index: Index, size: WriteSize = fixedOnly): string {
   const text = axes.reduce((sum, axis) => {
     if (axis.size.value === 1) return sum;
     const i = at(index, axis.name);
-    return sum === "" ? i : `(${sum} * ${sizeText(axis.size)} + ${i})`;
+    return sum === "" ? i : `(${sum} * ${size(axis.size)} + ${i})`;
   }, "");
   return text === "" ? "0u" : text;
 }
 
 /** The inverse: an index over `axes` from an element number; the leading axis takes what is left. */
-export function unflatten(axes: readonly Axis[], flat: string): Index {
+export function unflatten(axes: readonly Axis[], flat: string, size: WriteSize = fixedOnly): Index {
   let below = Dim.of(1);
   const index = new Map<string, string>();
   // Leading axes of size one would otherwise take the whole quotient.
@@ -34,8 +34,8 @@ export function unflatten(axes: readonly Axis[], flat: string): Index {
       index.set(axis.name, "0u");
       continue;
     }
-    const quotient = below.value === 1 ? flat : `(${flat} / ${sizeText(below)})`;
-    index.set(axis.name, i === first ? quotient : `(${quotient} % ${sizeText(axis.size)})`);
+    const quotient = below.value === 1 ? flat : `(${flat} / ${size(below)})`;
+    index.set(axis.name, i === first ? quotient : `(${quotient} % ${size(axis.size)})`);
     below = below.times(axis.size);
   }
   return index;

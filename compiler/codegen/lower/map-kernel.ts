@@ -2,7 +2,6 @@
 import { Dim } from "../../graph/dim.ts";
 import { KernelWriter } from "../kernel/writer.ts";
 import type { MapKernel } from "../schedule/kernel.ts";
-import { sizeText } from "../../ops/size-text.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
 import { hasRuns, unflatten } from "./index.ts";
@@ -22,19 +21,14 @@ export function lowerMap(kernel: MapKernel, id: string, context: LowerContext): 
   const wide = kernel.stores.every(({ node }) => hasRuns(node.type, runOf(node.type.axes) ?? ""));
   const total = Dim.product(first.node.type.axes.map((a) => a.size));
   e.line(`let flat = (group * ${WORKGROUP}u + lane) * ${wide ? 4 : 1}u;`);
-  e.line(`if (flat >= ${runTimeSize(w, total)}) { return; }`);
+  e.line(`if (flat >= ${w.size(total)}) { return; }`);
   for (const store of kernel.stores) {
     const { axes } = store.node.type;
     const run = wide ? runOf(axes) : null;
-    const index = new Map([...unflatten(axes, "flat")].map(([label, text]) => [label, e.name(text)]));
+    const index = new Map([...unflatten(axes, "flat", w.size)].map(([label, text]) => [label, e.name(text)]));
     emitStore(e, context, memory, store, index, run, e.value(store.node, index, run));
   }
   const module = w.finish(id, [WORKGROUP, 1, 1], e.flush());
   const grid = ceilDiv(elementsOf(first.node), WORKGROUP * (wide ? 4 : 1));
   return { module, bindings: w.bindings, grid: [grid, 1, 1], constants: w.constants };
-}
-
-/** A size as WGSL, run-time symbols read from the step. */
-export function runTimeSize(w: KernelWriter, size: Dim): string {
-  return sizeText(size).replace(/\b([TQSP])\b/g, (_, s: string) => w.step(s as "T" | "Q" | "S" | "P"));
 }

@@ -38,7 +38,7 @@ export function loadBuffer(
   if (run !== null && !isInner(node, run)) return null;
   const { dtype, axes } = node.type;
   const name = w.bind(binding, `array<${typeText(memoryType(dtype), run)}>`, access);
-  const flat = flatten(axes, index);
+  const flat = flatten(axes, index, w.size);
   return fromMemory(`${name}[${run === null ? flat : `${flat} / 4u`}]`, dtype, run);
 }
 
@@ -61,7 +61,7 @@ export function loadParameter(
     if (run !== null && !isInner(node, run)) return null;
     const row = count(axes.slice(1));
     const load = (part: Part, i: Index): string =>
-      loadPlain(w, storage, bindingOf(place, part), less(flatten(axes, i), part.start * row), run);
+      loadPlain(w, storage, bindingOf(place, part), less(flatten(axes, i, w.size), part.start * row), run);
     return overParts(w, place, axes.slice(0, 1), axes, index, run, load);
   }
   const axesOf = (names: readonly string[]): readonly Axis[] => names.map((n) => axes.find((a) => a.name === n)!);
@@ -73,9 +73,9 @@ export function loadParameter(
     const stride = Math.ceil((byColumn && place.parts.length > 1 ? part.count : count(n)) / 4) * 4;
     const own = { bank: byColumn ? 0 : part.start, n: byColumn ? part.start : 0 };
     const at = {
-      bank: less(flatten(bank, i), own.bank),
-      k: flatten(k, i),
-      n: less(flatten(n, i), own.n),
+      bank: less(flatten(bank, i, w.size), own.bank),
+      k: flatten(k, i, w.size),
+      n: less(flatten(n, i, w.size), own.n),
       rows,
       stride,
     };
@@ -114,7 +114,7 @@ function overParts(
   const name = `load${run === null ? "" : "4"}_${identifier(place.path)}`;
   const own = new Map(axes.map((a, i) => [a.name, `i${i}`]));
   const branches = place.parts.map((part, p) => {
-    const test = p + 1 < place.parts.length ? `if (${flatten(cut, own)} < ${part.start + part.count}u) ` : "";
+    const test = p + 1 < place.parts.length ? `if (${flatten(cut, own, w.size)} < ${part.start + part.count}u) ` : "";
     return `  ${test}{ return ${load(part, own)}; }`;
   });
   const parameters = axes.map((_, i) => `i${i}: u32`).join(", ");

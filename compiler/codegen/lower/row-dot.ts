@@ -49,10 +49,13 @@ export function emitSmallDot(scope: RowScope, node: Node<"dot">): void {
     e.line(
       `let ${unit} = ${slices === 1 ? "u" : `u % ${units}u`};\nlet ${slice} = u / ${units}u;\nvar ${sum} = ${type}();`,
     );
-    const column = unflatten(axes, run === null ? unit : `(${unit} * 4u)`);
+    const column = unflatten(axes, run === null ? unit : `(${unit} * 4u)`, e.w.size);
     const outside = new Map([...scope.rowIndex, ...[...column].map(([l, t]): [string, string] => [l, e.name(t)])]);
     const loop = e.block(() => {
-      const index = new Map([...outside, ...[...unflatten(over, k)].map(([l, t]): [string, string] => [l, e.name(t)])]);
+      const index = new Map([
+        ...outside,
+        ...[...unflatten(over, k, e.w.size)].map(([l, t]): [string, string] => [l, e.name(t)]),
+      ]);
       const product = (i: Index, lane: string | null): void => {
         // The side without the columns is the same for all of them: one value, or the lane of one loaded run.
         const [a, b] = [x, y].map((side) => {

@@ -5,7 +5,6 @@ import type { Axis } from "../../graph/type.ts";
 import { checkSum, foldLanes, isSum } from "./emit.ts";
 import type { Index } from "./index.ts";
 import { unflatten } from "./index.ts";
-import { runTimeSize } from "./map-kernel.ts";
 import { count } from "./place.ts";
 import type { RowScope } from "./row-scope.ts";
 import { foldTeam, listOf } from "./row-team.ts";
@@ -28,11 +27,11 @@ export function foldRow(
   const [sum, i] = [e.w.fresh("sum"), e.w.fresh("i")];
   e.line(`var ${sum} = ${typeText(dtype, run)}(${literal(identity, dtype)});`);
   const body = e.block(() => {
-    const inner = [...unflatten(over, i)].map(([label, text]): [string, string] => [label, e.name(text)]);
+    const inner = [...unflatten(over, i, e.w.size)].map(([label, text]): [string, string] => [label, e.name(text)]);
     e.line(`${sum} = ${combine(sum, `(${element(new Map([...scope.rowIndex, ...inner]), run)})`)};`);
   });
   e.line(
-    `for (var ${i} = lane * ${step}u; ${i} < ${runTimeSize(e.w, Dim.product(over.map((a) => a.size)))}; ${i} += ${team.lanes * step}u) {\n${body}\n}`,
+    `for (var ${i} = lane * ${step}u; ${i} < ${e.w.size(Dim.product(over.map((a) => a.size)))}; ${i} += ${team.lanes * step}u) {\n${body}\n}`,
   );
   const name = e.w.fresh("row");
   e.line(`var ${name} = ${run === null ? sum : foldLanes(sum, combine)};`);
@@ -48,7 +47,7 @@ export function emitList(scope: RowScope, node: Node, element: (index: Index) =>
   const name = listOf(e, e.w.fresh("list"), memoryType(node.type.dtype), Math.max(1, count(axes)));
   const i = e.w.fresh("i");
   const body = e.block(() => {
-    const inner = [...unflatten(axes, i)].map(([label, text]): [string, string] => [label, e.name(text)]);
+    const inner = [...unflatten(axes, i, e.w.size)].map(([label, text]): [string, string] => [label, e.name(text)]);
     const value = element(new Map([...scope.rowIndex, ...inner]));
     e.line(`${name}[${i}] = ${toMemory(value, node.type.dtype, null)};`);
   });

@@ -15,7 +15,6 @@ import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
 import type { Index } from "./index.ts";
 import { flatten, hasRuns, shift, unflatten } from "./index.ts";
-import { runTimeSize } from "./map-kernel.ts";
 import { count } from "./place.ts";
 import type { Held, RowScope } from "./row-scope.ts";
 import { emitStage, isStage } from "./row-stage.ts";
@@ -38,15 +37,16 @@ export function lowerRow(kernel: RowKernel, id: string, context: LowerContext): 
     if (apart !== undefined)
       throw new Error(`${node.op} %${node.id} is wanted along ${apart} at another row than the kernel's`);
     if (own.kind === "scalar") return own.name;
-    const load = (i: Index): string => fromMemory(`${own.name}[${flatten(own.axes, i)}]`, node.type.dtype, null);
+    const load = (i: Index): string =>
+      fromMemory(`${own.name}[${flatten(own.axes, i, e.w.size)}]`, node.type.dtype, null);
     return run === null
       ? load(index)
       : `vec4<${node.type.dtype}>(${FIELDS.map((_, lane) => load(shift(index, run, lane))).join(", ")})`;
   });
   const rowAxes = rowAxesOf(kernel);
   const rows = Dim.product(rowAxes.map((a) => a.size));
-  e.line(`if (group >= ${runTimeSize(w, rows)}) { return; }`);
-  const rowIndex = new Map([...unflatten(rowAxes, "group")].map(([label, text]) => [label, e.name(text)]));
+  e.line(`if (group >= ${w.size(rows)}) { return; }`);
+  const rowIndex = new Map([...unflatten(rowAxes, "group", e.w.size)].map(([label, text]) => [label, e.name(text)]));
   for (const [label, text] of rowIndex) place.set(label, text);
   const inside = (node: Node): readonly Axis[] => node.type.axes.filter((a) => !kernel.rows.includes(a.name));
   const twin = (node: Node<"topk">, part: "values" | "indices"): Node | null =>
@@ -68,7 +68,7 @@ function storeRow(scope: RowScope, context: LowerContext, store: Store): void {
   const step = run === null ? 1 : 4;
   const i = e.w.fresh("i");
   const body = e.block(() => {
-    const inner = [...unflatten(axes, i)].map(([label, text]): [string, string] => [label, e.name(text)]);
+    const inner = [...unflatten(axes, i, e.w.size)].map(([label, text]): [string, string] => [label, e.name(text)]);
     const index = new Map([...scope.rowIndex, ...inner]);
     emitStore(e, context, memory, store, index, run, e.value(store.node, index, run));
   });

@@ -61,7 +61,7 @@ export function emitTopk(scope: RowScope, node: Node<"topk">): void {
       );
     }
     e.line(`${lastValue} = ${best};\n${lastAt} = min(${at}, ${n - 1}u);`);
-    const place = flatten(axes, new Map(index).set(k.name, round));
+    const place = flatten(axes, new Map(index).set(k.name, round), e.w.size);
     const write = `${values}[${place}] = ${lastValue};\n${chosen}[${place}] = ${lastAt};`;
     e.line(together ? `if (lane == 0u) {\n${write}\n}\n}` : `${write}\n}`);
   };
@@ -92,7 +92,7 @@ export function emitCumsum(scope: RowScope, node: Node<"cumsum">): void {
       const body = e.block(() => {
         const inner = new Map(index).set(axis, i);
         const v = e.value(x, inner, null);
-        const place = `${name}[${flatten(axes, inner)}]`;
+        const place = `${name}[${flatten(axes, inner, e.w.size)}]`;
         e.line(exclusive ? `${place} = ${sum};\n${sum} += ${v};` : `${sum} += ${v};\n${place} = ${sum};`);
       });
       e.line(
@@ -109,7 +109,7 @@ function perElement(scope: RowScope, axes: readonly Axis[], write: (index: Index
   const { e, team } = scope;
   const o = e.w.fresh("o");
   const body = e.block(() => {
-    const inner = [...unflatten(axes, o)].map(([label, text]): [string, string] => [label, e.name(text)]);
+    const inner = [...unflatten(axes, o, e.w.size)].map(([label, text]): [string, string] => [label, e.name(text)]);
     write(new Map([...scope.rowIndex, ...inner]));
   });
   e.line(`for (var ${o} = lane; ${o} < ${count(axes)}u; ${o} += ${team.lanes}u) {\n${body}\n}`);

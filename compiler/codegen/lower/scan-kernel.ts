@@ -39,10 +39,11 @@ export function lowerScan(kernel: RecurrenceKernel, scan: Node<"scan">, id: stri
   const at = (token: string | null, part: string | null): Index =>
     new Map([
       ...(token === null ? [] : [[TIME, token] as const]),
-      ...[...unflatten(channels, "channel")].map(([label, text]): [string, string] => [label, e.name(text)]),
+      ...[...unflatten(channels, "channel", w.size)].map(([label, text]): [string, string] => [label, e.name(text)]),
       ...(pair === null || part === null ? [] : [[pair, part] as const]),
     ]);
-  const place = (part: string | null): string => `${held}[sequence * ${count(row)}u + ${flatten(row, at(null, part))}]`;
+  const place = (part: string | null): string =>
+    `${held}[sequence * ${count(row)}u + ${flatten(row, at(null, part), w.size)}]`;
   /** Statements that go on from `re`, `im` by one token; with `fold`, a product of all a beside them. */
   const advance = (token: string, fold: boolean): void => {
     const [a, b] = scan.inputs as [Node, Node];

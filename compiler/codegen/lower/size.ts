@@ -1,12 +1,10 @@
-/** Symbolic sizes as the plan's `Size` and as numbers. Run-time sizes are made of the symbols T, Q, S, P. */
+/** Symbolic sizes as the plan's `Size` and as numbers. Run-time sizes are made of `SIZE_SYMBOLS`. */
 import { Dim, type Term } from "../../graph/dim.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { StateRows } from "../../ops/define.ts";
 import { asFraction } from "../../ops/size-text.ts";
-import type { Size } from "../../plan/plan.ts";
-
-const SYMBOLS = ["T", "Q", "S", "P"] as const;
+import { isSizeSymbol, type Size } from "../../plan/plan.ts";
 
 /** The number of a size that does not depend on the step; throws when it does, which is a bug of the caller. */
 export function fixedSize(axis: Axis): number {
@@ -36,8 +34,7 @@ function termSize({ num, den, powers }: Term, dim: Dim): Size {
 }
 
 function symbolSize(symbol: string, dim: Dim): Size {
-  const plain = SYMBOLS.find((s) => s === symbol);
-  if (plain !== undefined) return plain;
+  if (isSizeSymbol(symbol)) return symbol;
   const rounded = Dim.roundedSymbol(symbol);
   if (rounded === null) throw new Error(`size ${dim.key} is not known when compiling`);
   const { whole, over } = asFraction(rounded.of);

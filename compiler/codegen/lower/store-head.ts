@@ -31,7 +31,7 @@ export function storeHead(
   run: Run,
 ): string {
   const e = new Emitter(w, memory, (node) => (node === heavy ? result : null));
-  const places = [[TIME, token], ...unflatten(axes.heads, head), [axes.value.name, channel]] as const;
+  const places = [[TIME, token], ...unflatten(axes.heads, head, w.size), [axes.value.name, channel]] as const;
   const index = new Map(places.map(([label, text]) => [label, e.name(text)]));
   for (const store of stores) emitStore(e, context, memory, store, index, run, e.value(store.node, index, run));
   return e.flush();

@@ -30,7 +30,7 @@ export function emitStore(
   const name = e.w.bind(context.targetOf(store), `array<${typeText(memoryType(dtype), whole ? run : null)}>`, "write");
   const place = state === null ? null : placeInState(e, context, memory, state, axes, index);
   const write = (i: Index, v: string): void => {
-    const flat = place === null ? flatten(axes, i) : `${place.start} + ${flatten(axes, i)}`;
+    const flat = place === null ? flatten(axes, i, e.w.size) : `${place.start} + ${flatten(axes, i, e.w.size)}`;
     const text = `${name}[${whole ? `(${flat}) / 4u` : flat}] = ${toMemory(v, dtype, whole ? run : null)};`;
     e.line(place === null || place.condition === null ? text : `if (${place.condition}) { ${text} }`);
   };

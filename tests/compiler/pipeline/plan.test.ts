@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { Graph } from "../../../compiler/graph/node.ts";
 import { parseProgram } from "../../../compiler/graph/parse.ts";
-import { verifyPlan } from "../../../compiler/codegen/assemble/verify.ts";
+import { verifyPlan } from "../../../compiler/plan/verify.ts";
 import { NotCausal, compileProgram, passes } from "../../../compiler/pipeline.ts";
 import type { DeviceFacts, Dispatch, Entry, Plan } from "../../../compiler/plan/plan.ts";
 import type { ModelShape } from "../../support/models.ts";

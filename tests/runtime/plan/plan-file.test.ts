@@ -38,7 +38,7 @@ test("folders that hold something else are left alone, and broken plans are refu
   await expect(savePlan(tinyPlan(device.facts), folder)).rejects.toThrow("plan/folder");
   await expect(loadPlan(join(folder, "nothing"))).rejects.toThrow("plan/missing");
   const old = join(folder, "old");
-  await savePlan({ ...tinyPlan(device.facts), version: 0 as 1 }, old);
+  await savePlan({ ...tinyPlan(device.facts), version: 0 as 2 }, old);
   await expect(loadPlan(old)).rejects.toThrow("plan/version");
 });
 

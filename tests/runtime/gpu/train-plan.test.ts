@@ -1,0 +1,230 @@
+/**
+ * What a plan may say beyond computing outputs, in one written by hand: gradients kept over micro-batches, parameters that an update
+ * writes, numbers of the host, layers from the last to the first over buffers with an index. All numbers are exact in float32.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Buffer, Dispatch, KernelModule, Plan } from "../../../compiler/plan/plan.ts";
+import { verifyPlan } from "../../../compiler/plan/verify.ts";
+import { openDevice } from "../../../runtime/dawn/open-device.ts";
+import { Buffers } from "../../../runtime/gpu/buffers.ts";
+import type { Device } from "../../../runtime/gpu/device.ts";
+import { Executor } from "../../../runtime/gpu/execute.ts";
+import { type ParameterSource, uploadParameters } from "../../../runtime/gpu/parameters.ts";
+import { StagingPool } from "../../../runtime/gpu/readback.ts";
+import { softwareFacts } from "../../support/facts.ts";
+
+const SIZE = 4;
+const weights: Readonly<Record<string, Float32Array>> = {
+  "blocks[0].w": Float32Array.of(1, 2, 3, 4),
+  "blocks[1].w": Float32Array.of(8, 4, 2, 1),
+};
+const source: ParameterSource = {
+  storage: () => "f32",
+  read: async (path, start, length) => new Uint8Array(weights[path]!.slice(start, start + length).buffer),
+};
+
+const MAIN = "@compute @workgroup_size(4)\nfn main(@builtin(global_invocation_id) id: vec3<u32>) {\n  let i = id.x;\n";
+
+/** Kernels over the elements of a layer. */
+const modules: readonly KernelModule[] = [
+  {
+    id: "accumulate",
+    wgsl: `@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> w: array<f32>;
+@group(0) @binding(2) var<storage, read_write> gradient: array<f32>;
+${MAIN}  gradient[i] = gradient[i] + x[i] * w[i];\n}\n`,
+    workgroup: [SIZE, 1, 1],
+    bindings: ["read", "read", "write"],
+    features: [],
+  },
+  {
+    id: "visit",
+    wgsl: `@group(0) @binding(0) var<storage, read> w: array<f32>;
+@group(0) @binding(1) var<storage, read_write> visits: array<f32>;
+${MAIN}  visits[i] = visits[i] * 10.0 + w[i];\n}\n`,
+    workgroup: [SIZE, 1, 1],
+    bindings: ["read", "write"],
+    features: [],
+  },
+  {
+    id: "descend",
+    wgsl: `struct Scalars { rate: f32, decay: f32 }
+@group(0) @binding(0) var<uniform> host: Scalars;
+@group(0) @binding(1) var<storage, read> gradient: array<f32>;
+@group(0) @binding(2) var<storage, read_write> w: array<f32>;
+${MAIN}  w[i] = w[i] * host.decay - host.rate * gradient[i];\n}\n`,
+    workgroup: [SIZE, 1, 1],
+    bindings: ["uniform", "read", "write"],
+    features: [],
+  },
+];
+
+const dispatch = (module: string, bindings: Dispatch["bindings"]): Dispatch => ({
+  kind: "dispatch",
+  module,
+  bindings,
+  grid: [1, 1, 1],
+  constants: {},
+  label: module,
+  origin: null,
+  flops: SIZE,
+  bytes: SIZE * 4,
+});
+const w = { kind: "parameter", path: "blocks[#].w", part: 0 } as const;
+const buffer = (id: string) => ({ kind: "buffer", id }) as const;
+const kept = (id: string, reset: "run" | "step", initial: number, of: string | null): Buffer => ({
+  id,
+  role: "kept",
+  name: id,
+  type: "f32",
+  elements: SIZE,
+  share: null,
+  kept: { reset, initial, of },
+});
+
+const plan: Plan = {
+  format: "moec-plan",
+  version: 2,
+  model: "Trained",
+  device: softwareFacts,
+  stepTokens: 4,
+  symbols: ["T", "Q", "S", "P"],
+  scalars: [
+    { id: "rate", expr: ["div", "step", ["mul", "steps", 2]] },
+    { id: "decay", expr: ["div", "micro", "tokens"] },
+  ],
+  parameters: Object.keys(weights).map((path) => ({
+    path,
+    axes: [{ name: "D", size: SIZE }],
+    storage: "f32",
+    layout: { kind: "plain" },
+    parts: [{ start: 0, count: SIZE, bytes: SIZE * 4 }],
+  })),
+  tables: [],
+  states: [],
+  buffers: [
+    { id: "x", role: "input", name: "x", type: "f32", elements: "T", share: null, kept: null },
+    kept("grad.blocks[0].w", "step", 0, "blocks[0].w"),
+    kept("grad.blocks[1].w", "step", 0.5, "blocks[1].w"),
+    kept("visits", "run", 2, null),
+  ],
+  modules,
+  entries: [
+    {
+      name: "micro",
+      output: "micro",
+      regime: "whole",
+      phase: "micro",
+      inputs: ["x"],
+      outputs: [],
+      steps: [
+        {
+          kind: "repeat",
+          indices: [1, 0],
+          steps: [
+            dispatch("accumulate", [buffer("x"), w, buffer("grad.blocks[#].w")]),
+            dispatch("visit", [w, buffer("visits")]),
+          ],
+        },
+      ],
+    },
+    {
+      name: "update",
+      output: "update",
+      regime: "whole",
+      phase: "update",
+      inputs: [],
+      outputs: [],
+      steps: [
+        {
+          kind: "repeat",
+          indices: [0, 1],
+          steps: [dispatch("descend", [{ kind: "scalars" }, buffer("grad.blocks[#].w"), w])],
+        },
+      ],
+    },
+  ],
+};
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice();
+});
+afterAll(() => device.close());
+
+test("the plan is sound", () => {
+  expect(verifyPlan(plan)).toEqual([]);
+});
+
+test("micro-batches add up over layers from the last to the first; an update writes the weights, and the next step begins anew", async () => {
+  const parameters = await uploadParameters(device, plan, source);
+  const sizes = { T: SIZE, Q: SIZE, S: 1, P: SIZE };
+  const buffers = await Buffers.allocate(device, plan, parameters, sizes);
+  const executor = new Executor(device, plan, buffers);
+  const staging = new StagingPool(device);
+  try {
+    const read = async (binding: Dispatch["bindings"][number]): Promise<readonly number[]> => {
+      const readback = staging.read(buffers.find(binding).buffer, SIZE * 4);
+      const encoder = device.gpu.createCommandEncoder();
+      readback.after(encoder);
+      executor.submit(encoder, "reading back");
+      return [...new Float32Array(await readback.take())];
+    };
+    const gradient = (layer: number) => read(buffer(`grad.blocks[${layer}].w`));
+    const weight = (layer: number) => read({ kind: "parameter", path: `blocks[${layer}].w`, part: 0 });
+    const micro = async (x: readonly number[]): Promise<void> => {
+      buffers.writeInput("x", new Uint32Array(Float32Array.from(x).buffer));
+      await executor.run("micro", sizes);
+    };
+    await micro([1, 1, 1, 1]);
+    await micro([2, 4, 8, 16]);
+    expect(await gradient(0)).toEqual([3, 10, 27, 68]);
+    expect(await gradient(1)).toEqual([24.5, 20.5, 18.5, 17.5]);
+    // 2, then the layers 1, 0, 1, 0.
+    expect(await read(buffer("visits"))).toEqual([28181, 24242, 22323, 21414]);
+    buffers.writeScalars({ step: 1, steps: 2, tokens: 4, micro: 2 });
+    await executor.run("update", sizes);
+    expect(await weight(0)).toEqual([0.5 - 0.75, 1 - 2.5, 1.5 - 6.75, 2 - 17]);
+    expect(await weight(1)).toEqual([4 - 6.125, 2 - 5.125, 1 - 4.625, 0.5 - 4.375]);
+    await micro([1, 0, 0, 0]);
+    expect(await gradient(0)).toEqual([-0.25, 0, 0, 0]);
+    expect(await gradient(1)).toEqual([-2.125 + 0.5, 0.5, 0.5, 0.5]);
+    expect((await read(buffer("visits")))[0]).toBe(28181 * 100 - 2.125 * 10 - 0.25);
+  } finally {
+    staging.destroy();
+    buffers.destroy();
+  }
+});
+
+const [micro, update] = plan.entries as [Plan["entries"][number], Plan["entries"][number]];
+const [x, first, ...others] = plan.buffers as [Buffer, Buffer, ...Buffer[]];
+
+test.each<readonly [what: string, wrong: Partial<Plan>, said: RegExp]>([
+  ["a size in a symbol that is not declared", { symbols: ["Q"] }, /x has a size in T, which the plan does not declare/],
+  ["a symbol twice", { symbols: ["T", "T"] }, /symbol T is declared twice/],
+  ["a scalar of what no host knows", { scalars: [{ id: "rate", expr: "loss" }] }, /rate is made of loss/],
+  ["scalars that are not there", { scalars: [] }, /binds .*scalars.*does not exist/],
+  ["a parameter written while gradients are made", { entries: [micro, { ...update, phase: "micro" }] }, /no update/],
+  [
+    "a parameter that no update writes",
+    { entries: [micro] },
+    /blocks\[0\]\.w.* is trained, and updates write it 0 times/,
+  ],
+  ["a parameter written twice", { entries: [micro, update, { ...update, name: "again" }] }, /write it 2 times/],
+  ["kept, and never written", { buffers: [...plan.buffers, kept("m", "run", 0, null)] }, /m is kept, and no entry/],
+  [
+    "kept of nothing",
+    { buffers: [x, kept(first.id, "step", 0, "head.w"), ...others] },
+    /of head\.w, which is no param/,
+  ],
+  ["kept in shared memory", { buffers: [x, { ...first, share: "a" }, ...others] }, /kept, and shares its memory/],
+  ["kept for a step's size", { buffers: [x, { ...first, elements: "T" }, ...others] }, /its size is one of a step/],
+  ["kept without saying how", { buffers: [x, { ...first, kept: null }, ...others] }, /has the role kept, and nothing/],
+  [
+    "an index outside of a repeat",
+    { entries: [micro, update, { ...micro, name: "loose", steps: [dispatch("visit", [w, buffer("visits")])] }] },
+    /binds .*blocks\[#\].*does not exist/,
+  ],
+])("a plan is refused with %s", (_, wrong, said) => {
+  expect(verifyPlan({ ...plan, ...wrong }).join("\n")).toMatch(said);
+});
