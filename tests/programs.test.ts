@@ -6,8 +6,10 @@ import { globSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Node, isOp } from "../compiler/graph/node.ts";
 import { allFunctions, outputNodes, topologicalOrder } from "../compiler/graph/traverse.ts";
 import { ops } from "../compiler/ops/table.ts";
+import { differentiate } from "./fuzz/programs/check-gradients.ts";
 import { checkCase, executors, withoutGpu } from "./fuzz/programs/check.ts";
 import { type Case, casesOf } from "./fuzz/programs/generate.ts";
 import { parseCase, printCase } from "./fuzz/programs/text.ts";
@@ -60,6 +62,20 @@ test("every op that programs can have is among them", () => {
   );
   // The compiler makes this one itself.
   expect(Object.keys(ops).filter((op) => !found.has(op as never))).toEqual(["sequence"]);
+});
+
+test("gradients that run on the GPU have recurrences from their end, errors of memories and values of later tokens", () => {
+  const kindOf = (node: Node): string | null => {
+    if (isOp(node, "scan")) return node.attrs.reverse ? "scan" : null;
+    if (isOp(node, "delta_rule")) return node.attrs.reverse && node.attrs.part === "error" ? "errors" : null;
+    return isOp(node, "delay") && node.attrs.by < 0 ? "delay" : null;
+  };
+  const found = drawn({ ...SMALL, programs: 400 }).flatMap((one) => {
+    const program = differentiate(one);
+    const nodes = program === null ? [] : allFunctions(program).flatMap((fn) => topologicalOrder(outputNodes(fn)));
+    return [...new Set(nodes.flatMap((node) => kindOf(node) ?? []))];
+  });
+  expect([...new Set(found)].sort()).toEqual(["delay", "errors", "scan"]);
 });
 
 describe("what once failed", () => {

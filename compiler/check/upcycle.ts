@@ -1,6 +1,6 @@
 /** Checks an upcycling on small sources: its rules are total and fit, and its contracts hold. A `mixture` relates two models. */
 import type { MixtureDecl, UpcycleDecl } from "../../grammar/ast.ts";
-import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
+import { type Diagnostic, DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import { bindParameters } from "../language/interpret/call.ts";
 import { staticEnv } from "../language/interpret/context.ts";
 import type { Value } from "../language/interpret/value.ts";
@@ -36,7 +36,7 @@ export function checkUpcycle(bag: DiagnosticBag, scope: Scope, decl: UpcycleDecl
       if (!tried.hasErrors) return;
       failed.push(tried);
     }
-  for (const d of mostCommon(failed)?.list ?? []) bag.add(d);
+  for (const d of ownMistake(decl, failed)?.list ?? []) bag.add(d);
 }
 
 /** Models for a list of sources: the smallest number that tells indices apart and divides by two. */
@@ -48,11 +48,21 @@ const GIVEN: readonly Value[] = [
   { kind: "list", items: ["a", "b", "c", "d"].map((value) => ({ kind: "string", value })) },
 ];
 
-/** Of what is wrong for different families, that which is wrong for most: the upcycling's own mistake, if it has one. */
-function mostCommon(failed: readonly DiagnosticBag[]): DiagnosticBag | undefined {
-  const fitting = failed.filter(({ list }) => list[0]?.code !== "upcycle/no-mixture");
+/**
+ * Of what is wrong for different families, the upcycling's own mistake, if it has one: told for a family whose target can be made, and that
+ * fits in all else, so that the fewest things are wrong; of several such, what is wrong for most.
+ */
+function ownMistake(decl: UpcycleDecl, failed: readonly DiagnosticBag[]): DiagnosticBag | undefined {
+  const target = [decl.target.span, ...decl.targetArgs.map((a) => a.span), ...decl.where.map((e) => e.span)];
+  const isOfTarget = ({ labels: [first] }: Diagnostic): boolean =>
+    first !== undefined &&
+    target.some((s) => s.file === first.span.file && s.start <= first.span.start && first.span.end <= s.end);
+  const made = failed.filter(({ list }) => !list.some(isOfTarget));
+  const able = made.length > 0 ? made : failed.filter(({ list }) => list[0]?.code !== "upcycle/no-mixture");
+  const tried = able.length > 0 ? able : failed;
+  const fewest = Math.min(...tried.map(({ list }) => list.length));
   const groups = Map.groupBy(
-    fitting.length > 0 ? fitting : failed,
+    tried.filter(({ list }) => list.length === fewest),
     ({ list: [first] }) => `${first?.code} ${first?.labels[0]?.span.start}`,
   );
   return [...groups.values()].reduce<readonly DiagnosticBag[]>((a, b) => (b.length > a.length ? b : a), [])[0];
