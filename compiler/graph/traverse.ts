@@ -91,3 +91,8 @@ function imageOf(image: ReadonlyMap<Node, Node>, node: Node): Node {
   if (found === undefined) throw new Error(`node %${node.id} was visited before its input`);
   return found;
 }
+
+/** The results of one call have the same key. */
+export function callKey({ attrs, inputs }: Node<"call">): string {
+  return `${attrs.fn} ${attrs.path} ${inputs.map((n) => n.id).join(" ")}`;
+}

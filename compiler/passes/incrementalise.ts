@@ -6,7 +6,7 @@
 import type { Span } from "../../grammar/span.ts";
 import type { GraphFunction, Node, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
-import { allFunctions, outputNodes, rewriteFunction, topologicalOrder } from "../graph/traverse.ts";
+import { allFunctions, callKey, outputNodes, rewriteFunction, topologicalOrder } from "../graph/traverse.ts";
 import { templateOfLayer } from "../graph/path.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
@@ -45,10 +45,56 @@ function findTotals(fn: GraphFunction): ReadonlySet<Node> {
 
 /** `prefix` tells the states of programs apart that are compiled into one plan. */
 export function incrementaliseProgram(program: Program, b: Builder, prefix = ""): Program {
-  const functions = new Map(
-    [...program.functions].map(([name, fn]) => [name, nameStates(fn, `${prefix}${pathOf(program, name)}.`, b)]),
-  );
-  return { main: nameStates(program.main, prefix, b), functions };
+  const { main, functions } = separateCalls(program, b);
+  const taken = new Map<string, number>();
+  const named = [...functions].map(([name, { fn, path }]): [string, GraphFunction] => {
+    // Several functions may be of the same layers: one called again, and the gradient of one.
+    const before = taken.get(path) ?? 0;
+    taken.set(path, before + 1);
+    const own = before === 0 ? "" : `${before}.`;
+    return [name, nameStates(fn, `${prefix}${path}.${own}`, b)];
+  });
+  return { main: nameStates(main, prefix, b), functions: new Map(named) };
+}
+
+interface Called {
+  readonly fn: GraphFunction;
+  /** The path under which it is called, with `#` for the layer. */
+  readonly path: string;
+}
+
+/** A layer that is called again on something else keeps that apart: it has a function of its own, with the same parameters. */
+function separateCalls(
+  program: Program,
+  b: Builder,
+): { readonly main: GraphFunction; readonly functions: ReadonlyMap<string, Called> } {
+  const functions = new Map<string, Called>();
+  /** Of each layer of each function, the calls in their order. */
+  const calls = new Map<string, string[]>();
+  const names = new Map<Node, string>();
+  for (const node of topologicalOrder(outputNodes(program.main))) {
+    if (!isOp(node, "call")) continue;
+    const { fn: name, path } = node.attrs;
+    const fn = program.functions.get(name)!;
+    const layer = `${name} ${path}`;
+    const known = calls.get(layer) ?? [];
+    const key = callKey(node);
+    if (!known.includes(key)) calls.set(layer, [...known, key]);
+    const again = (calls.get(layer) ?? []).indexOf(key);
+    const own = again === 0 || !keepsSomething(fn) ? name : `${name}:${again + 1}`;
+    names.set(node, own);
+    functions.set(own, functions.get(own) ?? { fn: { ...fn, name: own }, path: templateOfLayer(path) });
+  }
+  for (const [name, fn] of program.functions) if (!functions.has(name)) functions.set(name, { fn, path: name });
+  const main = rewriteFunction(program.main, (node, inputs) => {
+    const fn = names.get(node);
+    return b.must(node.op, inputs, fn === undefined ? node.attrs : { ...node.attrs, fn }, node.origin);
+  });
+  return { main, functions };
+}
+
+function keepsSomething(fn: GraphFunction): boolean {
+  return topologicalOrder(outputNodes(fn)).some((node) => shapesOf(node).length > 0);
 }
 
 function peekOf(node: Node): Peek | null {
@@ -119,12 +165,4 @@ export function longestDelays(fn: GraphFunction): ReadonlyMap<Node, number> {
     longest.set(x, Math.max(longest.get(x) ?? 0, node.attrs.by));
   }
   return longest;
-}
-
-/** The path under which a function is called, with `#` for the layer. */
-function pathOf(program: Program, fn: string): string {
-  const call = topologicalOrder(outputNodes(program.main)).find(
-    (n): n is Node<"call"> => isOp(n, "call") && n.attrs.fn === fn,
-  );
-  return call === undefined ? fn : templateOfLayer(call.attrs.path);
 }

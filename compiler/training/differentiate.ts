@@ -11,7 +11,7 @@
 import type { GraphFunction, Node, Output, Program } from "../graph/node.ts";
 import { isOp } from "../graph/node.ts";
 import { bindPath } from "../graph/path.ts";
-import { topologicalOrder } from "../graph/traverse.ts";
+import { callKey, topologicalOrder } from "../graph/traverse.ts";
 import type { TensorType } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import type { OpDef } from "../ops/define.ts";
@@ -157,9 +157,4 @@ class Differentiation {
 
 function gradientOutputs(params: ReadonlyMap<string, Node>): readonly Output[] {
   return [...params].map(([path, node]): Output => ({ name: `grad.${path}`, role: "gradient", node }));
-}
-
-/** The results of one call have the same key. */
-function callKey({ attrs, inputs }: Node<"call">): string {
-  return `${attrs.fn} ${attrs.path} ${inputs.map((n) => n.id).join(" ")}`;
 }

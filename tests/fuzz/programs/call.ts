@@ -1,4 +1,4 @@
-/** A layer's function that grows on some of the pool, called for one layer or for two, the second on what the first gave. */
+/** A layer's function that grows on some of the pool, called once, or again on what that gave: for another layer, or the same. */
 import type { Node, Output } from "../../../compiler/graph/node.ts";
 import { Draw } from "../../support/random-models.ts";
 import { Grower } from "./grow.ts";
@@ -39,7 +39,7 @@ export function callRow(g: Grower): Node | null {
     return null;
   }
   if (same === undefined || below.has(args[0]!) || g.draw.next() < 0.4) return first[0];
-  return call(1, [first[0], ...args.slice(1)])[0] ?? first[0];
+  return call(g.draw.next() < 0.3 ? 0 : 1, [first[0], ...args.slice(1)])[0] ?? first[0];
 }
 
 function sameAxes(a: Node, b: Node): boolean {
