@@ -10,21 +10,30 @@ import type { Cut, Scheduling } from "./scheduling.ts";
 import type { Piece } from "./storage.ts";
 import { countOf, countStorage } from "./storage.ts";
 
-/** Null where every cut leaves one half as wide as the whole. */
+/**
+ * Null where every cut leaves one half as wide as the whole. Another kernel from a node on is tried all the same when nothing else is left: a
+ * buffer that the code binds twice is in one half only, which the count does not know.
+ */
 export function chooseCut(s: Scheduling, kernel: Kernel, limit: number): Cut | null {
   const excess = (count: number): number => Math.max(0, count - limit);
-  let best: { readonly cut: Cut; readonly left: number; readonly size: number } | null = null;
+  let best: { readonly cut: Cut; readonly rank: readonly number[] } | null = null;
   const now = excess(countStorage(s, kernel));
   for (const cut of cutsOf(s, kernel)) {
     const [first, second, between] = halvesOf(s, kernel, cut);
     const halves = [excess(countOf(s, kernel, first, new Set())), excess(countOf(s, kernel, second, between))] as const;
-    if (Math.max(...halves) >= now) continue;
-    const left = halves[0] + halves[1];
+    const gains = now - Math.max(...halves);
+    if (gains < 0 || (gains === 0 && cut.how === "memory")) continue;
     const size = [...between].reduce((n, node) => n + perRow(node), 0);
-    if (best !== null && (left > best.left || (left === best.left && size >= best.size))) continue;
-    best = { cut, left, size };
+    const rank = [gains > 0 ? 0 : 1, halves[0] + halves[1], size];
+    if (best === null || isBefore(rank, best.rank)) best = { cut, rank };
   }
   return best?.cut ?? null;
+}
+
+/** At the first place that differs, the smaller. */
+function isBefore(a: readonly number[], b: readonly number[]): boolean {
+  const at = a.findIndex((x, i) => x !== b[i]);
+  return at >= 0 && a[at]! < b[at]!;
 }
 
 /** Every way to cut a kernel that has not been chosen yet. */
