@@ -23,6 +23,7 @@ export const variants: readonly Variant[] = [
   { name: "kernels for GPUs, small workgroup memory", facts: { kind: "gpu", workgroupMemory: 16384, subgroup: null } },
   { name: "eight storage buffers", facts: { maxStorageBuffers: 8 } },
   { name: "ten storage buffers, kernels for GPUs", facts: { maxStorageBuffers: 10, kind: "gpu" } },
+  { name: "parameters in several parts", facts: { maxBinding: 256 } },
   { name: "plain rows", force: { contract: "rows-plain" }, regime: "prefill" },
   { name: "delta rule token by token", force: { delta: "delta-recurrent" } },
   { name: "delta rule in chunks", force: { delta: "delta-chunked" } },
