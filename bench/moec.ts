@@ -4,7 +4,8 @@
  */
 import { join } from "node:path";
 import { compileModel, fillInit, makeConfigured, type Model } from "../compiler/index.ts";
-import type { Entry, StorageType } from "../compiler/plan/plan.ts";
+import type { Entry } from "../compiler/plan/plan.ts";
+import type { StorageType } from "../compiler/plan/format.ts";
 import { Buffers } from "../runtime/gpu/buffers.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { Device } from "../runtime/gpu/device.ts";

@@ -1,7 +1,7 @@
 /** What a command works on: a checkpoint's folder, or a `config` of a `.moe` file. */
 import type { Model, Workspace } from "../compiler/index.ts";
 import { makeConfigured } from "../compiler/index.ts";
-import type { StorageType } from "../compiler/plan/plan.ts";
+import type { StorageType } from "../compiler/plan/format.ts";
 import { failure, suggest } from "../grammar/index.ts";
 import { isFolder } from "../runtime/files/read.ts";
 import { openChecked, openWorkspace } from "../runtime/load/modules.ts";

@@ -30,7 +30,8 @@ import {
   peeksOf,
 } from "./pipeline.ts";
 import { checkFacts } from "./plan/facts.ts";
-import type { Plan, StorageType } from "./plan/plan.ts";
+import type { Plan } from "./plan/plan.ts";
+import { STORAGE_TYPES, type StorageType } from "./plan/format.ts";
 import { describePeeks } from "./refusal.ts";
 
 export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
@@ -57,7 +58,7 @@ const COMPILE_RULES: Rules<CompileModelOptions> = {
   verify: flag,
 };
 
-const STORAGE_TYPE = needed(oneOf(...(["f32", "f16", "bf16"] as const satisfies readonly StorageType[])));
+const STORAGE_TYPE = needed(oneOf(...STORAGE_TYPES));
 
 /** A model looks ahead in the program that is to generate: it can be evaluated. */
 export class CannotGenerate extends MoeError {}

@@ -1,8 +1,8 @@
 /** `moec inspect`: a model as a tree, with what each part costs. */
+import { bytesPerElement } from "../../compiler/plan/format.ts";
 import type { Command } from "commander";
 import type { Cost, LookAhead, OutputTime, Part } from "../../compiler/index.ts";
 import { accountModel, describeTime } from "../../compiler/index.ts";
-import { STORAGE_BYTES } from "../../runtime/checkpoint/storage.ts";
 import { parseCount, TYPICAL_CONTEXT } from "../options.ts";
 import { humanBytes, humanCount, humanParameters, numberRange, paint, print, printJson, table } from "../output.ts";
 import { openSubject, type SubjectOptions } from "../subject.ts";
@@ -36,7 +36,7 @@ async function runInspect(path: string, options: Options): Promise<void> {
   const subject = await openSubject(path, options);
   try {
     const { model, storage } = subject;
-    const tree = accountModel(model, (parameter) => STORAGE_BYTES[storage(parameter)], options.context);
+    const tree = accountModel(model, (parameter) => bytesPerElement(storage(parameter)), options.context);
     const stored = [...new Set(model.parameters.map((p) => storage(p.path)))].sort();
     const time = describeTime(model);
     if (options.json) {

@@ -1,11 +1,11 @@
 /** `moec upcycle`: a new checkpoint out of others, by the rules of an `upcycle` declaration; the plan first. */
+import { bytesPerElement } from "../../compiler/plan/format.ts";
 import { checkSpace } from "../../runtime/files/disk.ts";
 import type { Command } from "commander";
 import type { MapBinding, Scope, Value, Workspace } from "../../compiler/index.ts";
 import { accountModel } from "../../compiler/index.ts";
 import { failure, suggest, textOf, type UpcycleDecl } from "../../grammar/index.ts";
 import type { LoadedModel } from "../../runtime/model/model.ts";
-import { STORAGE_BYTES } from "../../runtime/checkpoint/storage.ts";
 import { openChecked, openWorkspace, readMaps } from "../../runtime/load/modules.ts";
 import { planUpcycle, type UpcyclePlan } from "../../runtime/upcycle/plan.ts";
 import type { SourceRun } from "../../runtime/upcycle/runs.ts";
@@ -216,7 +216,7 @@ const describeRun = ({ source, prompts, tokens }: SourceRun, { provenance }: Upc
   `${provenance.sources[source]!.name} on ${plural(prompts.length, "prompt")} of ${plural(tokens, "token")}`;
 
 function countParameters({ target, dtype }: UpcyclePlan): { readonly parameters: number; readonly active: number } {
-  return accountModel(target, () => STORAGE_BYTES[dtype], TYPICAL_CONTEXT).cost;
+  return accountModel(target, () => bytesPerElement(dtype), TYPICAL_CONTEXT).cost;
 }
 
 /** A rule on one line; what an option gives, with the option. */

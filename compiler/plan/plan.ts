@@ -3,6 +3,7 @@
  * else to run a model: which parameters to upload in which layout, which tables to fill, which caches to keep, which
  * pipelines to make, and per entry point a flat list of dispatches. Sizes that depend on a step are expressions.
  */
+import type { StorageType } from "./format.ts";
 import type { ScalarExpr } from "./scalar.ts";
 
 export const PLAN_VERSION = 2;
@@ -82,8 +83,6 @@ export const HOST_NAMES = {
 
 export type HostValues = Readonly<Record<keyof typeof HOST_NAMES, number>>;
 
-export type StorageType = "f32" | "f16" | "bf16";
-
 /** One parameter of the model, by path. */
 export interface Parameter {
   readonly path: string;
@@ -98,7 +97,7 @@ export interface Parameter {
  * How a parameter lies on the GPU. 16-bit elements are packed two to a u32.
  *
  * `plain`: row-major over its axes, cut along the first, padded with zeros to 16 bytes; 16-bit: element i is half i & 1 of
- * word i >> 1.
+ * word i >> 1 (see `format.ts` for all of this in code).
  * `matrix`: axes regrouped as [bank][k][n] (each list row-major): what is contracted is `k`, what comes out is `n`.
  * With K4, N4 = K, N rounded up to 4, padding zero: f32 element (b, k, n) is word (b * K4 + k) * N4 + n; 16-bit: half
  * k & 1 of word (b * K4 / 2 + (k >> 1)) * N4 + n. So a `vec4` load covers four columns, and for 16 bits two rows of k.

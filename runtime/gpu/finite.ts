@@ -4,7 +4,7 @@
  * exponent are set. Adding one at the exponent's lowest bit then carries into the (masked) sign: three operations per
  * 32-bit word test one f32 or two 16-bit elements. A larger number to add finds exponents from a smaller one on.
  */
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 
 /** Exponents of a word, and their lowest bits; `extreme` carries from 2^60 on, whose square passes what float32 holds. */
 export const EXPONENTS = {

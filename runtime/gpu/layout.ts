@@ -3,7 +3,8 @@
  * a tensor of gigabytes needs a few megabytes of staging. Same width in and out is moved as bits: a matrix whose `k` is
  * contiguous in the source, the usual checkpoint order, is a transpose of 32-bit words even for 16-bit elements.
  */
-import type { Parameter, StorageType } from "../../compiler/plan/plan.ts";
+import type { Parameter } from "../../compiler/plan/plan.ts";
+import { bytesPerElement, matrixSteps, type StorageType } from "../../compiler/plan/format.ts";
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/half.ts";
 
 /** A parameter as a checkpoint holds it: little-endian, row-major over the parameter's axes. */
@@ -30,7 +31,7 @@ export function* packPart(
 ): Generator<Chunk> {
   const { start, count, bytes } = parameter.parts[part]!;
   const elements = parameter.axes.reduce((n, axis) => n * axis.size, 1);
-  if (source.bytes.byteLength !== elements * widthOf(source.dtype))
+  if (source.bytes.byteLength !== elements * bytesPerElement(source.dtype))
     throw new RangeError(
       `${parameter.path}: ${source.bytes.byteLength} bytes for ${elements} ${source.dtype} elements`,
     );
@@ -65,7 +66,7 @@ function* packPlain(
   for (let at = 0; at < count; at += perChunk) {
     const n = Math.min(perChunk, count - at);
     const piece = convert(from.subarray(start + at, start + at + n), dtype, to);
-    const offset = at * widthOf(to);
+    const offset = at * bytesPerElement(to);
     const padded = at + n === count ? bytes - offset : piece.byteLength;
     const out = new Uint8Array(padded);
     out.set(new Uint8Array(piece.buffer, piece.byteOffset, piece.byteLength));
@@ -87,9 +88,8 @@ function* packMatrix(
   const ns = offsetsOf(parameter, layout.n, strides);
   const columns = layout.split === "n" ? ns.subarray(start, start + count) : ns;
   const ownBanks = layout.split === "bank" ? banks.subarray(start, start + count) : banks;
-  const width = widthOf(parameter.storage);
-  const n4 = roundUp(columns.length, 4);
-  const k4 = roundUp(ks.length, 4);
+  const width = bytesPerElement(parameter.storage);
+  const { n: n4, k: k4 } = matrixSteps(parameter.storage, ks.length, columns.length);
   // Rows of k per chunk: whole groups of four, so that pairs of rows stay together and zero rows come with the last.
   const rows = Math.min(k4, Math.max(4, Math.floor(chunkBytes / (n4 * width * 4)) * 4));
   const mover = chooseMover(parameter.storage, dtype, from, rows, n4);
@@ -104,7 +104,7 @@ function* packMatrix(
 type Mover = (base: number, ks: Float64Array, ns: Float64Array) => Uint8Array<ArrayBuffer>;
 
 function chooseMover(to: StorageType, dtype: StorageType, from: Words, rows: number, n4: number): Mover {
-  const staging = new Uint8Array(rows * n4 * widthOf(to));
+  const staging = new Uint8Array(rows * n4 * bytesPerElement(to));
   const halves = new Uint16Array(staging.buffer);
   const words = new Uint32Array(staging.buffer, 0, staging.byteLength >> 2);
   if (to === dtype && to === "f32")
@@ -126,7 +126,7 @@ function chooseMover(to: StorageType, dtype: StorageType, from: Words, rows: num
     };
   }
   // Another number format: gather rows as they are, convert them, and pair them where the target is 16-bit.
-  const gathered = widthOf(dtype) === 2 ? new Uint16Array(rows * n4) : new Uint32Array(rows * n4);
+  const gathered = bytesPerElement(dtype) === 2 ? new Uint16Array(rows * n4) : new Uint32Array(rows * n4);
   return (base, ks, ns) => {
     gathered.fill(0, ks.length * n4);
     moveBlocks(from, base, ks, ns, gathered, (k) => k * n4, 1);
@@ -240,16 +240,8 @@ function widen(bits: Words, from: StorageType): Float32Array {
 
 function wordsOf(dtype: StorageType, bytes: Uint8Array): Words {
   // A tensor may stand at any byte of its file; typed arrays need alignment.
-  const aligned = bytes.byteOffset % widthOf(dtype) === 0 ? bytes : bytes.slice();
-  return widthOf(dtype) === 2
+  const aligned = bytes.byteOffset % bytesPerElement(dtype) === 0 ? bytes : bytes.slice();
+  return bytesPerElement(dtype) === 2
     ? new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >> 1)
     : new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength >> 2);
-}
-
-function widthOf(dtype: StorageType): number {
-  return dtype === "f32" ? 4 : 2;
-}
-
-function roundUp(n: number, multiple: number): number {
-  return Math.ceil(n / multiple) * multiple;
 }

@@ -1,7 +1,8 @@
 /**
  * A plan's parameters on the GPU: read one by one, so that the host holds one at a time, packed and uploaded in chunks.
  */
-import type { Parameter, Plan, StorageType } from "../../compiler/plan/plan.ts";
+import type { Parameter, Plan } from "../../compiler/plan/plan.ts";
+import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
 import { type AbortOptions, checkAborted } from "../abort.ts";
 import type { Device } from "./device.ts";
@@ -139,7 +140,7 @@ async function checkValues(
       `parameter \`${path}\` is not finite at ${place}: element ${at} is NaN or infinite`,
       { help: "the weights are damaged, or their training diverged: fetch or make them again" },
     );
-  const width = dtype === "f32" ? 4 : 2;
+  const width = bytesPerElement(dtype);
   const own = Uint8Array.from(bytes.subarray(extreme * width, (extreme + 1) * width));
   const [value] = dtype === "f32" ? new Float32Array(own.buffer) : widenBf16(new Uint16Array(own.buffer));
   onNote({

@@ -6,7 +6,7 @@ import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import type { SourceFile, Span } from "../../grammar/span.ts";
 import { LIMITS } from "../../grammar/limits.ts";
 import { suggest } from "../../grammar/suggest.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import { isFolder } from "../files/read.ts";
 import { type Item, readYaml } from "./yaml.ts";
 

@@ -2,12 +2,13 @@
  * Tensors that a map passes over while they hold what a parameter does: mostly the head of a model whose config.json ties it to the
  * embedding. They are compared by their values, up to the first that differs; what is not the same is a weight of its own.
  */
+import { bytesPerElement } from "../../compiler/plan/format.ts";
 import type { Alike, ConstructorValue, MapBinding, Model, TensorMap } from "../../compiler/index.ts";
 import { settingKey } from "../../compiler/index.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
 import { dataTypes, toFloat32 } from "../checkpoint/data-type.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
-import { DATA_TYPES, STORAGE_BYTES } from "../checkpoint/storage.ts";
+import { DATA_TYPES } from "../checkpoint/storage.ts";
 import { countElements } from "../checkpoint/strided.ts";
 import type { ParameterSource } from "../gpu/parameters.ts";
 
@@ -87,7 +88,7 @@ async function holds(
     ]);
     const isSame =
       DATA_TYPES[storage] === dtype
-        ? areSameBytes(mine, other.subarray(0, length * STORAGE_BYTES[storage]))
+        ? areSameBytes(mine, other.subarray(0, length * bytesPerElement(storage)))
         : areEqual(toFloat32(dtype, mine), toFloat32(DATA_TYPES[storage], other));
     if (!isSame) return false;
   }

@@ -1,9 +1,9 @@
 /** Parameters out of the tensors that hold them: by path, in runs, in the type that they are stored in. */
 import type { Piece, TensorEntry } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
 import { dataTypes, toFloat32 } from "../checkpoint/data-type.ts";
 import { type Elements, elementsOf } from "../checkpoint/elements.ts";
-import { commonType, STORAGE, STORAGE_BYTES } from "../checkpoint/storage.ts";
+import { commonType, STORAGE } from "../checkpoint/storage.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
 import {
   blockLength,
@@ -32,7 +32,7 @@ export function parameterSource(checkpoint: Checkpoint, entries: readonly Tensor
     commonType(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
   const read: ParameterSource["read"] = async (path, start, length, into) => {
     const type = storage(path);
-    const width = STORAGE_BYTES[type];
+    const width = bytesPerElement(type);
     const out = (into ?? new Uint8Array(length * width)).subarray(0, length * width);
     for (const { tensor, piece, from, to } of heldBy(byPath.get(path)!, start, length)) {
       const place = out.subarray((from - start) * width, (to - start) * width);
@@ -87,7 +87,7 @@ async function readRun(
   out: Uint8Array,
 ): Promise<void> {
   const { width } = dataTypes[tensor.dtype];
-  const length = out.byteLength / STORAGE_BYTES[type];
+  const length = out.byteLength / bytesPerElement(type);
   if (STORAGE[tensor.dtype] === type) return readStored(tensor, piece, { start, length }, out);
   const stored = new Uint8Array(length * width);
   await readStored(tensor, piece, { start, length }, stored);

@@ -3,7 +3,7 @@
  * and type, so that import and export together change nothing; what was stored in an encoding is written as the numbers that it
  * means, under the names that the map writes.
  */
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import { contiguousView, expandMap, type Layout, type TensorEntry } from "../../compiler/index.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { checkOption, checkOptions, needed, object, type Rules, whole } from "../../grammar/option.ts";

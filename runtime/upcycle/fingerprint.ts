@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import type { Assignment, TensorEntry } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
 import { VERSION } from "../version.ts";
 

@@ -3,7 +3,7 @@
  * collector several at a time, and the system clears each of them; a lane that takes its room from one memory holds exactly
  * that much.
  */
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import { openSums, type Sums } from "./sums.ts";
 import { createMemory, type Memory } from "./wasm.ts";
 

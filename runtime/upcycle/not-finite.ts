@@ -3,7 +3,7 @@
  * together and term by term, which tells a type that is too small from a source that is damaged.
  */
 import type { SourceTerm, Term } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import type { StoredPlace } from "../gpu/parameters.ts";
 import { findNotFinite } from "../gpu/finite.ts";

@@ -24,7 +24,7 @@ import {
   sourcesOf,
   toJson,
 } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
 import { checkOptions, list, needed, object, type Rules, signal, text, whole } from "../../grammar/option.ts";
@@ -32,7 +32,7 @@ import { type Span, textOf } from "../../grammar/span.ts";
 import { type AbortOptions, checkAborted } from "../abort.ts";
 import { embedSource } from "../model/embedded.ts";
 import type { LoadedModel } from "../model/model.ts";
-import { commonType, STORAGE_BYTES, STORING_RULES } from "../checkpoint/storage.ts";
+import { commonType, STORING_RULES } from "../checkpoint/storage.ts";
 import { countElements } from "../checkpoint/strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
@@ -186,7 +186,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
 function storedBytes({ model, source }: LoadedModel): readonly (readonly [StorageType, number])[] {
   return model.parameters.map(({ path, axes }) => {
     const type = source.storage(path);
-    return [type, axes.reduce((n, axis) => n * axis.size, STORAGE_BYTES[type])] as const;
+    return [type, axes.reduce((n, axis) => n * axis.size, bytesPerElement(type))] as const;
   });
 }
 
@@ -263,7 +263,7 @@ function sumRules(tensors: readonly TransferTensor[]): readonly RuleTotal[] {
       const total = totals.get(rule) ?? { names: new Set(), bytesRead: 0, bytesWritten: 0 };
       total.names.add(name);
       total.bytesRead += bytesRead;
-      total.bytesWritten += length * STORAGE_BYTES[dtype];
+      total.bytesWritten += length * bytesPerElement(dtype);
       totals.set(rule, total);
     }
   }

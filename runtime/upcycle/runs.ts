@@ -2,6 +2,7 @@
  * Sources that run: what their parts are given on prompts becomes rows of the result. Each source is opened once, on the device, and runs
  * each of its prompts once; of what it computes only sums over tokens are kept. The GPU's library is loaded here, when it is needed.
  */
+import { bytesPerElement } from "../../compiler/plan/format.ts";
 import { createHash } from "node:crypto";
 import {
   type Activation,
@@ -21,7 +22,6 @@ import { NotFinite, withNote } from "../session/not-finite.ts";
 import { loadTokenizer } from "../load/load-tokenizer.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { LoadedModel } from "../model/model.ts";
-import { STORAGE_BYTES } from "../checkpoint/storage.ts";
 
 /** What a source does before anything is written. */
 export interface SourceRun {
@@ -84,7 +84,7 @@ export function planRuns(assignments: readonly Assignment[], sources: readonly L
       const bytes = loaded.model.parameters
         .filter(({ path }) => needed.has(path))
         .reduce(
-          (n, { path, axes }) => n + axes.reduce((m, a) => m * a.size, STORAGE_BYTES[loaded.source.storage(path)]),
+          (n, { path, axes }) => n + axes.reduce((m, a) => m * a.size, bytesPerElement(loaded.source.storage(path))),
           0,
         );
       return { source, loaded, prompts, activations, tokens: prompts.reduce((n, p) => n + p.ids.length, 0), bytes };

@@ -4,7 +4,7 @@
  * `storeBf16` rounds sums to nearest even. Each step is rounded to float32, so the bits are those of the plain loops beside it,
  * which do what is left over and the types that have no vectors.
  */
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/half.ts";
 import { EXPONENTS, findNotFinite } from "../gpu/finite.ts";
 import { compile, type FunctionSpec, instantiate, type Memory, type Module, op } from "./wasm.ts";
@@ -38,7 +38,7 @@ export function openSums(memory: Memory): Sums {
     clear: (sum) => vectors.clear(sum.byteOffset, sum.byteLength),
     add(dtype, bytes, at, weight, sum) {
       const scale = Math.fround(weight);
-      const width = dtype === "f32" ? 4 : 2;
+      const width = bytesPerElement(dtype);
       const first = bytes.byteOffset + at * width;
       const count = dtype === "f16" ? 0 : sum.length - (sum.length % STEP);
       const add = dtype === "f32" ? vectors.addF32 : vectors.addBf16;

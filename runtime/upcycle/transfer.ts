@@ -4,14 +4,13 @@
  */
 import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
 import { MEASURES, sliceAssignment, type Statistic, statisticsOf, sumsOf } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { LIMITS } from "../../grammar/limits.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
 import type { ParameterSource } from "../gpu/parameters.ts";
 import type { ProvenanceHead } from "./provenance-head.ts";
 import type { SourceRun } from "./runs.ts";
-import { STORAGE_BYTES } from "../checkpoint/storage.ts";
 import { countElements, isContiguous, type Range, runWithin } from "../checkpoint/strided.ts";
 
 export interface Transfer {
@@ -118,7 +117,7 @@ function planTensor(
 ): TransferTensor {
   const { sources, budget = BUDGET_BYTES } = options;
   const dtype = options.dtype(entry);
-  const width = STORAGE_BYTES[dtype];
+  const width = bytesPerElement(dtype);
   const count = countElements(entry.shape);
   const parts = entry.pieces.flatMap((piece) => partsOf(piece, byPath.get(piece.path) ?? []));
   const widest = Math.max(0, ...parts.map((part) => workingWidth(part, sources, dtype)));
@@ -155,7 +154,7 @@ function partsOf(piece: Piece, assignments: readonly Assignment[]): readonly Par
 
 /** Bytes per element that are held beside the result: the sources of a sum, and what does not lie as the tensor has it. */
 function workingWidth({ piece, assignment }: Part, sources: readonly ParameterSource[], dtype: StorageType): number {
-  const scattered = isContiguous(piece) ? 0 : STORAGE_BYTES[dtype];
+  const scattered = isContiguous(piece) ? 0 : bytesPerElement(dtype);
   return scattered + (isCopy(assignment, sources, dtype) ? 0 : heldBytes(assignment.terms, sources));
 }
 
@@ -182,7 +181,7 @@ function planRuns(
 /** Bytes of the sources that these terms need; absent elements count, which is more than is read. */
 function readBytes(terms: readonly Term[], length: number, sources: readonly ParameterSource[]): number {
   return terms.reduce((n, t) => {
-    if (t.kind === "source") return n + length * STORAGE_BYTES[sources[t.source]!.storage(t.path)];
+    if (t.kind === "source") return n + length * bytesPerElement(sources[t.source]!.storage(t.path));
     return n + sumsOf(t).reduce((m, input) => m + readBytes(input, length, sources), 0);
   }, 0);
 }
@@ -206,7 +205,7 @@ function statisticBytes(terms: readonly Term[], sources: readonly ParameterSourc
 function heldBytes(terms: readonly Term[], sources: readonly ParameterSource[]): number {
   return terms.reduce((n, t) => {
     if (t.kind === "fresh" || t.kind === "activation") return n;
-    if (t.kind === "source") return n + STORAGE_BYTES[sources[t.source]!.storage(t.path)];
+    if (t.kind === "source") return n + bytesPerElement(sources[t.source]!.storage(t.path));
     const inputs = sumsOf(t);
     return n + 8 + 4 * inputs.length + Math.max(...inputs.map((input) => heldBytes(input, sources)));
   }, 0);

@@ -4,7 +4,7 @@
  */
 import type { ConfigFile, Json, MapBinding, Model } from "../../compiler/index.ts";
 import { findFloats, knownKeys, writeConfig } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import { formatConfig } from "../model/config-file.ts";
 import { changedIn } from "./target.ts";
 import type { TransferTensor } from "./transfer.ts";

@@ -4,7 +4,8 @@
  */
 import type { ContractSpec, Routing } from "../../compiler/codegen/kernel/contract/contract.ts";
 import type { KernelWriter } from "../../compiler/codegen/kernel/writer.ts";
-import type { Binding, Size, StorageType } from "../../compiler/plan/plan.ts";
+import type { Binding, Size } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 import { packMatrix, roundTo } from "./matrix.ts";
 

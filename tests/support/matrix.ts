@@ -2,7 +2,7 @@
  * Weights as a Plan lays them out: packs [bank][k][n] numbers into the `matrix` layout, and rounds numbers to what a
  * 16-bit storage holds, so that a CPU computation can use the same values.
  */
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 
 /** 16-bit pattern of a number, rounded to nearest, ties to even. */
 export function encodeHalf(storage: "f16" | "bf16", value: number): number {

@@ -3,7 +3,7 @@ import type { Json, Model } from "../../compiler/index.ts";
 import { buildProgram, evaluateProgram, findMap, makeModel, newContext, readConfig } from "../../compiler/index.ts";
 import type { Purpose } from "../../compiler/language/interpret/context.ts";
 import type { Value } from "../../compiler/ops/define.ts";
-import type { StorageType } from "../../compiler/plan/plan.ts";
+import type { StorageType } from "../../compiler/plan/format.ts";
 import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/data-type.ts";
 import { parseConfig } from "../../runtime/model/config-file.ts";
 import { openWorkspace } from "../../runtime/load/modules.ts";

@@ -5,7 +5,8 @@
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
-import type { Binding, Parameter, StorageType } from "../../plan/plan.ts";
+import type { Binding, Parameter } from "../../plan/plan.ts";
+import { type MatrixSteps, matrixSteps, type StorageType } from "../../plan/format.ts";
 import { unpackElement, unpackRows } from "../wgsl/unpack.ts";
 import type { Index, Run } from "./index.ts";
 import { flatten, hasRuns } from "./index.ts";
@@ -67,17 +68,15 @@ export function loadParameter(
   const axesOf = (names: readonly string[]): readonly Axis[] => names.map((n) => axes.find((a) => a.name === n)!);
   const [bank, k, n] = [axesOf(layout.bank), axesOf(layout.k), axesOf(layout.n)];
   if (run !== null && !(n.at(-1)?.name === run && hasRuns(node.type, run))) return null;
-  const rows = Math.ceil(count(k) / 4) * 4;
   const byColumn = layout.split === "n";
   const load = (part: Part, i: Index): string => {
-    const stride = Math.ceil((byColumn && place.parts.length > 1 ? part.count : count(n)) / 4) * 4;
+    const steps = matrixSteps(storage, count(k), byColumn && place.parts.length > 1 ? part.count : count(n));
     const own = { bank: byColumn ? 0 : part.start, n: byColumn ? part.start : 0 };
     const at = {
       bank: less(flatten(bank, i, w.size), own.bank),
       k: flatten(k, i, w.size),
       n: less(flatten(n, i, w.size), own.n),
-      rows,
-      stride,
+      steps,
     };
     return loadMatrix(w, storage, bindingOf(place, part), at, run);
   };
@@ -143,18 +142,17 @@ interface MatrixPlace {
   readonly bank: string;
   readonly k: string;
   readonly n: string;
-  readonly rows: number;
-  readonly stride: number;
+  readonly steps: MatrixSteps;
 }
 
 function loadMatrix(w: KernelWriter, storage: StorageType, binding: Binding, at: MatrixPlace, run: Run): string {
-  const word = (row: string, rows: number): string => `((${at.bank} * ${rows}u + ${row}) * ${at.stride}u + ${at.n})`;
+  const { bank, row, perWord } = at.steps;
+  const k = perWord === 1 ? at.k : `((${at.k}) / ${perWord}u)`;
+  const flat = `((${at.bank} * ${bank / row}u + ${k}) * ${row}u + ${at.n})`;
   if (storage === "f32") {
     const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
-    const flat = word(at.k, at.rows);
     return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
   }
-  const flat = word(`((${at.k}) >> 1u)`, at.rows / 2);
   if (run === null) return unpackElement(storage, `${w.bind(binding, "array<u32>", "read")}[${flat}]`, `(${at.k})`);
   const helper = `rows_${storage}`;
   const { even, odd } = unpackRows(storage, "w");

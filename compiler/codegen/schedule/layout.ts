@@ -8,7 +8,8 @@ import type { GraphFunction } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import { outputNodes, topologicalOrder } from "../../graph/traverse.ts";
 import type { TensorType } from "../../graph/type.ts";
-import type { Layout, Parameter, StorageType } from "../../plan/plan.ts";
+import type { Layout, Parameter } from "../../plan/plan.ts";
+import { matrixBytes, plainBytes, type StorageType } from "../../plan/format.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import { matchMatrix } from "../../graph/matrix.ts";
 
@@ -46,18 +47,16 @@ export function fitsLayout(matrix: Matrix, layouts: Layouts): boolean {
 export function cutParts(type: TensorType, layout: Layout, storage: StorageType, limit: number): Parameter["parts"] {
   const size = (names: readonly string[]): number =>
     names.reduce((n, name) => n * (type.axes.find((a) => a.name === name)?.size.value ?? 1), 1);
-  const width = storage === "f32" ? 4 : 2;
   if (layout.kind === "plain") {
     const [first, ...rest] = type.axes;
     const row = size(rest.map((a) => a.name));
-    const bytes = (count: number): number => Math.ceil((count * row * width) / 16) * 16;
+    const bytes = (count: number): number => plainBytes(storage, count * row);
     // A part starts on a whole run of four elements, so that runs do not cross parts.
     return cut(first === undefined ? 1 : size([first.name]), 4, bytes, limit);
   }
-  const rows = Math.ceil(size(layout.k) / 4) * 4;
-  const columns = (n: number): number => rows * Math.ceil(n / 4) * 4 * width;
-  if (layout.split === "bank") return cut(size(layout.bank), 1, (count) => count * columns(size(layout.n)), limit);
-  return cut(size(layout.n), 4, columns, limit);
+  const bytes = (banks: number, n: number): number => matrixBytes(storage, banks, size(layout.k), n);
+  if (layout.split === "bank") return cut(size(layout.bank), 1, (count) => bytes(count, size(layout.n)), limit);
+  return cut(size(layout.n), 4, (n) => bytes(1, n), limit);
 }
 
 function cut(total: number, step: number, bytes: (count: number) => number, limit: number): Parameter["parts"] {

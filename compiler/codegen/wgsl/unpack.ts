@@ -5,7 +5,7 @@
  * half the time of `unpack2x16float`, and subnormal weights come out right however an adapter treats denormal f32.
  * Infinities and NaN are not weights and come out as large numbers.
  */
-import type { StorageType } from "../../plan/plan.ts";
+import type { StorageType } from "../../plan/format.ts";
 
 export type PackedType = Exclude<StorageType, "f32">;
 

@@ -1,6 +1,7 @@
 /** The kinds of kernels that a program may be compiled to, whatever adapter there is. */
 import type { CompileOptions } from "../../../compiler/pipeline.ts";
-import type { DeviceFacts, StorageType } from "../../../compiler/plan/plan.ts";
+import type { DeviceFacts } from "../../../compiler/plan/plan.ts";
+import type { StorageType } from "../../../compiler/plan/format.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import type { Draw } from "../../support/random-models.ts";
 import { canRun } from "../../support/templates.ts";

@@ -1,7 +1,8 @@
 /** Packing against the definition of the layout, one element at a time. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Parameter, StorageType } from "../../../compiler/plan/plan.ts";
+import type { Parameter } from "../../../compiler/plan/plan.ts";
+import type { StorageType } from "../../../compiler/plan/format.ts";
 import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../runtime/checkpoint/half.ts";
 import { packPart } from "../../../runtime/gpu/layout.ts";
 

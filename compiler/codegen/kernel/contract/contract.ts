@@ -3,7 +3,8 @@
  * epilogue per column group. Fusion fills this in; the templates beside this file turn it into WGSL, one per regime and
  * kind of device, and may use nothing else.
  */
-import type { DeviceFacts, KernelModule, Binding, Size, StorageType } from "../../../plan/plan.ts";
+import type { DeviceFacts, KernelModule, Binding, Size } from "../../../plan/plan.ts";
+import type { StorageType } from "../../../plan/format.ts";
 import type { KernelWriter } from "../writer.ts";
 
 /** A weight in `matrix` layout (see `plan.ts`), bound as `array<vec4<f32>>` or, 16-bit, `array<vec4<u32>>`. */

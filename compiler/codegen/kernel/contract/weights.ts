@@ -1,7 +1,7 @@
 /**
  * Reading a weight in `matrix` layout: where a bank and a column start, and four rows of k for four columns at a time.
  */
-import type { StorageType } from "../../../plan/plan.ts";
+import { matrixSteps, type StorageType } from "../../../plan/format.ts";
 import { unpackRows } from "../../wgsl/unpack.ts";
 import type { ColumnGroup, ContractSpec, MatrixOperand } from "./contract.ts";
 import type { KernelWriter } from "../writer.ts";
@@ -11,9 +11,9 @@ export function bindMatrix(w: KernelWriter, matrix: MatrixOperand): string {
   return w.bind(matrix.binding, matrix.storage === "f32" ? "array<vec4<f32>>" : "array<vec4<u32>>", "read");
 }
 
-/** Vectors from one load to the next along k, and loads that make four rows of k. */
+/** Loads that make four rows of k; from one to the next are `vectorsPerRow`. */
 export function loadsPerQuad(storage: StorageType): number {
-  return storage === "f32" ? 4 : 2;
+  return matrixSteps(storage, 0, 0).perQuad;
 }
 
 /** Vectors of four columns in a row of this group's matrices. */
@@ -30,10 +30,9 @@ export function vectorIndex(
   k: string,
   vector: string,
 ): string {
-  const stride = vectorsPerRow(group);
-  const rows = (Math.ceil(spec.k / 4) * 4 * loadsPerQuad(matrix.storage)) / 4;
-  const inBank = `(${k}) / 4u * ${loadsPerQuad(matrix.storage) * stride}u + ${vector}`;
-  return bank === null ? inBank : `${bank} * ${rows * stride}u + ${inBank}`;
+  const steps = matrixSteps(matrix.storage, spec.k, group.cols);
+  const inBank = `(${k}) / 4u * ${(steps.perQuad * steps.row) / 4}u + ${vector}`;
+  return bank === null ? inBank : `${bank} * ${steps.bank / 4}u + ${inBank}`;
 }
 
 /** Statements that declare `${name}0` .. `${name}3`, vec4<f32>: rows k .. k+3 from the vector at index `at`. */
