@@ -83,7 +83,7 @@ export async function searchPrograms(options: ProgramsOptions): Promise<Outcome>
   return outcome;
 }
 
-/** Of each kind the first are shrunk: several faults may look alike. */
+/** All are told and kept; of each kind the first are shrunk before, since later ones mostly are the same. */
 async function note(
   fault: Fault,
   seed: number,
@@ -95,20 +95,30 @@ async function note(
   const kind = `${fault.executor}: ${fault.kind}`;
   const before = found.get(kind) ?? 0;
   found.set(kind, before + 1);
-  if (before >= SHRUNK) return;
+  const [drawn] = fc.sample(arbitrary, { seed, numRuns: 1 });
+  const text = printCase(before < SHRUNK ? await shrink(drawn!, fault, seed, arbitrary, gpu) : drawn!);
+  print(`found (seed ${seed}): ${fault.executor} ${fault.message}\n${before < SHRUNK ? text : ""}`);
+  if (out === null) return;
+  mkdirSync(out, { recursive: true });
+  writeFileSync(join(out, `${fault.executor.replaceAll(" ", "-")}-${seed}.graph`), text);
+}
+
+/** By the numbers it was drawn from, then node by node. */
+async function shrink(
+  drawn: Case,
+  fault: Fault,
+  seed: number,
+  arbitrary: fc.Arbitrary<Case>,
+  gpu: TestGpu | null,
+): Promise<Case> {
   const fails = (test: Case): Promise<boolean> => failsAlike(test, fault, gpu);
   let left = 120;
   const { counterexample } = await fc.check(
     fc.asyncProperty(arbitrary, async (test) => !(left-- > 0 && (await fails(test)))),
     { seed, numRuns: 1 },
   );
-  const [large] = counterexample ?? fc.sample(arbitrary, { seed, numRuns: 1 });
-  const program = await reduceProgram(large!.program, (smaller) => fails({ ...large!, program: smaller }));
-  const text = printCase({ ...large!, program });
-  print(`found (seed ${seed}): ${fault.executor} ${fault.message}\n${text}`);
-  if (out === null) return;
-  mkdirSync(out, { recursive: true });
-  writeFileSync(join(out, `${fault.executor.replaceAll(" ", "-")}-${seed}.graph`), text);
+  const large = counterexample?.[0] ?? drawn;
+  return { ...large, program: await reduceProgram(large.program, (program) => fails({ ...large, program })) };
 }
 
 async function failsAlike(test: Case, { executor, kind }: Fault, gpu: TestGpu | null): Promise<boolean> {
