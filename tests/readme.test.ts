@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { drawRouting, routeTexts } from "../scripts/draw-routing.ts";
 import { moec } from "./cli/support.ts";
 
 const readme = readFileSync("README.md", "utf8");
@@ -32,4 +33,9 @@ test("where the first tokens of a Python file go", async () => {
   writeFileSync(text, "def read_file(path):\n    return open(path).read()\n");
   const [, ...lines] = (await moec("route", mixture, "--text", text, "--context", "16")).out.split("\n");
   expect(lines.slice(0, shown("route").length)).toEqual(shown("route"));
+});
+
+test("the picture is drawn from what the command says", async () => {
+  const texts = await routeTexts(async (...args) => (await moec(...args)).out);
+  expect(readFileSync("docs/routing.svg", "utf8")).toBe(drawRouting(texts));
 });
