@@ -16,7 +16,7 @@ const TEXTS = {
 } as const;
 const LAYER = 1;
 
-/** Light and dark, by expert: far apart for all kinds of colour vision (Okabe and Ito, 2008). */
+/** By expert, on light and on dark alike: far apart for all kinds of colour vision (Okabe and Ito, 2008). */
 const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7"] as const;
 
 export interface RoutedToken {
