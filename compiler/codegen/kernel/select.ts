@@ -5,7 +5,7 @@ import type { DeviceFacts } from "../../plan/plan.ts";
 import type { AttendSpec } from "./attend/attend.ts";
 import { attendGpu } from "./attend/attend-gpu.ts";
 import { attendSoftware } from "./attend/attend-software.ts";
-import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract/contract.ts";
+import type { EmittedKernel, ContractSpec, ContractTemplate } from "./contract/contract.ts";
 import { contractDecodeGpu } from "./contract/contract-decode-gpu.ts";
 import { contractDecodeSoftware } from "./contract/contract-decode-software.ts";
 import { contractRowsGpu } from "./contract/contract-rows-gpu.ts";
@@ -29,7 +29,7 @@ export function chooseContract(
   regime: "prefill" | "decode",
   device: DeviceFacts,
   force?: string,
-): ContractKernel {
+): EmittedKernel {
   const found = contractTemplates.find(
     (t) => t.regime === regime && (force === undefined ? t.suits(spec, device) : t.name === force),
   );
@@ -42,7 +42,7 @@ export function chooseContract(
 export interface AttendTemplate {
   readonly name: string;
   readonly suits: (spec: AttendSpec, device: DeviceFacts) => boolean;
-  readonly emit: (spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts) => ContractKernel;
+  readonly emit: (spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts) => EmittedKernel;
 }
 
 export const attendTemplates: readonly AttendTemplate[] = [attendSoftware, attendGpu];
@@ -53,7 +53,7 @@ export function chooseAttend(
   regime: "prefill" | "decode",
   device: DeviceFacts,
   force?: string,
-): ContractKernel {
+): EmittedKernel {
   const found = attendTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
   if (found === undefined) throw new Error(`no template ${force ?? `for ${device.kind}`} runs attention ${spec.id}`);
   return found.emit(spec, regime, device);

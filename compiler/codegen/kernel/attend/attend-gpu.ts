@@ -11,18 +11,18 @@ import type { AttendSpec } from "./attend.ts";
 import { cacheAt, forEachRun, range, unitOf, valueRow } from "./attend-pieces.ts";
 import { type Pieces, scoreMany, scoreOne, weigh } from "./attend-scores.ts";
 import { chooseTile, countTurns, foldsOf, KEY_LANES, type Tile } from "./attend-tile.ts";
-import type { ContractKernel } from "../contract/contract.ts";
+import type { EmittedKernel } from "../contract/contract.ts";
 import { KernelWriter } from "../writer.ts";
 
 export const attendGpu = {
   name: "attend-gpu",
   suits: (): boolean => true,
-  emit(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): ContractKernel {
+  emit(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): EmittedKernel {
     return emitTiledAttend(spec, chooseTile(spec, regime, device));
   },
 };
 
-function emitTiledAttend(spec: AttendSpec, tile: Tile): ContractKernel {
+function emitTiledAttend(spec: AttendSpec, tile: Tile): EmittedKernel {
   const { invocations, queries, positions } = tile;
   const w = new KernelWriter();
   const key = unitOf(spec.channels);

@@ -17,14 +17,14 @@ import {
   unitOf,
   valueRow,
 } from "./attend-pieces.ts";
-import type { ContractKernel } from "../contract/contract.ts";
+import type { EmittedKernel } from "../contract/contract.ts";
 import { fixedLanes, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 
 export const attendSoftware = {
   name: "attend-software",
   suits: (_: AttendSpec, device: DeviceFacts): boolean => device.kind === "software" && fixedLanes(device) !== null,
-  emit(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): ContractKernel {
+  emit(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): EmittedKernel {
     const lanes = fixedLanes(device);
     if (lanes === null) throw new Error(`${spec.id}: needs subgroups of one size`);
     return emitSubgroupAttend(spec, lanes, regime === "decode" ? 1 : chooseQueries(spec, lanes));
@@ -39,7 +39,7 @@ function chooseQueries(spec: AttendSpec, lanes: number): number {
   return queries;
 }
 
-function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): ContractKernel {
+function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): EmittedKernel {
   const w = new KernelWriter();
   w.feature("subgroups");
   const key = unitOf(spec.channels);

@@ -3,7 +3,7 @@
  * through workgroup memory sixteen steps of k at a time, and each invocation holds eight rows times four columns.
  * Needs no feature; f32 throughout, so it does not use tensor cores.
  */
-import type { ColumnGroup, ContractKernel, ContractSpec, ContractTemplate, MatrixOperand } from "./contract.ts";
+import type { ColumnGroup, EmittedKernel, ContractSpec, ContractTemplate, MatrixOperand } from "./contract.ts";
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows } from "./places.ts";
 import { loadA } from "./row-block.ts";
 import { rowsFor } from "../tuning.ts";
@@ -28,7 +28,7 @@ export const contractRowsGpu: ContractTemplate = {
   },
 };
 
-function emitTiled(spec: ContractSpec, height: number): ContractKernel {
+function emitTiled(spec: ContractSpec, height: number): EmittedKernel {
   const w = new KernelWriter();
   const invocations = (VECTORS * height) / OWN_ROWS;
   const matrices = Math.max(...spec.groups.map((g) => g.matrices.length));

@@ -3,7 +3,7 @@
  * columns each. Needs small subgroups of one size. Idea and measurements: the inner loop in `row-block.ts`.
  */
 import type { DeviceFacts } from "../../../plan/plan.ts";
-import type { ContractKernel, ContractSpec, ContractTemplate } from "./contract.ts";
+import type { EmittedKernel, ContractSpec, ContractTemplate } from "./contract.ts";
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows, vectorOf } from "./places.ts";
 import { emitRowBlock } from "./row-block.ts";
 import { fixedLanes, rowsFor } from "../tuning.ts";
@@ -43,7 +43,7 @@ export function emitRegisterRows(
   height: number,
   lanes: number | null,
   invocations: number,
-): ContractKernel {
+): EmittedKernel {
   const w = new KernelWriter();
   const width = invocations * 4;
   const { total } = columnBlocks(spec, width);

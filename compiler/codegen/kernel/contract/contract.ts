@@ -57,7 +57,8 @@ export interface ContractSpec {
   readonly routing: Routing | null;
 }
 
-export interface ContractKernel {
+/** What a template makes: the module and how it is dispatched. */
+export interface EmittedKernel {
   readonly module: KernelModule;
   readonly grid: readonly [Size, Size, Size];
   readonly bindings: readonly Binding[];
@@ -70,5 +71,5 @@ export interface ContractTemplate {
   readonly regime: "prefill" | "decode";
   /** Whether it can run this spec on this device; the first that can, in preference order, is taken. */
   readonly suits: (spec: ContractSpec, device: DeviceFacts) => boolean;
-  readonly emit: (spec: ContractSpec, device: DeviceFacts) => ContractKernel;
+  readonly emit: (spec: ContractSpec, device: DeviceFacts) => EmittedKernel;
 }

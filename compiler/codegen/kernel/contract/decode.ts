@@ -4,7 +4,7 @@
  * kernel runs. Routed: a workgroup per slot, or, with `combine`, per token over all its slots. With `splits` > 1 the
  * invocations of a workgroup also divide k, and their sums meet in workgroup memory.
  */
-import type { ColumnGroup, ContractKernel, ContractSpec, Routing } from "./contract.ts";
+import type { ColumnGroup, EmittedKernel, ContractSpec, Routing } from "./contract.ts";
 import {
   chooseBank,
   columnBlocks,
@@ -29,11 +29,11 @@ export interface FewShape {
   readonly ahead: number;
 }
 
-export function emitDecode(spec: ContractSpec, shape: FewShape): ContractKernel {
+export function emitDecode(spec: ContractSpec, shape: FewShape): EmittedKernel {
   return spec.routing === null ? emitDense(spec, shape) : emitGather(spec, spec.routing, shape);
 }
 
-function emitDense(spec: ContractSpec, shape: FewShape): ContractKernel {
+function emitDense(spec: ContractSpec, shape: FewShape): EmittedKernel {
   const w = new KernelWriter();
   declarePartial(w, spec, shape, shape.height);
   const rows = denseRows(w, spec, shape.height, columnBlocks(spec, shape.columns * 4).total);
@@ -67,7 +67,7 @@ ${store(several.sums)}
   return { module, grid: [rows.grid, 1, 1], bindings: w.bindings, constants: w.constants };
 }
 
-function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): ContractKernel {
+function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): EmittedKernel {
   const w = new KernelWriter();
   declarePartial(w, spec, shape, 1);
   const { total } = columnBlocks(spec, shape.columns * 4);

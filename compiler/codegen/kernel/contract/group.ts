@@ -6,7 +6,7 @@
  * tile. The counts live in workgroup memory, which bounds the invocations for many banks.
  */
 import type { Binding, DeviceFacts, Size } from "../../../plan/plan.ts";
-import type { ContractKernel } from "./contract.ts";
+import type { EmittedKernel } from "./contract.ts";
 import { tileCount } from "./places.ts";
 import { fixedLanes } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
@@ -32,7 +32,7 @@ export function tilesElements(slots: Size, banks: number, tileRows: number): Siz
 }
 
 /** One workgroup; throws when the counts of `banks` banks do not fit the device's workgroup memory. */
-export function emitGroup(spec: GroupSpec, device: DeviceFacts): ContractKernel {
+export function emitGroup(spec: GroupSpec, device: DeviceFacts): EmittedKernel {
   const w = new KernelWriter();
   const { banks, tileRows } = spec;
   const runs = chooseRuns(spec, device);
