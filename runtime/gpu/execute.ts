@@ -38,6 +38,7 @@ export interface Encodes {
 }
 
 interface Prepared {
+  readonly phase: Entry["phase"];
   readonly steps: readonly Step[];
   groups: readonly GPUBindGroup[];
   /** Buffers' generation that the groups are of. */
@@ -63,7 +64,8 @@ export class Executor {
   /** Makes the pipelines of the entries, all at once; an entry that was not prepared is prepared when it first runs. */
   async prepare(names: readonly string[]): Promise<void> {
     const missing = names.filter((name) => !this.#entries.has(name));
-    const lists = missing.map((name) => flatten(this.plan, findEntry(this.plan, name)));
+    const entries = missing.map((name) => findEntry(this.plan, name));
+    const lists = entries.map((entry) => flatten(this.plan, entry));
     const made = await Pipelines.of(this.device).make(
       lists.flat().map(({ dispatch, module }) => ({ ...dispatch, module })),
     );
@@ -71,7 +73,7 @@ export class Executor {
     missing.forEach((name, i) => {
       const steps = lists[i]!.map((step): Step => ({ ...step, pipeline: made[at++]! }));
       const grid = new Uint32Array(steps.length * 3);
-      this.#entries.set(name, { steps, groups: [], generation: -1, grid, sizes: null });
+      this.#entries.set(name, { phase: entries[i]!.phase, steps, groups: [], generation: -1, grid, sizes: null });
     });
   }
 
@@ -89,9 +91,8 @@ export class Executor {
     await this.prepare([name]);
     this.device.check();
     this.buffers.writeStep(sizes);
-    const { phase } = findEntry(this.plan, name);
-    if (phase === "micro") this.buffers.beginMicro();
     const prepared = this.#current(name, sizes);
+    if (prepared.phase === "micro") this.buffers.beginMicro();
     const encoder = this.device.gpu.createCommandEncoder({ label: name });
     const pass = encoder.beginComputePass();
     for (let i = 0; i < prepared.steps.length; i++) this.#encode(pass, prepared, i);
@@ -99,7 +100,7 @@ export class Executor {
     pass.end();
     for (const extra of more) extra.after?.(encoder);
     this.submit(encoder, `entry \`${name}\` of ${this.plan.model}`);
-    if (phase === "update") this.buffers.endStep();
+    if (prepared.phase === "update") this.buffers.endStep();
   }
 
   /** Runs an entry with one pass per dispatch; `writes` gives each its timestamps. For the profiler. */
