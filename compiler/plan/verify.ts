@@ -54,29 +54,27 @@ function verifySizes(plan: Plan): readonly string[] {
 /** What is kept, and what may write parameters. */
 function verifyTraining(plan: Plan): readonly string[] {
   const modules = new Map(plan.modules.map((m) => [m.id, m]));
-  /** Bindings that entries of some phase write, `#` filled in. */
-  const written = (isPhase: (phase: Entry["phase"]) => boolean): readonly Binding[] =>
-    plan.entries
-      .filter(({ phase }) => isPhase(phase))
-      .flatMap(({ steps }) =>
-        steps.flatMap((step) =>
-          step.kind === "dispatch"
-            ? writesOf(step, modules)
-            : step.indices.flatMap((index) =>
-                step.steps.flatMap((d) => writesOf(d, modules).map((b) => fillIndex(b, index))),
-              ),
-        ),
-      );
-  const buffers = new Set(written(() => true).flatMap((b) => (b.kind === "buffer" ? [b.id] : [])));
-  const stolen = written((phase) => phase !== "update").flatMap((b) => (b.kind === "parameter" ? [b.path] : []));
-  const updated = written((phase) => phase === "update").flatMap((b) =>
-    b.kind === "parameter" ? [JSON.stringify([b.path, b.part])] : [],
-  );
+  const buffers = new Set<string>();
+  const stolen = new Set<string>();
+  /** Parts of parameters, and how often updates write them. */
+  const updates = new Map<string, number>();
+  const note = (b: Binding, phase: Entry["phase"]): void => {
+    if (b.kind === "buffer") buffers.add(b.id);
+    if (b.kind !== "parameter") return;
+    if (phase === "update") updates.set(partOf(b.path, b.part), (updates.get(partOf(b.path, b.part)) ?? 0) + 1);
+    else stolen.add(b.path);
+  };
+  for (const { steps, phase } of plan.entries)
+    for (const step of steps)
+      if (step.kind === "dispatch") for (const b of writesOf(step, modules)) note(b, phase);
+      else
+        for (const b of step.steps.flatMap((d) => writesOf(d, modules)))
+          for (const index of step.indices) note(fillIndex(b, index), phase);
   const parameters = new Map(plan.parameters.map((p) => [p.path, p]));
   const kept = plan.buffers.filter((b) => b.role === "kept" || b.kept !== null);
   const trained = new Set(kept.flatMap((b) => b.kept?.of ?? []));
   const wanted = [...trained].flatMap((path) =>
-    (parameters.get(path)?.parts ?? []).map((_, part) => JSON.stringify([path, part])),
+    (parameters.get(path)?.parts ?? []).map((_, part) => partOf(path, part)),
   );
   return [
     ...kept
@@ -90,12 +88,14 @@ function verifyTraining(plan: Plan): readonly string[] {
     ...[...trained]
       .filter((path) => !parameters.has(path))
       .map((path) => `something is kept of ${path}, which is no parameter`),
-    ...[...new Set(stolen)].map((path) => `parameter ${path} is written by an entry that is no update`),
+    ...[...stolen].map((path) => `parameter ${path} is written by an entry that is no update`),
     ...wanted
-      .filter((part) => updated.filter((u) => u === part).length !== 1)
-      .map((part) => `${part} is trained, and updates write it ${updated.filter((u) => u === part).length} times`),
+      .filter((part) => updates.get(part) !== 1)
+      .map((part) => `${part} is trained, and updates write it ${updates.get(part) ?? 0} times`),
   ];
 }
+
+const partOf = (path: string, part: number): string => JSON.stringify([path, part]);
 
 function writesOf(d: Dispatch, modules: ReadonlyMap<string, KernelModule>): readonly Binding[] {
   return d.bindings.filter((_, i) => modules.get(d.module)?.bindings[i] === "write");
