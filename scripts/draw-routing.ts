@@ -27,22 +27,23 @@ export interface RoutedToken {
 /** Runs a command and gives what it prints. */
 export type Run = (...args: readonly string[]) => Promise<string>;
 
-/** Each text's tokens, with the expert that the router of `LAYER` puts first. */
-export async function routeTexts(run: Run): Promise<ReadonlyMap<string, readonly RoutedToken[]>> {
-  const work = mkdtempSync(join(tmpdir(), "moec-picture-"));
-  let report = "";
-  try {
-    const mixture = join(work, "mixture");
-    const from = SOURCES.flatMap((name) => ["--from", join("examples", "checkpoints", name)]);
-    await run("upcycle", "btx", ...from, "--out", mixture);
-    const paths = Object.entries(TEXTS).map(([name, text]) => {
-      writeFileSync(join(work, name), text);
-      return join(work, name);
-    });
-    report = await run("route", mixture, "--text", ...paths, "--context", "16", "--strip", "16", "--json");
-  } finally {
-    rmSync(work, { recursive: true });
-  }
+/** The demo's mixture, in a new folder. Gives what the command prints. */
+export function makeMixture(run: Run, folder: string): Promise<string> {
+  const from = SOURCES.flatMap((name) => ["--from", join("examples", "checkpoints", name)]);
+  return run("upcycle", "btx", ...from, "--out", folder);
+}
+
+/** Each text's tokens, with the expert that the router of `LAYER` puts first; texts are written to `work` for it. */
+export async function routeTexts(
+  run: Run,
+  mixture: string,
+  work: string,
+): Promise<ReadonlyMap<string, readonly RoutedToken[]>> {
+  const paths = Object.entries(TEXTS).map(([name, text]) => {
+    writeFileSync(join(work, name), text);
+    return join(work, name);
+  });
+  const report = await run("route", mixture, "--text", ...paths, "--context", "16", "--strip", "16", "--json");
   const { files } = JSON.parse(report) as {
     readonly files: readonly {
       readonly strip: { readonly tokens: readonly { readonly text: string; readonly experts: readonly number[][] }[] };
@@ -71,9 +72,10 @@ export function drawRouting(texts: ReadonlyMap<string, readonly RoutedToken[]>):
       const shown = text.replaceAll("\n", "⏎");
       const width = Math.max(14, shown.length * CHARACTER + 6);
       if (x + width > WIDTH - 16) return [];
-      const chip = `<rect x="${x.toFixed(1)}" y="${y}" width="${width.toFixed(1)}" height="28" rx="5" fill="${COLOURS[expert]}"/><text x="${(x + 3).toFixed(1)}" y="${y + 19}" class="token" xml:space="preserve">${escape(shown)}</text>`;
+      const box = `<rect x="${x.toFixed(1)}" y="${y}" width="${width.toFixed(1)}" height="28" rx="5" fill="${COLOURS[expert]}"/>`;
+      const word = `<text x="${(x + 3).toFixed(1)}" y="${y + 19}" class="token" xml:space="preserve">${escape(shown)}</text>`;
       x += width + 3;
-      return [chip];
+      return [box + word];
     });
     return [`<text x="24" y="${y + 19}" class="name">${name}</text>`, ...chips];
   });
@@ -99,5 +101,11 @@ if (import.meta.main) {
     const command = [join("cli", "bin.js"), ...args];
     return execFileSync(process.execPath, command, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   };
-  writeFileSync("docs/routing.svg", drawRouting(await routeTexts(run)));
+  const work = mkdtempSync(join(tmpdir(), "moec-picture-"));
+  try {
+    await makeMixture(run, join(work, "mixture"));
+    writeFileSync("docs/routing.svg", drawRouting(await routeTexts(run, join(work, "mixture"), work)));
+  } finally {
+    rmSync(work, { recursive: true });
+  }
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { drawRouting, routeTexts } from "../scripts/draw-routing.ts";
+import { drawRouting, makeMixture, routeTexts, type Run } from "../scripts/draw-routing.ts";
 import { moec } from "./cli/support.ts";
 
 const readme = readFileSync("README.md", "utf8");
@@ -12,10 +12,10 @@ const shown = (name: string): readonly string[] =>
 
 const folder = mkdtempSync(join(tmpdir(), "moec-readme-"));
 const mixture = join(folder, "mixture");
+const run: Run = async (...args) => (await moec(...args)).out;
 let made = "";
 beforeAll(async () => {
-  const from = ["seed", "code", "law", "math"].flatMap((name) => ["--from", `examples/checkpoints/${name}`]);
-  made = (await moec("upcycle", "btx", ...from, "--out", mixture)).out;
+  made = await makeMixture(run, mixture);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -36,6 +36,6 @@ test("where the first tokens of a Python file go", async () => {
 });
 
 test("the picture is drawn from what the command says", async () => {
-  const texts = await routeTexts(async (...args) => (await moec(...args)).out);
+  const texts = await routeTexts(run, mixture, folder);
   expect(readFileSync("docs/routing.svg", "utf8")).toBe(drawRouting(texts));
 });
