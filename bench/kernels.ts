@@ -8,7 +8,7 @@ import { SETTINGS_WORDS, emitSample } from "../compiler/codegen/kernel/sample.ts
 import { chooseAttend, chooseContract } from "../compiler/codegen/kernel/select.ts";
 import { tileRowsFor } from "../compiler/codegen/kernel/tuning.ts";
 import { type Binding, evaluateSize } from "../compiler/plan/plan.ts";
-import type { StorageType } from "../compiler/plan/format.ts";
+import type { WeightFormat } from "../compiler/plan/format.ts";
 import { type AttendShape, makeAttendCase } from "../tests/support/attend-case.ts";
 import { type ContractShape, makeContractCase, randomNumbers } from "../tests/support/contract-case.ts";
 import { type Prepared, type TestKernel, type Words, bindingKey, openTestGpu } from "../tests/support/gpu.ts";
@@ -184,7 +184,7 @@ async function addSample(name: string, vocab: number, topK: number, topP: number
 }
 
 await addCeilings();
-const one = (cols: number, storage: StorageType = "f32", matrices = 1) => ({ cols, matrices, storage });
+const one = (cols: number, storage: WeightFormat = "f32", matrices = 1) => ({ cols, matrices, storage });
 const tileRows = tileRowsFor(gpu.facts);
 for (const storage of ["f32", "bf16", "f16"] as const) {
   await addContract(`product 1024^3 ${storage}`, "prefill", { tokens: 1024, k: 1024, groups: [one(1024, storage)] });

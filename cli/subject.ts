@@ -1,7 +1,7 @@
 /** What a command works on: a checkpoint's folder, or a `config` of a `.moe` file. */
 import type { Model, Workspace } from "../compiler/index.ts";
 import { makeConfigured } from "../compiler/index.ts";
-import type { StorageType } from "../compiler/plan/format.ts";
+import type { ElementType } from "../runtime/checkpoint/element-type.ts";
 import { failure, suggest } from "../grammar/index.ts";
 import { isFolder } from "../runtime/files/read.ts";
 import { openChecked, openWorkspace } from "../runtime/load/modules.ts";
@@ -18,7 +18,7 @@ export interface Subject {
   readonly name: string;
   readonly model: Model;
   /** How a parameter is kept, by its path. */
-  readonly storage: (path: string) => StorageType;
+  readonly storage: (path: string) => ElementType;
   readonly close: () => Promise<void>;
 }
 

@@ -1,7 +1,7 @@
 /** Options and steps of the commands that write checkpoints: what to expect beforehand, progress, what an earlier run left. */
 import { type Command, Option } from "commander";
 import type { Layout } from "../compiler/index.ts";
-import { STORAGE_TYPES, type StorageType } from "../compiler/plan/format.ts";
+import { ELEMENT_TYPES, type ElementType } from "../runtime/checkpoint/element-type.ts";
 import { freeBytes } from "../runtime/files/disk.ts";
 import { partialFolder } from "../runtime/files/staging.ts";
 import { type Estimate, estimateTransfer } from "../runtime/upcycle/estimate.ts";
@@ -11,7 +11,7 @@ import { parseSize } from "./options.ts";
 import { humanBytes, humanTime, plural, say, startProgress } from "./output.ts";
 
 export interface TransferFlags {
-  readonly dtype?: StorageType;
+  readonly dtype?: ElementType;
   readonly layout?: Layout;
   readonly maxShardSize?: number;
   readonly memory?: number;
@@ -22,7 +22,7 @@ export interface TransferFlags {
 
 export function addTransferOptions(command: Command): Command {
   return command
-    .addOption(new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(STORAGE_TYPES))
+    .addOption(new Option("--dtype <type>", "how to store parameters (default: as the sources)").choices(ELEMENT_TYPES))
     .addOption(
       new Option("--layout <kind>", "experts stacked in few tensors, or one by one, where the family has both").choices(
         ["fused", "per-expert"],

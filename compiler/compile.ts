@@ -31,7 +31,7 @@ import {
 } from "./pipeline.ts";
 import { checkFacts } from "./plan/facts.ts";
 import type { Plan } from "./plan/plan.ts";
-import { STORAGE_TYPES, type StorageType } from "./plan/format.ts";
+import { WEIGHT_FORMATS, type WeightFormat } from "./plan/format.ts";
 import { describePeeks } from "./refusal.ts";
 
 export type CompileModelOptions = Omit<CompileOptions, "model" | "entries"> & {
@@ -58,7 +58,7 @@ const COMPILE_RULES: Rules<CompileModelOptions> = {
   verify: flag,
 };
 
-const STORAGE_TYPE = needed(oneOf(...STORAGE_TYPES));
+const STORAGE_TYPE = needed(oneOf(...WEIGHT_FORMATS));
 
 /** A model looks ahead in the program that is to generate: it can be evaluated. */
 export class CannotGenerate extends MoeError {}
@@ -83,7 +83,7 @@ export function compileModel(model: Model, options: CompileModelOptions): Plan {
   checkOptions("compileModel", options, COMPILE_RULES);
   checkFacts("compileModel", options.device);
   const { purpose = "generate", given = [] } = options;
-  const storage = (path: string): StorageType => {
+  const storage = (path: string): WeightFormat => {
     const type = options.storage(path);
     checkOption("compileModel", `storage("${path}")`, type, STORAGE_TYPE);
     return type;

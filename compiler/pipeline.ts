@@ -17,7 +17,7 @@ import type { Peek } from "./passes/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./passes/incrementalise.ts";
 import type { LowerContext } from "./codegen/lower/context.ts";
 import type { DeviceFacts, EntryRegime, Plan, Table } from "./plan/plan.ts";
-import type { StorageType } from "./plan/format.ts";
+import type { WeightFormat } from "./plan/format.ts";
 import { absorbProgram } from "./passes/absorb/absorb.ts";
 import { giveSequenceAxis } from "./passes/per-sequence.ts";
 import { orderProgram } from "./passes/order.ts";
@@ -34,7 +34,7 @@ export interface CompileOptions {
   readonly model: string;
   readonly device: DeviceFacts;
   /** How each parameter is kept on the GPU, by its full path. */
-  readonly storage: (path: string) => StorageType;
+  readonly storage: (path: string) => WeightFormat;
   readonly entries: readonly EntryOptions[];
   /** Kernel templates by name, for tests and tuning. */
   readonly force?: LowerContext["force"];

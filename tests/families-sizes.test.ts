@@ -4,6 +4,7 @@
  * kind of kernel and device. `SEEDS=100 npx vitest run tests/families-sizes.test.ts` sweeps further.
  */
 import { afterAll, beforeAll, test } from "vitest";
+import { ELEMENT_TYPES } from "../runtime/checkpoint/element-type.ts";
 import { compileModel } from "../compiler/index.ts";
 import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
@@ -41,7 +42,7 @@ const cases = Array.from({ length: seeds }, (_, i) => first + i).flatMap((seed) 
   families.map((family, f) => {
     const draw = new Draw(seed * families.length + f);
     const config = drawConfig(family, draw);
-    const storage = draw.of(["f32", "bf16", "f16"] as const);
+    const storage = draw.of(ELEMENT_TYPES);
     const variant = variants[(seed * families.length + f) % variants.length]!;
     return { name: `${family} ${seed}: ${storage}, ${variant.name}`, config, storage, variant, draw };
   }),

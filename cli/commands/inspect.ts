@@ -1,5 +1,5 @@
 /** `moec inspect`: a model as a tree, with what each part costs. */
-import { bytesPerElement } from "../../compiler/plan/format.ts";
+import { elementBytes } from "../../runtime/checkpoint/element-type.ts";
 import type { Command } from "commander";
 import type { Cost, LookAhead, OutputTime, Part } from "../../compiler/index.ts";
 import { accountModel, describeTime } from "../../compiler/index.ts";
@@ -36,7 +36,7 @@ async function runInspect(path: string, options: Options): Promise<void> {
   const subject = await openSubject(path, options);
   try {
     const { model, storage } = subject;
-    const tree = accountModel(model, (parameter) => bytesPerElement(storage(parameter)), options.context);
+    const tree = accountModel(model, (parameter) => elementBytes(storage(parameter)), options.context);
     const stored = [...new Set(model.parameters.map((p) => storage(p.path)))].sort();
     const time = describeTime(model);
     if (options.json) {

@@ -1,5 +1,5 @@
 /** `moec upcycle`: a new checkpoint out of others, by the rules of an `upcycle` declaration; the plan first. */
-import { bytesPerElement } from "../../compiler/plan/format.ts";
+import { elementBytes } from "../../runtime/checkpoint/element-type.ts";
 import { checkSpace } from "../../runtime/files/disk.ts";
 import type { Command } from "commander";
 import type { MapBinding, Scope, Value, Workspace } from "../../compiler/index.ts";
@@ -216,7 +216,7 @@ const describeRun = ({ source, prompts, tokens }: SourceRun, { provenance }: Upc
   `${provenance.sources[source]!.name} on ${plural(prompts.length, "prompt")} of ${plural(tokens, "token")}`;
 
 function countParameters({ target, dtype }: UpcyclePlan): { readonly parameters: number; readonly active: number } {
-  return accountModel(target, () => bytesPerElement(dtype), TYPICAL_CONTEXT).cost;
+  return accountModel(target, () => elementBytes(dtype), TYPICAL_CONTEXT).cost;
 }
 
 /** A rule on one line; what an option gives, with the option. */

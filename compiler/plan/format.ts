@@ -14,19 +14,19 @@ export const FORMATS = {
   bf16: { perWord: 2 },
 } as const satisfies Readonly<Record<string, Format>>;
 
-export type StorageType = keyof typeof FORMATS;
+export type WeightFormat = keyof typeof FORMATS;
 
-export const STORAGE_TYPES = Object.keys(FORMATS) as readonly StorageType[];
+export const WEIGHT_FORMATS = Object.keys(FORMATS) as readonly WeightFormat[];
 
 /** Rows of k that kernels read at a time, and columns: k and n are padded with zeros to whole ones. */
 const QUAD = 4;
 
-export function bytesPerElement(storage: StorageType): number {
+export function bytesPerElement(storage: WeightFormat): number {
   return 4 / FORMATS[storage].perWord;
 }
 
 /** Bytes of a plain array with its padding. */
-export function plainBytes(storage: StorageType, elements: number): number {
+export function plainBytes(storage: WeightFormat, elements: number): number {
   return Math.ceil((elements * bytesPerElement(storage)) / 16) * 16;
 }
 
@@ -43,12 +43,12 @@ export interface MatrixSteps {
 }
 
 /** Of a matrix, or of the part of one, of k rows and n columns in each bank. */
-export function matrixSteps(storage: StorageType, k: number, n: number): MatrixSteps {
+export function matrixSteps(storage: WeightFormat, k: number, n: number): MatrixSteps {
   const { perWord } = FORMATS[storage];
   const [rows, columns] = [Math.ceil(k / QUAD) * QUAD, Math.ceil(n / QUAD) * QUAD];
   return { bank: (rows / perWord) * columns, row: columns, perWord, perQuad: QUAD / perWord, k: rows, n: columns };
 }
 
-export function matrixBytes(storage: StorageType, banks: number, k: number, n: number): number {
+export function matrixBytes(storage: WeightFormat, banks: number, k: number, n: number): number {
   return banks * matrixSteps(storage, k, n).bank * 4;
 }

@@ -3,7 +3,7 @@
  * else to run a model: which parameters to upload in which layout, which tables to fill, which caches to keep, which
  * pipelines to make, and per entry point a flat list of dispatches. Sizes that depend on a step are expressions.
  */
-import type { StorageType } from "./format.ts";
+import type { WeightFormat } from "./format.ts";
 import type { ScalarExpr } from "./scalar.ts";
 
 export const PLAN_VERSION = 2;
@@ -87,7 +87,7 @@ export type HostValues = Readonly<Record<keyof typeof HOST_NAMES, number>>;
 export interface Parameter {
   readonly path: string;
   readonly axes: readonly { readonly name: string; readonly size: number }[];
-  readonly storage: StorageType;
+  readonly storage: WeightFormat;
   readonly layout: Layout;
   /** Split along banks or columns so that no part passes the adapter's binding limit; usually one. */
   readonly parts: readonly { readonly start: number; readonly count: number; readonly bytes: number }[];

@@ -3,7 +3,7 @@
  * where there are any. 8-bit floats have none on purpose: without the scales stored beside them their values mean nothing.
  */
 import { failure } from "../../grammar/diagnostic.ts";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "./half.ts";
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../compiler/plan/half.ts";
 
 interface Format {
   /** Bytes per element. */

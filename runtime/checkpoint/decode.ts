@@ -6,7 +6,7 @@
  */
 import { FP8_BLOCK, MX_BLOCK, type EncodingName } from "../../compiler/index.ts";
 import { type DataType, toFloat32 } from "./data-type.ts";
-import { narrowBf16 } from "./half.ts";
+import { narrowBf16 } from "../../compiler/plan/half.ts";
 
 /** A part of the tensor: elements `start ..< start + count`. */
 export interface EncodedPart {

@@ -4,33 +4,26 @@
  * exponent are set. Adding one at the exponent's lowest bit then carries into the (masked) sign: three operations per
  * 32-bit word test one f32 or two 16-bit elements. A larger number to add finds exponents from a smaller one on.
  */
-import type { StorageType } from "../../compiler/plan/format.ts";
-
-/** Exponents of a word, and their lowest bits; `extreme` carries from 2^60 on, whose square passes what float32 holds. */
-export const EXPONENTS = {
-  f32: { mask: 0x7f800000, one: 0x00800000, extreme: 0x22800000, signs: 0x80000000 },
-  f16: { mask: 0x7c007c00, one: 0x04000400, extreme: 0x04000400, signs: 0x80008000 },
-  bf16: { mask: 0x7f807f80, one: 0x00800080, extreme: 0x22802280, signs: 0x80008000 },
-} as const satisfies Record<StorageType, object>;
+import { elementBytes, ELEMENTS, type ElementType } from "../checkpoint/element-type.ts";
 
 /** The first element that is NaN or infinite, counted from 0; null when all are finite. `bytes` hold whole elements. */
-export function findNotFinite(dtype: StorageType, bytes: Uint8Array): number | null {
-  return find(dtype, bytes, EXPONENTS[dtype].one);
+export function findNotFinite(dtype: ElementType, bytes: Uint8Array): number | null {
+  return find(dtype, bytes, ELEMENTS[dtype].bits.one);
 }
 
 /** The first element that is not finite, or of a magnitude from 2^60 on; in f16 there is none of the latter. */
-export function findExtreme(dtype: StorageType, bytes: Uint8Array): number | null {
-  return find(dtype, bytes, EXPONENTS[dtype].extreme);
+export function findExtreme(dtype: ElementType, bytes: Uint8Array): number | null {
+  return find(dtype, bytes, ELEMENTS[dtype].bits.extreme);
 }
 
-function find(dtype: StorageType, bytes: Uint8Array, add: number): number | null {
+function find(dtype: ElementType, bytes: Uint8Array, add: number): number | null {
   const words = wordsOf(bytes);
-  const { mask, signs } = EXPONENTS[dtype];
+  const { mask, signs } = ELEMENTS[dtype].bits;
   let found = 0;
   for (let i = 0; i < words.length; i++) found |= (words[i]! & mask) + add;
   if ((found & signs) === 0) return null;
   const word = words.findIndex((bits) => (((bits & mask) + add) & signs) !== 0);
-  if (dtype === "f32") return word;
+  if (elementBytes(dtype) === 4) return word;
   const inLower = ((words[word]! & mask) + add) & 0x8000;
   return 2 * word + (inLower === 0 ? 1 : 0);
 }

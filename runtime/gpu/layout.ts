@@ -4,12 +4,12 @@
  * contiguous in the source, the usual checkpoint order, is a transpose of 32-bit words even for 16-bit elements.
  */
 import type { Parameter } from "../../compiler/plan/plan.ts";
-import { bytesPerElement, matrixSteps, type StorageType } from "../../compiler/plan/format.ts";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/half.ts";
+import { bytesPerElement, matrixSteps, type WeightFormat } from "../../compiler/plan/format.ts";
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../compiler/plan/half.ts";
 
 /** A parameter as a checkpoint holds it: little-endian, row-major over the parameter's axes. */
 export interface SourceTensor {
-  readonly dtype: StorageType;
+  readonly dtype: WeightFormat;
   readonly bytes: Uint8Array;
 }
 
@@ -56,8 +56,8 @@ type Range = { readonly start: number; readonly count: number };
 type MatrixLayout = Extract<Parameter["layout"], { kind: "matrix" }>;
 
 function* packPlain(
-  to: StorageType,
-  dtype: StorageType,
+  to: WeightFormat,
+  dtype: WeightFormat,
   from: Words,
   { start, count, bytes }: Range & { readonly bytes: number },
   chunkBytes: number,
@@ -78,7 +78,7 @@ function* packMatrix(
   parameter: Parameter,
   layout: MatrixLayout,
   { start, count }: Range,
-  dtype: StorageType,
+  dtype: WeightFormat,
   from: Words,
   chunkBytes: number,
 ): Generator<Chunk> {
@@ -103,7 +103,7 @@ function* packMatrix(
 /** Fills the staging bytes with source elements `base + ks[k] + ns[n]` in the order of the layout, zero beyond both. */
 type Mover = (base: number, ks: Float64Array, ns: Float64Array) => Uint8Array<ArrayBuffer>;
 
-function chooseMover(to: StorageType, dtype: StorageType, from: Words, rows: number, n4: number): Mover {
+function chooseMover(to: WeightFormat, dtype: WeightFormat, from: Words, rows: number, n4: number): Mover {
   const staging = new Uint8Array(rows * n4 * bytesPerElement(to));
   const halves = new Uint16Array(staging.buffer);
   const words = new Uint32Array(staging.buffer, 0, staging.byteLength >> 2);
@@ -214,7 +214,7 @@ function stridesOf(parameter: Parameter): ReadonlyMap<string, number> {
 }
 
 /** The same values in another format, rounded to nearest even; the same bits, as a view, where nothing changes. */
-function convert(bits: Words, from: StorageType, to: StorageType): Words {
+function convert(bits: Words, from: WeightFormat, to: WeightFormat): Words {
   if (from === to) return bits;
   const floats = widen(bits, from);
   switch (to) {
@@ -227,7 +227,7 @@ function convert(bits: Words, from: StorageType, to: StorageType): Words {
   }
 }
 
-function widen(bits: Words, from: StorageType): Float32Array {
+function widen(bits: Words, from: WeightFormat): Float32Array {
   switch (from) {
     case "f32":
       return new Float32Array(bits.buffer, bits.byteOffset, bits.length);
@@ -238,7 +238,7 @@ function widen(bits: Words, from: StorageType): Float32Array {
   }
 }
 
-function wordsOf(dtype: StorageType, bytes: Uint8Array): Words {
+function wordsOf(dtype: WeightFormat, bytes: Uint8Array): Words {
   // A tensor may stand at any byte of its file; typed arrays need alignment.
   const aligned = bytes.byteOffset % bytesPerElement(dtype) === 0 ? bytes : bytes.slice();
   return bytesPerElement(dtype) === 2

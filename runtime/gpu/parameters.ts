@@ -2,19 +2,19 @@
  * A plan's parameters on the GPU: read one by one, so that the host holds one at a time, packed and uploaded in chunks.
  */
 import type { Parameter, Plan } from "../../compiler/plan/plan.ts";
-import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
+import { elementBytes, ELEMENTS, type ElementType } from "../checkpoint/element-type.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
 import { type AbortOptions, checkAborted } from "../abort.ts";
 import type { Device } from "./device.ts";
 import { BufferUsage } from "./flags.ts";
-import { widenBf16 } from "../checkpoint/half.ts";
+import { toFloat32 } from "../checkpoint/data-type.ts";
 import { findExtreme, findNotFinite } from "./finite.ts";
 import { packPart, type SourceTensor } from "./layout.ts";
 
 /** Where parameters come from, by path: a checkpoint read through a map, an upcycling, a random initialisation. */
 export interface ParameterSource {
-  /** How a parameter's elements are given. */
-  readonly storage: (path: string) => StorageType;
+  /** The type that a parameter's elements are given in. */
+  readonly storage: (path: string) => ElementType;
   /**
    * Elements `start ..< start + length` in row-major order over the parameter's axes, as bytes of `storage(path)`. Who has room
    * for them may offer it as `into`; what is returned holds them either way.
@@ -140,9 +140,9 @@ async function checkValues(
       `parameter \`${path}\` is not finite at ${place}: element ${at} is NaN or infinite`,
       { help: "the weights are damaged, or their training diverged: fetch or make them again" },
     );
-  const width = bytesPerElement(dtype);
+  const width = elementBytes(dtype);
   const own = Uint8Array.from(bytes.subarray(extreme * width, (extreme + 1) * width));
-  const [value] = dtype === "f32" ? new Float32Array(own.buffer) : widenBf16(new Uint16Array(own.buffer));
+  const [value] = toFloat32(ELEMENTS[dtype].dtype, own);
   onNote({
     code: "checkpoint/extreme",
     severity: "warning",

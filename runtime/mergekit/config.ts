@@ -6,7 +6,7 @@ import { DiagnosticBag, MoeError } from "../../grammar/diagnostic.ts";
 import type { SourceFile, Span } from "../../grammar/span.ts";
 import { LIMITS } from "../../grammar/limits.ts";
 import { suggest } from "../../grammar/suggest.ts";
-import type { StorageType } from "../../compiler/plan/format.ts";
+import { ELEMENT_TYPES, ELEMENTS, type ElementType } from "../checkpoint/element-type.ts";
 import { isFolder } from "../files/read.ts";
 import { type Item, readYaml } from "./yaml.ts";
 
@@ -31,13 +31,15 @@ export interface MergekitConfig {
   readonly experts: readonly Expert[];
   readonly shared: readonly Expert[];
   readonly gate: Located<string> | null;
-  readonly dtype: StorageType | null;
+  readonly dtype: ElementType | null;
   readonly perToken: number;
   readonly architecture: Located<string> | null;
 }
 
 /** As torch calls them, with or without its name in front. */
-const DTYPES: Readonly<Record<string, StorageType>> = { float32: "f32", float16: "f16", bfloat16: "bf16" };
+const DTYPES: Readonly<Record<string, ElementType>> = Object.fromEntries(
+  ELEMENT_TYPES.map((type) => [ELEMENTS[type].torch, type]),
+);
 
 const TOP = [
   "base_model",
@@ -232,7 +234,7 @@ function readPerToken(item: Item, most: number, bag: DiagnosticBag): number {
   return value;
 }
 
-function readDtype(item: Item | undefined, bag: DiagnosticBag): StorageType | null {
+function readDtype(item: Item | undefined, bag: DiagnosticBag): ElementType | null {
   if (item === undefined || isNothing(item)) return null;
   const name = readText(item, bag);
   if (name === null) return null;

@@ -2,13 +2,12 @@
  * Tensors that a map passes over while they hold what a parameter does: mostly the head of a model whose config.json ties it to the
  * embedding. They are compared by their values, up to the first that differs; what is not the same is a weight of its own.
  */
-import { bytesPerElement } from "../../compiler/plan/format.ts";
+import { ELEMENTS, elementBytes } from "../checkpoint/element-type.ts";
 import type { Alike, ConstructorValue, MapBinding, Model, TensorMap } from "../../compiler/index.ts";
 import { settingKey } from "../../compiler/index.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
 import { dataTypes, toFloat32 } from "../checkpoint/data-type.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
-import { DATA_TYPES } from "../checkpoint/storage.ts";
 import { countElements } from "../checkpoint/strided.ts";
 import type { ParameterSource } from "../gpu/parameters.ts";
 
@@ -87,9 +86,9 @@ async function holds(
       source.read(path, at, length),
     ]);
     const isSame =
-      DATA_TYPES[storage] === dtype
-        ? areSameBytes(mine, other.subarray(0, length * bytesPerElement(storage)))
-        : areEqual(toFloat32(dtype, mine), toFloat32(DATA_TYPES[storage], other));
+      ELEMENTS[storage].dtype === dtype
+        ? areSameBytes(mine, other.subarray(0, length * elementBytes(storage)))
+        : areEqual(toFloat32(dtype, mine), toFloat32(ELEMENTS[storage].dtype, other));
     if (!isSame) return false;
   }
   return true;

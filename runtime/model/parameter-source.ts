@@ -1,9 +1,8 @@
 /** Parameters out of the tensors that hold them: by path, in runs, in the type that they are stored in. */
 import type { Piece, TensorEntry } from "../../compiler/index.ts";
-import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
+import { ELEMENTS, commonType, elementTypeOf, elementBytes, type ElementType } from "../checkpoint/element-type.ts";
 import { dataTypes, toFloat32 } from "../checkpoint/data-type.ts";
 import { type Elements, elementsOf } from "../checkpoint/elements.ts";
-import { commonType, STORAGE } from "../checkpoint/storage.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
 import {
   blockLength,
@@ -28,11 +27,11 @@ export function parameterSource(checkpoint: Checkpoint, entries: readonly Tensor
     }
   }
   // The stored type, or f32 for anything that a GPU does not read.
-  const storage = (path: string): StorageType =>
-    commonType(byPath.get(path)!.map((p) => STORAGE[p.tensor.dtype] ?? "f32"));
+  const storage = (path: string): ElementType =>
+    commonType(byPath.get(path)!.map((p) => elementTypeOf(p.tensor.dtype) ?? "f32"));
   const read: ParameterSource["read"] = async (path, start, length, into) => {
     const type = storage(path);
-    const width = bytesPerElement(type);
+    const width = elementBytes(type);
     const out = (into ?? new Uint8Array(length * width)).subarray(0, length * width);
     for (const { tensor, piece, from, to } of heldBy(byPath.get(path)!, start, length)) {
       const place = out.subarray((from - start) * width, (to - start) * width);
@@ -83,12 +82,12 @@ async function readRun(
   tensor: Elements,
   piece: Piece,
   start: number,
-  type: StorageType,
+  type: ElementType,
   out: Uint8Array,
 ): Promise<void> {
   const { width } = dataTypes[tensor.dtype];
-  const length = out.byteLength / bytesPerElement(type);
-  if (STORAGE[tensor.dtype] === type) return readStored(tensor, piece, { start, length }, out);
+  const length = out.byteLength / elementBytes(type);
+  if (ELEMENTS[type].dtype === tensor.dtype) return readStored(tensor, piece, { start, length }, out);
   const stored = new Uint8Array(length * width);
   await readStored(tensor, piece, { start, length }, stored);
   const values = toFloat32(tensor.dtype, stored);

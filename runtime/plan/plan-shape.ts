@@ -3,7 +3,7 @@
  * compiler's own check has it. A plan may come from anyone, and a runtime does what it says.
  */
 import { verifyPlan } from "../../compiler/index.ts";
-import { STORAGE_TYPES } from "../../compiler/plan/format.ts";
+import { WEIGHT_FORMATS } from "../../compiler/plan/format.ts";
 import { isSizeSymbol, type Plan, SIZE_SYMBOLS } from "../../compiler/plan/plan.ts";
 import { isScalarOp } from "../../compiler/plan/scalar.ts";
 import { failure } from "../../grammar/diagnostic.ts";
@@ -83,7 +83,7 @@ const byKind =
 const parameter = fields({
   path: name,
   axes: listOf(fields({ name, size: positive })),
-  storage: oneOf(...STORAGE_TYPES),
+  storage: oneOf(...WEIGHT_FORMATS),
   layout: byKind({ plain: () => null, matrix: fields({ bank: names, k: names, n: names, split: oneOf("bank", "n") }) }),
   parts: listOf(fields({ start: count, count: positive, bytes: positive })),
 });

@@ -2,11 +2,10 @@
  * Two checkpoints, parameter by parameter: both are read through their maps, so that names and layouts of tensors do not
  * matter, only what the model has at a path. Streams: a piece of one parameter of each is held at a time. Sums in float64.
  */
-import { bytesPerElement } from "../../compiler/plan/format.ts";
+import { ELEMENTS, elementBytes } from "../checkpoint/element-type.ts";
 import { checkOption, needed, object } from "../../grammar/option.ts";
 import { toFloat32 } from "../checkpoint/data-type.ts";
 import type { LoadedModel } from "../model/model.ts";
-import { DATA_TYPES } from "../checkpoint/storage.ts";
 
 export interface Shape {
   readonly dtype: string;
@@ -103,7 +102,7 @@ async function addPath(a: LoadedModel, b: LoadedModel, path: string, { axes }: S
 async function readValues({ source }: LoadedModel, path: string, at: number, length: number): Promise<Float32Array> {
   const storage = source.storage(path);
   const bytes = await source.read(path, at, length);
-  return toFloat32(DATA_TYPES[storage], bytes.subarray(0, length * bytesPerElement(storage)));
+  return toFloat32(ELEMENTS[storage].dtype, bytes.subarray(0, length * elementBytes(storage)));
 }
 
 function sumUp(x: Float32Array, y: Float32Array): Sums {

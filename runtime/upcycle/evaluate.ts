@@ -4,7 +4,7 @@
  */
 import type { Assignment, Pass, SourceTerm, Statistic, Term, View } from "../../compiler/index.ts";
 import { addFresh, eachLine, FORMULAS, isWhole, MEASURES, orderTerms } from "../../compiler/index.ts";
-import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
+import { elementBytes, type ElementType } from "../checkpoint/element-type.ts";
 import type { ParameterSource } from "../gpu/parameters.ts";
 import { isContiguous, scatter } from "../checkpoint/strided.ts";
 import { type Adder, BLOCK, Lane } from "./lane.ts";
@@ -19,9 +19,9 @@ export interface Inputs {
 }
 
 /** The bytes of a unit, as they go to the file; they stay in `lane` until it is released. */
-export async function evaluateUnit(unit: Unit, from: Inputs, dtype: StorageType, lane: Lane): Promise<Uint8Array> {
+export async function evaluateUnit(unit: Unit, from: Inputs, dtype: ElementType, lane: Lane): Promise<Uint8Array> {
   const { window, runs } = unit;
-  const width = bytesPerElement(dtype);
+  const width = elementBytes(dtype);
   const out = lane.take(window.length * width);
   if (runs.reduce((n, run) => n + run.range.length, 0) < window.length) out.fill(0);
   for (const { piece, range, assignment } of runs) {
@@ -42,7 +42,7 @@ export async function evaluateUnit(unit: Unit, from: Inputs, dtype: StorageType,
 async function evaluateAssignment(
   assignment: Assignment,
   from: Inputs,
-  dtype: StorageType,
+  dtype: ElementType,
   out: Uint8Array,
   lane: Lane,
 ): Promise<void> {
@@ -75,7 +75,7 @@ async function openTerm(term: Term, offset: number, length: number, from: Inputs
   }
   const source = from.sources[term.source]!;
   const storage = source.storage(term.path);
-  const bytes = lane.take(length * bytesPerElement(storage));
+  const bytes = lane.take(length * elementBytes(storage));
   await readView(source, term, offset, length, bytes);
   return (at, sum) => lane.add(storage, bytes, at, term.weight, sum);
 }
@@ -112,7 +112,7 @@ async function deriveRange(term: Derived, start: number, length: number, from: I
 /** A sum of its own, in a lane of its own. */
 async function sumRange(terms: readonly Term[], start: number, length: number, from: Inputs): Promise<Float32Array> {
   const width = terms.reduce(
-    (n, t) => n + (t.kind === "source" ? bytesPerElement(from.sources[t.source]!.storage(t.path)) : 4),
+    (n, t) => n + (t.kind === "source" ? elementBytes(from.sources[t.source]!.storage(t.path)) : 4),
     0,
   );
   const lane = new Lane(length * width);
@@ -166,7 +166,7 @@ async function readView(
     if (bytes.buffer !== out.buffer) out.set(bytes);
     return;
   }
-  const width = bytesPerElement(source.storage(path));
+  const width = elementBytes(source.storage(path));
   out.fill(0);
   for (let at = 0; at < length; at += LISTED) {
     for (const { first, end, lines } of bandsOf(view, offset + at, Math.min(LISTED, length - at), width)) {

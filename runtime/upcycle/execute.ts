@@ -23,7 +23,7 @@ import { CHECKPOINT, PROVENANCE_NAME } from "../save/own-files.ts";
 import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../save/write.ts";
 import { readBytesIfAny, recode } from "../files/read.ts";
 import { checkApart, checkTarget } from "../files/target.ts";
-import { DATA_TYPES } from "../checkpoint/storage.ts";
+import { ELEMENTS } from "../checkpoint/element-type.ts";
 import { evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
 import { explainNotFinite } from "./not-finite.ts";
@@ -66,7 +66,7 @@ export async function executeTransfer(transfer: Transfer, target: string, option
   checkOption("executeTransfer", "target", target, needed(text));
   checkOptions("executeTransfer", options, EXECUTE_RULES);
   checkAborted("executeTransfer", signal);
-  const specs = transfer.tensors.map((t) => ({ name: t.name, dtype: DATA_TYPES[t.dtype], shape: t.shape }));
+  const specs = transfer.tensors.map((t) => ({ name: t.name, dtype: ELEMENTS[t.dtype].dtype, shape: t.shape }));
   // What cannot be written is told before sources run.
   const final = resolve(target);
   await attempt(final, () => {

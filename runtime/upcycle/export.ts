@@ -3,7 +3,7 @@
  * and type, so that import and export together change nothing; what was stored in an encoding is written as the numbers that it
  * means, under the names that the map writes.
  */
-import type { StorageType } from "../../compiler/plan/format.ts";
+import { STORING_RULES, commonType, type ElementType } from "../checkpoint/element-type.ts";
 import { contiguousView, expandMap, type Layout, type TensorEntry } from "../../compiler/index.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { checkOption, checkOptions, needed, object, type Rules, whole } from "../../grammar/option.ts";
@@ -13,13 +13,12 @@ import { executeTransfer, type ExecuteOptions } from "./execute.ts";
 import { BUDGET_BYTES, planTensors, sumTransfer, type Transfer } from "./transfer.ts";
 import { embedSource } from "../model/embedded.ts";
 import type { LoadedModel } from "../model/model.ts";
-import { commonType, STORING_RULES } from "../checkpoint/storage.ts";
 import { openWorkspace } from "../load/modules.ts";
 import { expandWhole } from "./plan.ts";
 
 export interface ExportOptions {
   /** How to store parameters; unless given, as they are. */
-  readonly dtype?: StorageType | undefined;
+  readonly dtype?: ElementType | undefined;
   /** Among the layouts that the map has; unless given, as they are. */
   readonly layout?: Layout | undefined;
   /** Bytes of weights to hold at a time. */
@@ -48,7 +47,7 @@ export function planExport(loaded: LoadedModel, options: ExportOptions = {}): Tr
     return { path, start: 0, length, offset: 0, terms, rule: span };
   });
   const checkpoints = [checkpoint];
-  const dtype = ({ pieces }: TensorEntry): StorageType =>
+  const dtype = ({ pieces }: TensorEntry): ElementType =>
     options.dtype ?? commonType(pieces.map((piece) => source.storage(piece.path)));
   const tensors = planTensors(entries, assignments, { sources: [source], budget, dtype });
   const config = makeConfig(map, model, tensors, loaded);

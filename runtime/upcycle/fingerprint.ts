@@ -5,13 +5,13 @@
 import { createHash } from "node:crypto";
 import { resolve } from "node:path";
 import type { Assignment, TensorEntry } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/format.ts";
+import type { ElementType } from "../checkpoint/element-type.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
 import { VERSION } from "../version.ts";
 
 export interface Fingerprinted {
   readonly entries: readonly TensorEntry[];
-  readonly dtype: (entry: TensorEntry) => StorageType;
+  readonly dtype: (entry: TensorEntry) => ElementType;
   readonly assignments: readonly Assignment[];
   readonly checkpoints: readonly Checkpoint[];
   readonly config: string;

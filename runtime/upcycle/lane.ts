@@ -3,7 +3,7 @@
  * collector several at a time, and the system clears each of them; a lane that takes its room from one memory holds exactly
  * that much.
  */
-import type { StorageType } from "../../compiler/plan/format.ts";
+import type { ElementType } from "../checkpoint/element-type.ts";
 import { openSums, type Sums } from "./sums.ts";
 import { createMemory, type Memory } from "./wasm.ts";
 
@@ -52,16 +52,16 @@ export class Lane {
   }
 
   /** Adds `weight` times elements of this memory, from `at` on, one for each of `sum`. */
-  add(dtype: StorageType, bytes: Uint8Array, at: number, weight: number, sum: Float32Array): void {
+  add(dtype: ElementType, bytes: Uint8Array, at: number, weight: number, sum: Float32Array): void {
     this.#sums.add(dtype, bytes, at, weight, sum);
   }
 
-  isFinite(dtype: StorageType, bytes: Uint8Array): boolean {
+  isFinite(dtype: ElementType, bytes: Uint8Array): boolean {
     return this.#sums.isFinite(dtype, bytes);
   }
 
   /** Puts sums at element `at` of `out`, rounded to nearest even. */
-  store(dtype: StorageType, sum: Float32Array, out: Uint8Array, at: number): void {
+  store(dtype: ElementType, sum: Float32Array, out: Uint8Array, at: number): void {
     this.#sums.store(dtype, sum, out, at);
   }
 }

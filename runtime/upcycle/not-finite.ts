@@ -3,7 +3,7 @@
  * together and term by term, which tells a type that is too small from a source that is damaged.
  */
 import type { SourceTerm, Term } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/format.ts";
+import { elementBytes, ELEMENTS, ELEMENT_TYPES } from "../checkpoint/element-type.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import type { StoredPlace } from "../gpu/parameters.ts";
 import { findNotFinite } from "../gpu/finite.ts";
@@ -11,9 +11,6 @@ import { evaluateUnit, type Inputs } from "./evaluate.ts";
 import { Lane } from "./lane.ts";
 import { placesOf } from "./provenance.ts";
 import type { Transfer, TransferTensor, Unit } from "./transfer.ts";
-
-/** Types that hold more, the nearest first. */
-const WIDER: Readonly<Record<StorageType, readonly StorageType[]>> = { f16: ["bf16", "f32"], bf16: ["f32"], f32: [] };
 
 /** `checkpoint/overflow` or `checkpoint/not-finite`, with the element, and the tensors that it comes from. */
 export async function explainNotFinite(
@@ -35,7 +32,8 @@ export async function explainNotFinite(
   const notes = names.length === 0 ? [] : [`it comes from ${names.slice(0, 4).join(", ")}`];
   const valueOf = (changed: Unit): Promise<number> => valueAt(changed, at, inputs);
   const exact = await valueOf(unit);
-  const wider = WIDER[tensor.dtype].filter((type) => type !== "bf16" || Math.abs(exact) < 3.39e38);
+  const wider = ELEMENT_TYPES.filter((type) => Math.abs(exact) <= ELEMENTS[type].largest);
+  wider.sort((a, b) => elementBytes(a) - elementBytes(b));
   if (Number.isFinite(exact))
     return failure(
       "checkpoint/overflow",

@@ -24,7 +24,7 @@ import {
   sourcesOf,
   toJson,
 } from "../../compiler/index.ts";
-import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
+import { STORING_RULES, commonType, elementBytes, type ElementType } from "../checkpoint/element-type.ts";
 import type { UpcycleDecl } from "../../grammar/ast.ts";
 import { type Diagnostic, DiagnosticBag, failure, MoeError } from "../../grammar/diagnostic.ts";
 import { checkOptions, list, needed, object, type Rules, signal, text, whole } from "../../grammar/option.ts";
@@ -32,7 +32,6 @@ import { type Span, textOf } from "../../grammar/span.ts";
 import { type AbortOptions, checkAborted } from "../abort.ts";
 import { embedSource } from "../model/embedded.ts";
 import type { LoadedModel } from "../model/model.ts";
-import { commonType, STORING_RULES } from "../checkpoint/storage.ts";
 import { countElements } from "../checkpoint/strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { openOverrides } from "./overrides.ts";
@@ -58,7 +57,7 @@ export interface UpcycleRequest extends AbortOptions {
   /** `PATH=FILE#TENSOR`, in place of what rules give. */
   readonly overrides?: readonly string[];
   /** How parameters are stored; unless given, as in the sources. */
-  readonly dtype?: StorageType | undefined;
+  readonly dtype?: ElementType | undefined;
   /** Among the layouts that the target's map has; the first unless given. */
   readonly layout?: Layout | undefined;
   /** Maps that are tried before those of the standard library. */
@@ -85,7 +84,7 @@ export interface UpcyclePlan extends Transfer {
   readonly target: Model;
   readonly map: MapBinding;
   /** What most parameters are stored as. */
-  readonly dtype: StorageType;
+  readonly dtype: ElementType;
   readonly rules: readonly RuleTotal[];
   /** What the sources have and the upcycling ignores. */
   readonly leftOut: Upcycling["leftOut"];
@@ -138,7 +137,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
     const checkpoints = [...sources.map((s) => s.checkpoint), ...opened.checkpoints];
     const common = request.dtype ?? mostBytes(sources.flatMap(storedBytes));
     const dtypes = new Map(entries.map((e) => [e, request.dtype ?? typeOf(e, byPath, sources) ?? common]));
-    const dtype = (entry: TensorEntry): StorageType => dtypes.get(entry)!;
+    const dtype = (entry: TensorEntry): ElementType => dtypes.get(entry)!;
     const metadata = embedSource(map, target, workspace);
     const tensors = planTensors(entries, assignments, {
       sources: readers,
@@ -183,10 +182,10 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
   }
 }
 
-function storedBytes({ model, source }: LoadedModel): readonly (readonly [StorageType, number])[] {
+function storedBytes({ model, source }: LoadedModel): readonly (readonly [ElementType, number])[] {
   return model.parameters.map(({ path, axes }) => {
     const type = source.storage(path);
-    return [type, axes.reduce((n, axis) => n * axis.size, bytesPerElement(type))] as const;
+    return [type, axes.reduce((n, axis) => n * axis.size, elementBytes(type))] as const;
   });
 }
 
@@ -244,7 +243,7 @@ function typeOf(
   entry: TensorEntry,
   byPath: ReadonlyMap<string, readonly Assignment[]>,
   sources: readonly LoadedModel[],
-): StorageType | null {
+): ElementType | null {
   const types = entry.pieces.flatMap((piece) => {
     const window = { start: piece.target, end: piece.target + countElements(piece.sizes) };
     const given = (byPath.get(piece.path) ?? []).filter(
@@ -263,7 +262,7 @@ function sumRules(tensors: readonly TransferTensor[]): readonly RuleTotal[] {
       const total = totals.get(rule) ?? { names: new Set(), bytesRead: 0, bytesWritten: 0 };
       total.names.add(name);
       total.bytesRead += bytesRead;
-      total.bytesWritten += length * bytesPerElement(dtype);
+      total.bytesWritten += length * elementBytes(dtype);
       totals.set(rule, total);
     }
   }

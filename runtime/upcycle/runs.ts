@@ -2,7 +2,7 @@
  * Sources that run: what their parts are given on prompts becomes rows of the result. Each source is opened once, on the device, and runs
  * each of its prompts once; of what it computes only sums over tokens are kept. The GPU's library is loaded here, when it is needed.
  */
-import { bytesPerElement } from "../../compiler/plan/format.ts";
+import { elementBytes } from "../checkpoint/element-type.ts";
 import { createHash } from "node:crypto";
 import {
   type Activation,
@@ -84,7 +84,7 @@ export function planRuns(assignments: readonly Assignment[], sources: readonly L
       const bytes = loaded.model.parameters
         .filter(({ path }) => needed.has(path))
         .reduce(
-          (n, { path, axes }) => n + axes.reduce((m, a) => m * a.size, bytesPerElement(loaded.source.storage(path))),
+          (n, { path, axes }) => n + axes.reduce((m, a) => m * a.size, elementBytes(loaded.source.storage(path))),
           0,
         );
       return { source, loaded, prompts, activations, tokens: prompts.reduce((n, p) => n + p.ids.length, 0), bytes };

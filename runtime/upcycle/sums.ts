@@ -4,20 +4,20 @@
  * `storeBf16` rounds sums to nearest even. Each step is rounded to float32, so the bits are those of the plain loops beside it,
  * which do what is left over and the types that have no vectors.
  */
-import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../checkpoint/half.ts";
-import { EXPONENTS, findNotFinite } from "../gpu/finite.ts";
+import { elementBytes, ELEMENTS, type ElementType } from "../checkpoint/element-type.ts";
+import { fromFloat32, toFloat32 } from "../checkpoint/data-type.ts";
+import { findNotFinite } from "../gpu/finite.ts";
 import { compile, type FunctionSpec, instantiate, type Memory, type Module, op } from "./wasm.ts";
 
 export interface Sums {
   /** Begins sums, at zero. */
   clear(sum: Float32Array): void;
   /** Adds `weight` times the elements of `bytes` from `at` on, one for each of `sum`. Both lie in the memory. */
-  add(dtype: StorageType, bytes: Uint8Array, at: number, weight: number, sum: Float32Array): void;
+  add(dtype: ElementType, bytes: Uint8Array, at: number, weight: number, sum: Float32Array): void;
   /** Puts sums at element `at` of `out`, rounded to nearest even. */
-  store(dtype: StorageType, sum: Float32Array, out: Uint8Array, at: number): void;
+  store(dtype: ElementType, sum: Float32Array, out: Uint8Array, at: number): void;
   /** Whether no element is NaN or infinite. */
-  isFinite(dtype: StorageType, bytes: Uint8Array): boolean;
+  isFinite(dtype: ElementType, bytes: Uint8Array): boolean;
 }
 
 interface Exports {
@@ -27,6 +27,13 @@ interface Exports {
   readonly storeBf16: (sum: number, out: number, end: number) => void;
   readonly carry: (words: number, exponents: number, end: number, one: number) => number;
 }
+
+/** What vectors do of each type; the rest is done by plain loops. */
+const VECTORS = {
+  f32: { add: "addF32", store: null },
+  f16: { add: null, store: null },
+  bf16: { add: "addBf16", store: "storeBf16" },
+} as const satisfies Record<ElementType, { readonly add: keyof Exports | null; readonly store: keyof Exports | null }>;
 
 /** Elements that one turn of a loop takes. */
 const STEP = 8;
@@ -38,37 +45,34 @@ export function openSums(memory: Memory): Sums {
     clear: (sum) => vectors.clear(sum.byteOffset, sum.byteLength),
     add(dtype, bytes, at, weight, sum) {
       const scale = Math.fround(weight);
-      const width = bytesPerElement(dtype);
+      const width = elementBytes(dtype);
       const first = bytes.byteOffset + at * width;
-      const count = dtype === "f16" ? 0 : sum.length - (sum.length % STEP);
-      const add = dtype === "f32" ? vectors.addF32 : vectors.addBf16;
-      if (count > 0) add(sum.byteOffset, first, first + count * width, scale);
+      const { add } = VECTORS[dtype];
+      const count = add === null ? 0 : sum.length - (sum.length % STEP);
+      if (add !== null && count > 0) vectors[add](sum.byteOffset, first, first + count * width, scale);
       if (count < sum.length) {
         const rest = sum.subarray(count);
-        addScaled(rest, valuesOf(dtype, bytes.buffer, first + count * width, rest.length), scale);
+        const stored = new Uint8Array(bytes.buffer, first + count * width, rest.length * width);
+        addScaled(rest, toFloat32(ELEMENTS[dtype].dtype, stored), scale);
       }
     },
     store(dtype, sum, { buffer, byteOffset }, at) {
-      if (dtype === "f32") return new Float32Array(buffer, byteOffset + 4 * at, sum.length).set(sum);
-      const first = byteOffset + 2 * at;
-      const count = dtype === "f16" ? 0 : sum.length - (sum.length % STEP);
-      if (count > 0) vectors.storeBf16(sum.byteOffset, first, first + 2 * count);
-      const out = new Uint16Array(buffer, first + 2 * count, sum.length - count);
-      (dtype === "bf16" ? narrowBf16 : narrowF16)(sum.subarray(count), out);
+      const width = elementBytes(dtype);
+      const first = byteOffset + width * at;
+      const { store } = VECTORS[dtype];
+      const count = store === null ? 0 : sum.length - (sum.length % STEP);
+      if (store !== null && count > 0) vectors[store](sum.byteOffset, first, first + width * count);
+      const rest = fromFloat32(ELEMENTS[dtype].dtype, sum.subarray(count));
+      new Uint8Array(buffer, first + width * count, rest.byteLength).set(rest);
     },
     isFinite(dtype, bytes) {
-      const { mask, one, signs } = EXPONENTS[dtype];
+      const { mask, one, signs } = ELEMENTS[dtype].bits;
       const whole = bytes.byteLength - (bytes.byteLength % 16);
       const end = bytes.byteOffset + whole;
       const found = whole === 0 ? 0 : vectors.carry(bytes.byteOffset, mask, end, one);
       return (found & signs) === 0 && findNotFinite(dtype, bytes.subarray(whole)) === null;
     },
   };
-}
-
-function valuesOf(dtype: StorageType, buffer: ArrayBufferLike, at: number, length: number): Float32Array {
-  if (dtype === "f32") return new Float32Array(buffer, at, length);
-  return (dtype === "bf16" ? widenBf16 : widenF16)(new Uint16Array(buffer, at, length));
 }
 
 function addScaled(sum: Float32Array, values: Float32Array, weight: number): void {

@@ -4,7 +4,7 @@
  */
 import type { Assignment, Piece, TensorEntry, Term } from "../../compiler/index.ts";
 import { MEASURES, sliceAssignment, type Statistic, statisticsOf, sumsOf } from "../../compiler/index.ts";
-import { bytesPerElement, type StorageType } from "../../compiler/plan/format.ts";
+import { elementBytes, type ElementType } from "../checkpoint/element-type.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import { LIMITS } from "../../grammar/limits.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
@@ -40,7 +40,7 @@ export interface Transfer {
 
 export interface TransferTensor {
   readonly name: string;
-  readonly dtype: StorageType;
+  readonly dtype: ElementType;
   readonly shape: readonly number[];
   readonly bytes: number;
   readonly bytesRead: number;
@@ -72,7 +72,7 @@ export interface Run extends Part {
 
 export interface TransferOptions {
   readonly sources: readonly ParameterSource[];
-  readonly dtype: (entry: TensorEntry) => StorageType;
+  readonly dtype: (entry: TensorEntry) => ElementType;
   /** Bytes held at a time, over all lanes. */
   readonly budget?: number;
 }
@@ -117,7 +117,7 @@ function planTensor(
 ): TransferTensor {
   const { sources, budget = BUDGET_BYTES } = options;
   const dtype = options.dtype(entry);
-  const width = bytesPerElement(dtype);
+  const width = elementBytes(dtype);
   const count = countElements(entry.shape);
   const parts = entry.pieces.flatMap((piece) => partsOf(piece, byPath.get(piece.path) ?? []));
   const widest = Math.max(0, ...parts.map((part) => workingWidth(part, sources, dtype)));
@@ -153,8 +153,8 @@ function partsOf(piece: Piece, assignments: readonly Assignment[]): readonly Par
 }
 
 /** Bytes per element that are held beside the result: the sources of a sum, and what does not lie as the tensor has it. */
-function workingWidth({ piece, assignment }: Part, sources: readonly ParameterSource[], dtype: StorageType): number {
-  const scattered = isContiguous(piece) ? 0 : bytesPerElement(dtype);
+function workingWidth({ piece, assignment }: Part, sources: readonly ParameterSource[], dtype: ElementType): number {
+  const scattered = isContiguous(piece) ? 0 : elementBytes(dtype);
   return scattered + (isCopy(assignment, sources, dtype) ? 0 : heldBytes(assignment.terms, sources));
 }
 
@@ -181,7 +181,7 @@ function planRuns(
 /** Bytes of the sources that these terms need; absent elements count, which is more than is read. */
 function readBytes(terms: readonly Term[], length: number, sources: readonly ParameterSource[]): number {
   return terms.reduce((n, t) => {
-    if (t.kind === "source") return n + length * bytesPerElement(sources[t.source]!.storage(t.path));
+    if (t.kind === "source") return n + length * elementBytes(sources[t.source]!.storage(t.path));
     return n + sumsOf(t).reduce((m, input) => m + readBytes(input, length, sources), 0);
   }, 0);
 }
@@ -205,14 +205,14 @@ function statisticBytes(terms: readonly Term[], sources: readonly ParameterSourc
 function heldBytes(terms: readonly Term[], sources: readonly ParameterSource[]): number {
   return terms.reduce((n, t) => {
     if (t.kind === "fresh" || t.kind === "activation") return n;
-    if (t.kind === "source") return n + bytesPerElement(sources[t.source]!.storage(t.path));
+    if (t.kind === "source") return n + elementBytes(sources[t.source]!.storage(t.path));
     const inputs = sumsOf(t);
     return n + 8 + 4 * inputs.length + Math.max(...inputs.map((input) => heldBytes(input, sources)));
   }, 0);
 }
 
 /** Whether the bytes of the one source are the result. */
-export function isCopy({ terms }: Assignment, sources: readonly ParameterSource[], dtype: StorageType): boolean {
+export function isCopy({ terms }: Assignment, sources: readonly ParameterSource[], dtype: ElementType): boolean {
   const [term] = terms;
   if (term?.kind !== "source" || terms.length !== 1) return false;
   return term.weight === 1 && sources[term.source]!.storage(term.path) === dtype;

@@ -4,13 +4,10 @@
  */
 import type { ConfigFile, Json, MapBinding, Model } from "../../compiler/index.ts";
 import { findFloats, knownKeys, writeConfig } from "../../compiler/index.ts";
-import type { StorageType } from "../../compiler/plan/format.ts";
+import { ELEMENTS, type ElementType } from "../checkpoint/element-type.ts";
 import { formatConfig } from "../model/config-file.ts";
 import { changedIn } from "./target.ts";
 import type { TransferTensor } from "./transfer.ts";
-
-/** As transformers writes them; older releases read `torch_dtype`. */
-const TORCH_NAMES: Readonly<Record<StorageType, string>> = { f32: "float32", f16: "float16", bf16: "bfloat16" };
 
 /** What says of the base's files, not of its model: which release wrote them, from where, in what encoding, with what code of its own. */
 const OF_THE_FILES = ["transformers_version", "_name_or_path", "quantization_config", "auto_map"] as const;
@@ -23,7 +20,8 @@ export interface Base {
 
 /** The text. The type that it names is that of most bytes. */
 export function makeConfig(map: MapBinding, model: Model, tensors: readonly TransferTensor[], base: Base): string {
-  const dtype = TORCH_NAMES[mostBytes(tensors.map((t) => [t.dtype, t.bytes]))];
+  const dtype = ELEMENTS[mostBytes(tensors.map((t) => [t.dtype, t.bytes]))].torch;
+  // Older releases of transformers read `torch_dtype`.
   const own = { ...writeConfig(map, model.args), dtype, torch_dtype: dtype };
   const floats = new Set([...findFloats(map, model.args), ...base.config.floats]);
   const over = (others: JsonObject): string => formatConfig(merge(others, own), floats, base.config.written);
@@ -36,8 +34,8 @@ export function makeConfig(map: MapBinding, model: Model, tensors: readonly Tran
 }
 
 /** The type of most bytes. */
-export function mostBytes(parts: readonly (readonly [StorageType, number])[]): StorageType {
-  const total = new Map<StorageType, number>();
+export function mostBytes(parts: readonly (readonly [ElementType, number])[]): ElementType {
+  const total = new Map<ElementType, number>();
   for (const [type, bytes] of parts) total.set(type, (total.get(type) ?? 0) + bytes);
   return [...total].sort((a, b) => b[1] - a[1])[0]?.[0] ?? "f32";
 }

@@ -2,7 +2,7 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { narrowBf16 } from "../../runtime/checkpoint/half.ts";
+import { narrowBf16 } from "../../compiler/plan/half.ts";
 import { moec, temporary, writeFile } from "./support.ts";
 
 /** A copy of a checkpoint, one element of one tensor another. */

@@ -5,14 +5,14 @@
 import type { ContractSpec, Routing } from "../../compiler/codegen/kernel/contract/contract.ts";
 import type { KernelWriter } from "../../compiler/codegen/kernel/writer.ts";
 import type { Binding, Size } from "../../compiler/plan/plan.ts";
-import type { StorageType } from "../../compiler/plan/format.ts";
+import type { WeightFormat } from "../../compiler/plan/format.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 import { packMatrix, roundTo } from "./matrix.ts";
 
 export interface ContractShape {
   readonly tokens: number;
   readonly k: number;
-  readonly groups: readonly { readonly cols: number; readonly matrices: number; readonly storage: StorageType }[];
+  readonly groups: readonly { readonly cols: number; readonly matrices: number; readonly storage: WeightFormat }[];
   readonly routing?: {
     readonly banks: number;
     readonly slots: number;

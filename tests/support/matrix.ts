@@ -2,7 +2,7 @@
  * Weights as a Plan lays them out: packs [bank][k][n] numbers into the `matrix` layout, and rounds numbers to what a
  * 16-bit storage holds, so that a CPU computation can use the same values.
  */
-import type { StorageType } from "../../compiler/plan/format.ts";
+import type { WeightFormat } from "../../compiler/plan/format.ts";
 
 /** 16-bit pattern of a number, rounded to nearest, ties to even. */
 export function encodeHalf(storage: "f16" | "bf16", value: number): number {
@@ -18,7 +18,7 @@ export function decodeHalf(storage: "f16" | "bf16", bits: number): number {
 }
 
 /** `value` as `storage` keeps it. */
-export function roundTo(storage: StorageType, value: number): number {
+export function roundTo(storage: WeightFormat, value: number): number {
   return storage === "f32" ? Math.fround(value) : decodeHalf(storage, encodeHalf(storage, value));
 }
 
@@ -28,7 +28,7 @@ export function packMatrix(
   banks: number,
   k: number,
   n: number,
-  storage: StorageType,
+  storage: WeightFormat,
 ): Float32Array | Uint32Array {
   const k4 = Math.ceil(k / 4) * 4;
   const n4 = Math.ceil(n / 4) * 4;

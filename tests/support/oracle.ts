@@ -6,6 +6,7 @@ import { checkExpectation } from "../../compiler/index.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
 import { toFloat32 } from "../../runtime/checkpoint/data-type.ts";
+import { ELEMENTS } from "../../runtime/checkpoint/element-type.ts";
 
 /** Logits [T, V] of one sequence, row-major. */
 export async function runOracle(loaded: LoadedModel, ids: readonly number[]): Promise<Float64Array> {
@@ -14,8 +15,7 @@ export async function runOracle(loaded: LoadedModel, ids: readonly number[]): Pr
   for (const { path, axes } of model.parameters) {
     const count = axes.reduce((n, a) => n * a.size, 1);
     const bytes = await source.read(path, 0, count);
-    const stored = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
-    params.set(path, { axes, data: Float64Array.from(toFloat32(stored[source.storage(path)], bytes)) });
+    params.set(path, { axes, data: Float64Array.from(toFloat32(ELEMENTS[source.storage(path)].dtype, bytes)) });
   }
   const results = evaluateProgram(buildProgram(model.instance), {
     inputs: { ids: { axes: [{ name: "T", size: ids.length }], data: Float64Array.from(ids) } },

@@ -3,12 +3,11 @@ import type { Json, Model } from "../../compiler/index.ts";
 import { buildProgram, evaluateProgram, findMap, makeModel, newContext, readConfig } from "../../compiler/index.ts";
 import type { Purpose } from "../../compiler/language/interpret/context.ts";
 import type { Value } from "../../compiler/ops/define.ts";
-import type { StorageType } from "../../compiler/plan/format.ts";
+import { elementBytes, ELEMENTS, type ElementType } from "../../runtime/checkpoint/element-type.ts";
 import { fromFloat32, toFloat32 } from "../../runtime/checkpoint/data-type.ts";
 import { parseConfig } from "../../runtime/model/config-file.ts";
 import { openWorkspace } from "../../runtime/load/modules.ts";
 import type { ParameterSource } from "../../runtime/gpu/parameters.ts";
-import { DATA_TYPES } from "../../runtime/checkpoint/storage.ts";
 
 /** A stream of numbers in [0, 1), the same for the same seed: Mulberry32. */
 export class Draw {
@@ -127,11 +126,11 @@ export interface RandomWeights {
 /** `ranges` gives other centres and spreads by the end of a path. */
 export function drawWeights(
   model: Model,
-  storage: StorageType,
+  storage: ElementType,
   draw: Draw,
   ranges: Readonly<Record<string, readonly [centre: number, spread: number]>> = {},
 ): RandomWeights {
-  const dtype = DATA_TYPES[storage];
+  const dtype = ELEMENTS[storage].dtype;
   const stored = new Map<string, Uint8Array>();
   const values = new Map<string, Value>();
   for (const { path, axes } of model.parameters) {
@@ -149,7 +148,7 @@ export function drawWeights(
     stored.set(path, bytes);
     values.set(path, { axes, data: Float64Array.from(toFloat32(dtype, bytes)) });
   }
-  const width = { f32: 4, f16: 2, bf16: 2 }[storage];
+  const width = elementBytes(storage);
   const programOf = (purpose: Purpose) => buildProgram(model.instance, newContext("build", undefined, purpose));
   return {
     source: {

@@ -7,6 +7,7 @@ import type { Builder } from "../../compiler/ops/builder.ts";
 import type { Value } from "../../compiler/ops/define.ts";
 import { evaluateProgram } from "../../compiler/reference/interpret.ts";
 import { toFloat32 } from "../../runtime/checkpoint/data-type.ts";
+import { ELEMENTS } from "../../runtime/checkpoint/element-type.ts";
 import { encodeHeader } from "../../runtime/checkpoint/safetensors-header.ts";
 import type { Checkpoint } from "../../runtime/checkpoint/store.ts";
 import { openCheckpoint } from "../../runtime/load/open-checkpoint.ts";
@@ -103,14 +104,13 @@ export function runTraining(
 
 async function readAll({ model, source, checkpoint }: LoadedModel): Promise<Map<string, Value>> {
   const values = new Map<string, Value>();
-  const stored = { f32: "F32", f16: "F16", bf16: "BF16" } as const;
   for (const { path, axes } of model.parameters) {
     const bytes = await source.read(
       path,
       0,
       axes.reduce((n, a) => n * a.size, 1),
     );
-    values.set(path, { axes, data: Float64Array.from(toFloat32(stored[source.storage(path)], bytes)) });
+    values.set(path, { axes, data: Float64Array.from(toFloat32(ELEMENTS[source.storage(path)].dtype, bytes)) });
   }
   await checkpoint.close();
   return values;

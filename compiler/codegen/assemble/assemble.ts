@@ -11,7 +11,7 @@ import { fixedSize, rowsHeld } from "../lower/size.ts";
 import { rowWidth, statesOf } from "../../ops/states.ts";
 import type { ParameterPlace } from "../lower/place.ts";
 import type { DeviceFacts, Entry, EntryRegime, Parameter, Plan, State, Table } from "../../plan/plan.ts";
-import type { StorageType } from "../../plan/format.ts";
+import type { WeightFormat } from "../../plan/format.ts";
 import { PLAN_VERSION, SIZE_SYMBOLS } from "../../plan/plan.ts";
 import type { Regime } from "../schedule/kernel.ts";
 import type { Layouts } from "../schedule/layout.ts";
@@ -31,7 +31,7 @@ export interface EntryProgram {
 export interface AssembleOptions {
   readonly model: string;
   readonly device: DeviceFacts;
-  readonly storage: (path: string) => StorageType;
+  readonly storage: (path: string) => WeightFormat;
   readonly tables: readonly Table[];
   readonly force: LowerContext["force"];
   readonly stepTokens: number;

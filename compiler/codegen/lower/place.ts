@@ -6,7 +6,7 @@ import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { Binding, Parameter } from "../../plan/plan.ts";
-import { type MatrixSteps, matrixSteps, type StorageType } from "../../plan/format.ts";
+import { type MatrixSteps, matrixSteps, type WeightFormat } from "../../plan/format.ts";
 import { unpackElement, unpackRows } from "../wgsl/unpack.ts";
 import type { Index, Run } from "./index.ts";
 import { flatten, hasRuns } from "./index.ts";
@@ -121,7 +121,7 @@ function overParts(
   return `${name}(${axes.map((a) => index.get(a.name) ?? "0u").join(", ")})`;
 }
 
-function loadPlain(w: KernelWriter, storage: StorageType, binding: Binding, flat: string, run: Run): string {
+function loadPlain(w: KernelWriter, storage: WeightFormat, binding: Binding, flat: string, run: Run): string {
   if (storage === "f32") {
     const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
     return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
@@ -145,7 +145,7 @@ interface MatrixPlace {
   readonly steps: MatrixSteps;
 }
 
-function loadMatrix(w: KernelWriter, storage: StorageType, binding: Binding, at: MatrixPlace, run: Run): string {
+function loadMatrix(w: KernelWriter, storage: WeightFormat, binding: Binding, at: MatrixPlace, run: Run): string {
   const { bank, row, perWord } = at.steps;
   const k = perWord === 1 ? at.k : `((${at.k}) / ${perWord}u)`;
   const flat = `((${at.bank} * ${bank / row}u + ${k}) * ${row}u + ${at.n})`;

@@ -9,7 +9,7 @@ import { isOp } from "../../graph/node.ts";
 import { outputNodes, topologicalOrder } from "../../graph/traverse.ts";
 import type { TensorType } from "../../graph/type.ts";
 import type { Layout, Parameter } from "../../plan/plan.ts";
-import { matrixBytes, plainBytes, type StorageType } from "../../plan/format.ts";
+import { matrixBytes, plainBytes, type WeightFormat } from "../../plan/format.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import { matchMatrix } from "../../graph/matrix.ts";
 
@@ -44,7 +44,7 @@ export function fitsLayout(matrix: Matrix, layouts: Layouts): boolean {
  * Bytes that one unit of the split axes takes and how many units there are, cut into parts that stay below the limit. Empty where there
  * would be more parts than `LIMITS.parts`; one unit that is larger is left to the device to refuse.
  */
-export function cutParts(type: TensorType, layout: Layout, storage: StorageType, limit: number): Parameter["parts"] {
+export function cutParts(type: TensorType, layout: Layout, storage: WeightFormat, limit: number): Parameter["parts"] {
   const size = (names: readonly string[]): number =>
     names.reduce((n, name) => n * (type.axes.find((a) => a.name === name)?.size.value ?? 1), 1);
   if (layout.kind === "plain") {

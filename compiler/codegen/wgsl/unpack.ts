@@ -5,9 +5,9 @@
  * half the time of `unpack2x16float`, and subnormal weights come out right however an adapter treats denormal f32.
  * Infinities and NaN are not weights and come out as large numbers.
  */
-import type { StorageType } from "../../plan/format.ts";
+import type { WeightFormat } from "../../plan/format.ts";
 
-export type PackedType = Exclude<StorageType, "f32">;
+export type PackedType = Exclude<WeightFormat, "f32">;
 
 /** The even and the odd row of `words`, a name of type vec4<u32>, each as a vec4<f32>. */
 export function unpackRows(storage: PackedType, words: string): { readonly even: string; readonly odd: string } {

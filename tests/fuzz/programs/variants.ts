@@ -1,7 +1,7 @@
 /** The kinds of kernels that a program may be compiled to, whatever adapter there is. */
 import type { CompileOptions } from "../../../compiler/pipeline.ts";
 import type { DeviceFacts } from "../../../compiler/plan/plan.ts";
-import type { StorageType } from "../../../compiler/plan/format.ts";
+import type { WeightFormat } from "../../../compiler/plan/format.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import type { Draw } from "../../support/random-models.ts";
 import { canRun } from "../../support/templates.ts";
@@ -12,7 +12,7 @@ export interface Variant {
   /** A contraction's template is of one regime: the other has none of that name. */
   readonly force?: CompileOptions["force"];
   readonly regime?: "prefill" | "decode";
-  readonly storage?: StorageType;
+  readonly storage?: WeightFormat;
   /** Workgroups beyond so many in a row are folded into further rows. */
   readonly workgroups?: number;
 }

@@ -2,28 +2,28 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Parameter } from "../../../compiler/plan/plan.ts";
-import type { StorageType } from "../../../compiler/plan/format.ts";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../runtime/checkpoint/half.ts";
+import type { WeightFormat } from "../../../compiler/plan/format.ts";
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../compiler/plan/half.ts";
 import { packPart } from "../../../runtime/gpu/layout.ts";
 
 type Matrix = Extract<Parameter["layout"], { kind: "matrix" }>;
 
-const widths = { f32: 4, f16: 2, bf16: 2 } satisfies Record<StorageType, number>;
+const widths = { f32: 4, f16: 2, bf16: 2 } satisfies Record<WeightFormat, number>;
 
 /** Values as stored bytes. */
-function store(dtype: StorageType, values: Float32Array): Uint8Array {
+function store(dtype: WeightFormat, values: Float32Array): Uint8Array {
   const words = dtype === "f32" ? values : dtype === "f16" ? narrowF16(values) : narrowBf16(values);
   return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
 }
 
 /** Values of stored bytes. */
-function load(dtype: StorageType, bytes: Uint8Array): Float32Array {
+function load(dtype: WeightFormat, bytes: Uint8Array): Float32Array {
   const copy = bytes.slice().buffer;
   if (dtype === "f32") return new Float32Array(copy);
   return dtype === "f16" ? widenF16(new Uint16Array(copy)) : widenBf16(new Uint16Array(copy));
 }
 
-function pack(parameter: Parameter, part: number, dtype: StorageType, bytes: Uint8Array, chunk: number): Uint8Array {
+function pack(parameter: Parameter, part: number, dtype: WeightFormat, bytes: Uint8Array, chunk: number): Uint8Array {
   const out = new Uint8Array(parameter.parts[part]!.bytes).fill(0xee);
   let end = 0;
   for (const c of packPart(parameter, part, { dtype, bytes }, chunk)) {
@@ -68,7 +68,7 @@ function define(parameter: Parameter, layout: Matrix, part: number, values: Floa
   return out;
 }
 
-const dtypes = fc.constantFrom<StorageType>("f32", "f16", "bf16");
+const dtypes = fc.constantFrom<WeightFormat>("f32", "f16", "bf16");
 
 test("a matrix packs to the definition of its layout, whatever the order of axes, types, parts and chunks", () => {
   fc.assert(

@@ -15,7 +15,7 @@ import { NotFinite } from "../../../runtime/session/not-finite.ts";
 import type { ParameterSource } from "../../../runtime/gpu/parameters.ts";
 import { openSession } from "../../../runtime/session/session.ts";
 import { explainNotFinite, traceFinite } from "../../../runtime/trace-finite.ts";
-import { DATA_TYPES } from "../../../runtime/checkpoint/storage.ts";
+import { ELEMENTS } from "../../../runtime/checkpoint/element-type.ts";
 
 let device: Device;
 beforeAll(async () => void (device = await openDevice()));
@@ -29,7 +29,7 @@ function spoil({ source }: LoadedModel, path: string, element: number, value: nu
     storage: () => "f32",
     read: async (name, start, length) => {
       const stored = await source.read(name, start, length);
-      const values = toFloat32(DATA_TYPES[source.storage(name)], stored.slice());
+      const values = toFloat32(ELEMENTS[source.storage(name)].dtype, stored.slice());
       if (name === path && element >= start && element < start + length) values[element - start] = value;
       return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     },

@@ -8,7 +8,7 @@ import { evaluateActivations, sizesGiven } from "../../../compiler/weights/upcyc
 import { toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
 import { loadModel } from "../../../runtime/load/load-model.ts";
 import { countElements } from "../../../runtime/checkpoint/strided.ts";
-import { DATA_TYPES } from "../../../runtime/checkpoint/storage.ts";
+import { ELEMENTS } from "../../../runtime/checkpoint/element-type.ts";
 import { executeTransfer } from "../../../runtime/upcycle/execute.ts";
 import type { UpcyclePlan } from "../../../runtime/upcycle/plan.ts";
 import { computeGiven } from "../../../runtime/upcycle/runs.ts";
@@ -109,7 +109,7 @@ test("`prompted` writes rows of length one, of every model's prompts, and says w
     await withPlan("prompted", CHECKPOINTS.slice(0, 3), { options }, (plan) => executeTransfer(plan, out));
     const { model, source, checkpoint } = await loadModel(out);
     const { path } = model.parameters.find((p) => p.path.endsWith("pick.score.w"))!;
-    const rows = toFloat32(DATA_TYPES[source.storage(path)], await source.read(path, 0, 2 * 128));
+    const rows = toFloat32(ELEMENTS[source.storage(path)].dtype, await source.read(path, 0, 2 * 128));
     await checkpoint.close();
     const [a, b] = [rows.slice(0, 128), rows.slice(128)];
     const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, v, i) => sum + v * y[i]!, 0);
@@ -138,7 +138,7 @@ test.each(["deepseek_v3", "gpt_neox", "gemma2"])(
       const weights = new Map<string, Float64Array>();
       for (const { path, axes } of model.parameters) {
         const bytes = await source.read(path, 0, countElements(axes.map((a) => a.size)));
-        weights.set(path, Float64Array.from(toFloat32(DATA_TYPES[source.storage(path)], bytes)));
+        weights.set(path, Float64Array.from(toFloat32(ELEMENTS[source.storage(path)].dtype, bytes)));
       }
       const expected = evaluateActivations(activations, [model], [weights]);
       const run = { source: 0, loaded, prompts: [prompt], activations, tokens: 12, bytes: 0 };

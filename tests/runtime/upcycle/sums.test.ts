@@ -1,6 +1,7 @@
 /** The vector loops give the bits of the plain ones, whatever the values and wherever the elements lie. */
 import { describe, expect, test } from "vitest";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../runtime/checkpoint/half.ts";
+import { fromFloat32, toFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { elementBytes, ELEMENT_TYPES, ELEMENTS, type ElementType } from "../../../runtime/checkpoint/element-type.ts";
 import { BLOCK, Lane } from "../../../runtime/upcycle/lane.ts";
 
 /** A plain generator: the same bits each time. */
@@ -11,26 +12,20 @@ function randomBits(count: number, seed: number): Uint32Array {
 }
 
 const COUNTS = [1, 7, 8, 9, 64, 1001, BLOCK];
-const dtypes = ["f32", "f16", "bf16"] as const;
 
 /** Any bits at all: subnormals, infinities and NaN among them. */
-function fill(dtype: (typeof dtypes)[number], bytes: Uint8Array, seed: number): Float32Array {
-  const count = bytes.byteLength / (dtype === "f32" ? 4 : 2);
-  const bits = randomBits(count, seed);
-  if (dtype === "f32") {
-    const values = new Float32Array(bytes.buffer, bytes.byteOffset, count);
-    new Uint32Array(bytes.buffer, bytes.byteOffset, count).set(bits);
-    return values.slice();
-  }
-  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, count);
-  halves.set(bits.map((x) => x >>> 16));
-  return (dtype === "bf16" ? widenBf16 : widenF16)(halves);
+function fill(dtype: ElementType, bytes: Uint8Array, seed: number): Float32Array {
+  // Upper bytes of the generator's words: the lower ones repeat soon.
+  const width = elementBytes(dtype);
+  const bits = new Uint8Array(randomBits(bytes.byteLength / width, seed).buffer);
+  bytes.set(bits.filter((_, i) => i % 4 >= 4 - width));
+  return toFloat32(ELEMENTS[dtype].dtype, bytes.slice());
 }
 
-describe.each(dtypes)("%s", (dtype) => {
+describe.each(ELEMENT_TYPES)("%s", (dtype) => {
   test.each(COUNTS)("%i elements are summed and rounded as one by one", (count) => {
     const lane = new Lane(1 << 17);
-    const width = dtype === "f32" ? 4 : 2;
+    const width = elementBytes(dtype);
     // Three elements in front, so that nothing is aligned.
     const sources = [1, 2, 3].map((seed) => {
       const bytes = lane.take((count + 3) * width);
@@ -54,14 +49,13 @@ describe.each(dtypes)("%s", (dtype) => {
 
     const out = lane.take((count + 4) * width).fill(0xaa);
     lane.store(dtype, sum, out, 2);
-    const rounded = dtype === "f32" ? expected : (dtype === "bf16" ? narrowBf16 : narrowF16)(expected);
+    const rounded = fromFloat32(ELEMENTS[dtype].dtype, expected);
     const stored = out.slice(2 * width, (count + 2) * width);
-    const isNaN = expected.map((x) => Number(Number.isNaN(x)));
-    const found = dtype === "f32" ? new Float32Array(stored.buffer) : new Uint16Array(stored.buffer);
+    const isNumber = (_: number, byte: number): boolean => !Number.isNaN(expected[Math.floor(byte / width)]);
     // Which NaN it is that a sum gives is the machine's affair.
-    expect([...found].filter((_, i) => isNaN[i] === 0)).toEqual([...rounded].filter((_, i) => isNaN[i] === 0));
-    const wide = dtype === "f32" ? found : (dtype === "bf16" ? widenBf16 : widenF16)(found as Uint16Array);
-    expect([...wide].map((x) => Number(Number.isNaN(x)))).toEqual([...isNaN]);
+    expect([...stored].filter(isNumber)).toEqual([...rounded].filter(isNumber));
+    const wide = toFloat32(ELEMENTS[dtype].dtype, stored);
+    expect([...wide].map(Number.isNaN)).toEqual([...expected].map(Number.isNaN));
     expect([...out.slice(0, 2 * width), ...out.slice((count + 2) * width)].every((byte) => byte === 0xaa)).toBe(true);
   });
 });

@@ -4,13 +4,13 @@
  * kind of device, and may use nothing else.
  */
 import type { DeviceFacts, KernelModule, Binding, Size } from "../../../plan/plan.ts";
-import type { StorageType } from "../../../plan/format.ts";
+import type { WeightFormat } from "../../../plan/format.ts";
 import type { KernelWriter } from "../writer.ts";
 
 /** A weight in `matrix` layout (see `plan.ts`), bound as `array<vec4<f32>>` or, 16-bit, `array<vec4<u32>>`. */
 export interface MatrixOperand {
   readonly binding: Binding;
-  readonly storage: StorageType;
+  readonly storage: WeightFormat;
   /** Columns (or banks) of this part: `start ..< start + count`; the binding holds only those. */
   readonly part: { readonly split: "bank" | "n"; readonly start: number; readonly count: number };
 }

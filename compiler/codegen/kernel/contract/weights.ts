@@ -1,7 +1,7 @@
 /**
  * Reading a weight in `matrix` layout: where a bank and a column start, and four rows of k for four columns at a time.
  */
-import { matrixSteps, type StorageType } from "../../../plan/format.ts";
+import { matrixSteps, type WeightFormat } from "../../../plan/format.ts";
 import { unpackRows } from "../../wgsl/unpack.ts";
 import type { ColumnGroup, ContractSpec, MatrixOperand } from "./contract.ts";
 import type { KernelWriter } from "../writer.ts";
@@ -12,7 +12,7 @@ export function bindMatrix(w: KernelWriter, matrix: MatrixOperand): string {
 }
 
 /** Loads that make four rows of k; from one to the next are `vectorsPerRow`. */
-export function loadsPerQuad(storage: StorageType): number {
+export function loadsPerQuad(storage: WeightFormat): number {
   return matrixSteps(storage, 0, 0).perQuad;
 }
 

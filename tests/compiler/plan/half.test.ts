@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../runtime/checkpoint/half.ts";
+import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../compiler/plan/half.ts";
 
 const formats = [
   { name: "f16", widen: widenF16, narrow: narrowF16, infinity: 0x7c00, one: 0x3c00, least: 2 ** -24, greatest: 65504 },
