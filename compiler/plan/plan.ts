@@ -153,7 +153,10 @@ export interface Kept {
   /** When all its elements are `initial` again: at the start of a run, or also of each optimizer step. */
   readonly reset: "run" | "step";
   readonly initial: number;
-  /** The parameter that it belongs to, as its gradient or what an optimizer remembers of it. */
+  /**
+   * The parameter that it belongs to, as its gradient or what an optimizer remembers of it: an element for each of the parameter's, as it
+   * lies in f32, or for each index of some of its axes.
+   */
   readonly of: string | null;
 }
 
@@ -181,7 +184,7 @@ export type Binding =
 export interface Dispatch {
   readonly kind: "dispatch";
   readonly module: string;
-  /** In paths and ids, `#` stands for the index of the enclosing repeat. */
+  /** In paths and ids, `#` stands for the index of the enclosing repeat; no name that is declared has one. */
   readonly bindings: readonly Binding[];
   /** Workgroups. Over the device's limit in x, the runtime folds into y: kernels take x + y * num_workgroups.x. */
   readonly grid: readonly [Size, Size, Size];

@@ -1,6 +1,6 @@
 /**
- * What must hold of any plan: nothing is read before it is written, everything bound exists, and limits are kept. Of plans that train: what
- * is kept is written by an entry, and parameters by entries of phase `update` alone, each that has something kept once.
+ * What must hold of any plan: names are one thing's each, nothing is read before it is written, everything bound exists and is bound as what it
+ * is, and limits are kept. What plans that train say besides is in `verify-training.ts`.
  */
 import {
   type Binding,
@@ -14,13 +14,12 @@ import {
   symbolsOf,
 } from "./plan.ts";
 import { namesIn } from "./scalar.ts";
+import { verifyTraining } from "./verify-training.ts";
 
 /** Sentences about what is wrong; none when the plan is sound. */
 export function verifyPlan(plan: Plan): readonly string[] {
-  const ids = plan.buffers.map((b) => b.id);
-  const twice = ids.filter((id, i) => ids.indexOf(id) !== i);
   return [
-    ...twice.map((id) => `buffer ${id} is listed twice`),
+    ...verifyNames(plan),
     ...verifySizes(plan),
     ...plan.scalars.flatMap(({ id, expr }) =>
       namesIn(expr)
@@ -32,6 +31,33 @@ export function verifyPlan(plan: Plan): readonly string[] {
   ];
 }
 
+/** Each name is one thing's, and none has the `#` that bindings have for an index. */
+function verifyNames(plan: Plan): readonly string[] {
+  const bound = [
+    ["buffer", plan.buffers.map((b) => b.id)],
+    ["parameter", plan.parameters.map((p) => p.path)],
+    ["table", plan.tables.map((t) => t.id)],
+    ["state", plan.states.map((s) => s.id)],
+  ] as const;
+  const others = [
+    ["symbol", plan.symbols],
+    ["scalar", plan.scalars.map((s) => s.id)],
+    ["module", plan.modules.map((m) => m.id)],
+    ["entry", plan.entries.map((e) => e.name)],
+  ] as const;
+  return [
+    ...[...bound, ...others].flatMap(([what, names]) => {
+      const seen = new Set<string>();
+      return names.filter((name) => seen.size === seen.add(name).size).map((name) => `${what} ${name} is listed twice`);
+    }),
+    ...bound.flatMap(([what, names]) =>
+      names
+        .filter((name) => name.includes("#"))
+        .map((name) => `${what} ${name} has # in its name, which stands for an index`),
+    ),
+  ];
+}
+
 /** Every symbol of a size is one of the plan's. */
 function verifySizes(plan: Plan): readonly string[] {
   const declared = new Set(plan.symbols);
@@ -40,65 +66,12 @@ function verifySizes(plan: Plan): readonly string[] {
       .filter((symbol) => !declared.has(symbol))
       .map((symbol) => `${what} has a size in ${symbol}, which the plan does not declare`);
   return [
-    ...plan.symbols.flatMap((symbol, i) =>
-      plan.symbols.indexOf(symbol) === i ? [] : [`symbol ${symbol} is declared twice`],
-    ),
     ...plan.tables.flatMap(({ id, axes }) => axes.flatMap(({ size }) => check(`table ${id}`, size))),
     ...[...plan.states, ...plan.buffers].flatMap(({ id, elements }) => check(id, elements)),
     ...plan.entries.flatMap((entry) =>
       dispatchesOf(entry).flatMap((d) => [...d.grid, d.flops, d.bytes].flatMap((size) => check(d.label, size))),
     ),
   ];
-}
-
-/** What is kept, and what may write parameters. */
-function verifyTraining(plan: Plan): readonly string[] {
-  const modules = new Map(plan.modules.map((m) => [m.id, m]));
-  const buffers = new Set<string>();
-  const stolen = new Set<string>();
-  /** Parts of parameters, and how often updates write them. */
-  const updates = new Map<string, number>();
-  const note = (b: Binding, phase: Entry["phase"]): void => {
-    if (b.kind === "buffer") buffers.add(b.id);
-    if (b.kind !== "parameter") return;
-    if (phase === "update") updates.set(partOf(b.path, b.part), (updates.get(partOf(b.path, b.part)) ?? 0) + 1);
-    else stolen.add(b.path);
-  };
-  for (const { steps, phase } of plan.entries)
-    for (const step of steps)
-      if (step.kind === "dispatch") for (const b of writesOf(step, modules)) note(b, phase);
-      else
-        for (const b of step.steps.flatMap((d) => writesOf(d, modules)))
-          for (const index of step.indices) note(fillIndex(b, index), phase);
-  const parameters = new Map(plan.parameters.map((p) => [p.path, p]));
-  const kept = plan.buffers.filter((b) => b.role === "kept" || b.kept !== null);
-  const trained = new Set(kept.flatMap((b) => b.kept?.of ?? []));
-  const wanted = [...trained].flatMap((path) =>
-    (parameters.get(path)?.parts ?? []).map((_, part) => partOf(path, part)),
-  );
-  return [
-    ...kept
-      .filter((b) => b.role !== "kept" || b.kept === null)
-      .map((b) => `buffer ${b.id} has the role ${b.role}, and ${b.kept === null ? "nothing" : "something"} kept`),
-    ...kept
-      .filter((b) => symbolsOf(b.elements).length > 0)
-      .map((b) => `buffer ${b.id} is kept, and its size is one of a step`),
-    ...kept.filter((b) => b.share !== null).map((b) => `buffer ${b.id} is kept, and shares its memory`),
-    ...kept.filter((b) => !buffers.has(b.id)).map((b) => `buffer ${b.id} is kept, and no entry writes it`),
-    ...[...trained]
-      .filter((path) => !parameters.has(path))
-      .map((path) => `something is kept of ${path}, which is no parameter`),
-    ...[...stolen].map((path) => `parameter ${path} is written by an entry that is no update`),
-    ...wanted
-      .filter((part) => updates.get(part) !== 1)
-      .map((part) => `${part} is trained, and updates write it ${updates.get(part) ?? 0} times`),
-  ];
-}
-
-const partOf = (path: string, part: number): string => JSON.stringify([path, part]);
-
-function writesOf(d: Dispatch, modules: ReadonlyMap<string, KernelModule>): readonly Binding[] {
-  return d.bindings.filter((_, i) => modules.get(d.module)?.bindings[i] === "write");
 }
 
 function dispatchesOf({ steps }: Entry): readonly Dispatch[] {
@@ -121,7 +94,7 @@ function verifyEntry(plan: Plan, entry: Entry): readonly string[] {
   const exists = (b: Binding): boolean => {
     switch (b.kind) {
       case "step":
-        return true;
+        return plan.symbols.length > 0;
       case "scalars":
         return plan.scalars.length > 0;
       case "buffer":
@@ -150,6 +123,8 @@ function verifyEntry(plan: Plan, entry: Entry): readonly string[] {
     d.bindings.forEach((b, i) => {
       if (!exists(b)) return say(`binds ${JSON.stringify(b)}, which does not exist`);
       const access = module.bindings[i];
+      if ((access === "uniform") !== (b.kind === "step" || b.kind === "scalars"))
+        say(`binds ${JSON.stringify(b)} as ${access}`);
       const others = d.bindings.filter((_, j) => j !== i).map(memory);
       if (access === "write" && others.includes(memory(b))) say(`writes ${memory(b)}, which it binds a second time`);
       if (b.kind !== "buffer" || access !== "read") return;
