@@ -2,6 +2,7 @@
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { horizonOf } from "../compiler/index.ts";
+import type { Device } from "../runtime/gpu/device.ts";
 import type { LoadedModel } from "../runtime/model/model.ts";
 import type { Session } from "../runtime/session/session.ts";
 import { failure } from "../grammar/index.ts";
@@ -75,6 +76,27 @@ export async function withSession<N extends Needs, R>(
       session.close();
     }
   } finally {
+    await loaded.checkpoint.close();
+  }
+}
+
+/** For what runs a checkpoint without a session: opens it for sequences of so many tokens, and frees it and the device whatever happens. */
+export async function withDevice<R>(
+  folder: string,
+  flags: SessionFlags,
+  length: number,
+  use: (loaded: LoadedModel, openDevice: () => Promise<Device>) => Promise<R>,
+): Promise<R> {
+  const loaded = await openFolder(folder, flags.map);
+  let device: Device | undefined;
+  try {
+    checkLength(loaded, length);
+    return await use(loaded, async () => {
+      const { openDevice } = await import("../runtime/dawn/open-device.ts");
+      return (device = await openDevice(flags.adapter === undefined ? {} : { adapter: flags.adapter }));
+    });
+  } finally {
+    device?.close();
     await loaded.checkpoint.close();
   }
 }

@@ -68,6 +68,8 @@ export type { Accumulator, Batched } from "./training/batch.ts";
 export { BATCH, batchProgram } from "./training/batch.ts";
 export { addObjective, LIKELIHOOD } from "./training/objective.ts";
 export { differentiateProgram } from "./training/differentiate.ts";
+export { GRADIENT } from "./training/gradient-program.ts";
+export { compileGradients, type GradientPlan } from "./compile-gradients.ts";
 export type { LookAhead, OutputTime } from "./causality.ts";
 export { describeTime } from "./causality.ts";
 export type { CompileModelOptions } from "./compile.ts";

@@ -34,19 +34,20 @@ export interface Batched {
   readonly accumulators: readonly Accumulator[];
 }
 
-export function batchProgram(program: Program, b: Builder): Batched {
+/** `batch`: the axis, where the number of sequences is known. */
+export function batchProgram(program: Program, b: Builder, batch: Axis = BATCH): Batched {
   const functions = new Map<string, GraphFunction>();
   const batched = (name: string): GraphFunction => {
     const known = functions.get(name);
     if (known !== undefined) return known;
     const fn = program.functions.get(name);
     if (fn === undefined) throw new Error(`there is no function ${name}`);
-    const made = batchFunction(fn, `${templateOf(program, name)}.`, batched, b);
+    const made = batchFunction(fn, `${templateOf(program, name)}.`, batched, batch, b);
     functions.set(name, made);
     return made;
   };
   for (const name of program.functions.keys()) batched(name);
-  const main = batchFunction(program.main, "", batched, b);
+  const main = batchFunction(program.main, "", batched, batch, b);
   const accumulators = program.main.outputs.flatMap(({ name, role, node }, i): Accumulator[] =>
     role === "accumulator"
       ? [{ path: name, type: main.outputs[i]!.node.type, initial: pools[poolOf(program, node).attrs.reduce].initial }]
@@ -59,24 +60,25 @@ function batchFunction(
   fn: GraphFunction,
   prefix: string,
   callee: (name: string) => GraphFunction,
+  batch: Axis,
   b: Builder,
 ): GraphFunction {
   const images = rewriteNodes([...fn.inputs, ...outputNodes(fn)], (node, inputs) =>
-    batchNode(node, inputs, prefix, callee, b),
+    batchNode(node, inputs, prefix, callee, batch, b),
   );
-  const outputs = fn.outputs.map((output, i) => batchOutput(output, images[fn.inputs.length + i]!, b));
+  const outputs = fn.outputs.map((output, i) => batchOutput(output, images[fn.inputs.length + i]!, batch, b));
   return { name: fn.name, inputs: images.slice(0, fn.inputs.length) as Node<"input">[], outputs };
 }
 
-function batchOutput(output: Output, node: Node, b: Builder): Output {
+function batchOutput(output: Output, node: Node, batch: Axis, b: Builder): Output {
   const has = hasAxis(node.type, BATCH.name);
   if (has && (output.role === "update" || output.role === "accumulator"))
     throw new Error(`${output.name} differs from sequence to sequence`);
   if (has && output.role === "loss") {
-    const count = b.sum(b.broadcast(b.constant(1), [BATCH]), [BATCH.name]);
+    const count = b.sum(b.broadcast(b.constant(1), [batch]), [BATCH.name]);
     return { ...output, node: b.over(b.sum(node, [BATCH.name]), count) };
   }
-  return { ...output, node: has || output.role === "result" ? arrange(node, output.node.type, b) : node };
+  return { ...output, node: has || output.role === "result" ? arrange(node, output.node.type, batch, b) : node };
 }
 
 function batchNode(
@@ -84,16 +86,17 @@ function batchNode(
   inputs: readonly Node[],
   prefix: string,
   callee: (name: string) => GraphFunction,
+  batch: Axis,
   b: Builder,
 ): Node {
   if (isOp(node, "input")) {
-    const type = { ...node.attrs.type, axes: [BATCH, ...node.attrs.type.axes] };
+    const type = { ...node.attrs.type, axes: [batch, ...node.attrs.type.axes] };
     return b.must("input", [], { ...node.attrs, type }, node.origin);
   }
-  if (isOp(node, "pool")) return poolSequences(node, inputs[0]!, prefix, b);
+  if (isOp(node, "pool")) return poolSequences(node, inputs[0]!, prefix, batch, b);
   if (isOp(node, "call")) {
     const { fn, part } = node.attrs;
-    const args = inputs.map((x, i) => arrange(x, node.inputs[i]!.type, b));
+    const args = inputs.map((x, i) => arrange(x, node.inputs[i]!.type, batch, b));
     return b.must("call", args, { ...node.attrs, type: callee(fn).outputs[part]!.node.type }, node.origin);
   }
   if (isOp(node, "transpose")) {
@@ -102,28 +105,28 @@ function batchNode(
   }
   // Queries, keys and values tell heads from channels by what they share, so all of them have the axis or none.
   if ((isOp(node, "attend") || isOp(node, "delta_rule")) && inputs.some((x) => hasAxis(x.type, BATCH.name))) {
-    const shared = inputs.map((x, i) => (i < 3 ? spread(x, b) : x));
+    const shared = inputs.map((x, i) => (i < 3 ? spread(x, batch, b) : x));
     return b.must(node.op, shared, node.attrs, node.origin);
   }
   return b.must(node.op, inputs, node.attrs, node.origin);
 }
 
-function poolSequences({ attrs, origin }: Node<"pool">, x: Node, prefix: string, b: Builder): Node {
+function poolSequences({ attrs, origin }: Node<"pool">, x: Node, prefix: string, batch: Axis, b: Builder): Node {
   const { reduce, join } = pools[attrs.reduce];
-  const own = b.must(reduce, [spread(x, b)], { axes: [BATCH.name] }, origin);
+  const own = b.must(reduce, [spread(x, batch, b)], { axes: [BATCH.name] }, origin);
   if (attrs.buffer === null) return own;
   const before = b.must("param", [], { path: prefix + attrs.buffer, type: own.type }, origin);
   return b.must("detach", [b.must(join, [before, own], {}, origin)], {}, origin);
 }
 
 /** With the axis of sequences, whether it is there or the same for all. */
-function spread(x: Node, b: Builder): Node {
-  return hasAxis(x.type, BATCH.name) ? x : b.broadcast(x, [BATCH]);
+function spread(x: Node, batch: Axis, b: Builder): Node {
+  return hasAxis(x.type, BATCH.name) ? x : b.broadcast(x, [batch]);
 }
 
 /** Sequences first, then the axes in the order of the type for one sequence. */
-function arrange(x: Node, one: TensorType, b: Builder): Node {
-  return b.transpose(spread(x, b), [BATCH.name, ...one.axes.map((a) => a.name)]);
+function arrange(x: Node, one: TensorType, batch: Axis, b: Builder): Node {
+  return b.transpose(spread(x, batch, b), [BATCH.name, ...one.axes.map((a) => a.name)]);
 }
 
 /** The path of the layers that a function is called for, with a hole for the number. */

@@ -34,15 +34,25 @@ export interface TrainingCase {
 /** The coefficient of the auxiliary loss that the golden values were made with. */
 export const COEFFICIENT = 0.02;
 
-export async function openTraining(name: string): Promise<TrainingCase> {
-  const golden = await openCheckpoint(join(root, name, "golden-train.safetensors"));
-  const config = JSON.parse(readFileSync(join(root, name, "config.json"), "utf8")) as Record<string, unknown>;
+export const goldenFile = (name: string): string => join(root, name, "golden-train.safetensors");
+
+/** A folder with the fixture as it was trained; gives its config. */
+export async function writeTrained(name: string, folder: string): Promise<object> {
+  const golden = await openCheckpoint(goldenFile(name));
   // The golden loss of a family without `aux_loss` has none.
   const coefficient = golden.tensors.has("aux_loss") ? COEFFICIENT : 0;
+  await golden.close();
+  const config = JSON.parse(readFileSync(join(root, name, "config.json"), "utf8")) as Record<string, unknown>;
   const changed = "router_aux_loss_coef" in config ? { ...config, router_aux_loss_coef: coefficient } : config;
+  writeFileSync(join(folder, "config.json"), JSON.stringify(changed));
+  symlinkSync(join(root, name, "model.safetensors"), join(folder, "model.safetensors"));
+  return changed;
+}
+
+export async function openTraining(name: string): Promise<TrainingCase> {
+  const golden = await openCheckpoint(goldenFile(name));
   const [parameters, gradients, instance] = await withScratch(async (folder) => {
-    writeFileSync(join(folder, "config.json"), JSON.stringify(changed));
-    symlinkSync(join(root, name, "model.safetensors"), join(folder, "model.safetensors"));
+    const changed = await writeTrained(name, folder);
     const model = await loadModel(folder);
     return [await readAll(model), await readGradients(golden, changed), model.model.instance] as const;
   });
@@ -116,8 +126,11 @@ async function readAll({ model, source, checkpoint }: LoadedModel): Promise<Map<
   return values;
 }
 
-/** The gradients have the layout of transformers' modules; as a checkpoint of that layout the family's map reads them. */
-async function readGradients(golden: Checkpoint, config: object): Promise<Map<string, Value>> {
+/**
+ * The gradients of a file by parameter: they have the layout of transformers' modules, or of any of the family's checkpoints, and as a
+ * checkpoint of that layout the family's map reads them.
+ */
+export async function readGradients(golden: Checkpoint, config: object): Promise<Map<string, Value>> {
   const names = [...golden.tensors.keys()].filter((n) => n.startsWith("grad."));
   return withScratch(async (folder) => {
     writeFileSync(join(folder, "config.json"), JSON.stringify(config));
