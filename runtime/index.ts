@@ -23,6 +23,8 @@ export { type Profile, type ProfileOptions, type ProfileRow, profileSession } fr
 export { collectMetrics, type Metric, type MetricOptions } from "./session/metrics.ts";
 export { type Choices, type LayerLoad, type Routing, ROUTING_METRICS, traceRouting } from "./session/routing.ts";
 export { type Roofline, measureRoofline } from "./measure/roofline.ts";
+export { type GradientOptions, type Gradients, gradientsOf } from "./training/gradients.ts";
+export { type GradientTensor, type GradientTensors, layOutGradients } from "./training/gradient-tensors.ts";
 export { loadTokenizer } from "./load/load-tokenizer.ts";
 export type { StreamDecoder, Tokenizer } from "./tokenizer/tokenizer.ts";
 export { planUpcycle, type RuleTotal, type UpcyclePlan, type UpcycleRequest } from "./upcycle/plan.ts";

@@ -27,6 +27,8 @@ export type { Sampling } from "./session/sampler.ts";
 export { openSession, type PrefillOptions, type Session, type SessionOptions } from "./session/session.ts";
 export { runTestOnDevice } from "./testing/device.ts";
 export { type Failure, prepareTests, runTestOnOracle } from "./testing/prepare.ts";
+export { type GradientOptions, type Gradients, gradientsOf } from "./training/gradients.ts";
+export { type GradientTensor, type GradientTensors, layOutGradients } from "./training/gradient-tensors.ts";
 export { DOCUMENT_SEPARATOR, encodeDocuments } from "./tokenizer/documents.ts";
 export { type LimitTime, TimeIsOver } from "./tokenizer/limit.ts";
 export { readTokenizer, type StreamDecoder, type Tokenizer } from "./tokenizer/tokenizer.ts";

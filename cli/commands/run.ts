@@ -24,7 +24,7 @@ export function registerRun(program: Command): void {
     .addOption(
       new Option(
         "--gradients <file>",
-        "safetensors file to write `loss` to, each term of it by name, and `grad.` and the name of each tensor, f32: of one micro-batch, as training computes it",
+        "safetensors file to write `loss` and its gradient by every tensor to, as training computes them: of one micro-batch",
       ).conflicts(["logits", "traceFinite"]),
     )
     .option("--json", "print what was written, and the time, as JSON")

@@ -102,6 +102,11 @@ const refused: readonly (readonly [string, () => unknown])[] = [
   ["`provenance` of `traceOrigin` is an object", () => call(traceOrigin, FOLDER, {}, "a")],
   ["`path` of `traceOrigin` is 1", () => call(traceOrigin, FOLDER, provenance, 1)],
   ["`map` of `traceOrigin` is 7", () => call(traceOrigin, FOLDER, provenance, "a", 7)],
+  ["`device` of `gradientsOf` is an object", () => call(moec.gradientsOf, {}, loaded, [[1, 2]])],
+  ["`model` of `gradientsOf` is null", () => call(moec.gradientsOf, device, { ...loaded, model: null }, [[1, 2]])],
+  ["`gradientsOf` needs `source`", () => call(moec.gradientsOf, device, { model }, [[1, 2]])],
+  ["`sequences` of `gradientsOf` is [1, 2]", () => call(moec.gradientsOf, device, loaded, [1, 2])],
+  ["`gradientsOf` has no option `clip`", () => call(moec.gradientsOf, device, loaded, [[1, 2]], { clip: 1 })],
   ["`device` of `measureRoofline` is an object", () => call(measureRoofline, {})],
 ];
 
