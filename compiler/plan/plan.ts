@@ -212,8 +212,8 @@ export interface Repeat {
 export type EntryRegime = "prefill" | "decode" | "whole";
 
 /**
- * `infer` computes outputs. `micro` and `update` train: `micro` runs for each micro-batch of an optimizer step, `update` once after them and
- * ends the step.
+ * `infer` computes outputs. `micro` and `update` train: `micro` runs for each micro-batch of an optimizer step, `update`, of which a plan has
+ * one, once after them and ends the step.
  */
 export type EntryPhase = "infer" | "micro" | "update";
 

@@ -97,6 +97,7 @@ function verifyWrites(plan: Plan, parameters: ReadonlyMap<string, Parameter>): r
       else
         for (const b of step.steps.flatMap((d) => writesOf(d, modules)))
           for (const index of step.indices) note(fillIndex(b, index), entry);
+  const ends = plan.entries.filter((e) => e.phase === "update").map((e) => e.name);
   const trained = new Set([...kept.values()].flatMap((b) => b.kept?.of ?? []));
   const wanted = [...trained].flatMap((path) =>
     (parameters.get(path)?.parts ?? []).map((_, part) => partOf(path, part)),
@@ -104,6 +105,7 @@ function verifyWrites(plan: Plan, parameters: ReadonlyMap<string, Parameter>): r
   return [
     ...[...kept.keys()].filter((id) => !written.has(id)).map((id) => `buffer ${id} is kept, and no entry writes it`),
     ...stolen,
+    ...(ends.length > 1 ? [`entries ${ends.join(" and ")} are updates, and one ends an optimizer step`] : []),
     ...wanted
       .filter((part) => updates.get(part) !== 1)
       .map((part) => `${part} is trained, and updates write it ${updates.get(part) ?? 0} times`),

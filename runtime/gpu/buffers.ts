@@ -51,6 +51,7 @@ export class Buffers {
   #written = "";
   /** Whether `kept` buffers hold what an optimizer step has added up so far. */
   #isWithinStep = false;
+  #hasScalars = false;
   #isOpen = true;
   generation = 0;
 
@@ -80,7 +81,7 @@ export class Buffers {
     const buffers = new Buffers(device, plan, parameters, sizes.S);
     try {
       await buffers.ensure(sizes);
-      buffers.#reset("run");
+      buffers.beginRun();
       return buffers;
     } catch (error) {
       buffers.destroy();
@@ -110,9 +111,11 @@ export class Buffers {
     this.#checkOpen();
     const old = this.#sizes;
     const sizes = { T: Math.max(T, old.T), Q: Math.max(Q, old.Q), S: old.S, P: Math.max(P, old.P) };
-    if (sizes.T === old.T && sizes.Q === old.Q && sizes.P === old.P) return;
+    // The first time there is nothing yet, whatever the sizes.
+    const isFirst = this.generation === 0;
+    if (!isFirst && sizes.T === old.T && sizes.Q === old.Q && sizes.P === old.P) return;
     this.generation++;
-    if (sizes.P > old.P) await this.#growContext(old, sizes);
+    if (isFirst || sizes.P > old.P) await this.#growContext(old, sizes);
     await this.#growWork(sizes);
     this.#sizes = sizes;
   }
@@ -152,13 +155,35 @@ export class Buffers {
     this.#device.gpu.queue.writeBuffer(this.#step, 0, words);
   }
 
-  /** Works out the plan's scalars in float64 and writes them. */
+  /** Works out the plan's scalars in float64 and writes them, for one optimizer step. Throws `train/scalar` where one is not finite. */
   writeScalars(host: HostValues): void {
     this.#checkOpen();
     const names = Object.keys(host) as (keyof HostValues)[];
     const at = Float64Array.from(names, (name) => host[name]);
     const values = Float32Array.from(this.#plan.scalars, ({ expr }) => compileScalar(expr, names)(at));
+    const wrong = values.findIndex((x) => !Number.isFinite(x));
+    if (wrong >= 0)
+      throw failure(
+        "train/scalar",
+        `\`${this.#plan.scalars[wrong]!.id}\` is ${values[wrong]} in optimizer step ${host.step} of ${host.steps}`,
+        {
+          notes: [`it is worked out from ${names.map((name) => `${name} = ${host[name]}`).join(", ")}`],
+          help: "look for a division by zero, or a root or logarithm of what is negative, where it is defined",
+        },
+      );
     this.#device.gpu.queue.writeBuffer(this.#scalars, 0, values);
+    this.#hasScalars = true;
+  }
+
+  /** Whether the scalars are those of this optimizer step. */
+  get hasScalars(): boolean {
+    return this.#hasScalars;
+  }
+
+  /** All that is kept is as at the start again, and the next micro-batch begins a step. Parameters stay as they are. */
+  beginRun(): void {
+    this.#reset("run");
+    this.endStep();
   }
 
   /** The first micro-batch of an optimizer step finds at their initial values what is kept for a step alone. */
@@ -167,9 +192,10 @@ export class Buffers {
     this.#isWithinStep = true;
   }
 
-  /** After `update`: the next micro-batch begins another optimizer step. */
+  /** After `update`: the next micro-batch begins another optimizer step, with scalars of its own. */
   endStep(): void {
     this.#isWithinStep = false;
+    this.#hasScalars = false;
   }
 
   /** Writes the first elements of an input buffer. */
@@ -244,13 +270,19 @@ export class Buffers {
 
   /** All elements of kept buffers at their initial values; at the start of a run, of all of them. */
   #reset(reset: Kept["reset"]): void {
+    const encoder = this.#device.gpu.createCommandEncoder();
     for (const { id, kept, type } of this.#plan.buffers) {
       if (kept === null || (reset === "step" && kept.reset !== "step")) continue;
       const { buffer } = this.find({ kind: "buffer", id });
+      if (kept.initial === 0) {
+        encoder.clearBuffer(buffer);
+        continue;
+      }
       const count = buffer.size / 4;
       const values = type === "f32" ? new Float32Array(count) : new Uint32Array(count);
       this.#device.gpu.queue.writeBuffer(buffer, 0, values.fill(kept.initial));
     }
+    this.#device.gpu.queue.submit([encoder.finish()]);
   }
 
   #checkOpen(): void {

@@ -39,6 +39,7 @@ export interface Encodes {
 
 interface Prepared {
   readonly phase: Entry["phase"];
+  readonly readsScalars: boolean;
   readonly steps: readonly Step[];
   groups: readonly GPUBindGroup[];
   /** Buffers' generation that the groups are of. */
@@ -72,8 +73,10 @@ export class Executor {
     let at = 0;
     missing.forEach((name, i) => {
       const steps = lists[i]!.map((step): Step => ({ ...step, pipeline: made[at++]! }));
+      const { phase } = entries[i]!;
+      const readsScalars = steps.some(({ bindings }) => bindings.some((b) => b.kind === "scalars"));
       const grid = new Uint32Array(steps.length * 3);
-      this.#entries.set(name, { phase: entries[i]!.phase, steps, groups: [], generation: -1, grid, sizes: null });
+      this.#entries.set(name, { phase, readsScalars, steps, groups: [], generation: -1, grid, sizes: null });
     });
   }
 
@@ -92,7 +95,7 @@ export class Executor {
     this.device.check();
     this.buffers.writeStep(sizes);
     const prepared = this.#current(name, sizes);
-    if (prepared.phase === "micro") this.buffers.beginMicro();
+    this.#begin(name, prepared);
     const encoder = this.device.gpu.createCommandEncoder({ label: name });
     const pass = encoder.beginComputePass();
     for (let i = 0; i < prepared.steps.length; i++) this.#encode(pass, prepared, i);
@@ -100,10 +103,10 @@ export class Executor {
     pass.end();
     for (const extra of more) extra.after?.(encoder);
     this.submit(encoder, `entry \`${name}\` of ${this.plan.model}`);
-    if (prepared.phase === "update") this.buffers.endStep();
+    this.#end(prepared);
   }
 
-  /** Runs an entry with one pass per dispatch; `writes` gives each its timestamps. For the profiler. */
+  /** The same with one pass per dispatch; `writes` gives each its timestamps. For the profiler. */
   async runTimed(
     name: string,
     sizes: StepSizes,
@@ -114,6 +117,7 @@ export class Executor {
     this.device.check();
     this.buffers.writeStep(sizes);
     const prepared = this.#current(name, sizes);
+    this.#begin(name, prepared);
     const encoder = this.device.gpu.createCommandEncoder({ label: name });
     for (let i = 0; i < prepared.steps.length; i++) {
       const pass = encoder.beginComputePass({ timestampWrites: writes(i) });
@@ -122,6 +126,7 @@ export class Executor {
     }
     more.after?.(encoder);
     this.submit(encoder, `the profile of \`${name}\``);
+    this.#end(prepared);
   }
 
   submit(encoder: GPUCommandEncoder, activity: string): void {
@@ -142,6 +147,16 @@ export class Executor {
       layout: pipeline.groupLayout,
       entries: bindings.map((resource, binding) => ({ binding, resource })),
     });
+  }
+
+  #begin(name: string, { phase, readsScalars }: Prepared): void {
+    if (readsScalars && !this.buffers.hasScalars)
+      throw new Error(`entry ${name} reads the host's numbers, which were not written for this optimizer step`);
+    if (phase === "micro") this.buffers.beginMicro();
+  }
+
+  #end({ phase }: Prepared): void {
+    if (phase === "update") this.buffers.endStep();
   }
 
   #encode(pass: GPUComputePassEncoder, { steps, groups, grid }: Prepared, i: number): void {
