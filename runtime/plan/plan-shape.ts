@@ -19,7 +19,6 @@ import {
   listOf,
   name,
   oneOf,
-  optional,
   positive,
   test,
   text,
@@ -51,15 +50,22 @@ function isScalar(value: Json, depth = 0): boolean {
   );
 }
 
-const symbols = Object.keys(SIZE_SYMBOLS);
-const size = test(`a whole number, ${symbols.join(", ")}, or an operation on two sizes`, (value) => isSize(value));
+/** Others may stand in a plan that is made beside its runtime; of a plan that is handed in, a step has to know what they are. */
+const symbols = Object.keys(SIZE_SYMBOLS).join(", ");
+const symbol = test(`a size that a step knows: ${symbols}`, (value) => isText(value) && isSizeSymbol(value));
+const size = test(`a whole number, ${symbols}, or an operation on two sizes`, (value) => isSize(value));
 const finite = test("a finite number", (value) => Number.isFinite(value));
 const three = (check: Check, wanted: string): Check =>
   test(wanted, (value) => Array.isArray(value) && value.length === 3 && value.every((v) => check(v, "") === null));
 
+const orNull =
+  (check: Check): Check =>
+  (value, path) =>
+    value === null ? null : check(value, path);
+
 const device = fields({
   kind: oneOf("software", "gpu"),
-  subgroup: optional(fields({ min: positive, max: positive })),
+  subgroup: orNull(fields({ min: positive, max: positive })),
   f16: truth,
   maxBinding: positive,
   maxBuffer: positive,
@@ -110,7 +116,7 @@ const dispatch = fields({
   grid: three(size, "three sizes"),
   constants,
   label: text,
-  origin: optional(text),
+  origin: orNull(text),
   flops: size,
   bytes: size,
 });
@@ -120,7 +126,7 @@ const step = byKind({ dispatch, repeat: fields({ indices: listOf(count), steps: 
 const plan = fields({
   model: text,
   stepTokens: positive,
-  symbols: listOf(oneOf(...symbols)),
+  symbols: listOf(symbol),
   scalars: listOf(fields({ id: name, expr: test("an expression", (v) => isScalar(v)) })),
   device,
   parameters: listOf(parameter),
@@ -135,8 +141,8 @@ const plan = fields({
       name: text,
       type: oneOf("f32", "u32", "i32"),
       elements: size,
-      share: optional(name),
-      kept: optional(fields({ reset: oneOf("run", "step"), initial: finite, of: optional(name) })),
+      share: orNull(name),
+      kept: orNull(fields({ reset: oneOf("run", "step"), initial: finite, of: orNull(name) })),
     }),
   ),
   modules: listOf(

@@ -29,6 +29,10 @@ const wrong: readonly (readonly [path: readonly (string | number)[], value: unkn
   [["parameters", 0, "layout"], { kind: "tiles" }, "`parameters[0].layout.kind`"],
   [["parameters", 0, "parts", 0, "bytes"], 1e300, "`parameters[0].parts[0].bytes`"],
   [["buffers", 0, "elements"], "N", "`buffers[0].elements`"],
+  [["symbols", 1], "N", "`symbols[1]` of"],
+  [["symbols", 1], "toString", "a size that a step knows: T, Q, S, P"],
+  [["entries", 0, "steps", 0, "flops"], ["*", "N", 2], "`entries[0].steps[0].flops`"],
+  [["buffers", 0, "kept"], undefined, "`buffers[0].kept`"],
   [["buffers", 0, "elements"], deep(100), "`buffers[0].elements`"],
   [["buffers", 0, "elements"], 0.5, "`buffers[0].elements`"],
   [["tables", 0, "expr"], ["constructor", "P"], "`tables[0].expr`"],
@@ -44,6 +48,8 @@ const wrong: readonly (readonly [path: readonly (string | number)[], value: unkn
   [["entries", 0, "steps", 0, "module"], "none", "there is no module none"],
   [["entries", 0, "outputs", 0], "nothing", "output nothing is never written"],
   [["buffers", 1, "id"], "ids", "buffer ids is listed twice"],
+  [["symbols"], ["T", "Q", "S"], "quarter has a size in P, which the plan does not declare"],
+  [["buffers", 0, "role"], "kept", "buffer ids has the role kept, and nothing kept"],
 ];
 
 test.each(wrong)("what a plan cannot have is refused where it stands: %j = %j", async (path, value, named) => {

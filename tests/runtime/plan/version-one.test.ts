@@ -1,4 +1,7 @@
-/** A plan that was saved by moec 0.1.0 before plans had symbols, phases and kept buffers, as `moec build --kind software` left it. */
+/**
+ * Plans that were saved by moec 0.1.0 before plans had symbols, phases and kept buffers, for the kind `software`: one for generating, as
+ * `moec build` left it, and one for evaluating (`compileModel` with that purpose), with an entry for whole sequences and an input per sequence.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -7,8 +10,12 @@ import { loadModel } from "../../../runtime/load/load-model.ts";
 import { loadPlan } from "../../../runtime/load/load-plan.ts";
 import { open } from "../../../runtime/open.ts";
 import { openSession } from "../../../runtime/session/session.ts";
+import { modelOf } from "../../support/programs.ts";
+import { Draw, drawWeights } from "../../support/random-models.ts";
+import { expectClose } from "../../support/session-checks.ts";
 
 const FOLDER = "tests/fixtures/plan-version-1";
+const WHOLE = "tests/fixtures/plan-version-1-whole";
 const MODEL = "tests/fixtures/families/llama";
 
 test("a plan of version 1 loads, and computes what one of today does", async () => {
@@ -36,4 +43,57 @@ test("a plan of version 1 loads, and computes what one of today does", async () 
     return all;
   };
   expect(await tokens(old)).toEqual(await tokens(now));
+});
+
+/** What the second was built of. */
+const TOLD = `
+import { Embedding, Linear } from "std"
+
+layer Block(D, G, C, E) {
+  q    = Linear(D -> [G, C])
+  k    = Linear(D -> [G, C])
+  v    = Linear(D -> [G, C])
+  o    = Linear([G, C] -> D)
+  tell = Linear(E -> D)
+  forward(x: [T, D], about: [E]) -> [T, D] =
+    x + o(attend[C](q(x), k(x), v(x), causal: false)) + tell(about)
+}
+model Told(V, L, D, E) {
+  embed  = Embedding(V -> D)
+  blocks = L of Block(D, 2, 4, E)
+  head   = Linear(D -> V)
+  forward(ids: u32[T], about: [E]) -> f32[T, V] {
+    x = embed(ids)
+    for b in blocks { x = b(x, about) }
+    return f32(head(x))
+  }
+}
+config tiny: Told { V: 31  L: 2  D: 10  E: 6 }`;
+
+test("so does one whose model looks ahead and has an input per sequence", async () => {
+  const saved = JSON.parse(readFileSync(join(WHOLE, "plan.json"), "utf8")) as {
+    buffers: { name: string; role: string }[];
+  };
+  expect(saved).toMatchObject({ version: 1 });
+  expect(saved.buffers.find((b) => b.name === "about")?.role).toBe("condition");
+  const plan = await loadPlan(WHOLE);
+  expect(plan.entries.map((e) => [e.name, e.output, e.regime, e.phase])).toEqual([
+    ["logits.whole", "logits", "whole", "infer"],
+    ["nll.whole", "nll", "whole", "infer"],
+  ]);
+  expect(plan.buffers.find((b) => b.name === "about")?.role).toBe("per-sequence");
+  const draw = new Draw(5);
+  const { source, runOracle } = drawWeights(modelOf(TOLD), "f32", draw);
+  using device = await openDevice();
+  using session = await openSession({ plan, device, source, sequences: 2, capacity: 32 });
+  const axes = [{ name: "E", size: 6 }];
+  const batch = [19, 7].map((length) => Array.from({ length }, () => draw.below(31)));
+  const told = batch.map(() => Float32Array.from({ length: 6 }, () => draw.next() - 0.5));
+  const found = await session.forward(
+    batch,
+    told.map((about) => ({ about })),
+  );
+  batch.forEach((ids, i) =>
+    expectClose(found[i]!, runOracle(ids, "evaluate", { about: { axes, data: Float64Array.from(told[i]!) } }), i),
+  );
 });
