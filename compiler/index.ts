@@ -11,6 +11,7 @@ export type { Observer } from "./language/interpret/context.ts";
 export type { Model, ModelParameter } from "./language/model/model.ts";
 export { buildProgram, listParameters, makeModel, newContext } from "./language/model/model.ts";
 export { printProgram } from "./graph/print.ts";
+export { mixBits } from "./graph/scalar.ts";
 export { type Horizon, horizonOf, positionsOf } from "./language/model/horizon.ts";
 export type { ConstructorValue } from "./language/interpret/value.ts";
 export { listParts } from "./language/model/parts.ts";

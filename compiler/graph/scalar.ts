@@ -79,7 +79,7 @@ function wrap(x: number, dtype: DType): number {
 }
 
 /** PCG-RXS-M-XS on 32 bits. Jarzynski, Olano (2020), "Hash Functions for GPU Rendering". */
-function mixBits(x: number): number {
+export function mixBits(x: number): number {
   const state = (Math.imul(x, 747796405) + 2891336453) >>> 0;
   const word = Math.imul((state >>> ((state >>> 28) + 4)) ^ state, 277803737) >>> 0;
   return ((word >>> 22) ^ word) >>> 0;

@@ -1,0 +1,162 @@
+/**
+ * The data of a training run: sources tokenised, split and mixed.
+ *
+ * ```ts
+ * const data = await openData({
+ *   sources: [{ name: "code", kind: "text", paths: ["src/**\/*.py"], weight: null, field: "text" }],
+ *   tokenizer: "path/of/the/checkpoint", vocabulary: 2048, cache: "run/tokens",
+ *   context: 256, sequences: 8, micros: 2, seed: 1,
+ * });
+ * for (let step = 1; step <= steps; step++)
+ *   for (let micro = 0; micro < 2; micro++) train(data.next(step, micro));
+ * data.close();
+ * ```
+ *
+ * Texts are tokenised once, into `cache`; memory holds where documents begin, never the ids.
+ */
+import { failure } from "../../../grammar/diagnostic.ts";
+import {
+  callback,
+  checkOptions,
+  list,
+  needed,
+  number,
+  object,
+  oneOf,
+  orNull,
+  type Rules,
+  signal,
+  text,
+  whole,
+} from "../../../grammar/option.ts";
+import { type Batches, type BatchSource, openBatches } from "../batches.ts";
+import { DEFAULT_HELD_OUT, type HeldOut, type Split, splitStore } from "../held-out.ts";
+import type { PackMode } from "../pack.ts";
+import { openTokenizer } from "./marks.ts";
+import { type OpenedSource, openSource } from "./open-source.ts";
+import type { DataSource } from "./source.ts";
+import type { WorkOptions } from "./work.ts";
+
+export interface DataOptions extends WorkOptions {
+  readonly sources: readonly DataSource[];
+  /** The folder that has the tokenizer; null where there are only ids. */
+  readonly tokenizer: string | null;
+  /** How many ids the model knows. */
+  readonly vocabulary: number;
+  /** A folder for tokenised texts, beside the run; made where it lacks. */
+  readonly cache: string;
+  /** Ids of a sequence. */
+  readonly context: number;
+  /** Sequences of a micro-batch. */
+  readonly sequences: number;
+  /** Micro-batches of a step. */
+  readonly micros: number;
+  readonly seed: number;
+  /** Default `joined`: see `pack.ts` for what a model then sees. */
+  readonly pack?: PackMode | undefined;
+  /** Of every source, from its end. Default a twentieth, 262,144 ids at most. */
+  readonly heldOut?: HeldOut | undefined;
+}
+
+/** What a source came to. */
+export interface SourceFacts {
+  readonly name: string;
+  /** Its share of all sequences, 0 to 1. */
+  readonly share: number;
+  readonly files: number;
+  readonly documents: number;
+  /** Ids to train on, and ids held out. */
+  readonly tokens: number;
+  readonly heldOut: number;
+  /** Sequences of a pass over it, and the share of their places that is padding, 0 to 1. */
+  readonly sequences: number;
+  readonly padding: number;
+}
+
+export interface TrainingData extends Batches {
+  readonly sources: readonly SourceFacts[];
+  close(): void;
+}
+
+const MOST_COUNT = Number.MAX_SAFE_INTEGER;
+
+const RULES: Rules<DataOptions> = {
+  sources: needed(list(object("a source", "name", "kind", "paths", "weight", "field"), "a list of sources")),
+  tokenizer: needed(orNull(text)),
+  vocabulary: needed(whole(1)),
+  cache: needed(text),
+  context: needed(whole(1)),
+  sequences: needed(whole(1)),
+  micros: needed(whole(1)),
+  seed: needed(whole(0, MOST_COUNT)),
+  pack: oneOf("joined", "documents"),
+  heldOut: {
+    allowed: "{ tokens } or { share, most }",
+    accepts: (v) =>
+      typeof v === "object" &&
+      v !== null &&
+      ("tokens" in v
+        ? whole(0, MOST_COUNT).accepts(v.tokens)
+        : "share" in v && "most" in v && number(0, 1).accepts(v.share) && whole(0, MOST_COUNT).accepts(v.most)),
+  },
+  onProgress: callback,
+  signal,
+};
+
+/** Throws `train/no-data`, `train/bad-source`, `train/empty-data`, and what `openSource` and `loadTokenizer` throw. */
+export async function openData(options: DataOptions): Promise<TrainingData> {
+  checkOptions("openData", options, RULES);
+  const { sources, context, sequences, micros, seed, pack = "joined", heldOut = DEFAULT_HELD_OUT } = options;
+  checkSources(sources);
+  const tokenizer = options.tokenizer === null ? null : await openTokenizer(options.tokenizer);
+  const opened: OpenedSource[] = [];
+  const close = (): void => opened.forEach(({ store }) => store.close());
+  try {
+    for (const source of sources) opened.push(await openSource(source, { ...options, tokenizer }));
+    const splits = opened.map(({ store }) => splitStore(store, heldOut));
+    const weights = weigh(sources, splits);
+    const own = sources.map(({ name }, i): BatchSource => ({
+      name,
+      weight: weights[i]!,
+      hash: opened[i]!.hash,
+      ...splits[i]!,
+    }));
+    const batches = openBatches({ sources: own, context, sequences, micros, seed, pack });
+    const total = weights.reduce((a, b) => a + b, 0);
+    const facts = own.map(({ name, weight, train, heldOut: kept }, i): SourceFacts => {
+      const pass = batches.passes[i]!;
+      return {
+        name,
+        share: weight / total,
+        files: opened[i]!.files.length,
+        documents: opened[i]!.store.starts.length,
+        tokens: train.end - train.begin,
+        heldOut: kept.end - kept.begin,
+        sequences: pass.sequences,
+        padding: pass.padding / (pass.sequences * context),
+      };
+    });
+    return { ...batches, sources: facts, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** Without any weights every token counts alike; beside others, a source without one has 1. */
+function weigh(sources: readonly DataSource[], splits: readonly Split[]): readonly number[] {
+  const isWeighted = sources.some(({ weight }) => weight !== null);
+  return sources.map(({ weight }, i) => weight ?? (isWeighted ? 1 : splits[i]!.train.end - splits[i]!.train.begin));
+}
+
+function checkSources(sources: readonly DataSource[]): void {
+  const refuse = (message: string, help: string): Error => failure("train/bad-source", message, { help });
+  if (sources.length === 0)
+    throw failure("train/no-data", "there is nothing to train on", { help: "give files with --data FILE..." });
+  for (const [i, { name, weight }] of sources.entries()) {
+    if (sources.findIndex((other) => other.name === name) !== i)
+      throw refuse(`two sources are called \`${name}\``, "give one of them another name: NAME=PATH");
+    if (weight !== null && !(weight > 0 && Number.isFinite(weight)))
+      throw refuse(`\`${name}\` has the weight ${weight}`, "give a weight above 0, or leave the source out");
+  }
+}
