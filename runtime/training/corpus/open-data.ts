@@ -29,9 +29,9 @@ import {
   text,
   whole,
 } from "../../../grammar/option.ts";
-import { type Batches, type BatchSource, openBatches } from "../batches.ts";
-import { DEFAULT_HELD_OUT, type HeldOut, type Split, splitStore } from "../held-out.ts";
-import type { PackMode } from "../pack.ts";
+import { type Batches, type BatchSource, openBatches } from "../data/batches.ts";
+import { DEFAULT_HELD_OUT, type HeldOut, type Split, splitStore } from "../data/held-out.ts";
+import type { PackMode } from "../data/pack.ts";
 import { openTokenizer } from "./marks.ts";
 import { type OpenedSource, openSource } from "./open-source.ts";
 import type { DataSource } from "./source.ts";

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { failure } from "../../../grammar/diagnostic.ts";
 import { find } from "../../files/read.ts";
-import type { TokenStore } from "../stretch.ts";
+import type { TokenStore } from "../data/stretch.ts";
 import { VERSION } from "../../version.ts";
 import { encodeLong } from "./encode-long.ts";
 import { findFiles } from "./find-files.ts";

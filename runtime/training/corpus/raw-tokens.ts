@@ -1,8 +1,8 @@
 /** Files of token ids as they are: looked through once for ids beyond the vocabulary and for where documents begin, then read in place. */
 import { createHash } from "node:crypto";
 import { failure } from "../../../grammar/diagnostic.ts";
-import type { TokenStore } from "../stretch.ts";
-import { countUpTo } from "../stretch.ts";
+import type { TokenStore } from "../data/stretch.ts";
+import { countUpTo } from "../data/stretch.ts";
 import { type IdWidth, openIdFile, toIds, widthFor } from "./id-file.ts";
 import type { Marks } from "./marks.ts";
 import { readChunks } from "./read-pieces.ts";

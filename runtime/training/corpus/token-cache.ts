@@ -9,7 +9,7 @@ import { flushFolder, makeFolders } from "../../files/disk.ts";
 import { takeLock } from "../../files/lock.ts";
 import { find, openToRead } from "../../files/read.ts";
 import { O_CREAT, O_EXCL, O_WRONLY, openFile, readNames, rename } from "../../files/system.ts";
-import { countUpTo, type TokenStore } from "../stretch.ts";
+import { countUpTo, type TokenStore } from "../data/stretch.ts";
 import { type IdWidth, openIdFile, toBytes } from "./id-file.ts";
 
 /** Documents are added one by one, each in any number of pieces. */

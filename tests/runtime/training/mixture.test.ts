@@ -2,9 +2,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { MoeError } from "../../../grammar/diagnostic.ts";
-import { type BatchOptions, openBatches } from "../../../runtime/training/batches.ts";
-import { bitsAt, placeAt } from "../../../runtime/training/counter.ts";
-import { Mixture } from "../../../runtime/training/mixture.ts";
+import { type BatchOptions, openBatches } from "../../../runtime/training/data/batches.ts";
+import { bitsAt, placeAt } from "../../../runtime/training/data/counter.ts";
+import { Mixture } from "../../../runtime/training/data/mixture.ts";
 import { storeOf, stretchOf } from "./support.ts";
 
 const take = (mixture: Mixture, count: number): readonly ReturnType<Mixture["next"]>[] =>

@@ -1,8 +1,8 @@
 /** Sequences out of documents: nothing is predicted twice, nothing across the border of documents, nothing out of padding. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { splitStore } from "../../../runtime/training/held-out.ts";
-import { packAll, packStretch } from "../../../runtime/training/pack.ts";
+import { splitStore } from "../../../runtime/training/data/held-out.ts";
+import { packAll, packStretch } from "../../../runtime/training/data/pack.ts";
 import { countedPairs, rowsOf, storeOf, stretchOf } from "./support.ts";
 
 const lengths = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 12 });

@@ -1,6 +1,6 @@
 /** Stores of ids in memory, for what takes them from anywhere. */
-import { newSequence, type Packed, type Sequence } from "../../../runtime/training/pack.ts";
-import type { Stretch, TokenStore } from "../../../runtime/training/stretch.ts";
+import { newSequence, type Packed, type Sequence } from "../../../runtime/training/data/pack.ts";
+import type { Stretch, TokenStore } from "../../../runtime/training/data/stretch.ts";
 
 /** Documents of these lengths; every id is its place in the store, so that a test sees where it is from. */
 export function storeOf(lengths: readonly number[]): TokenStore {

@@ -9,7 +9,7 @@
  * for (const batch of data.heldOut(0, 16)) ...; // the first 16 held-out sequences of source 0
  * ```
  */
-import { failure } from "../../grammar/diagnostic.ts";
+import { failure } from "../../../grammar/diagnostic.ts";
 import { bitsAt } from "./counter.ts";
 import { Mixture, type MixtureState } from "./mixture.ts";
 import { newSequence, packAll, type Packed, type PackMode, packStretch, type Sequence } from "./pack.ts";

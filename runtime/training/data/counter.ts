@@ -2,7 +2,7 @@
  * Chance that depends on counters alone: the hash that `.moe` has as `hash`, over a seed, what the number is for, and which one it is. So
  * nothing has to be kept of a generator: the thousandth draw is known without the 999 before it.
  */
-import { mixBits } from "../../compiler/index.ts";
+import { mixBits } from "../../../compiler/index.ts";
 
 /** What a number is for: draws of different kinds have nothing to do with each other. */
 export const PURPOSES = { source: 1, shift: 2, order: 3, rewrite: 4, cut: 5 } as const;
