@@ -77,12 +77,12 @@ async function addContract(name: string, regime: "prefill" | "decode", shape: Co
     room.set(tiles);
     words.set(bindingKey(buffer("order")), Uint32Array.from(order)).set(bindingKey(buffer("tiles")), room);
   }
-  const slots = shape.tokens * (routing?.slots ?? 1);
+  const choices = shape.tokens * (routing?.choices ?? 1);
   const columns = shape.groups.reduce((n, g) => n + g.cols * g.matrices, 0);
   const touched = routing === undefined ? 1 : new Set(index).size;
   const bytes =
     touched * shape.k * shape.groups.reduce((n, g) => n + g.cols * g.matrices * (g.storage === "f32" ? 4 : 2), 0);
-  await add(name, kernel, words, shape.tokens, { flops: 2 * slots * shape.k * columns, bytes }, sets);
+  await add(name, kernel, words, shape.tokens, { flops: 2 * choices * shape.k * columns, bytes }, sets);
 }
 
 async function addAttend(name: string, regime: "prefill" | "decode", shape: AttendShape): Promise<void> {
@@ -148,28 +148,28 @@ async function addCeilings(): Promise<void> {
   });
 }
 
-async function addRouting(slots: number, banks: number): Promise<void> {
-  const name = `group ${slots} slots, ${banks} banks`;
+async function addRouting(choices: number, banks: number): Promise<void> {
+  const name = `group ${choices} choices, ${banks} banks`;
   if (!name.includes(wanted)) return;
   const tileRows = tileRowsFor(gpu.facts);
   const ids = { index: buffer("index"), order: buffer("order"), tiles: buffer("tiles") };
   const kernel = emitGroup(
-    { id: "group", banks, tileRows, slots: "T", slotCount: (w) => w.step("T"), ...ids },
+    { id: "group", banks, tileRows, choices: "T", choiceCount: (w) => w.step("T"), ...ids },
     gpu.facts,
   );
-  const index = Uint32Array.from(randomNumbers(slots, 1), (x) => Math.floor((x + 1) * 0.5 * banks));
+  const index = Uint32Array.from(randomNumbers(choices, 1), (x) => Math.floor((x + 1) * 0.5 * banks));
   const tiles = evaluateSize(["*", ["+", ["ceil", "T", tileRows], ["min", banks, "T"]], 4], {
-    T: slots,
+    T: choices,
     Q: 0,
     S: 0,
     P: 0,
   });
   const data = new Map<string, Words>([
     [bindingKey(ids.index), index],
-    [bindingKey(ids.order), new Uint32Array(slots)],
+    [bindingKey(ids.order), new Uint32Array(choices)],
     [bindingKey(ids.tiles), new Uint32Array(tiles)],
   ]);
-  await add(name, kernel, data, slots, { flops: 0, bytes: slots * 8 });
+  await add(name, kernel, data, choices, { flops: 0, bytes: choices * 8 });
 }
 
 async function addSample(name: string, vocab: number, topK: number, topP: number): Promise<void> {
@@ -203,7 +203,7 @@ await addContract(
   { tokens: 1, k: 512, groups: [one(512), one(128), one(128)] },
   8,
 );
-const experts = { banks: 16, slots: 4, aPer: "token" as const, tileRows };
+const experts = { banks: 16, choices: 4, aPer: "token" as const, tileRows };
 await addContract("experts gate/up 128 tokens", "prefill", {
   tokens: 128,
   k: 512,
@@ -214,7 +214,7 @@ await addContract("experts down 128 tokens", "prefill", {
   tokens: 128,
   k: 256,
   groups: [one(512)],
-  routing: { ...experts, aPer: "slot" },
+  routing: { ...experts, aPer: "choice" },
 });
 await addContract(
   "experts gate/up 1 token",
@@ -225,7 +225,7 @@ await addContract(
 await addContract(
   "experts down 1 token",
   "decode",
-  { tokens: 1, k: 256, groups: [one(512)], routing: { ...experts, aPer: "slot", combine: true } },
+  { tokens: 1, k: 256, groups: [one(512)], routing: { ...experts, aPer: "choice", combine: true } },
   4,
 );
 const heads = { heads: 8, kvHeads: 2, channels: 64, ring: 1024 };

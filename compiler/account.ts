@@ -1,7 +1,7 @@
 /**
  * What a model costs, part by part: parameters, those of them that one token uses, bytes, floating-point operations,
  * bytes of cache. Everything follows from the program with its selections pushed to the parameters (`sparsify`): a
- * parameter that is only read through a selection of K slots out of N is used to K / N, and a contraction with it counts
+ * parameter that is only read through a selection of K choices out of N is used to K / N, and a contraction with it counts
  * K times; one that only meets the Z tokens of a sequence of T that were chosen is used to Z / T, on average. What is computed for
  * all tokens before some are chosen, such as keys, counts for all. No name is looked at.
  */

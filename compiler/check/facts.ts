@@ -88,7 +88,7 @@ export function describeType(value: Value): string {
     case "tuple":
       return `${value.kind === "list" ? "[" : ""}${value.items.map(describeType).join(", ")}${value.kind === "list" ? "]" : ""}`;
     case "route":
-      return `sparse[${value.slot.name} of ${value.bank.name}]`;
+      return `sparse[${value.choice.name} of ${value.bank.name}]`;
     case "layer":
       return `${value.instance.decl.keyword} ${value.instance.decl.name.text}`;
     default:

@@ -126,7 +126,7 @@ export function lintProgram(bag: DiagnosticBag, program: Program, at: Span): voi
   }
 }
 
-/** The slot axis, if a node is `a * c / Σ a` over one slot: what a softmax or a renormalisation of a top-1 choice comes to. */
+/** The choice axis, if a node is `a * c / Σ a` over one choice: what a softmax or a renormalisation of a top-1 choice comes to. */
 function constantWeight(node: Node): Axis | null {
   if (!isOp(node, "div")) return null;
   const [above, divisor] = node.inputs;

@@ -1,6 +1,6 @@
 /**
  * How many dispatches the parts of a layer take in an entry of a plan. A dispatch belongs to the last member of the layer whose
- * parameters it reads; one that reads none (slots grouped by expert, results added up, keys appended) to the part before it.
+ * parameters it reads; one that reads none (choices grouped by expert, results added up, keys appended) to the part before it.
  */
 import type { Dispatch, Plan } from "../../compiler/plan/plan.ts";
 

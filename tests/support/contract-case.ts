@@ -15,12 +15,12 @@ export interface ContractShape {
   readonly groups: readonly { readonly cols: number; readonly matrices: number; readonly storage: WeightFormat }[];
   readonly routing?: {
     readonly banks: number;
-    readonly slots: number;
-    readonly aPer: "token" | "slot";
+    readonly choices: number;
+    readonly aPer: "token" | "choice";
     readonly combine?: boolean;
     readonly tileRows: number;
-    /** Bank of a slot; pseudo-random when not given. */
-    readonly bankOf?: (slot: number) => number;
+    /** Bank of a choice; pseudo-random when not given. */
+    readonly bankOf?: (choice: number) => number;
     /** Banks held by the bound part; all when not given. */
     readonly part?: { readonly start: number; readonly count: number };
   };
@@ -49,9 +49,9 @@ const buffer = (id: string): Binding => ({ kind: "buffer", id });
 
 export function makeContractCase(id: string, shape: ContractShape): ContractCase {
   const { tokens, k, routing } = shape;
-  const slots = tokens * (routing?.slots ?? 1);
-  const aRows = routing?.aPer === "slot" ? slots : tokens;
-  const outRows = routing === undefined || routing.combine === true ? tokens : slots;
+  const choices = tokens * (routing?.choices ?? 1);
+  const aRows = routing?.aPer === "choice" ? choices : tokens;
+  const outRows = routing === undefined || routing.combine === true ? tokens : choices;
   const data = new Map<string, Words>();
   const put = (binding: Binding, words: Words): Binding => {
     data.set(bindingKey(binding), words);
@@ -61,12 +61,12 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
   const a = randomNumbers(aRows * k, 1);
   put(buffer("a"), a);
   const banks = routing?.banks ?? 1;
-  const random = randomNumbers(slots, 2);
+  const random = randomNumbers(choices, 2);
   const index = Uint32Array.from(
-    { length: slots },
+    { length: choices },
     (_, s) => routing?.bankOf?.(s) ?? Math.floor(((random[s] as number) + 1) * 0.5 * banks),
   );
-  const scale = randomNumbers(slots, 3);
+  const scale = randomNumbers(choices, 3);
   const part = routing?.part ?? { start: 0, count: banks };
   if (routing !== undefined) {
     put(buffer("index"), index);
@@ -102,13 +102,14 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
   /** Expected output of a group: NaN where a row's bank is not in the part. */
   function expect(values: readonly Float32Array[], cols: number): Float64Array {
     const out = new Float64Array(outRows * cols).fill(Number.NaN);
-    const perRow = routing?.combine === true ? routing.slots : 1;
+    const perRow = routing?.combine === true ? routing.choices : 1;
     for (let row = 0; row < outRows; row++)
       for (let j = 0; j < perRow; j++) {
-        const slot = row * perRow + j;
-        const bank = routing === undefined ? 0 : (index[slot] as number) - part.start;
+        const choice = row * perRow + j;
+        const bank = routing === undefined ? 0 : (index[choice] as number) - part.start;
         if (bank < 0 || bank >= part.count) continue;
-        const aRow = routing === undefined ? row : routing.aPer === "slot" ? slot : Math.floor(slot / routing.slots);
+        const aRow =
+          routing === undefined ? row : routing.aPer === "choice" ? choice : Math.floor(choice / routing.choices);
         for (let c = 0; c < cols; c++) {
           let sum = 0;
           values.forEach((v, m) => {
@@ -116,20 +117,20 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
               sum += (m + 1) * (a[aRow * k + i] as number) * (v[(bank * k + i) * cols + c] as number);
           });
           const at = row * cols + c;
-          const scaled = routing?.combine === true ? sum * (scale[slot] as number) : sum;
+          const scaled = routing?.combine === true ? sum * (scale[choice] as number) : sum;
           out[at] = Number.isNaN(out[at]) ? scaled : (out[at] as number) + scaled;
         }
       }
     return out;
   }
 
-  const rows: Size = outRows === tokens ? "T" : ["*", "T", routing?.slots ?? 1];
+  const rows: Size = outRows === tokens ? "T" : ["*", "T", routing?.choices ?? 1];
   const route: Routing | null =
     routing === undefined
       ? null
       : {
           banks,
-          slots: routing.slots,
+          choices: routing.choices,
           index: buffer("index"),
           aPer: routing.aPer,
           order: buffer("order"),
@@ -137,14 +138,14 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
           tileRows: routing.tileRows,
           combine:
             routing.combine === true
-              ? { scale: (w, slot) => `${w.bind(buffer("scale"), "array<f32>", "read")}[${slot}]` }
+              ? { scale: (w, choice) => `${w.bind(buffer("scale"), "array<f32>", "read")}[${choice}]` }
               : null,
         };
   const spec: ContractSpec = {
     id,
     k,
     rows,
-    rowCount: (w) => (outRows === tokens ? w.step("T") : `(${w.step("T")} * ${routing?.slots ?? 1}u)`),
+    rowCount: (w) => (outRows === tokens ? w.step("T") : `(${w.step("T")} * ${routing?.choices ?? 1}u)`),
     a: (w, width, row, at) =>
       `${w.bind(buffer("a"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "read")}[(${row} * ${k}u + ${at}) / ${width}u]`,
     groups,

@@ -18,11 +18,11 @@ const NUMBERED = 12;
 export function renderPage({ model, checkpoint, texts }: Page): string {
   const layers = texts.flatMap((t) => t.routing.layers);
   const experts = Math.max(...layers.map((l) => l.load.length));
-  const slots = texts[0]?.routing.choices[0]?.perToken;
+  const perToken = texts[0]?.routing.choices[0]?.perToken;
   const facts: readonly (readonly [string, string])[] = [
     ["layers with a router", String(texts[0]?.routing.layers.length ?? 0)],
     ["experts", String(experts)],
-    ["experts per token", slots === undefined ? "all, weighted" : String(slots)],
+    ["experts per token", perToken === undefined ? "all, weighted" : String(perToken)],
     ["tokens routed", texts.reduce((n, t) => n + t.routing.tokens, 0).toLocaleString("en")],
     ["experts that no token met", String(countUnmet(texts))],
   ];

@@ -15,7 +15,7 @@ export function labelKernel(kernel: Kernel, params: readonly string[]): string {
     case "recurrence":
       return `${kernel.node.attrs.state ?? kernel.node.op}`;
     case "group":
-      return "group slots by bank";
+      return "group choices by bank";
     case "row":
     case "map": {
       const what = kernel.stores.some((s) => s.state !== null) ? [...ops, "append"] : ops;

@@ -20,7 +20,7 @@ export function flopsOf(kernel: Kernel): Size {
   return ["*", ["*", "T", "P"], 2 * heads * width];
 }
 
-/** Bytes of parameters and buffers; a routed contraction touches as many banks as it has slots, at most all. */
+/** Bytes of parameters and buffers; a routed contraction touches as many banks as it has choices, at most all. */
 export function bytesOf(kernel: Kernel, reads: ReadonlySet<Node>, parts: readonly Parameter["parts"][number][]): Size {
   const weights = parts.reduce((n, p) => n + p.bytes, 0);
   const stored = kernel.stores.map((s) => times(elementsOf(s.node), 4));

@@ -11,7 +11,7 @@ export interface LowerContext {
   readonly memoryFor: (kernel: Kernel) => Memory;
   /** Where a store of this function goes. */
   readonly targetOf: (store: Store) => Binding;
-  /** Buffers that no node stands for, such as the slot order of an index, by id: made on first use. */
+  /** Buffers that no node stands for, such as the choice order of an index, by id: made on first use. */
   readonly scratch: (id: string, type: "f32" | "u32", elements: Size) => Binding;
   /** A parameter by its path inside the function. */
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;

@@ -167,16 +167,16 @@ function routingOf(
   perToken: boolean,
 ): Routing {
   const banks = fixedSize(findAxis(first.param.type, first.bank[0]!)!);
-  const slots = fixedSize(index.type.axes[1]!);
+  const choices = fixedSize(index.type.axes[1]!);
   const binding = memory.bufferOf(index);
   if (binding === null) throw new Error(`the index of ${first.param.attrs.path} is not in memory`);
   const grouped = context.regime === "prefill" ? groupBuffers(context, index, binding, banks) : null;
   const { combine } = kernel;
   return {
     banks,
-    slots,
+    choices,
     index: binding,
-    aPer: perToken ? "token" : "slot",
+    aPer: perToken ? "token" : "choice",
     order: grouped?.order ?? null,
     tiles: grouped?.tiles ?? null,
     tileRows: grouped?.tileRows ?? 0,
@@ -184,10 +184,12 @@ function routingOf(
       combine === null
         ? null
         : {
-            scale: (w, slot) => {
+            scale: (w, choice) => {
               const axes = index.type.axes;
               const values = combine.scales.map((node, i) =>
-                callValue(w, memory, `scale${i}`, node, ["slot"], () => unflatten(axes, "slot", w.size), null, [slot]),
+                callValue(w, memory, `scale${i}`, node, ["choice"], () => unflatten(axes, "choice", w.size), null, [
+                  choice,
+                ]),
               );
               return values.length === 0 ? "1.0" : values.join(" * ");
             },

@@ -1,4 +1,4 @@
-/** Sorting the slots of an index by bank, once per index and step; routed contractions of many rows read the result. */
+/** Sorting the choices of an index by bank, once per index and step; routed contractions of many rows read the result. */
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { Node } from "../../graph/node.ts";
 import { emitGroup, tilesElements } from "../kernel/contract/group.ts";
@@ -13,12 +13,12 @@ export function lowerGroup(kernel: GroupKernel, id: string, context: LowerContex
   const { index, banks } = kernel;
   const binding = context.memoryFor(kernel).bufferOf(index);
   if (binding === null) throw new Error(`the index %${index.id} is not in memory`);
-  const slots = Dim.product(index.type.axes.map((a) => a.size));
+  const choices = Dim.product(index.type.axes.map((a) => a.size));
   const spec = {
     id,
     banks,
-    slots: elementsOf(index),
-    slotCount: (w: KernelWriter) => w.size(slots),
+    choices: elementsOf(index),
+    choiceCount: (w: KernelWriter) => w.size(choices),
     index: binding,
   };
   return emitGroup({ ...spec, ...groupBuffers(context, index, binding, banks) }, context.device);
@@ -32,11 +32,11 @@ export function groupBuffers(
   banks: number,
 ): { readonly order: Binding; readonly tiles: Binding; readonly tileRows: number } {
   const tileRows = tileRowsFor(context.device);
-  const slots = elementsOf(index);
+  const choices = elementsOf(index);
   const beside = binding.kind === "buffer" ? binding.id : `${index.id}`;
   return {
-    order: context.scratch(`${beside}.order${banks}`, "u32", slots),
-    tiles: context.scratch(`${beside}.tiles${banks}`, "u32", tilesElements(slots, banks, tileRows)),
+    order: context.scratch(`${beside}.order${banks}`, "u32", choices),
+    tiles: context.scratch(`${beside}.tiles${banks}`, "u32", tilesElements(choices, banks, tileRows)),
     tileRows,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Contraction kernels: a routed down projection sums its token's slots, two contractions that a map joins multiply at the
+ * Contraction kernels: a routed down projection sums its token's choices, two contractions that a map joins multiply at the
  * same column, contractions of one activation lie side by side as column groups.
  */
 import type { Node } from "../../graph/node.ts";
@@ -94,17 +94,17 @@ interface Combine {
   readonly between: readonly Node[];
 }
 
-/** sum[K](dot * weight), where the weight is one number per slot: the slots of a token are added as they are computed. */
+/** sum[K](dot * weight), where the weight is one number per choice: the choices of a token are added as they are computed. */
 function matchCombine(s: Scheduling, matrix: Matrix): Combine | null {
   const { index } = matrix;
-  const slots = index?.type.axes[1];
-  if (index === null || slots === undefined) return null;
+  const choices = index?.type.axes[1];
+  if (index === null || choices === undefined) return null;
   const [scales, between]: [Node[], Node[]] = [[], []];
   for (let node = matrix.dot; ;) {
     const [user, ...more] = s.uses.users.get(node) ?? [];
     if (user === undefined || more.length > 0 || s.uses.required.has(node)) return null;
     between.push(user);
-    if (isOp(user, "sum")) return user.attrs.axes.join() === slots.name ? { sum: user, scales, between } : null;
+    if (isOp(user, "sum")) return user.attrs.axes.join() === choices.name ? { sum: user, scales, between } : null;
     if (!isOp(user, "mul") || user.inputs[0] === user.inputs[1]) return null;
     const scale = user.inputs.find((x) => x !== node)!;
     if (!scale.type.axes.every((a) => hasAxis(index.type, a.name))) return null;

@@ -48,7 +48,7 @@ export interface ContractKernel extends Common {
   /** The activation side as the contraction sees it; all groups share it. */
   readonly a: Node;
   readonly groups: ContractGroup[];
-  /** Sum over a token's slots inside the kernel: the sum, and what scales each slot (null: 1). */
+  /** Sum over a token's choices inside the kernel: the sum, and what scales each choice (null: 1). */
   readonly combine: { readonly sum: Node<"sum">; readonly scales: readonly Node[] } | null;
 }
 
@@ -63,7 +63,7 @@ export interface RecurrenceKernel extends Common {
   readonly node: Node<"scan"> | Node<"delta_rule">;
 }
 
-/** Sorts slots by bank for the routed contractions of one index. */
+/** Sorts choices by bank for the routed contractions of one index. */
 export interface GroupKernel extends Common {
   readonly kind: "group";
   readonly index: Node;

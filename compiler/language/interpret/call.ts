@@ -171,13 +171,13 @@ function applyAbstract(env: Env, callee: Extract<Value, { kind: "abstract" }>, e
       "write `pick = R(D, N)`",
     );
   const over = { name: bank.label ?? "N", size: bank.size, origin: bank.origin };
-  const slot = { name: "slot", size: Dim.of("slot"), origin: expr.span };
+  const choice = { name: "choice", size: Dim.of("choice"), origin: expr.span };
   const lead = x.node.type.axes.slice(0, 1);
   const input = (name: string, dtype: "u32" | "f32", last: Axis): Value =>
     addNode(env, "input", [], { name, type: { dtype, axes: [...lead, last] } }, expr.span);
   if (callee.role === "router's member") return input("route.logits", "f32", over);
-  const [index, weight] = [input("route.index", "u32", slot), input("route.weight", "f32", slot)];
+  const [index, weight] = [input("route.index", "u32", choice), input("route.weight", "f32", choice)];
   return index.kind === "tensor" && weight.kind === "tensor"
-    ? { kind: "route", bank: over, slot, index: index.node, weight: weight.node }
+    ? { kind: "route", bank: over, choice, index: index.node, weight: weight.node }
     : ERROR;
 }

@@ -138,7 +138,7 @@ export function denseType(type: RouteType): TensorType {
 }
 
 /**
- * `sparse[T, K of N]` wants a route whose slots are K and banks N, `sparse[Z of T, N]` one that chooses tokens, `sparse[T, N]` any
+ * `sparse[T, K of N]` wants a route whose choices are K and banks N, `sparse[Z of T, N]` one that chooses tokens, `sparse[T, N]` any
  * over the two; `dense[T, N]` a tensor over both.
  */
 function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap<string, string>, name: string): Value {
@@ -166,9 +166,9 @@ function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap
       origin === null ? [] : [{ span: origin, text: "this is returned" }],
     );
   }
-  const choice = type.axes.find((a) => a.of !== null);
-  const bank = choice === undefined ? null : resolveAxis(inner, choice.of!);
-  const slots = choice === undefined ? null : toSize(evaluate(inner, choice.axis));
+  const declared = type.axes.find((a) => a.of !== null);
+  const bank = declared === undefined ? null : resolveAxis(inner, declared.of!);
+  const choices = declared === undefined ? null : toSize(evaluate(inner, declared.axis));
   if (bank !== null && bank.name !== value.bank.name)
     return report(
       inner,
@@ -176,18 +176,18 @@ function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap
       `\`${name}\` declares a choice among \`${bank.name}\` and returns one among \`${value.bank.name}\``,
       type.span,
       "declared here",
-      `write \`return route[${textOf(choice!.axis.span)} of ${bank.name}](index, weight)\``,
+      `write \`return route[${textOf(declared!.axis.span)} of ${bank.name}](index, weight)\``,
     );
-  if (slots !== null && !slots.size.equals(value.slot.size)) {
+  if (choices !== null && !choices.size.equals(value.choice.size)) {
     return report(
       inner,
       "shape/axis-mismatch",
-      `\`${name}\` declares ${slots.size.key} choices per token and returns ${value.slot.size.key}`,
+      `\`${name}\` declares ${choices.size.key} choices per token and returns ${value.choice.size.key}`,
       type.span,
       "declared here",
     );
   }
-  const chosen = value.bank.name === TIME ? value.index.type.axes.filter((a) => a.name !== value.slot.name) : [];
+  const chosen = value.bank.name === TIME ? value.index.type.axes.filter((a) => a.name !== value.choice.name) : [];
   const extra = chosen.find(
     (a) => !type.axes.some((d) => d.of === null && resolveAxis(inner, d.axis)?.name === a.name),
   );
@@ -198,7 +198,7 @@ function checkRoute(inner: Env, value: Value, type: RouteType, back: ReadonlyMap
       `\`${name}\` chooses tokens for each of \`${extra.name}\`, which its type does not name`,
       type.span,
       "declared here",
-      `write \`sparse[${value.slot.name} of T, ${chosen.map((a) => a.name).join(", ")}]\``,
+      `write \`sparse[${value.choice.name} of T, ${chosen.map((a) => a.name).join(", ")}]\``,
     );
   if (value.bank.name !== TIME && !value.index.type.axes.some((a) => a.name === TIME))
     return report(

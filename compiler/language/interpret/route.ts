@@ -17,13 +17,13 @@ import { report } from "./context.ts";
 import type { RoutedValue, RouteValue, Value } from "./value.ts";
 import { describeValue, ERROR } from "./value.ts";
 
-/** `route[N](index, weight)`, with slots along the last axis beside time; or `route[Z of T](index, weight)`, which names them. */
+/** `route[N](index, weight)`, with choices along the last axis beside time; or `route[Z of T](index, weight)`, which names them. */
 export function makeRoute(env: Env, item: Expr, index: Node, weight: Node, span: Span): Value {
   const bank = resolveAxis(env, item.kind === "of" ? item.value : item);
-  const slots = item.kind === "of" && item.count.kind === "name" ? resolveAxis(env, item.count) : null;
-  if (bank === null || (item.kind === "of" && slots === null)) return ERROR;
-  const slot = index.type.axes.findLast((a) => a.name === (slots?.name ?? a.name) && a.name !== TIME);
-  if (index.type.dtype !== "u32" || slot === undefined) {
+  const choices = item.kind === "of" && item.count.kind === "name" ? resolveAxis(env, item.count) : null;
+  if (bank === null || (item.kind === "of" && choices === null)) return ERROR;
+  const choice = index.type.axes.findLast((a) => a.name === (choices?.name ?? a.name) && a.name !== TIME);
+  if (index.type.dtype !== "u32" || choice === undefined) {
     return report(
       env,
       "type/bad-route",
@@ -33,22 +33,22 @@ export function makeRoute(env: Env, item: Expr, index: Node, weight: Node, span:
       "take both from `topk[N -> K](...)`",
     );
   }
-  if (!hasAxis(weight.type, slot.name)) {
+  if (!hasAxis(weight.type, choice.name)) {
     return report(
       env,
       "shape/missing-axis",
-      `the weights need the slot axis \`${slot.name}\` of the indices`,
+      `the weights need the choice axis \`${choice.name}\` of the indices`,
       span,
       `the second argument has [${weight.type.axes.map((a) => a.name).join(", ")}]`,
     );
   }
-  const arranged = (x: Node): Node => env.ctx.builder.transpose(x, slotsLast(x, slot));
-  return { kind: "route", bank, slot, index: arranged(index), weight: arranged(weight) };
+  const arranged = (x: Node): Node => env.ctx.builder.transpose(x, choicesLast(x, choice));
+  return { kind: "route", bank, choice, index: arranged(index), weight: arranged(weight) };
 }
 
-/** Time before slots, whatever the order in which they were computed: kernels and readers find [T, K]. */
-function slotsLast(x: Node, slot: Axis): readonly string[] {
-  const rank = (name: string): number => [TIME, slot.name].indexOf(name);
+/** Time before choices, whatever the order in which they were computed: kernels and readers find [T, K]. */
+function choicesLast(x: Node, choice: Axis): readonly string[] {
+  const rank = (name: string): number => [TIME, choice.name].indexOf(name);
   return x.type.axes.map((a) => a.name).sort((a, b) => rank(a) - rank(b));
 }
 
@@ -89,22 +89,22 @@ export function applyRoute(env: Env, expr: BinaryExpr, left: Value, right: Value
       `multiply with something computed for each of \`${route.bank.name}\`, such as \`N of Expert(...)\``,
     );
   }
-  const { bank, slot, index } = route;
+  const { bank, choice, index } = route;
   const taken = addNode(env, "take", [other.node, index], { axis: bank.name }, expr.span);
   if (taken.kind !== "tensor") return ERROR;
   const weighted = addNode(env, "mul", [route.weight, taken.node], {}, expr.span);
-  return weighted.kind === "tensor" ? { kind: "routed", bank, slot, index, node: weighted.node } : ERROR;
+  return weighted.kind === "tensor" ? { kind: "routed", bank, choice, index, node: weighted.node } : ERROR;
 }
 
-/** `sum[N](route * x)`: slots are added up, and results of chosen tokens go back to their tokens. */
+/** `sum[N](route * x)`: choices are added up, and results of chosen tokens go back to their tokens. */
 export function sumRouted(
   env: Env,
-  { bank, slot, index, node }: RoutedValue,
+  { bank, choice, index, node }: RoutedValue,
   axes: readonly Axis[],
   span: Span,
 ): Value {
   const overTime = bank.name === TIME;
-  const experts = overTime ? index.type.axes.filter((a) => a.name !== slot.name) : [bank];
+  const experts = overTime ? index.type.axes.filter((a) => a.name !== choice.name) : [bank];
   if (axes.length !== experts.length || !experts.every((e) => axes.some((a) => a.name === e.name))) {
     const names = experts.map((a) => a.name).join(", ");
     return report(
@@ -116,18 +116,18 @@ export function sumRouted(
       `write \`sum[${names}](route * experts(x))\``,
     );
   }
-  if (!overTime) return addNode(env, "sum", [node], { axes: [slot.name] }, span);
+  if (!overTime) return addNode(env, "sum", [node], { axes: [choice.name] }, span);
   const b = env.ctx.builder;
   const ranks = ranksBehind(env, index);
   if (ranks !== null) {
-    // A token was taken where its rank is below the number of slots, and the rank is its slot.
-    const slots = countAlong(b, slot);
-    const last = b.must("sub", [slots, b.constant(1, "u32")], {}, span);
-    const found = b.take(node, b.must("min", [ranks, last], {}, span), slot.name);
-    return addNode(env, "sum", [b.select(b.lt(ranks, slots), found, 0)], { axes: experts.map((a) => a.name) }, span);
+    // A token was taken where its rank is below the number of choices, and the rank is its choice.
+    const choices = countAlong(b, choice);
+    const last = b.must("sub", [choices, b.constant(1, "u32")], {}, span);
+    const found = b.take(node, b.must("min", [ranks, last], {}, span), choice.name);
+    return addNode(env, "sum", [b.select(b.lt(ranks, choices), found, 0)], { axes: experts.map((a) => a.name) }, span);
   }
   // A token is found again by its place along the axis: one-hot rows times results, whose sums have a fixed order.
   const place = b.must("iota", [], { axis: bank }, span);
   const hit = b.cast(b.must("eq", [place, index], {}, span), "f32");
-  return addNode(env, "dot", [hit, node], { axes: [slot.name, ...experts.map((a) => a.name)] }, span);
+  return addNode(env, "dot", [hit, node], { axes: [choice.name, ...experts.map((a) => a.name)] }, span);
 }

@@ -70,7 +70,7 @@ export interface ListValue {
 export interface RouteValue {
   readonly kind: "route";
   readonly bank: Axis;
-  readonly slot: Axis;
+  readonly choice: Axis;
   readonly index: Node;
   readonly weight: Node;
 }
@@ -79,7 +79,7 @@ export interface RouteValue {
 export interface RoutedValue {
   readonly kind: "routed";
   readonly bank: Axis;
-  readonly slot: Axis;
+  readonly choice: Axis;
   readonly index: Node;
   readonly node: Node;
 }

@@ -96,7 +96,7 @@ function* inward(s: Selection, x: Node): Generator<Wanted, Node | null, Node> {
       const [from, chosen] = x.inputs as [Node, Node];
       const own = (x as Node<"take">).attrs.axis;
       if (own === axis || touchesIndex([own])) return null;
-      // Kernels read chosen indices by tokens, then slots: their order stays.
+      // Kernels read chosen indices by tokens, then choices: their order stays.
       const order = chosen.type.axes.flatMap((a) => (a.name === axis ? index.type.axes.map((i) => i.name) : [a.name]));
       return b.must(
         "take",

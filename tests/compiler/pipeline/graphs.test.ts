@@ -89,7 +89,7 @@ test("contractions of activations, of batches, and of parameters that lie for an
   );
 });
 
-test("experts with biases, a weight for both projections, and one slot per token", async () => {
+test("experts with biases, a weight for both projections, and one choice per token", async () => {
   await compareOutputs(
     program(({ b, input, param }) => {
       const x = norm(b, input("x", "f32[T, D=8]"), "norm", parseAxis("D=8"));

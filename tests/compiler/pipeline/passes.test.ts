@@ -137,7 +137,7 @@ describe("simplify", () => {
 });
 
 describe("sparsify", () => {
-  test("experts are computed for chosen slots only, and the router stays dense", () => {
+  test("experts are computed for what was chosen alone, and the router stays dense", () => {
     check(
       sparsifyProgram,
       `

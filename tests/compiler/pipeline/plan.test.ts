@@ -36,7 +36,7 @@ describe("a mixture layer", () => {
     expect(count("logits.prefill")).toEqual([
       ...attention,
       "norm2·ffn.pick rsqrt·mul·div",
-      "group slots by bank",
+      "group choices by bank",
       "ffn.experts gate·up",
       "ffn.experts.down",
       "sum·add",

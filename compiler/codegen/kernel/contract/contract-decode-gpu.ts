@@ -20,7 +20,7 @@ export const contractDecodeGpu: ContractTemplate = {
   suits: () => true,
   emit(spec, device) {
     const { routing } = spec;
-    const rows = routing !== null && routing.combine === null ? routing.slots : 1;
+    const rows = routing !== null && routing.combine === null ? routing.choices : 1;
     const columns = rows * columnBlocks(spec, 4 * COLUMNS).total < FEWEST_WORKGROUPS ? FEW_COLUMNS : COLUMNS;
     const splits = Math.min(INVOCATIONS, device.maxInvocations) / columns;
     // Partial sums of every row and matrix must fit the workgroup memory.

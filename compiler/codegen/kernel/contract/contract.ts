@@ -28,26 +28,26 @@ export interface ColumnGroup {
 
 /** Rows choose their bank (expert) by an index; see the fields for the two ways. */
 export interface Routing {
-  /** Number of banks N, and slots K per token. Slot s = token * K + j. */
+  /** Number of banks N, and choices K per token. Choice s = token * K + j. */
   readonly banks: number;
-  readonly slots: number;
-  /** u32 [T * K]: bank of each slot. */
+  readonly choices: number;
+  /** u32 [T * K]: bank of each choice. */
   readonly index: Binding;
-  /** A has a row per token (row = slot / K) or per slot. */
-  readonly aPer: "token" | "slot";
-  /** From the `group` kernel, needed in the `prefill` regime: slots sorted by bank, and one vec4<u32>(bank, first, count, 0) per tile. */
+  /** A has a row per token (row = choice / K) or per choice. */
+  readonly aPer: "token" | "choice";
+  /** From the `group` kernel, needed in the `prefill` regime: choices sorted by bank, and one vec4<u32>(bank, first, count, 0) per tile. */
   readonly order: Binding | null;
   readonly tiles: Binding | null;
   readonly tileRows: number;
-  /** `decode` only: sum over a token's slots, each scaled by `scale(slot)` before the epilogue, whose row is then the token. */
-  readonly combine: { readonly scale: (w: KernelWriter, slot: string) => string } | null;
+  /** `decode` only: sum over a token's choices, each scaled by `scale(choice)` before the epilogue, whose row is then the token. */
+  readonly combine: { readonly scale: (w: KernelWriter, choice: string) => string } | null;
 }
 
 export interface ContractSpec {
   readonly id: string;
   /** Length of the contraction. */
   readonly k: number;
-  /** Rows of the output: T, or T * K slots when routed without `combine`. */
+  /** Rows of the output: T, or T * K choices when routed without `combine`. */
   readonly rows: Size;
   /** WGSL expression for the number of rows at run time. */
   readonly rowCount: (w: KernelWriter) => string;

@@ -1,7 +1,7 @@
 /**
  * What the `decode` templates share. One row: four columns per invocation and a loop of five loads, a streaming read of the
  * weights. Several rows: as many as share a load of the weights, by the same loop as the `prefill` kernels, chosen when the
- * kernel runs. Routed: a workgroup per slot, or, with `combine`, per token over all its slots. With `splits` > 1 the
+ * kernel runs. Routed: a workgroup per choice, or, with `combine`, per token over all its choices. With `splits` > 1 the
  * invocations of a workgroup also divide k, and their sums meet in workgroup memory.
  */
 import type { ColumnGroup, EmittedKernel, ContractSpec, Routing } from "./contract.ts";
@@ -10,7 +10,7 @@ import {
   columnBlocks,
   denseRows,
   forEachGroup,
-  rowOfSlot,
+  rowOfChoice,
   storeRow,
   storeRows,
   vectorOf,
@@ -72,11 +72,11 @@ function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): Emit
   declarePartial(w, spec, shape, 1);
   const { total } = columnBlocks(spec, shape.columns * 4);
   const index = w.bind(routing.index, "array<u32>", "read");
-  // With `combine` teams of invocations take slots of the token side by side.
-  const teams = routing.combine === null ? 1 : largestPower(Math.min(routing.slots, shape.splits));
+  // With `combine` teams of invocations take choices of the token side by side.
+  const teams = routing.combine === null ? 1 : largestPower(Math.min(routing.choices, shape.splits));
   const team = { ...shape, splits: shape.splits / teams };
-  const sum = (group: ColumnGroup, slot: string): { readonly text: string; readonly sums: readonly string[] } => {
-    const aRow = (): string => rowOfSlot(routing, slot);
+  const sum = (group: ColumnGroup, choice: string): { readonly text: string; readonly sums: readonly string[] } => {
+    const aRow = (): string => rowOfChoice(routing, choice);
     const { text, sums } = emitRowBlock(w, spec, group, {
       rows: 1,
       lanes: null,
@@ -102,14 +102,14 @@ function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): Emit
     const { text, sums } = sum(group, "row");
     return `${chooseBank(w, spec, `${index}[row]`, "return;")}\n${text}\n${store(group, sums)}`;
   };
-  const combined = (group: ColumnGroup, scale: (w: KernelWriter, slot: string) => string): string => {
+  const combined = (group: ColumnGroup, scale: (w: KernelWriter, choice: string) => string): string => {
     const totals = group.matrices.map(() => w.fresh("total"));
-    const { text, sums } = sum(group, "slot");
+    const { text, sums } = sum(group, "choice");
     return `${totals.map((t) => `var ${t} = vec4<f32>();`).join("\n")}
-for (var slot = row * ${routing.slots}u + ${teams === 1 ? "0u" : `lane / ${team.columns * team.splits}u`}; slot < (row + 1u) * ${routing.slots}u; slot += ${teams}u) {
-${chooseBank(w, spec, `${index}[slot]`, "continue;")}
+for (var choice = row * ${routing.choices}u + ${teams === 1 ? "0u" : `lane / ${team.columns * team.splits}u`}; choice < (row + 1u) * ${routing.choices}u; choice += ${teams}u) {
+${chooseBank(w, spec, `${index}[choice]`, "continue;")}
 ${text}
-let scale = ${scale(w, "slot")};
+let scale = ${scale(w, "choice")};
 ${totals.map((t, i) => `${t} += scale * ${sums[i]};`).join("\n")}
 }
 ${store(group, totals)}`;

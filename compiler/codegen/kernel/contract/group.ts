@@ -1,8 +1,8 @@
 /**
- * Prepares a grouped contraction: from the bank of each slot, the slots sorted by bank (stable: ascending within a bank)
- * and the tiles, each a run of slots of one bank. A counting sort in one workgroup: every invocation counts a run of
- * consecutive slots in columns of its own, the counts are scanned bank by bank, and every invocation places its run. No
- * atomics, so the result does not depend on the order in which invocations run. Slots whose bank is >= `banks` are in no
+ * Prepares a grouped contraction: from the bank of each choice, the choices sorted by bank (stable: ascending within a bank)
+ * and the tiles, each a run of choices of one bank. A counting sort in one workgroup: every invocation counts a run of
+ * consecutive choices in columns of its own, the counts are scanned bank by bank, and every invocation places its run. No
+ * atomics, so the result does not depend on the order in which invocations run. Choices whose bank is >= `banks` are in no
  * tile. The counts live in workgroup memory, which bounds the invocations for many banks.
  */
 import type { Binding, DeviceFacts, Size } from "../../../plan/plan.ts";
@@ -15,10 +15,10 @@ export interface GroupSpec {
   readonly id: string;
   readonly banks: number;
   readonly tileRows: number;
-  /** Number of slots T * K, for the plan and in WGSL. */
-  readonly slots: Size;
-  readonly slotCount: (w: KernelWriter) => string;
-  /** u32 [T * K]: bank of each slot. */
+  /** Number of choices T * K, for the plan and in WGSL. */
+  readonly choices: Size;
+  readonly choiceCount: (w: KernelWriter) => string;
+  /** u32 [T * K]: bank of each choice. */
   readonly index: Binding;
   /** Written: u32 [T * K]. */
   readonly order: Binding;
@@ -27,8 +27,8 @@ export interface GroupSpec {
 }
 
 /** Elements (u32) of the tiles buffer. */
-export function tilesElements(slots: Size, banks: number, tileRows: number): Size {
-  return ["*", tileCount(slots, banks, tileRows), 4];
+export function tilesElements(choices: Size, banks: number, tileRows: number): Size {
+  return ["*", tileCount(choices, banks, tileRows), 4];
 }
 
 /** One workgroup; throws when the counts of `banks` banks do not fit the device's workgroup memory. */
@@ -39,24 +39,24 @@ export function emitGroup(spec: GroupSpec, device: DeviceFacts): EmittedKernel {
   const index = w.bind(spec.index, "array<u32>", "read");
   const order = w.bind(spec.order, "array<u32>", "write");
   const tiles = w.bind(spec.tiles, "array<vec4<u32>>", "write");
-  // `offsets` first counts, bank-major, then holds where each run's next slot of a bank goes.
+  // `offsets` first counts, bank-major, then holds where each run's next choice of a bank goes.
   w.global("offsets", `var<workgroup> offsets: array<u32, ${banks * runs}>;`);
   w.global("starts", `var<workgroup> starts: array<vec2<u32>, ${banks + 1}>;`);
-  const ownSlots = (body: string): string => `
-for (var slot = begin; slot < end; slot++) {
-  let bank = ${index}[slot];
+  const ownChoices = (body: string): string => `
+for (var choice = begin; choice < end; choice++) {
+  let bank = ${index}[choice];
   if (bank < ${banks}u) {
     let at = bank * ${runs}u + lane;
     ${body}
   }
 }`;
   const body = `
-let slots = ${spec.slotCount(w)};
-let length = (slots + ${runs - 1}u) / ${runs}u;
-let begin = min(lane * length, slots);
-let end = min(begin + length, slots);
+let choices = ${spec.choiceCount(w)};
+let length = (choices + ${runs - 1}u) / ${runs}u;
+let begin = min(lane * length, choices);
+let end = min(begin + length, choices);
 for (var bank = 0u; bank < ${banks}u; bank++) { offsets[bank * ${runs}u + lane] = 0u; }
-${ownSlots("offsets[at] = offsets[at] + 1u;")}
+${ownChoices("offsets[at] = offsets[at] + 1u;")}
 workgroupBarrier();
 for (var bank = lane; bank < ${banks}u; bank += ${runs}u) {
   var count = 0u;
@@ -88,12 +88,12 @@ for (var bank = lane; bank < ${banks}u; bank += ${runs}u) {
     offset += count;
   }
 }
-let room = (slots + ${tileRows - 1}u) / ${tileRows}u + min(slots, ${banks}u);
+let room = (choices + ${tileRows - 1}u) / ${tileRows}u + min(choices, ${banks}u);
 for (var tile = starts[${banks}u].y + lane; tile < room; tile += ${runs}u) { ${tiles}[tile] = vec4<u32>(); }
 workgroupBarrier();
-${ownSlots(`let to = offsets[at];
+${ownChoices(`let to = offsets[at];
     offsets[at] = to + 1u;
-    ${order}[to] = slot;`)}`;
+    ${order}[to] = choice;`)}`;
   const module = w.finish(spec.id, [runs, 1, 1], body);
   return { module, grid: [1, 1, 1], bindings: w.bindings, constants: w.constants };
 }

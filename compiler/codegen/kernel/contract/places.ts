@@ -1,6 +1,6 @@
 /**
  * Which rows and which columns a workgroup computes, and where results go. Column groups lie side by side in blocks of
- * columns; rows are cut into blocks, or come as tiles of slots that share a bank. Rows run faster than columns, so that
+ * columns; rows are cut into blocks, or come as tiles of choices that share a bank. Rows run faster than columns, so that
  * workgroups that run together read the same weights.
  */
 import type { Size } from "../../../plan/plan.ts";
@@ -20,9 +20,9 @@ export interface Rows {
   readonly grid: Size;
 }
 
-/** Tiles that a grouped contraction over `slots` slots is given room for; those it does not need are empty. */
-export function tileCount(slots: Size, banks: number, tileRows: number): Size {
-  return ["+", ["ceil", slots, tileRows], ["min", banks, slots]];
+/** Tiles that a grouped contraction over `choices` choices is given room for; those it does not need are empty. */
+export function tileCount(choices: Size, banks: number, tileRows: number): Size {
+  return ["+", ["ceil", choices, tileRows], ["min", banks, choices]];
 }
 
 /** Columns cut into blocks of `width`: how many, and where each group's begin. */
@@ -73,12 +73,12 @@ let first = tile.y + skip;
 let count = min(${height}u, tile.z - skip);`;
   const row = (i: string): string => `${order}[first + ${i}]`;
   const grid: Size = ["*", tileCount(spec.rows, routing.banks, routing.tileRows), parts * blocks];
-  return { text, count: "count", row, aRow: (i) => rowOfSlot(routing, row(i)), bank: "bank", grid };
+  return { text, count: "count", row, aRow: (i) => rowOfChoice(routing, row(i)), bank: "bank", grid };
 }
 
-/** A's row for a slot. */
-export function rowOfSlot(routing: Routing, slot: string): string {
-  return routing.aPer === "slot" || routing.slots === 1 ? slot : `(${slot} / ${routing.slots}u)`;
+/** A's row for a choice. */
+export function rowOfChoice(routing: Routing, choice: string): string {
+  return routing.aPer === "choice" || routing.choices === 1 ? choice : `(${choice} / ${routing.choices}u)`;
 }
 
 /** Declares `bank`, the index within the bound part, and runs `otherwise` for a bank that another part holds. */

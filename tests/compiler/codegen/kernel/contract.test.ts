@@ -45,7 +45,7 @@ async function check(
   }
 }
 
-/** Order and tiles as the group kernel makes them: slots of a bank ascending, cut into tiles. */
+/** Order and tiles as the group kernel makes them: choices of a bank ascending, cut into tiles. */
 function tilesOf(spec: ContractSpec, index: Uint32Array): Map<string, GPUBuffer> {
   const routing = spec.routing;
   if (routing === null || routing.order === null || routing.tiles === null) return new Map();
@@ -53,8 +53,8 @@ function tilesOf(spec: ContractSpec, index: Uint32Array): Map<string, GPUBuffer>
   const tiles: number[] = [];
   for (let bank = 0; bank < routing.banks; bank++) {
     const first = order.length;
-    index.forEach((b, slot) => {
-      if (b === bank) order.push(slot);
+    index.forEach((b, choice) => {
+      if (b === bank) order.push(choice);
     });
     for (let at = first; at < order.length; at += routing.tileRows)
       tiles.push(bank, at, Math.min(routing.tileRows, order.length - at), 0);
@@ -91,19 +91,19 @@ describe.each(many)("template %s", (name) => {
       await check(name, makeContractCase("dense", { ...(dense[title] as ContractShape), tokens }), tokens);
   });
 
-  it("multiplies each slot by its own bank, whatever the load", async () => {
+  it("multiplies each choice by its own bank, whatever the load", async () => {
     const groups = [{ cols: 40, matrices: 2, storage: "f32" as const }];
-    const loads: readonly (((slot: number) => number) | undefined)[] = [undefined, () => 3, (s) => (s % 2) * 4];
+    const loads: readonly (((choice: number) => number) | undefined)[] = [undefined, () => 3, (s) => (s % 2) * 4];
     for (const bankOf of loads) {
-      const routing = { banks: 5, slots: 2, aPer: "token" as const, tileRows: 16, ...(bankOf ? { bankOf } : {}) };
+      const routing = { banks: 5, choices: 2, aPer: "token" as const, tileRows: 16, ...(bankOf ? { bankOf } : {}) };
       const test = makeContractCase("grouped", { tokens: 37, k: 24, groups, routing });
       await check(name, test, 37, tilesOf(test.spec, test.index));
     }
   });
 
-  it("leaves the slots of banks in other parts alone, and reads a row per slot", async () => {
+  it("leaves the choices of banks in other parts alone, and reads a row per choice", async () => {
     const groups = [{ cols: 20, matrices: 1, storage: "bf16" as const }];
-    const routing = { banks: 4, slots: 4, aPer: "slot" as const, tileRows: 32, part: { start: 1, count: 2 } };
+    const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 32, part: { start: 1, count: 2 } };
     const test = makeContractCase("part", { tokens: 20, k: 16, groups, routing });
     await check(name, test, 20, tilesOf(test.spec, test.index));
   });
@@ -115,25 +115,25 @@ describe.each(few)("template %s", (name) => {
       await check(name, makeContractCase("dense", { ...(dense[title] as ContractShape), tokens }), tokens);
   });
 
-  it("gathers the bank of each slot", async () => {
+  it("gathers the bank of each choice", async () => {
     const groups = [{ cols: 40, matrices: 2, storage: "f32" as const }];
     for (const tokens of [1, 3]) {
-      const routing = { banks: 5, slots: 2, aPer: "token" as const, tileRows: 16 };
+      const routing = { banks: 5, choices: 2, aPer: "token" as const, tileRows: 16 };
       await check(name, makeContractCase("gathered", { tokens, k: 30, groups, routing }), tokens);
     }
   });
 
-  it("sums a token's slots by their scales", async () => {
+  it("sums a token's choices by their scales", async () => {
     const groups = [{ cols: 38, matrices: 1, storage: "bf16" as const }];
     for (const tokens of [1, 3]) {
-      const routing = { banks: 4, slots: 4, aPer: "slot" as const, tileRows: 16, combine: true };
+      const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 16, combine: true };
       await check(name, makeContractCase("combined", { tokens, k: 24, groups, routing }), tokens);
     }
   });
 
-  it("leaves the slots of banks in other parts alone", async () => {
+  it("leaves the choices of banks in other parts alone", async () => {
     const groups = [{ cols: 20, matrices: 1, storage: "f16" as const }];
-    const routing = { banks: 4, slots: 4, aPer: "slot" as const, tileRows: 16, part: { start: 1, count: 2 } };
+    const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 16, part: { start: 1, count: 2 } };
     await check(name, makeContractCase("part", { tokens: 5, k: 16, groups, routing }), 5);
   });
 });

@@ -19,8 +19,8 @@ async function check(index: Uint32Array, banks: number, tileRows: number, kind: 
     id: "group",
     banks,
     tileRows,
-    slots: "T",
-    slotCount: (w) => w.step("T"),
+    choices: "T",
+    choiceCount: (w) => w.step("T"),
     index: buffer("index"),
     order: buffer("order"),
     tiles: buffer("tiles"),
@@ -29,8 +29,8 @@ async function check(index: Uint32Array, banks: number, tileRows: number, kind: 
   const tiles: number[] = [];
   for (let bank = 0; bank < banks; bank++) {
     const first = order.length;
-    index.forEach((b, slot) => {
-      if (b === bank) order.push(slot);
+    index.forEach((b, choice) => {
+      if (b === bank) order.push(choice);
     });
     for (let at = first; at < order.length; at += tileRows)
       tiles.push(bank, at, Math.min(tileRows, order.length - at), 0);
@@ -55,11 +55,11 @@ const spread = (length: number, banks: number): Uint32Array =>
   Uint32Array.from(randomNumbers(length, length + banks), (x) => Math.floor((x + 1) * 0.5 * banks));
 
 describe.each(["software", "gpu"] as const)("the group kernel for %s", (kind) => {
-  it("sorts slots by bank, stably, and cuts tiles", async () => {
-    for (const slots of [1, 2, 7, 8, 9, 31, 128, 1000]) await check(spread(slots, 5), 5, 16, kind);
+  it("sorts choices by bank, stably, and cuts tiles", async () => {
+    for (const choices of [1, 2, 7, 8, 9, 31, 128, 1000]) await check(spread(choices, 5), 5, 16, kind);
   });
 
-  it("takes every slot in one bank, and banks without slots", async () => {
+  it("takes every choice in one bank, and banks without choices", async () => {
     await check(new Uint32Array(100).fill(3), 5, 16, kind);
     await check(
       Uint32Array.from({ length: 100 }, (_, i) => 4 * (i % 2)),
@@ -74,7 +74,7 @@ describe.each(["software", "gpu"] as const)("the group kernel for %s", (kind) =>
     await check(spread(10, 512), 512, 32, kind);
   });
 
-  it("leaves slots without a bank out", async () => {
+  it("leaves choices without a bank out", async () => {
     await check(
       Uint32Array.from({ length: 50 }, (_, i) => (i % 3 === 0 ? 0xffffffff : i % 5)),
       5,

@@ -61,7 +61,7 @@ describe("choosing a template", () => {
 
   it("offers tiles that every grouped template can cut", () => {
     for (const device of Object.values(devices)) {
-      const routing = { banks: 4, slots: 2, aPer: "token" as const, tileRows: tileRowsFor(device) };
+      const routing = { banks: 4, choices: 2, aPer: "token" as const, tileRows: tileRowsFor(device) };
       const { spec } = makeContractCase("grouped", {
         tokens: 2,
         k: 8,
