@@ -1,5 +1,6 @@
 /** The report as a bar chart in SVG: one group of bars a task, each group on its own scale. Pure. */
 import { type TaskName, tasks } from "./engine.ts";
+import { ROOFLINE } from "./engines.ts";
 import { type Report, type Result, printNumber } from "./report.ts";
 
 const width = 860;
@@ -8,9 +9,9 @@ const barHeight = 18;
 const gap = 6;
 const headHeight = 34;
 
-/** Ceilings are left out; moec is blue; engines on the CPU are pale, since they play another game. */
+/** The roofline is left out; moec is blue; engines on the CPU are pale, since they play another game. */
 export function drawChart(report: Report): string {
-  const shown = report.results.filter((r) => r.engine !== "ceiling of the adapter");
+  const shown = report.results.filter((r) => r.engine !== ROOFLINE);
   let y = 40;
   const groups = (Object.keys(tasks) as TaskName[]).map((task) => {
     const rows = shown.filter((r) => r.task === task);

@@ -1,5 +1,5 @@
 /**
- * The adapter as the ceilings see it. Waiting is polite: while a promise of Dawn is pending, Dawn's Node binding spins the
+ * The adapter as the roofline sees it. Waiting is polite: while a promise of Dawn is pending, Dawn's Node binding spins the
  * main thread, which on a software adapter takes a core from the shaders; sleeping between its ticks gives it back.
  */
 import { create, globals } from "webgpu";

@@ -1,7 +1,7 @@
 /**
- * Times the kernel templates on the adapter at hand, beside two ceilings of the same adapter: a kernel that only reads
+ * Times the kernel templates on the adapter at hand, beside the two sides of the adapter's roofline: a kernel that only reads
  * memory and one that only multiplies and adds. Rounds are interleaved, so that whatever else the machine does meets all
- * alike; the share of the ceiling in the same round is the number to compare. `node bench/kernels.ts [part of a name]`
+ * alike; the share of the roofline in the same round is the number to compare. `node bench/kernels.ts [part of a name]`
  */
 import { emitGroup } from "../compiler/codegen/kernel/contract/group.ts";
 import { SETTINGS_WORDS, emitSample } from "../compiler/codegen/kernel/sample.ts";
@@ -98,7 +98,7 @@ async function addAttend(name: string, regime: "prefill" | "decode", shape: Atte
 }
 
 /** A kernel that reads 64 MB, and one that does little but multiply and add. */
-async function addCeilings(): Promise<void> {
+async function addRoofline(): Promise<void> {
   const vectors = 4 << 20;
   const kernel = (
     id: string,
@@ -137,12 +137,12 @@ async function addCeilings(): Promise<void> {
     [bindingKey(buffer("source")), new Float32Array(vectors * 4).fill(1)],
     [bindingKey(buffer("out")), out],
   ]);
-  await add("ceiling: read", kernel("read", read, 32, 128, [buffer("source"), buffer("out")]), data, 1, {
+  await add("roofline: read", kernel("read", read, 32, 128, [buffer("source"), buffer("out")]), data, 1, {
     flops: 0,
     bytes: vectors * 16,
   });
   const each = 4096 * 8 * 4 * 2;
-  await add("ceiling: multiply-add", kernel("multiply", multiply, 32, 64, [buffer("out")]), data, 1, {
+  await add("roofline: multiply-add", kernel("multiply", multiply, 32, 64, [buffer("out")]), data, 1, {
     flops: 64 * 32 * each,
     bytes: 0,
   });
@@ -183,7 +183,7 @@ async function addSample(name: string, vocab: number, topK: number, topP: number
   await add(name, { ...kernel, grid: [1, 1, 1], constants: {} }, words, 1, { flops: 0, bytes: vocab * 4 });
 }
 
-await addCeilings();
+await addRoofline();
 const one = (cols: number, storage: WeightFormat = "f32", matrices = 1) => ({ cols, matrices, storage });
 const tileRows = tileRowsFor(gpu.facts);
 for (const storage of ["f32", "bf16", "f16"] as const) {

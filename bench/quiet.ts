@@ -1,6 +1,6 @@
 /**
  * Is the machine ours? Two signs, since each alone can be fooled: how idle the processors are while the benchmark does
- * nothing, and a ceiling that should always read the same.
+ * nothing, and a roofline that should always read the same.
  */
 import { cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,7 +14,7 @@ export async function readIdleShare(): Promise<number> {
   return total === 0 ? 1 : (after.idle - before.idle) / total;
 }
 
-/** A round counts as quiet when it was so at both ends. `readings` are the ceiling's, `best` the highest of the whole run. */
+/** A round counts as quiet when it was so at both ends. `readings` are the roofline's, `best` the highest of the whole run. */
 export function isQuiet(idleShares: readonly number[], readings: readonly number[], best: number): boolean {
   return idleShares.every((share) => share >= 0.9) && readings.every((reading) => reading >= 0.85 * best);
 }

@@ -11,13 +11,12 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { drawChart } from "./chart.ts";
 import { tasks } from "./engine.ts";
-import { type EngineEntry, engineEntries } from "./engines.ts";
+import { type EngineEntry, engineEntries, ROOFLINE } from "./engines.ts";
 import { openGpu } from "./gpu.ts";
 import { type RunningEngine, startEngine } from "./process.ts";
 import { isQuiet, readIdleShare } from "./quiet.ts";
 import { type Report, type Sample, printReport, summarise } from "./report.ts";
 
-const ceiling = "ceiling of the adapter";
 const ours = "moec (f32)";
 
 const { values: options } = parseArgs({
@@ -50,7 +49,7 @@ function chooseEngines(): EngineEntry[] {
   const parts = options.engines?.split(",");
   return engineEntries.filter((entry) => {
     if (options["no-peers"] && isPeer(entry)) return false;
-    if (entry.name === ceiling) return true;
+    if (entry.name === ROOFLINE) return true;
     return parts ? parts.some((part) => entry.name.includes(part)) : !entry.isSlowToPrepare;
   });
 }
@@ -92,8 +91,8 @@ async function measureRounds(
   rounds: number,
 ): Promise<{ samples: Sample[]; quiet: Set<number> }> {
   const only = options.tasks?.split(",");
-  const thermometer = engines.find((e) => e.name === ceiling);
-  if (!thermometer) throw new Error("the ceilings could not be measured, so no number would mean anything");
+  const thermometer = engines.find((e) => e.name === ROOFLINE);
+  if (!thermometer) throw new Error("the roofline could not be measured, so no number would mean anything");
   const samples: Sample[] = [];
   const checks: { readonly idle: number; readonly reading: number }[] = [];
   const check = async () => {
@@ -111,7 +110,7 @@ async function measureRounds(
     await check();
     const { idle, reading } = checks.at(-1) ?? { idle: 0, reading: 0 };
     console.log(
-      `round ${round + 1} of ${rounds}: ${Math.round(idle * 100)} % idle, ceiling ${Math.round(reading)} ${tasks["fma-peak"].unit}`,
+      `round ${round + 1} of ${rounds}: ${Math.round(idle * 100)} % idle, roofline ${Math.round(reading)} ${tasks["fma-peak"].unit}`,
     );
   }
   const best = Math.max(...checks.map((c) => c.reading));

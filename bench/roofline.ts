@@ -3,6 +3,7 @@
  * depend on nothing of moec, so they are also the thermometer that tells a quiet machine from a busy one.
  */
 import { type Engine, type Measurement, type TaskName, measurement, timeCalls } from "./engine.ts";
+import { ROOFLINE } from "./engines.ts";
 import { type Gpu, openGpu } from "./gpu.ts";
 
 interface Probe {
@@ -21,7 +22,7 @@ function makeEngine(): Engine {
   const probes = new Map<TaskName, Probe>();
   const run = async (name: TaskName) => {
     const probe = probes.get(name);
-    if (!probe || !gpu) throw new Error(`the ceilings do not measure ${name}`);
+    if (!probe || !gpu) throw new Error(`the roofline does not measure ${name}`);
     const { wait } = gpu;
     const seconds = await timeCalls(repetitions, () => {
       probe.submit();
@@ -30,7 +31,7 @@ function makeEngine(): Engine {
     return probe.amount / seconds;
   };
   return {
-    name: "ceiling of the adapter",
+    name: ROOFLINE,
     runsOn: "gpu",
     tasks: ["fma-peak", "streaming-read", "dispatches", "submits"],
     async prepare() {
