@@ -65,7 +65,7 @@ export { evaluateProgram } from "./reference/interpret.ts";
 export { makeConfigured } from "./language/model/configured.ts";
 export type { Cost, Part } from "./account.ts";
 export { accountModel } from "./account.ts";
-export type { Accumulator, Batched } from "./training/batch.ts";
+export type { Accumulated, Accumulator } from "./training/accumulate.ts";
 export { BATCH, batchProgram } from "./training/batch.ts";
 export { addObjective, LIKELIHOOD } from "./training/objective.ts";
 export { differentiateProgram } from "./training/differentiate.ts";

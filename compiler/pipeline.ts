@@ -9,14 +9,15 @@ import { bindPath } from "./graph/path.ts";
 import { printProgram } from "./graph/print.ts";
 import { outputNodes, topologicalOrder } from "./graph/traverse.ts";
 import { Builder } from "./ops/builder.ts";
-import type { EntryProgram } from "./codegen/assemble/assemble.ts";
 import { assemblePlan } from "./codegen/assemble/assemble.ts";
+import type { EntryProgram } from "./codegen/assemble/entry.ts";
+import type { Keeps } from "./codegen/assemble/kept.ts";
 import type { ScheduleWork } from "./codegen/schedule/scheduling.ts";
 import { verifyPlan } from "./plan/verify.ts";
 import type { Peek } from "./passes/incrementalise.ts";
 import { findPeeks, incrementaliseProgram } from "./passes/incrementalise.ts";
 import type { LowerContext } from "./codegen/lower/context.ts";
-import type { DeviceFacts, EntryRegime, Plan, Table } from "./plan/plan.ts";
+import type { DeviceFacts, EntryRegime, HostScalar, Plan, Table } from "./plan/plan.ts";
 import type { WeightFormat } from "./plan/format.ts";
 import { absorbProgram } from "./passes/absorb/absorb.ts";
 import { giveSequenceAxis } from "./passes/per-sequence.ts";
@@ -36,6 +37,8 @@ export interface CompileOptions {
   /** How each parameter is kept on the GPU, by its full path. */
   readonly storage: (path: string) => WeightFormat;
   readonly entries: readonly EntryOptions[];
+  /** Numbers that the host works out: a parameter of a program whose path is the id of one stands for it. */
+  readonly scalars?: readonly HostScalar[];
   /** Kernel templates by name, for tests and tuning. */
   readonly force?: LowerContext["force"];
   /** The most tokens that a step will hold of one sequence: sliding windows keep so many more. */
@@ -57,6 +60,8 @@ export interface EntryOptions {
   readonly regimes: readonly EntryRegime[];
   /** Another program than the one that is compiled otherwise: what a model was trained with may differ from how it generates. */
   readonly program?: Program;
+  /** How its results are kept across steps, where it is a micro-batch that trains. */
+  readonly keeps?: Keeps;
 }
 
 /** What passes share: the builder of the one graph they all write to, and what they find out for the plan. */
@@ -129,16 +134,19 @@ export class NotCausal extends Error {
 
 export function compileProgram(program: Program, options: CompileOptions): Plan {
   const tables = new Map<string, Table>();
-  const programs = options.entries.flatMap(({ output, computes = [output], regimes, program: own = program }) => {
-    const compiled = (whole: boolean): readonly EntryProgram[] => {
-      const wanted = regimes.filter((r) => (r === "whole") === whole);
-      if (wanted.length === 0) return [];
-      return [{ name: output, regimes: wanted, program: runPasses(own, computes, tables, whole, options) }];
-    };
-    return [...compiled(false), ...compiled(true)];
-  });
-  const { model, device, storage, force = {}, stepTokens = STEP_TOKENS, scheduled = () => {} } = options;
-  const made = { model, device, storage, force, stepTokens, scheduled, tables: [...tables.values()] };
+  const programs = options.entries.flatMap(
+    ({ output, computes = [output], regimes, program: own = program, keeps }) => {
+      const compiled = (whole: boolean): readonly EntryProgram[] => {
+        const wanted = regimes.filter((r) => (r === "whole") === whole);
+        if (wanted.length === 0) return [];
+        const passed = runPasses(own, computes, tables, whole, options);
+        return [{ name: output, regimes: wanted, program: passed, ...(keeps === undefined ? {} : { keeps }) }];
+      };
+      return [...compiled(false), ...compiled(true)];
+    },
+  );
+  const { model, device, storage, force = {}, stepTokens = STEP_TOKENS, scheduled = () => {}, scalars = [] } = options;
+  const made = { model, device, storage, force, stepTokens, scheduled, scalars, tables: [...tables.values()] };
   const plan = assemblePlan(programs, made);
   if (options.verify === true) complain("the plan", verifyPlan(plan));
   return plan;

@@ -6,7 +6,7 @@ import { topologicalOrder } from "../compiler/graph/traverse.ts";
 import type { TensorType } from "../compiler/graph/type.ts";
 import { parseProgram, parseType } from "../compiler/graph/parse.ts";
 import { printProgram } from "../compiler/graph/print.ts";
-import { type Batched, batchProgram, buildProgram, listParameters } from "../compiler/index.ts";
+import { type Accumulated, batchProgram, buildProgram, listParameters } from "../compiler/index.ts";
 import { Builder } from "../compiler/ops/builder.ts";
 import type { Value } from "../compiler/ops/define.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
@@ -27,7 +27,7 @@ function tokens(batch: number, T: number, seed: number): number[][][] {
   );
 }
 
-const batched = (program: Program): Batched => batchProgram(program, new Builder(new Graph()));
+const batched = (program: Program): Accumulated => batchProgram(program, new Builder(new Graph()));
 
 /** Three sequences at once against one by one: results as they are, losses as their mean. */
 function compareAlone(program: Program): void {
@@ -314,7 +314,7 @@ const scalar = (x: number): Value => ({ axes: [], data: Float64Array.of(x) });
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
 
 /** The buffers of a step that has just begun, by path. */
-function emptyBuffers(accumulators: Batched["accumulators"]): Map<string, Value> {
+function emptyBuffers(accumulators: Accumulated["accumulators"]): Map<string, Value> {
   return new Map(
     accumulators.map(({ path, type, initial }) => {
       const axes = type.axes.map((a) => ({ name: a.name, size: a.size.value! }));

@@ -106,7 +106,8 @@ function verifyWrites(plan: Plan, parameters: ReadonlyMap<string, Parameter>): r
     ...[...kept.keys()].filter((id) => !written.has(id)).map((id) => `buffer ${id} is kept, and no entry writes it`),
     ...stolen,
     ...(ends.length > 1 ? [`entries ${ends.join(" and ")} are updates, and one ends an optimizer step`] : []),
-    ...wanted
+    // A plan may be for gradients alone.
+    ...(ends.length > 0 ? wanted : [])
       .filter((part) => updates.get(part) !== 1)
       .map((part) => `${part} is trained, and updates write it ${updates.get(part) ?? 0} times`),
     ...[...updated]

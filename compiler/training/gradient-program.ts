@@ -7,7 +7,8 @@ import { Dim } from "../graph/dim.ts";
 import type { Program } from "../graph/node.ts";
 import { TIME } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
-import { type Accumulator, BATCH, batchProgram } from "./batch.ts";
+import type { Accumulator } from "./accumulate.ts";
+import { BATCH, batchProgram } from "./batch.ts";
 import { differentiateProgram } from "./differentiate.ts";
 import { addObjective } from "./objective.ts";
 

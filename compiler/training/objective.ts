@@ -26,15 +26,47 @@ export function addLikelihood(program: Program, b: Builder): Program {
  * `counted` f32 [T] is 1, not 0, and every loss that a layer states. Null where there is no likelihood.
  */
 export function addObjective(program: Program, b: Builder): Program | null {
+  const total = (x: Node): Node => b.must("pool", [b.sum(x, [TIME])], { scope: "batch", reduce: "sum", buffer: null });
+  const scored = addCounted(program, b);
+  if (scored === null) return null;
+  const { nll, counted } = scored;
+  return withLoss(scored.program, b.over(total(b.times(nll, counted)), total(counted)), (loss) => loss, b);
+}
+
+/** Numbers that the host says of an optimizer step: what a counted token weighs in the loss, and what a micro-batch does. */
+export const STEP_SHARES = { token: "share.token", micro: "share.micro" } as const;
+
+/**
+ * The same for one of the micro-batches of an optimizer step: its share of the loss, so that the shares add up to the loss of the whole step
+ * whatever counts in each. The output `nll` is the share without what layers state.
+ */
+export function addStepObjective(program: Program, b: Builder): Program | null {
+  const share = (path: string): Node => b.must("param", [], { path, type: { dtype: "f32", axes: [] } });
+  const scored = addCounted(program, b);
+  if (scored === null) return null;
+  const { nll, counted } = scored;
+  const own = b.times(b.sum(b.times(nll, counted), [TIME]), share(STEP_SHARES.token));
+  const made = withLoss(scored.program, own, (loss) => b.times(loss, share(STEP_SHARES.micro)), b);
+  const outputs = made.main.outputs.map((o): Output => (o.name === LIKELIHOOD ? { ...o, role: "loss", node: own } : o));
+  return { ...made, main: { ...made.main, outputs } };
+}
+
+/** With the likelihood and the input that says which tokens count. */
+function addCounted(
+  program: Program,
+  b: Builder,
+): { readonly program: Program; readonly nll: Node; readonly counted: Node } | null {
   const scored = addLikelihood(program, b);
   const { main } = scored;
   const nll = main.outputs.find((o) => o.name === LIKELIHOOD)?.node;
   if (nll === undefined) return null;
   const counted: Node<"input"> = b.must("input", [], { name: "counted", type: nll.type });
-  const total = (x: Node): Node => b.must("pool", [b.sum(x, [TIME])], { scope: "batch", reduce: "sum", buffer: null });
-  const mean = b.over(total(b.times(nll, counted)), total(counted));
-  const node = main.outputs.reduce((sum, o) => (o.role === "loss" ? b.plus(sum, o.node) : sum), mean);
+  return { program: { ...scored, main: { ...main, inputs: [...main.inputs, counted] } }, nll, counted };
+}
+
+/** One `loss` in place of all: the mean and what layers state. */
+function withLoss({ main, functions }: Program, mean: Node, weigh: (loss: Node) => Node, b: Builder): Program {
+  const node = main.outputs.reduce((sum, o) => (o.role === "loss" ? b.plus(sum, weigh(o.node)) : sum), mean);
   const loss: Output = { name: "loss", role: "loss", node };
-  const outputs = [...main.outputs.filter((o) => o.role !== "loss"), loss];
-  return { ...scored, main: { ...main, inputs: [...main.inputs, counted], outputs } };
+  return { functions, main: { ...main, outputs: [...main.outputs.filter((o) => o.role !== "loss"), loss] } };
 }

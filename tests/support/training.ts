@@ -1,7 +1,7 @@
 /** A family's fixture as it is trained: its program for micro-batches, the golden loss and gradients, and a run of the oracle. */
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { addObjective, type Batched, batchProgram, buildProgram, newContext } from "../../compiler/index.ts";
+import { addObjective, type Accumulated, batchProgram, buildProgram, newContext } from "../../compiler/index.ts";
 import type { Program } from "../../compiler/graph/node.ts";
 import type { Builder } from "../../compiler/ops/builder.ts";
 import type { Value } from "../../compiler/ops/define.ts";
@@ -101,7 +101,7 @@ export async function openGolden(
 }
 
 /** The program of a micro-batch with its one `loss`. */
-export function trainingProgram({ program, b }: Pick<TrainingCase, "program" | "b">): Batched {
+export function trainingProgram({ program, b }: Pick<TrainingCase, "program" | "b">): Accumulated {
   return batchProgram(addObjective(program, b)!, b);
 }
 

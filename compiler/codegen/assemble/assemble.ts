@@ -1,7 +1,7 @@
 /** Kernels of all entries as one plan: parameters in their layouts, tables, states, shared buffers and modules. */
 import { failure } from "../../../grammar/diagnostic.ts";
 import { LIMITS } from "../../../grammar/limits.ts";
-import { bindPath } from "../../graph/path.ts";
+import { bindPath, plainPath } from "../../graph/path.ts";
 import type { GraphFunction, Node, Program } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import { formatType } from "../../graph/type.ts";
@@ -9,8 +9,18 @@ import { allFunctions, outputNodes, topologicalOrder } from "../../graph/travers
 import type { LowerContext } from "../lower/context.ts";
 import { fixedSize, rowsHeld } from "../lower/size.ts";
 import { rowWidth, statesOf } from "../../ops/states.ts";
-import type { ParameterPlace } from "../lower/place.ts";
-import type { DeviceFacts, Entry, EntryRegime, Parameter, Plan, State, Table } from "../../plan/plan.ts";
+import type { HostNumber, ParameterPlace } from "../lower/place.ts";
+import type {
+  Binding,
+  DeviceFacts,
+  Entry,
+  HostScalar,
+  Layout,
+  Parameter,
+  Plan,
+  State,
+  Table,
+} from "../../plan/plan.ts";
 import type { WeightFormat } from "../../plan/format.ts";
 import { PLAN_VERSION, SIZE_SYMBOLS } from "../../plan/plan.ts";
 import type { Regime } from "../schedule/kernel.ts";
@@ -19,20 +29,14 @@ import { chooseLayouts, cutParts } from "../schedule/layout.ts";
 import { tableOf } from "../../passes/tabulate/tabulate.ts";
 import { Collector } from "./collect.ts";
 import type { ScheduleWork } from "../schedule/scheduling.ts";
-import { assembleEntry } from "./entry.ts";
-
-export interface EntryProgram {
-  readonly name: string;
-  readonly regimes: readonly EntryRegime[];
-  /** After all graph passes; its outputs are the entry's. */
-  readonly program: Program;
-}
+import { assembleEntry, type EntryProgram } from "./entry.ts";
 
 export interface AssembleOptions {
   readonly model: string;
   readonly device: DeviceFacts;
   readonly storage: (path: string) => WeightFormat;
   readonly tables: readonly Table[];
+  readonly scalars: readonly HostScalar[];
   readonly force: LowerContext["force"];
   readonly stepTokens: number;
   readonly scheduled: (work: ScheduleWork) => void;
@@ -43,9 +47,12 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
   const functions = programs.flatMap((p) => allFunctions(p.program));
   const layouts = chooseLayouts(functions);
   const calls = callsByFunction(programs.map((p) => p.program));
+  const elsewhere = new Set(programs.flatMap(({ keeps }) => [...(keeps?.values() ?? [])].map((k) => k.next ?? k.id)));
+  for (const { id } of options.scalars) elsewhere.add(id);
   const params = new Map<string, { readonly param: Node<"param">; readonly paths: Set<string> }>();
   for (const fn of functions) {
     for (const param of paramsOf(fn)) {
+      if (concretePaths(param.attrs.path, fn, calls).some((path) => elsewhere.has(path))) continue;
       const known = params.get(param.attrs.path) ?? { param, paths: new Set() };
       for (const path of concretePaths(param.attrs.path, fn, calls)) known.paths.add(path);
       params.set(param.attrs.path, known);
@@ -55,13 +62,20 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
     [...params].map(([path, { param, paths }]) => [path, placeOf(param, layouts, [...paths], options)]),
   );
   const collector = new Collector();
+  const boundOf = ({ attrs: { path } }: Node<"param">): { readonly bound: Binding } | HostNumber | null => {
+    const scalar = options.scalars.findIndex((s) => s.id === path);
+    if (scalar >= 0) return { scalar, count: options.scalars.length };
+    return params.has(path) ? null : { bound: { kind: "buffer", id: plainPath(path) } };
+  };
+  const templates = new Map([...params].flatMap(([path, { paths }]) => [...paths].map((own) => [own, path] as const)));
+  const layoutOf = (path: string): Layout => places.get(templates.get(path) ?? path)?.layout ?? { kind: "plain" };
   const parameterOf = (param: Node<"param">): ParameterPlace => places.get(param.attrs.path)!;
-  const entries: Entry[] = programs.flatMap(({ name, regimes, program }) =>
-    regimes.map((entryRegime) => {
+  const entries: Entry[] = programs.flatMap((entry) =>
+    entry.regimes.map((entryRegime) => {
       const { device, force } = options;
       const regime: Regime = entryRegime === "decode" ? "decode" : "prefill";
       const schedule = { regime, device, layouts, partsOf: (path: string) => places.get(path)?.parts.length ?? 1 };
-      return assembleEntry(name, entryRegime, program, schedule, {
+      return assembleEntry(entry, entryRegime, schedule, {
         device,
         regime,
         force,
@@ -70,6 +84,8 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
         scheduled: options.scheduled,
         parameterOf,
         tableOf,
+        boundOf,
+        layoutOf,
       });
     }),
   );
@@ -91,7 +107,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
     device: options.device,
     stepTokens,
     symbols: Object.keys(SIZE_SYMBOLS),
-    scalars: [],
+    scalars: options.scalars,
     parameters,
     tables: options.tables,
     states: [...states.values()],

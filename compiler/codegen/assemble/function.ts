@@ -8,10 +8,11 @@ import type { DType } from "../../graph/type.ts";
 import type { LowerContext } from "../lower/context.ts";
 import { lowerKernel } from "../lower/kernel.ts";
 import { elementsOf } from "../lower/size.ts";
-import type { ParameterPlace } from "../lower/place.ts";
-import type { Binding, DeviceFacts, Dispatch, Size } from "../../plan/plan.ts";
+import type { HostNumber, ParameterPlace } from "../lower/place.ts";
+import type { Binding, DeviceFacts, Dispatch, Layout, Size } from "../../plan/plan.ts";
 import { baseOf } from "../schedule/bytes.ts";
 import type { Kernel, MapKernel, Regime } from "../schedule/kernel.ts";
+import { inBuffer, isInBuffer } from "../schedule/kernel.ts";
 import type { Schedule, ScheduleWork } from "../schedule/scheduling.ts";
 import type { Collector, Lifetime } from "./collect.ts";
 import { labelKernel, originOf } from "./label.ts";
@@ -32,6 +33,10 @@ export interface FunctionContext {
   readonly pool: string;
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;
   readonly tableOf: (param: Node<"param">) => string | null;
+  /** What stands for a parameter of the graph beside those of the plan. */
+  readonly boundOf: (param: Node<"param">) => { readonly bound: Binding } | HostNumber | null;
+  /** The layout of a parameter of the plan. */
+  readonly layoutOf: (path: string) => Layout;
 }
 
 /** Buffers by base node. */
@@ -47,7 +52,7 @@ export function placeTemporaries(
   const lifetimes = new Map<Node, Lifetime>();
   schedule.kernels.forEach((kernel, step) => {
     for (const store of kernel.stores) {
-      if (store.state !== null || places.has(store.node)) continue;
+      if (!isInBuffer(store) || places.has(store.node)) continue;
       const id = `${context.prefix}.${lifetimes.size}`;
       const to = kept.has(store.node) ? Number.POSITIVE_INFINITY : step;
       lifetimes.set(store.node, { id, dtype: store.node.type.dtype, elements: elementsOf(store.node), from: step, to });
@@ -115,9 +120,9 @@ function lowerContext(
     parameterOf,
     partOf: (path, part) => byPath.get(path)?.parts[part] ?? { start: 0, count: 0, bytes: 0 },
     targetOf: (store) =>
-      store.state === null
-        ? { kind: "buffer", id: placeOf(places, store.node) }
-        : { kind: "state", id: store.state.id },
+      store.state !== null
+        ? { kind: "state", id: store.state.id }
+        : { kind: "buffer", id: store.kept === null ? placeOf(places, store.node) : plainPath(store.kept.id) },
     scratch: (id, type: DType, elements: Size): Binding => ({
       kind: "buffer",
       id: collector.buffer(id, type, elements),
@@ -131,11 +136,12 @@ function lowerContext(
       },
       parameterOf: (param) => {
         const table = context.tableOf(param);
-        return table === null ? parameterOf(param) : { table };
+        if (table !== null) return { bound: { kind: "table", id: table } };
+        return context.boundOf(param) ?? parameterOf(param);
       },
       accessOf: (binding) => {
         const own = kernel.stores.some(
-          (s) => s.state === null && binding.kind === "buffer" && places.get(s.node) === binding.id,
+          (s) => isInBuffer(s) && binding.kind === "buffer" && places.get(s.node) === binding.id,
         );
         return own ? "write" : "read";
       },
@@ -149,7 +155,7 @@ function lowerContext(
 
 /** A dispatch that copies a node from one buffer to another. */
 export function emitCopy(node: Node, from: string, to: string, context: FunctionContext): Dispatch {
-  const kernel: MapKernel = { kind: "map", computes: [], stores: [{ node, state: null }] };
+  const kernel: MapKernel = { kind: "map", computes: [], stores: [inBuffer(node)] };
   const memory = {
     bufferOf: (n: Node): Binding | null => (n === node ? { kind: "buffer", id: from } : null),
     accessOf: () => "read" as const,

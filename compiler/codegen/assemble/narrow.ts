@@ -6,7 +6,7 @@ import type { Node } from "../../graph/node.ts";
 import { lowerKernel } from "../lower/kernel.ts";
 import type { Kernel } from "../schedule/kernel.ts";
 import type { Schedule, ScheduleOptions } from "../schedule/scheduling.ts";
-import { schedule } from "../schedule/schedule.ts";
+import { schedule, type Sink } from "../schedule/schedule.ts";
 import type { FunctionContext } from "./function.ts";
 import { probeContext } from "./function.ts";
 import { storageBuffers } from "../../plan/verify.ts";
@@ -14,6 +14,7 @@ import { storageBuffers } from "../../plan/verify.ts";
 /** Schedules a function. A kernel that no cut makes narrower stays as it is, for the device to refuse. */
 export function scheduleNarrow(
   outputs: readonly Node[],
+  sinks: readonly Sink[],
   options: Omit<ScheduleOptions, "cuts">,
   context: FunctionContext,
 ): Schedule {
@@ -21,7 +22,7 @@ export function scheduleNarrow(
   const cuts = { memory: new Set<Node>(), apart: new Set<Node>() };
   let walks = 0;
   for (let schedules = 1; ; schedules++) {
-    const made = schedule(outputs, { ...options, cuts });
+    const made = schedule(outputs, sinks, { ...options, cuts });
     walks += made.walks;
     const more = made.kernels.flatMap((kernel) => {
       const bound = storageOf(kernel, made, context);

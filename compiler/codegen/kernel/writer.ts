@@ -27,7 +27,7 @@ export class KernelWriter {
       (b) => JSON.stringify(b.binding) === key && b.type === type && b.access === access,
     );
     if (known !== undefined) return known.name;
-    const name = binding.kind === "step" ? "step" : `${access === "write" ? "out" : "in"}${this.#bindings.length}`;
+    const name = access === "uniform" ? binding.kind : `${access === "write" ? "out" : "in"}${this.#bindings.length}`;
     this.#bindings.push({ binding, access, type, name });
     return name;
   }
@@ -36,6 +36,12 @@ export class KernelWriter {
   step(symbol: SizeSymbol): string {
     this.#globals.set("step", STEP);
     return `${this.bind({ kind: "step" }, "Step", "uniform")}.${symbol}`;
+  }
+
+  /** A number that the host works out: the plan's scalars are one uniform of `count` of them. */
+  scalar(at: number, count: number): string {
+    const type = `array<vec4<f32>, ${Math.ceil(count / 4)}>`;
+    return `${this.bind({ kind: "scalars" }, type, "uniform")}[${at >> 2}].${"xyzw"[at & 3]!}`;
   }
 
   /** A size as a u32 expression, what is known at run time only read from the step. */

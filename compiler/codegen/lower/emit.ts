@@ -173,9 +173,10 @@ export class Emitter {
       return loadBuffer(this.w, this.#memory.builtin("slot"), node, index, run) ?? this.#lanes(node, index, run);
     if (isOp(node, "param")) {
       const place = this.#memory.parameterOf(node);
+      if ("scalar" in place) return this.w.scalar(place.scalar, place.count);
       const text =
-        "table" in place
-          ? loadBuffer(this.w, { kind: "table", id: place.table }, node, index, run)
+        "bound" in place
+          ? loadBuffer(this.w, place.bound, node, index, run)
           : loadParameter(this.w, node, place, index, run);
       return text ?? this.#lanes(node, index, run);
     }

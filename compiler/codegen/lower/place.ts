@@ -5,7 +5,8 @@
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
-import type { Binding, Parameter } from "../../plan/plan.ts";
+import type { WriteSize } from "../../ops/size-text.ts";
+import type { Binding, Layout, Parameter } from "../../plan/plan.ts";
 import { type MatrixSteps, matrixSteps, type WeightFormat } from "../../plan/format.ts";
 import { unpackElement, unpackRows } from "../wgsl/unpack.ts";
 import type { Index, Run } from "./index.ts";
@@ -15,14 +16,20 @@ import { fromMemory, identifier, memoryType, typeText } from "./text.ts";
 /** A parameter as kernels of a function see it: `#` in the path, one layout for all layers. */
 export type ParameterPlace = Pick<Parameter, "path" | "storage" | "layout" | "parts">;
 
+/** One of the plan's host scalars, by its place among `count`. */
+export interface HostNumber {
+  readonly scalar: number;
+  readonly count: number;
+}
+
 /** What code generation needs to know about memory. */
 export interface Memory {
   /** The buffer that an earlier kernel left a node in, or that the runtime fills; null when it is not in memory. */
   readonly bufferOf: (node: Node) => Binding | null;
   /** `write` for a buffer that the kernel also writes, element by element over what it reads: it has one binding. */
   readonly accessOf: (binding: Binding) => "read" | "write";
-  /** A parameter, or the table that a pass made of constants. */
-  readonly parameterOf: (node: Node<"param">) => ParameterPlace | { readonly table: string };
+  /** A parameter, or what lies row-major in its stead: the table that a pass made of constants, a buffer kept across steps. */
+  readonly parameterOf: (node: Node<"param">) => ParameterPlace | { readonly bound: Binding } | HostNumber;
   /** The built-in u32 inputs: [T], and for `runs` [S, 2], the first token of each sequence in the step and how many it has. */
   readonly builtin: (name: "position" | "length" | "slot" | "runs") => Binding;
 }
@@ -65,8 +72,7 @@ export function loadParameter(
       loadPlain(w, storage, bindingOf(place, part), less(flatten(axes, i, w.size), part.start * row), run);
     return overParts(w, place, axes.slice(0, 1), axes, index, run, load);
   }
-  const axesOf = (names: readonly string[]): readonly Axis[] => names.map((n) => axes.find((a) => a.name === n)!);
-  const [bank, k, n] = [axesOf(layout.bank), axesOf(layout.k), axesOf(layout.n)];
+  const [bank, k, n] = [axesOf(axes, layout.bank), axesOf(axes, layout.k), axesOf(axes, layout.n)];
   if (run !== null && !(n.at(-1)?.name === run && hasRuns(node.type, run))) return null;
   const byColumn = layout.split === "n";
   const load = (part: Part, i: Index): string => {
@@ -81,6 +87,29 @@ export function loadParameter(
     return loadMatrix(w, storage, bindingOf(place, part), at, run);
   };
   return overParts(w, place, byColumn ? n : bank, axes, index, run, load);
+}
+
+/** Where an f32 element lies in a layout, as an element number. */
+export function flattenIn(
+  { axes, layout }: { readonly axes: readonly Axis[]; readonly layout: Layout },
+  index: Index,
+  size: WriteSize,
+): string {
+  if (layout.kind === "plain") return flatten(axes, index, size);
+  const [bank, k, n] = [layout.bank, layout.k, layout.n].map((names) => axesOf(axes, names)) as [Axes, Axes, Axes];
+  const steps = matrixSteps("f32", count(k), count(n));
+  return `((${flatten(bank, index, size)} * ${steps.bank / steps.row}u + ${flatten(k, index, size)}) * ${steps.row}u + ${flatten(n, index, size)})`;
+}
+
+/** The axis along which neighbours in a layout are neighbours in memory. */
+export function innerOf({ axes, layout }: { readonly axes: readonly Axis[]; readonly layout: Layout }): string | null {
+  return (layout.kind === "plain" ? axes.at(-1)?.name : layout.n.at(-1)) ?? null;
+}
+
+type Axes = readonly Axis[];
+
+function axesOf(axes: Axes, names: readonly string[]): Axes {
+  return names.map((name) => axes.find((a) => a.name === name)!);
 }
 
 type Part = Parameter["parts"][number];

@@ -4,12 +4,12 @@ import { TIME } from "../../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { StateRows } from "../../ops/define.ts";
 import { type NamedState, rowWidth } from "../../ops/states.ts";
-import type { Store } from "../schedule/kernel.ts";
+import type { KeptPlace, Store } from "../schedule/kernel.ts";
 import type { LowerContext } from "./context.ts";
 import type { Emitter } from "./emit.ts";
 import type { Index, Run } from "./index.ts";
 import { at, flatten, hasRuns, shift } from "./index.ts";
-import type { Memory } from "./place.ts";
+import { flattenIn, innerOf, type Memory } from "./place.ts";
 import { FIELDS, memoryType, toMemory, typeText } from "./text.ts";
 
 /** Emits the store of `value` (a vec4 along `run`) at `index`. */
@@ -22,7 +22,8 @@ export function emitStore(
   run: Run,
   value: string,
 ): void {
-  const { state } = store;
+  const { state, kept } = store;
+  if (kept !== null) return emitKept(e, context, store, kept, index, run, value);
   // A state's rows lie by themselves, each in the order of the node's other axes.
   const axes = state === null ? store.node.type.axes : store.node.type.axes.filter((a) => a.name !== TIME);
   const { dtype } = store.node.type;
@@ -33,6 +34,30 @@ export function emitStore(
     const flat = place === null ? flatten(axes, i, e.w.size) : `${place.start} + ${flatten(axes, i, e.w.size)}`;
     const text = `${name}[${whole ? `(${flat}) / 4u` : flat}] = ${toMemory(v, dtype, whole ? run : null)};`;
     e.line(place === null || place.condition === null ? text : `if (${place.condition}) { ${text} }`);
+  };
+  if (run === null || whole) write(index, value);
+  else for (const [lane, field] of FIELDS.entries()) write(shift(index, run, lane), `${value}.${field}`);
+}
+
+/** Adds to or replaces elements of a kept buffer, which lies as a parameter does. */
+function emitKept(
+  e: Emitter,
+  context: LowerContext,
+  store: Store,
+  kept: KeptPlace,
+  index: Index,
+  run: Run,
+  value: string,
+): void {
+  const inner = innerOf(kept);
+  const whole = run !== null && inner === run && hasRuns(store.node.type, run);
+  const name = e.w.bind(context.targetOf(store), `array<${typeText("f32", whole ? run : null)}>`, "write");
+  const write = (i: Index, v: string): void => {
+    const flat = flattenIn(kept, i, e.w.size);
+    const place = `${name}[${whole ? `(${flat}) / 4u` : flat}]`;
+    if (!kept.adds) return e.line(`${place} = ${v};`);
+    const at = e.name(whole ? `(${flat}) / 4u` : flat);
+    e.line(`${name}[${at}] = ${name}[${at}] + ${v};`);
   };
   if (run === null || whole) write(index, value);
   else for (const [lane, field] of FIELDS.entries()) write(shift(index, run, lane), `${value}.${field}`);

@@ -7,7 +7,7 @@ import { isOp } from "../../graph/node.ts";
 import { hasAxis } from "../../graph/type.ts";
 import { sameBytes } from "./bytes.ts";
 import { joinEpilogue } from "./grow.ts";
-import type { ContractKernel } from "./kernel.ts";
+import { type ContractKernel, inBuffer } from "./kernel.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import type { Scheduling } from "./scheduling.ts";
 
@@ -27,7 +27,7 @@ export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
   // Parts along banks leave whole columns, so that two weights cut alike can still be multiplied together.
   if (combine === null && (whole || matrix.bank.length > 0)) pairUp(s, kernel, matrix);
   if (group.matrices.length === 1) group.root = joinEpilogue(s, kernel, [first]) ?? first;
-  s.clusters.store(kernel, { node: group.root, state: null });
+  s.clusters.store(kernel, inBuffer(group.root));
   if (combine === null && whole && !s.cuts.apart.has(dot)) lieBeside(s, kernel);
 }
 

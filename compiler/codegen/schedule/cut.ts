@@ -6,6 +6,7 @@ import type { Node } from "../../graph/node.ts";
 import { ops } from "../../ops/table.ts";
 import { perRow } from "./classify.ts";
 import type { Kernel } from "./kernel.ts";
+import { inBuffer, isInBuffer } from "./kernel.ts";
 import type { Cut, Scheduling } from "./scheduling.ts";
 import type { Piece } from "./storage.ts";
 import { countOf, countStorage } from "./storage.ts";
@@ -39,7 +40,7 @@ function isBefore(a: readonly number[], b: readonly number[]): boolean {
 /** Every way to cut a kernel that has not been chosen yet. */
 function cutsOf(s: Scheduling, kernel: Kernel): readonly Cut[] {
   // What a row computes or a kernel leaves in memory anyway ends nothing.
-  const there = new Set(kernel.stores.flatMap((x) => (x.state === null ? [x.node] : [])));
+  const there = new Set(kernel.stores.flatMap((x) => (isInBuffer(x) ? [x.node] : [])));
   if (kernel.kind === "row") for (const node of kernel.computes) there.add(node);
   const memory = s.clusters
     .within(kernel)
@@ -58,7 +59,7 @@ function beginnings(kernel: Kernel): readonly Node[] {
     case "row":
       return kernel.computes.slice(1);
     case "map":
-      return kernel.stores.slice(1).flatMap((x) => (x.state === null ? [x.node] : []));
+      return kernel.stores.slice(1).flatMap((x) => (isInBuffer(x) ? [x.node] : []));
     case "contract":
       return kernel.groups.slice(1).map((g) => g.matrices[0]!.dot);
     case "attend":
@@ -76,7 +77,7 @@ function halvesOf(s: Scheduling, kernel: Kernel, { how, node }: Cut): readonly [
   if (how === "memory") {
     const own = kernel.stores.filter((x) => x.node === node);
     const rest = kernel.stores.filter((x) => x.node !== node);
-    const first = { computes: [], stores: own.length > 0 ? own : [{ node, state: null }] };
+    const first = { computes: [], stores: own.length > 0 ? own : [inBuffer(node)] };
     return [first, { computes: [], stores: rest }, new Set([node])];
   }
   const depends = (x: Node): boolean => s.clusters.walkFrom([x], kernel).visits.some((v) => v.node === node);
@@ -86,7 +87,7 @@ function halvesOf(s: Scheduling, kernel: Kernel, { how, node }: Cut): readonly [
   const stored = new Set(before);
   const between = new Set([...s.clusters.walkFrom([...after], kernel, stored).reads].filter((x) => stored.has(x)));
   const kept = kernel.stores.filter((x) => !after.has(x.node));
-  const more = [...between].filter((x) => !kept.some((k) => k.node === x && k.state === null));
-  const first = { computes: before, stores: [...kept, ...more.map((x) => ({ node: x, state: null }))] };
+  const more = [...between].filter((x) => !kept.some((k) => k.node === x && isInBuffer(k)));
+  const first = { computes: before, stores: [...kept, ...more.map(inBuffer)] };
   return [first, second, between];
 }

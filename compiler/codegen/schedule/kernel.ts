@@ -4,15 +4,46 @@
  * loads and what it stores is computed on the fly.
  */
 import type { Node } from "../../graph/node.ts";
+import type { Axis } from "../../graph/type.ts";
 import type { NamedState } from "../../ops/states.ts";
 import type { Matrix } from "../../graph/matrix.ts";
+import type { Layout } from "../../plan/plan.ts";
 
 export type Regime = "prefill" | "decode";
 
-/** A node that a kernel leaves in memory: in its own buffer, or its rows in a state. */
+/** A node that a kernel leaves in memory: in its own buffer, its rows in a state, or in a buffer that is kept across steps. */
 export interface Store {
   readonly node: Node;
   readonly state: NamedState | null;
+  readonly kept: KeptPlace | null;
+}
+
+/** Where a node goes in a kept buffer: element by element as `layout` has it, over `axes`, which are the node's by name. */
+export interface KeptPlace {
+  /** With `#` for the layer. */
+  readonly id: string;
+  readonly axes: readonly Axis[];
+  readonly layout: Layout;
+  /** Added to what is there, or written over it. */
+  readonly adds: boolean;
+}
+
+/** Left in the node's own buffer. */
+export function inBuffer(node: Node): Store {
+  return { node, state: null, kept: null };
+}
+
+export function inState(node: Node, state: NamedState): Store {
+  return { node, state, kept: null };
+}
+
+export function inKept(node: Node, kept: KeptPlace): Store {
+  return { node, state: null, kept };
+}
+
+/** Whether a store leaves the node where others may read it. */
+export function isInBuffer({ state, kept }: Store): boolean {
+  return state === null && kept === null;
 }
 
 export type Kernel =

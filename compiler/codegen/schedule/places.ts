@@ -1,9 +1,11 @@
 /** Row kernels and map kernels: which stages share a row, and which kernel leaves a light node in memory. */
 import type { Node } from "../../graph/node.ts";
+import { isOp } from "../../graph/node.ts";
 import { ops } from "../../ops/table.ts";
 import { elementCount } from "../../ops/typing.ts";
 import { LIST_LIMIT } from "./classify.ts";
 import type { Kernel, MapKernel, RowKernel, Store } from "./kernel.ts";
+import { isInBuffer } from "./kernel.ts";
 import type { Scheduling } from "./scheduling.ts";
 import { countTogether } from "./storage.ts";
 
@@ -55,7 +57,7 @@ function canHold(rows: readonly string[], node: Node): boolean {
  */
 export function placeLight(s: Scheduling, store: Store, apart = false): Kernel {
   const { node } = store;
-  const owned = store.state === null ? [node] : [];
+  const owned = isInBuffer(store) || (store.kept !== null && s.uses.isFree(node) && !isOp(node, "input")) ? [node] : [];
   for (const kernel of apart || s.cuts.apart.has(node) ? [] : sources(s, node)) {
     if (kernel.kind !== "row" || !canHold(kernel.rows, node)) continue;
     if (owned.length === 0 && !s.clusters.canStore(kernel, node)) continue;

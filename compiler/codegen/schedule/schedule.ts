@@ -16,20 +16,28 @@ import { Clusters } from "./clusters.ts";
 import { addContraction } from "./contractions.ts";
 import { chooseCut } from "./cut.ts";
 import { joinEpilogue } from "./grow.ts";
-import type { AttendKernel, Kernel, MapKernel, RecurrenceKernel } from "./kernel.ts";
+import type { AttendKernel, Kernel, KeptPlace, MapKernel, RecurrenceKernel } from "./kernel.ts";
+import { inBuffer, inKept, inState, isInBuffer } from "./kernel.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
 import { recomputedNodes } from "./recomputed.ts";
 import type { Schedule, ScheduleOptions, Scheduling, Uses } from "./scheduling.ts";
 import { countStorage } from "./storage.ts";
 
-export function schedule(outputs: readonly Node[], options: ScheduleOptions): Schedule {
-  const nodes = topologicalOrder(outputs);
+/** What goes into buffers that are kept across steps: no kernel reads it there. */
+export interface Sink {
+  readonly node: Node;
+  readonly kept: KeptPlace;
+}
+
+export function schedule(outputs: readonly Node[], sinks: readonly Sink[], options: ScheduleOptions): Schedule {
+  const ends = [...outputs, ...sinks.map((s) => s.node)];
+  const nodes = topologicalOrder(ends);
   const users = usersOf(nodes);
   const order = new Map(nodes.map((n, i) => [n, i]));
   const roles = classify(nodes, users, options.regime, options.layouts);
   const clusters = new Clusters();
   const cut = new Set([...options.cuts.memory].map(viewed));
-  const wanted = new Set([...requiredNodes(nodes, outputs, roles), ...cut]);
+  const wanted = new Set([...requiredNodes(nodes, ends, roles), ...cut]);
   const recomputed = recomputedNodes(nodes, users, roles, wanted);
   const required = new Set([...wanted, ...recomputed]);
   const uses: Uses = {
@@ -41,7 +49,7 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   const s: Scheduling = { ...options, clusters, roles, uses };
 
   const place = (node: Node): void => {
-    if (clusters.ownerOf(node) === null && !isOp(node, "input")) placeLight(s, { node, state: null });
+    if (clusters.ownerOf(node) === null && !isOp(node, "input")) placeLight(s, inBuffer(node));
   };
   for (const node of nodes) {
     if (clusters.ownerOf(node) === null) addHeavy(s, node);
@@ -50,6 +58,7 @@ export function schedule(outputs: readonly Node[], options: ScheduleOptions): Sc
   }
   for (const node of nodes) if (required.has(node)) place(node);
   for (const node of nodes) if (isOp(node, "attend")) appendToCaches(s, node);
+  for (const { node, kept } of sinks) addSink(s, node, kept);
   if (options.regime === "prefill") addGroups(s);
   mergeMaps(s);
   keepLastRows(s);
@@ -107,7 +116,7 @@ function addHeavy(s: Scheduling, node: Node): void {
 
 /** Carries the result of a heavy node as far as possible, and stores it there. */
 function storeEnd(s: Scheduling, kernel: Kernel, heavy: Node): void {
-  s.clusters.store(kernel, { node: joinEpilogue(s, kernel, [heavy]) ?? heavy, state: null });
+  s.clusters.store(kernel, inBuffer(joinEpilogue(s, kernel, [heavy]) ?? heavy));
 }
 
 /**
@@ -158,7 +167,7 @@ function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
   const apart = s.cuts.memory.has(keys) || s.cuts.memory.has(values);
   for (const state of statesOf(attend)) {
     const node = state.part === "k" ? keys : values;
-    const store = { node, state };
+    const store = inState(node, state);
     const owner = s.clusters.ownerOf(node);
     if (owner?.kind === "contract") s.clusters.store(owner, store);
     s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store, apart));
@@ -177,9 +186,16 @@ function keepLastRows(s: Scheduling): void {
     }
   }
   for (const { delay, kernels } of readers.values()) {
-    const store = { node: delay.inputs[0]!, state: stateOf(delay, "x") };
+    const store = inState(delay.inputs[0]!, stateOf(delay, "x"));
     s.clusters.waitFor(s.clusters.add<MapKernel>({ kind: "map", computes: [], stores: [store] }), kernels);
   }
+}
+
+/** The kernel that works a node out adds it up as well; what another function left or was given is added by a kernel of its own. */
+function addSink(s: Scheduling, node: Node, kept: KeptPlace): void {
+  const owner = s.clusters.ownerOf(node);
+  if (owner === null || owner.kind === "call" || owner.kind === "group") placeLight(s, inKept(node, kept), true);
+  else s.clusters.store(owner, inKept(node, kept));
 }
 
 function addGroups(s: Scheduling): void {
@@ -198,8 +214,8 @@ function storeWhatIsRead(clusters: Clusters, outputs: readonly Node[]): void {
   for (const kernel of clusters.kernels) for (const node of clusters.reads(kernel)) needed.add(node);
   for (const kernel of clusters.kernels) {
     if (kernel.kind === "call" || kernel.kind === "group") continue;
-    const kept = kernel.stores.filter((s) => s.state !== null || needed.has(s.node));
-    const more = kernel.computes.filter((n) => needed.has(n) && !kept.some((s) => s.node === n && s.state === null));
-    clusters.storeOnly(kernel, [...kept, ...more.map((node) => ({ node, state: null }))]);
+    const kept = kernel.stores.filter((s) => !isInBuffer(s) || needed.has(s.node));
+    const more = kernel.computes.filter((n) => needed.has(n) && !kept.some((s) => s.node === n && isInBuffer(s)));
+    clusters.storeOnly(kernel, [...kept, ...more.map(inBuffer)]);
   }
 }

@@ -57,8 +57,9 @@ function storageOf(
       else bound.add("position").add("slot");
     }
   }
-  for (const { node, state } of piece.stores) {
-    if (state === null) bound.add(`buffer ${baseOf(node).id}`);
+  for (const { node, state, kept } of piece.stores) {
+    if (kept !== null) bound.add(`kept ${kept.id}`);
+    else if (state === null) bound.add(`buffer ${baseOf(node).id}`);
     else bound.add(`state ${state.id}`).add("position").add("slot");
   }
   if (s.regime === "prefill" && [...matrices].some((m) => m.index !== null)) bound.add("order").add("tiles");
