@@ -9,7 +9,7 @@ import { CallPlaces } from "./calls.ts";
 import type { FunctionContext, Places } from "./function.ts";
 import { emitCopy, emitKernel, placeOf, placeTemporaries } from "./function.ts";
 import { type Keeps, placeKept } from "./kept.ts";
-import { assembleFunction, type FunctionCode } from "./layer.ts";
+import { assembleFunction, findFeeds, type FunctionCode } from "./layer.ts";
 import { scheduleNarrow } from "./narrow.ts";
 
 export interface EntryProgram {
@@ -31,10 +31,12 @@ export function assembleEntry(
 ): Entry {
   const name = `${output}.${regime}`;
   const kept = placeKept(program, keeps ?? null, context);
+  const feeds = findFeeds(program);
   const functions = new Map<string, FunctionCode>();
   for (const fn of program.functions.values()) {
     const own = { ...context, prefix: `${name}.${identifier(fn.name)}`, pool: "layer" };
-    functions.set(fn.name, assembleFunction(fn, kept.ofFunctions.get(fn.name) ?? new Map(), options, own));
+    const [fed, keptOf] = [feeds.get(fn.name) ?? new Map(), kept.ofFunctions.get(fn.name) ?? new Map()];
+    functions.set(fn.name, assembleFunction(fn, fed, keptOf, options, own));
   }
   const main: FunctionContext = { ...context, prefix: `${name}.main`, pool: "main" };
   const { collector } = context;

@@ -2,7 +2,9 @@
  * The code of one function, which serves every layer that calls it: arguments and results lie in buffers that all functions of the same
  * shape share, so that consecutive calls need no copies. Results that are kept across steps go straight into their buffers.
  */
-import type { GraphFunction, Node } from "../../graph/node.ts";
+import type { GraphFunction, Node, Program } from "../../graph/node.ts";
+import { isOp } from "../../graph/node.ts";
+import { outputNodes, topologicalOrder } from "../../graph/traverse.ts";
 import type { TensorType } from "../../graph/type.ts";
 import { formatType, sameType } from "../../graph/type.ts";
 import { elementsOf } from "../lower/size.ts";
@@ -25,9 +27,27 @@ export interface FunctionCode {
   readonly results: readonly (string | null)[];
 }
 
-/** `kept` says by its number which results are kept, and where. */
+/**
+ * For each result of each function that the next call takes in, the number of the argument that it is there: a layer's result its input, a
+ * gradient's the gradient it is given.
+ */
+export function findFeeds({ main }: Program): ReadonlyMap<string, ReadonlyMap<number, number>> {
+  const feeds = new Map<string, Map<number, number>>();
+  for (const node of topologicalOrder(outputNodes(main))) {
+    if (!isOp(node, "call")) continue;
+    node.inputs.map(baseOf).forEach((x, i) => {
+      if (!isOp(x, "call")) return;
+      const own = feeds.get(x.attrs.fn) ?? new Map<number, number>();
+      feeds.set(x.attrs.fn, own.set(x.attrs.part, own.get(x.attrs.part) ?? i));
+    });
+  }
+  return feeds;
+}
+
+/** `feeds` says of a result which argument of the next call it is, `kept` which results are kept, and where. */
 export function assembleFunction(
   fn: GraphFunction,
+  feeds: ReadonlyMap<number, number>,
   kept: ReadonlyMap<number, readonly KeptPlace[]>,
   options: Omit<ScheduleOptions, "cuts">,
   context: FunctionContext,
@@ -44,19 +64,21 @@ export function assembleFunction(
     context,
   );
   const args = fn.inputs.map((input) => placeOf(places, input));
+  const isFedBefore = (next: number, i: number): boolean =>
+    fn.outputs.some((_, part) => part < i && !kept.has(part) && (feeds.get(part) ?? part) === next);
   const results = fn.outputs.map(({ node }, i) => {
     if (kept.has(i)) return null;
-    const input = fn.inputs[i];
-    return input !== undefined && sameType(input.type, node.type)
-      ? args[i]!
+    const next = feeds.get(i) ?? i;
+    const input = fn.inputs[next];
+    return input !== undefined && sameType(input.type, node.type) && !isFedBefore(next, i)
+      ? args[next]!
       : streamBuffer(context, "result", i, node.type, node);
   });
   const copies: { readonly node: Node; readonly to: string }[] = [];
   for (const { node, part } of outputs) {
     const base = baseOf(node);
     const to = results[part]!;
-    const input = fn.inputs[part];
-    const over = input !== undefined && args[part] === to ? input : null;
+    const over = fn.inputs[args.indexOf(to)] ?? null;
     const passedOn = outputs.some((o) => baseOf(o.node) === over);
     if (places.has(base) || (over !== null && (passedOn || !mayOverwrite(planned, over, base)))) {
       if (places.get(base) !== to) copies.push({ node: base, to });
