@@ -20,6 +20,9 @@ beforeAll(async () => {
 });
 afterAll(() => device.close());
 
+/** Sequences of a micro-batch, and tokens of each. */
+const [S, T] = [2, 12];
+
 const folderOf = (family: string): string => `${import.meta.dirname}/fixtures/families/${family}`;
 
 function compileMicro(training: TrainingProgram): Plan {
@@ -34,26 +37,25 @@ function compileMicro(training: TrainingProgram): Plan {
 }
 
 describe.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe", "deepseek_v3"])("%s", (family) => {
-  test("sequences add up to what the oracle adds up", async () => {
+  test("micro-batches add up to what the oracle adds up", async () => {
     const loaded = await loadModel(folderOf(family));
-    const training = makeTrainingProgram(loaded.model, () => true)!;
+    const training = makeTrainingProgram(loaded.model, { sequences: S, trains: () => true })!;
     const plan = compileMicro(training);
-    const T = 12;
-    const sequences = [0, 1, 2].map((s) => {
-      const ids = Uint32Array.from({ length: T + 1 }, (_, i) => (i * i * 7 + 13 * s + i) % 61);
-      return {
-        ids: ids.slice(0, T),
-        target: ids.slice(1),
-        counted: Float32Array.from({ length: T }, (_, i) => Number(i > s)),
-      };
+    const batches = [0, 1].map((m) => ({
+      ids: Uint32Array.from({ length: S * T }, (_, i) => (i * i * 7 + 13 * m + i) % 61),
+      target: Uint32Array.from({ length: S * T }, (_, i) => (i * 5 + m) % 61),
+      counted: Float32Array.from({ length: S * T }, (_, i) => Number(i > 3 * m)),
+    }));
+    const tokens = batches.reduce((n, { counted }) => n + counted.reduce((a, x) => a + x, 0), 0);
+    const host = { step: 1, steps: 1, tokens, micro: batches.length };
+    const trainer = await Trainer.open(device, plan, await uploadParameters(device, plan, loaded.source), {
+      sequences: S,
+      tokens: T,
     });
-    const tokens = sequences.reduce((n, { counted }) => n + counted.reduce((a, x) => a + x, 0), 0);
-    const host = { step: 1, steps: 1, tokens, micro: sequences.length };
-    const trainer = await Trainer.open(device, plan, await uploadParameters(device, plan, loaded.source), T);
     try {
       trainer.begin(host);
-      for (const sequence of sequences) await trainer.micro(sequence);
-      const wanted = await addUp(training, loaded, sequences, host);
+      for (const batch of batches) await trainer.micro(batch);
+      const wanted = await addUp(training, loaded, batches, host);
       for (const path of training.trained) {
         const found = await trainer.readGradient(path);
         expect(distance(found, wanted.get(`grad.${path}`)!), path).toBeLessThan(1e-4);
@@ -78,7 +80,7 @@ describe.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe",
 async function addUp(
   { program, accumulators }: TrainingProgram,
   { model, source }: Awaited<ReturnType<typeof loadModel>>,
-  sequences: readonly { readonly ids: Uint32Array; readonly target: Uint32Array; readonly counted: Float32Array }[],
+  batches: readonly { readonly ids: Uint32Array; readonly target: Uint32Array; readonly counted: Float32Array }[],
   host: { readonly tokens: number; readonly micro: number },
 ): Promise<ReadonlyMap<string, Float64Array>> {
   const params = new Map<string, Value>();
@@ -97,18 +99,18 @@ async function addUp(
     params.set(path, { axes, data: new Float64Array(axes.reduce((n, a) => n * a.size, 1)).fill(initial) });
   }
   const sums = new Map<string, Float64Array>();
-  for (const sequence of sequences) {
-    const T = sequence.ids.length;
+  for (const batch of batches) {
+    const axes = [
+      { name: "batch", size: S },
+      { name: "T", size: T },
+    ];
     const inputs = Object.fromEntries(
-      Object.entries(sequence).map(([name, x]) => [
-        name,
-        { axes: [{ name: "T", size: T }], data: Float64Array.from(x as Float32Array) },
-      ]),
+      Object.entries(batch).map(([name, x]) => [name, { axes, data: Float64Array.from(x as Float32Array) }]),
     );
     const results = evaluateProgram(program, { inputs, params: (path) => params.get(path)!, sizes: { T } });
     for (const { name, role } of program.main.outputs) {
-      const { data, axes } = results[name]!;
-      if (role === "accumulator") params.set(name, { axes, data: Float64Array.from(data) });
+      const { data, axes: own } = results[name]!;
+      if (role === "accumulator") params.set(name, { axes: own, data: Float64Array.from(data) });
       const before = sums.get(name);
       const adds = role !== "update" && role !== "accumulator" && before !== undefined;
       sums.set(name, adds ? before.map((x, i) => x + data[i]!) : Float64Array.from(data));

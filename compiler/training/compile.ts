@@ -1,7 +1,8 @@
 /**
- * A model into a plan that trains it. The entry `micro` runs forward and backward for one sequence of an optimizer step: it adds its shares of
- * the loss and of all gradients to buffers that are kept until the step ends. Everything follows from the program of one sequence.
+ * A model into a plan that trains it. The entry `micro` runs forward and backward for some sequences of an optimizer step: it adds its shares
+ * of the loss and of all gradients to buffers that are kept until the step ends. Everything follows from the program of one sequence.
  */
+import { Dim } from "../graph/dim.ts";
 import { Graph, type Program } from "../graph/node.ts";
 import { stateOfUpdate } from "../graph/path.ts";
 import { buildProgram, type Model, newContext } from "../language/model/model.ts";
@@ -9,8 +10,10 @@ import { Builder } from "../ops/builder.ts";
 import type { EntryOptions } from "../pipeline.ts";
 import type { Keep } from "../codegen/assemble/kept.ts";
 import type { HostScalar } from "../plan/plan.ts";
-import { type Accumulator, accumulateProgram } from "./accumulate.ts";
+import type { Accumulator } from "./accumulate.ts";
+import { BATCH, batchProgram } from "./batch.ts";
 import { differentiateProgram } from "./differentiate.ts";
+import { GRADIENT } from "./gradient-program.ts";
 import { addStepObjective, LIKELIHOOD, STEP_SHARES } from "./objective.ts";
 
 /** A training program, and what of it is kept across micro-batches. */
@@ -21,13 +24,23 @@ export interface TrainingProgram {
   readonly accumulators: readonly Accumulator[];
 }
 
-/** The program of a micro-batch of one sequence; null where the model has no likelihood. `trains` says of a path whether it is trained. */
-export function makeTrainingProgram(model: Model, trains: (path: string) => boolean): TrainingProgram | null {
+export interface TrainingProgramOptions {
+  /** Of a micro-batch. */
+  readonly sequences: number;
+  /** Whether the parameter of a path is trained. */
+  readonly trains: (path: string) => boolean;
+}
+
+/** The program of a micro-batch; null where the model has no likelihood that training could lower. */
+export function makeTrainingProgram(
+  model: Model,
+  { sequences, trains }: TrainingProgramOptions,
+): TrainingProgram | null {
   const builder = new Builder(new Graph());
   const ctx = { ...newContext("build", undefined, "train"), builder };
   const objective = addStepObjective(buildProgram(model.instance, ctx), builder);
   if (objective === null) return null;
-  const { program, accumulators } = accumulateProgram(objective, builder);
+  const { program, accumulators } = batchProgram(objective, builder, { ...BATCH, size: Dim.of(sequences) });
   const states = new Set(model.parameters.filter((p) => p.state).map((p) => p.path));
   const known = new Set(model.parameters.map((p) => p.path));
   const { main, functions } = differentiateProgram(program, "loss", builder);
@@ -50,8 +63,6 @@ export function makeTrainingProgram(model: Model, trains: (path: string) => bool
     accumulators,
   };
 }
-
-export const GRADIENT = "grad.";
 
 /** The entry of a micro-batch. */
 export function microEntry({ program, accumulators }: TrainingProgram): EntryOptions {

@@ -26,11 +26,11 @@ export function addLikelihood(program: Program, b: Builder): Program {
  * `counted` f32 [T] is 1, not 0, and every loss that a layer states. Null where there is no likelihood.
  */
 export function addObjective(program: Program, b: Builder): Program | null {
-  const total = (x: Node): Node => b.must("pool", [b.sum(x, [TIME])], { scope: "batch", reduce: "sum", buffer: null });
   const scored = addCounted(program, b);
   if (scored === null) return null;
   const { nll, counted } = scored;
-  return withLoss(scored.program, b.over(total(b.times(nll, counted)), total(counted)), (loss) => loss, b);
+  const mean = b.over(total(b.times(nll, counted), b), total(counted, b));
+  return withLoss(scored.program, mean, (loss) => loss, b);
 }
 
 /** Numbers that the host says of an optimizer step: what a counted token weighs in the loss, and what a micro-batch does. */
@@ -45,10 +45,15 @@ export function addStepObjective(program: Program, b: Builder): Program | null {
   const scored = addCounted(program, b);
   if (scored === null) return null;
   const { nll, counted } = scored;
-  const own = b.times(b.sum(b.times(nll, counted), [TIME]), share(STEP_SHARES.token));
+  const own = b.times(total(b.times(nll, counted), b), share(STEP_SHARES.token));
   const made = withLoss(scored.program, own, (loss) => b.times(loss, share(STEP_SHARES.micro)), b);
   const outputs = made.main.outputs.map((o): Output => (o.name === LIKELIHOOD ? { ...o, role: "loss", node: own } : o));
   return { ...made, main: { ...made.main, outputs } };
+}
+
+/** Over all tokens of a micro-batch. */
+function total(x: Node, b: Builder): Node {
+  return b.must("pool", [b.sum(x, [TIME])], { scope: "batch", reduce: "sum", buffer: null });
 }
 
 /** With the likelihood and the input that says which tokens count. */

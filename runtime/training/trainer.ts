@@ -10,8 +10,8 @@ import type { UploadedParameters } from "../gpu/parameters.ts";
 import { StagingPool } from "../gpu/readback.ts";
 import { unpackPart } from "../gpu/unpack.ts";
 
-/** A sequence of the training data: what each token is, what comes next, and whether that counts (1) or not (0). */
-export interface TrainingSequence {
+/** Sequences of one length, one after another: what each token is, what comes next, and whether that counts (1) or not (0). */
+export interface MicroBatch {
   readonly ids: Uint32Array<ArrayBuffer>;
   readonly target: Uint32Array<ArrayBuffer>;
   readonly counted: Float32Array<ArrayBuffer>;
@@ -24,21 +24,31 @@ export class Trainer {
   readonly #staging: StagingPool;
   readonly #parameters: ReadonlyMap<string, Parameter>;
   readonly #inputs: ReadonlySet<string>;
+  readonly #sequences: number;
 
-  private constructor(executor: Executor, device: Device) {
+  private constructor(executor: Executor, device: Device, sequences: number) {
     const { plan } = executor;
     this.#executor = executor;
+    this.#sequences = sequences;
     this.#staging = new StagingPool(device);
     this.#parameters = new Map(plan.parameters.map((p) => [p.path, p]));
     this.#inputs = new Set(plan.entries.find((e) => e.name === MICRO)?.inputs);
   }
 
-  /** For sequences of `tokens`; owns the parameters from here on. Throws `device/out-of-memory`, `device/too-large`. */
-  static async open(device: Device, plan: Plan, parameters: UploadedParameters, tokens: number): Promise<Trainer> {
+  /**
+   * For micro-batches of so many sequences of so many tokens; owns the parameters from here on. Throws `device/out-of-memory`,
+   * `device/too-large`.
+   */
+  static async open(
+    device: Device,
+    plan: Plan,
+    parameters: UploadedParameters,
+    { sequences, tokens }: { readonly sequences: number; readonly tokens: number },
+  ): Promise<Trainer> {
     const buffers = await Buffers.allocate(device, plan, parameters, { T: tokens, Q: tokens, S: 1, P: tokens });
     const executor = new Executor(device, plan, buffers);
     await executor.prepare(plan.entries.filter((e) => e.phase !== "infer").map((e) => e.name));
-    return new Trainer(executor, device);
+    return new Trainer(executor, device, sequences);
   }
 
   get plan(): Plan {
@@ -54,11 +64,11 @@ export class Trainer {
     this.#executor.buffers.writeScalars(host);
   }
 
-  /** Adds up the shares of one sequence. */
-  async micro({ ids, target, counted }: TrainingSequence): Promise<void> {
+  /** Adds up the shares of a micro-batch of as many sequences as the plan is for. */
+  async micro({ ids, target, counted }: MicroBatch): Promise<void> {
     const { buffers } = this.#executor;
-    const T = ids.length;
-    const all = Uint32Array.from(ids, (_, i) => i);
+    const T = ids.length / this.#sequences;
+    const all = Uint32Array.from({ length: T }, (_, i) => i);
     const inputs = {
       ids,
       target,
