@@ -1,5 +1,5 @@
 /** A model's plan for gradients: one entry, `gradients.whole`, for a micro-batch of so many sequences of one length. */
-import { failure } from "../grammar/diagnostic.ts";
+import { noLoss } from "./compile-training.ts";
 import { Graph } from "./graph/node.ts";
 import { buildProgram, type Model, newContext } from "./language/model/model.ts";
 import { Builder } from "./ops/builder.ts";
@@ -20,15 +20,7 @@ export interface GradientPlan extends Omit<GradientProgram, "program"> {
 export function compileGradients(model: Model, { sequences, ...options }: CompileGradientsOptions): GradientPlan {
   const ctx = { ...newContext("build", undefined, "train"), builder: new Builder(new Graph()) };
   const found = gradientProgram(buildProgram(model.instance, ctx), sequences, ctx.builder);
-  if (found === null)
-    throw failure(
-      "train/no-loss",
-      `\`${model.name}\` has no loss: its result is not one row of logits for each token`,
-      {
-        labels: [{ span: model.instance.decl.name.span, text: "this model" }],
-        help: "train a model whose result is f32[T, V]",
-      },
-    );
+  if (found === null) throw noLoss(model);
   const { program, ...rest } = found;
   const computes = program.main.outputs.map((o) => o.name);
   const entries = [{ output: "gradients", computes, regimes: ["whole"] }] as const;

@@ -71,6 +71,7 @@ export const NAMINGS: readonly Naming[] = [
     why: "long sums are compensated, a product wants more invocations, and a choice's values and places are found together",
   },
   { room: "compiler/codegen/assemble/", ops: ["attend"], why: "its work depends on the context" },
+  { room: "compiler/codegen/assemble/", ops: ["add"], why: "a sum that is kept is added to by each of its parts" },
 ];
 
 /** Every test of a node's op by name: file and op. */

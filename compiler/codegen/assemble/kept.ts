@@ -12,7 +12,7 @@ import { count } from "../lower/place.ts";
 import { fixedSize } from "../lower/size.ts";
 import { matrixSteps, plainBytes } from "../../plan/format.ts";
 import type { KeptPlace } from "../schedule/kernel.ts";
-import type { Sink } from "../schedule/schedule.ts";
+import { type Sink, sinkOf } from "../schedule/sink.ts";
 import { emitCopy, type FunctionContext } from "./function.ts";
 import { pushRepeat } from "./repeat.ts";
 
@@ -95,25 +95,6 @@ export function placeKept(
     calls: [...taken].map((a) => a.node),
     settle: (own) => settle(outputs, own),
   };
-}
-
-/** A place for a node: views that only name or order axes otherwise are looked through, so that what works the node out can leave it there. */
-export function sinkOf(node: Node, kept: KeptPlace): Sink {
-  const [x] = node.inputs;
-  if (x !== undefined && isOp(node, "transpose")) return sinkOf(x, kept);
-  if (x === undefined || !isOp(node, "rename")) return { node, kept };
-  const { from, to } = node.attrs;
-  const named = (name: string): string => (name === to ? from : name);
-  const names = (list: readonly string[]): readonly string[] => list.map(named);
-  const { layout } = kept;
-  return sinkOf(x, {
-    ...kept,
-    axes: kept.axes.map((a) => ({ ...a, name: named(a.name) })),
-    layout:
-      layout.kind === "plain"
-        ? layout
-        : { ...layout, bank: names(layout.bank), k: names(layout.k), n: names(layout.n) },
-  });
 }
 
 /**

@@ -16,7 +16,7 @@ import type { ScheduleOptions } from "../schedule/scheduling.ts";
 import type { FunctionContext, Places } from "./function.ts";
 import { emitCopy, emitKernel, placeOf, placeTemporaries } from "./function.ts";
 import { mayOverwrite } from "./in-place.ts";
-import { sinkOf } from "./kept.ts";
+import { sinkOf } from "../schedule/sink.ts";
 import { scheduleNarrow } from "./narrow.ts";
 
 export interface FunctionCode {

@@ -21,13 +21,8 @@ import { inBuffer, inKept, inState, isInBuffer } from "./kernel.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
 import { recomputedNodes } from "./recomputed.ts";
 import type { Schedule, ScheduleOptions, Scheduling, Uses } from "./scheduling.ts";
+import type { Sink } from "./sink.ts";
 import { countStorage } from "./storage.ts";
-
-/** What goes into buffers that are kept across steps: no kernel reads it there. */
-export interface Sink {
-  readonly node: Node;
-  readonly kept: KeptPlace;
-}
 
 export function schedule(outputs: readonly Node[], sinks: readonly Sink[], options: ScheduleOptions): Schedule {
   const ends = [...outputs, ...sinks.map((s) => s.node)];

@@ -1,0 +1,78 @@
+/**
+ * A model into a plan that trains it. The entry `micro` runs forward and backward for some sequences of an optimizer step: it adds its shares
+ * of the loss and of all gradients to buffers that are kept until the step ends.
+ */
+import { failure } from "../grammar/diagnostic.ts";
+import type { Keep } from "./codegen/assemble/kept.ts";
+import { Graph } from "./graph/node.ts";
+import { stateOfUpdate } from "./graph/path.ts";
+import { buildProgram, type Model, newContext } from "./language/model/model.ts";
+import { Builder } from "./ops/builder.ts";
+import type { EntryOptions } from "./pipeline.ts";
+import type { HostScalar } from "./plan/plan.ts";
+import { GRADIENT } from "./training/gradient-program.ts";
+import { STEP_SHARES } from "./training/objective.ts";
+import { type TrainingProgram, trainingProgram } from "./training/training-program.ts";
+
+/** The program of a micro-batch of so many sequences. Throws `train/no-loss` where the model's results are not one row of numbers per token. */
+export function makeTrainingProgram(
+  model: Model,
+  { sequences, trains }: { readonly sequences: number; readonly trains: (path: string) => boolean },
+): TrainingProgram {
+  const ctx = { ...newContext("build", undefined, "train"), builder: new Builder(new Graph()) };
+  const trainable = new Set(model.parameters.flatMap((p) => (p.state || !trains(p.path) ? [] : [p.path])));
+  const made = trainingProgram(
+    buildProgram(model.instance, ctx),
+    sequences,
+    (path) => trainable.has(path),
+    ctx.builder,
+  );
+  if (made !== null) return made;
+  throw noLoss(model);
+}
+
+/** What is told of a model that training has nothing to lower of. */
+export function noLoss(model: Model): Error {
+  return failure("train/no-loss", `\`${model.name}\` has no loss: its result is not one row of logits for each token`, {
+    labels: [{ span: model.instance.decl.name.span, text: "this model" }],
+    help: "train a model whose result is f32[T, V]",
+  });
+}
+
+/** The entry of a micro-batch. */
+export function microEntry({ program, accumulators }: TrainingProgram): EntryOptions {
+  const initials = new Map(accumulators.map((a) => [a.path, a.initial]));
+  const keeps = new Map(
+    program.main.outputs.map(({ name, role }): [string, Keep] => {
+      const add = (of: string | null): Keep => ({
+        id: name,
+        adds: true,
+        kept: { reset: "step", initial: 0, of },
+        like: of,
+        next: null,
+      });
+      if (role === "gradient") return [name, add(name.slice(GRADIENT.length))];
+      if (role === "accumulator")
+        return [
+          name,
+          {
+            id: `next.${name}`,
+            adds: false,
+            kept: { reset: "step", initial: initials.get(name) ?? 0, of: null },
+            like: null,
+            next: name,
+          },
+        ];
+      if (role !== "update") return [name, add(null)];
+      const of = stateOfUpdate(name);
+      return [name, { ...add(of), adds: false }];
+    }),
+  );
+  return { output: "micro", computes: [...keeps.keys()], regimes: ["whole"], program, keeps };
+}
+
+/** What a counted token and a micro-batch weigh. */
+export const SHARES: readonly HostScalar[] = [
+  { id: STEP_SHARES.token, expr: ["div", 1, "tokens"] },
+  { id: STEP_SHARES.micro, expr: ["div", 1, "micro"] },
+];
