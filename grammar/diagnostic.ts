@@ -39,6 +39,19 @@ export class DiagnosticBag {
     this.list.push(diagnostic);
   }
 
+  /** Not if it says what another says of the same place, as where one layer is like the next. */
+  addOnce(diagnostic: Diagnostic): void {
+    const { message, labels } = diagnostic;
+    const [first] = labels;
+    const isTold = this.list.some(
+      (d) =>
+        d.message === message &&
+        d.labels[0]?.span.file === first?.span.file &&
+        d.labels[0]?.span.start === first?.span.start,
+    );
+    if (!isTold) this.add(diagnostic);
+  }
+
   error(
     code: string,
     message: string,

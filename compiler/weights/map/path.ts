@@ -3,7 +3,7 @@
  * per value. Maps and upcyclings name parameters in this one way.
  */
 import type { Expr } from "../../../grammar/ast.ts";
-import { suggest } from "../../../grammar/index.ts";
+import { type Diagnostic, type DiagnosticBag, suggest } from "../../../grammar/index.ts";
 import { LIMITS } from "../../../grammar/limits.ts";
 import { fillPath } from "../../graph/path.ts";
 import type { Env } from "../../language/interpret/context.ts";
@@ -28,10 +28,9 @@ export interface Start {
   readonly layers: ReadonlyMap<string, number>;
   /** How many parameters a path may mean, if more than `LIMITS.tensors`. */
   readonly most?: number;
+  /** Told of a path that means more, in place of the bag that is told of all else: who tries a layout may mean another. */
+  readonly tooMany?: DiagnosticBag;
 }
-
-/** A path that means more parameters than there can be. */
-export const TOO_MANY = "map/too-many";
 
 /** Everything that a path means below an instance; reports names that do not exist. */
 export function resolvePath(env: Env, instance: Instance, path: Expr, start: Start): readonly Found[] {
@@ -57,7 +56,10 @@ export function resolvePath(env: Env, instance: Instance, path: Expr, start: Sta
   ];
   const most = start.most ?? LIMITS.tensors;
   for (const step of steps) {
-    if (found.length * countOf(found[0], step) > most) return reportTooMany(env, found, step, most);
+    if (found.length * countOf(found[0], step) > most) {
+      (start.tooMany ?? env.ctx.bag).addOnce(tooMany(found, step, most));
+      return [];
+    }
     found = found.flatMap((f) => takeStep(env, f, step, start.indices));
   }
   return found;
@@ -71,23 +73,22 @@ function countOf(from: Found | undefined, { name, index }: Step): number {
   return member?.kind === "layer" ? (member.instance.banks.at(-1)?.size.value ?? 1) : 1;
 }
 
-function reportTooMany(env: Env, found: readonly Found[], step: Step, most: number): readonly Found[] {
-  // One layer is like the next.
-  if (env.ctx.bag.list.some((d) => d.code === TOO_MANY)) return [];
+function tooMany(found: readonly Found[], step: Step, most: number): Diagnostic {
   const count = countOf(found[0], step);
   const from = found[0]?.kind === "layer" ? found[0].instance.members.get(step.name) : undefined;
   const axis = from?.kind === "stack" ? from.count : from?.kind === "layer" ? from.instance.banks.at(-1) : undefined;
   const origin = axis?.origin ?? null;
-  env.ctx.bag.error(
-    TOO_MANY,
-    `\`${step.name}\` has ${count} elements${found.length === 1 ? "" : ` in each of ${found.length} layers`}, and at most ${most} tensors can be named here`,
-    [
+  return {
+    code: "map/too-many",
+    severity: "error",
+    message: `\`${step.name}\` has ${count} elements${found.length === 1 ? "" : ` in each of ${found.length} layers`}, and at most ${most} tensors can be named here`,
+    labels: [
       ...(origin === null ? [] : [{ span: origin, text: `${count} comes from here` }]),
       { span: step.span, text: "a tensor for each" },
     ],
-    "correct the count of layers or experts: there is a tensor for each",
-  );
-  return [];
+    notes: [],
+    help: "correct the count of layers or experts: there is a tensor for each",
+  };
 }
 
 interface Step {

@@ -3,7 +3,7 @@
  * correspondence is a strided view, so one description serves import, export and streaming, whatever the layout.
  */
 import type { MapRule } from "../../../grammar/ast.ts";
-import { type Diagnostic, DiagnosticBag } from "../../../grammar/diagnostic.ts";
+import { DiagnosticBag } from "../../../grammar/diagnostic.ts";
 import { LIMITS } from "../../../grammar/limits.ts";
 import type { Span } from "../../../grammar/span.ts";
 import { withoutPrimes } from "../../graph/type.ts";
@@ -16,7 +16,7 @@ import { newContext } from "../../language/model/model.ts";
 import { type MapBinding, mapOfModel } from "./config.ts";
 import { checkStored, storedAs, type StoredAs, type StoredRule } from "./encoding.ts";
 import { type Factor, type Item, itemsOf, layoutOfPart, product } from "./layout.ts";
-import { resolvePath, TOO_MANY } from "./path.ts";
+import { resolvePath } from "./path.ts";
 import { join, patternOf, substitute } from "./pattern.ts";
 
 /** One tensor of a checkpoint and the parameters in it. */
@@ -74,6 +74,7 @@ export function expandMap(
   const ctx = newContext("build", bag);
   const env = staticEnv(ctx, map.scope, new Map(model.args));
   const ignored: Ignored[] = [];
+  const tooMany = new DiagnosticBag();
   const entries = expandRules(map.item.rules, {
     env,
     instance: model.instance,
@@ -85,9 +86,11 @@ export function expandMap(
     stored: [],
     layers: new Map(),
     isWhole: true,
+    tooMany,
     most: present instanceof Set ? Math.max(LIMITS.tensors, present.size) : LIMITS.tensors,
     room: { left: present instanceof Set ? Math.max(LIMITS.entries, 4 * present.size) : LIMITS.entries },
   });
+  for (const first of tooMany.list.slice(0, 1)) bag.add(first);
   return {
     entries,
     ignored: (name) => ignored.some((i) => i.matches(name)),
@@ -110,6 +113,8 @@ interface Place {
   readonly layers: ReadonlyMap<string, number>;
   readonly present: ReadonlySet<string> | Layout | null;
   readonly ignored: Ignored[];
+  /** What names more tensors than there can be, which matters only in the layout that is meant. */
+  readonly tooMany: DiagnosticBag;
   /** How many tensors a line may name. */
   readonly most: number;
   /** How many all lines may still name. */
@@ -136,14 +141,15 @@ function expandRule(rule: MapRule, place: Place): TensorEntry[] {
     case "stored":
       return [];
     case "either": {
-      const all = rule.alternatives.map((rules) => tryRules(rules, place));
-      const fitting = all.filter(({ endless }) => endless.length === 0);
+      const all = rule.alternatives.map((rules) => {
+        const tooMany = new DiagnosticBag();
+        return { entries: expandRules(rules, { ...place, tooMany }), tooMany: tooMany.list };
+      });
+      const fitting = all.filter(({ tooMany }) => tooMany.length === 0);
       const scores = fitting.map(({ entries }) => scoreLayout(entries, place.present));
       const best = Math.max(...scores);
       // A layout of too many tensors is meant where no other is there as a whole.
-      const endless = best === 1 ? undefined : all.find((attempt) => attempt.endless.length > 0)?.endless;
-      const { bag } = place.env.ctx;
-      if (!bag.list.some((d) => d.code === TOO_MANY)) for (const d of endless ?? []) bag.add(d);
+      if (best !== 1) for (const d of all.flatMap(({ tooMany }) => tooMany)) place.tooMany.add(d);
       return fitting[scores.indexOf(best)]?.entries ?? [];
     }
     case "pair": {
@@ -179,20 +185,6 @@ function reportLayer(span: Span, bag: DiagnosticBag): void {
     [{ span, text: "this is a layer" }],
     "name its parameter, e.g. `head.w`, or put rules in braces",
   );
-}
-
-interface Attempt {
-  readonly entries: TensorEntry[];
-  /** That it names more tensors than there are, which matters only where this is the layout. */
-  readonly endless: readonly Diagnostic[];
-}
-
-function tryRules(rules: readonly MapRule[], place: Place): Attempt {
-  const bag = new DiagnosticBag();
-  const { env } = place;
-  const entries = expandRules(rules, { ...place, env: { ...env, ctx: { ...env.ctx, bag } } });
-  for (const d of bag.list) if (d.code !== TOO_MANY) env.ctx.bag.add(d);
-  return { entries, endless: bag.list.filter((d) => d.code === TOO_MANY) };
 }
 
 /** The highest wins, of equal ones the first. */
@@ -266,11 +258,10 @@ function expandModel(rule: Pair, place: Place): TensorEntry[] {
   });
 }
 
-/** Told once. */
-function reportRoom({ span }: Pair, { env: { ctx } }: Place): void {
-  if (ctx.bag.list.some((d) => d.code === TOO_MANY)) return;
-  ctx.bag.error(
-    TOO_MANY,
+function reportRoom({ span }: Pair, { tooMany }: Place): void {
+  if (tooMany.hasErrors) return;
+  tooMany.error(
+    "map/too-many",
     `this map would name more than ${LIMITS.entries} tensors, with all layers and experts`,
     [{ span, text: "one tensor too many" }],
     "choose fewer layers or experts, or a layout that has the experts of a layer in one tensor",
