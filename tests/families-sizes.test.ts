@@ -10,6 +10,7 @@ import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { Device } from "../runtime/gpu/device.ts";
 import { openSession } from "../runtime/session/session.ts";
+import { likeGpu } from "./support/facts.ts";
 import { Draw, drawConfig, drawWeights, families, modelOfConfig } from "./support/random-models.ts";
 import { checkDecode, checkForward } from "./support/session-checks.ts";
 
@@ -25,11 +26,11 @@ interface Variant {
 const variants: readonly Variant[] = [
   { name: "as the device is" },
   { name: "no subgroups, no f16", facts: { subgroup: null, f16: false } },
-  { name: "kernels for GPUs", facts: { kind: "gpu" } },
+  { name: "kernels for GPUs", facts: likeGpu },
   { name: "attention for GPUs", force: { attend: "attend-gpu" } },
   { name: "parameters in parts", facts: { maxBinding: 2048 } },
   { name: "few storage buffers", facts: { maxStorageBuffers: 8 } },
-  { name: "GPU, parts, few storage buffers", facts: { kind: "gpu", maxBinding: 2048, maxStorageBuffers: 8 } },
+  { name: "GPU, parts, few storage buffers", facts: { ...likeGpu, maxBinding: 2048, maxStorageBuffers: 8 } },
 ];
 
 let device: Device;

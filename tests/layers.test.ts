@@ -6,9 +6,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Program } from "../compiler/graph/node.ts";
 import { findPeeks } from "../compiler/passes/incrementalise.ts";
+import { promisedFacts } from "../compiler/plan/facts.ts";
 import { compileProgram } from "../compiler/pipeline.ts";
 import { compareOutputs } from "./support/compare-plan.ts";
-import { softwareFacts } from "./support/facts.ts";
 import type { TestGpu } from "./support/gpu.ts";
 import { openTestGpu } from "./support/gpu.ts";
 import { flagsOf, makeLayer, namesOf, usual } from "./support/library.ts";
@@ -45,7 +45,7 @@ test.each(["software", "gpu"] as const)("eight storage buffers are enough, for a
     const [output] = program.main.outputs;
     compileProgram(program, {
       model: "layer",
-      device: { ...softwareFacts, kind, maxStorageBuffers: 8 },
+      device: { ...promisedFacts(kind), maxStorageBuffers: 8 },
       storage: () => "f32",
       verify: true,
       entries: [{ output: output!.name, regimes: looksAhead ? ["whole"] : ["prefill", "decode"] }],

@@ -7,6 +7,7 @@ import { accountModel } from "../compiler/index.ts";
 import type { DeviceFacts } from "../compiler/plan/plan.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { Device } from "../runtime/gpu/device.ts";
+import { likeGpu } from "./support/facts.ts";
 import { modelOf } from "./support/programs.ts";
 import { Draw, modelOfConfig } from "./support/random-models.ts";
 import { checkDecode, checkForward, checkScores, expectClose, withRandomSession } from "./support/session-checks.ts";
@@ -43,7 +44,7 @@ interface Variant {
 
 const variants: readonly Variant[] = [
   { name: "as the device is" },
-  { name: "kernels for GPUs", facts: { kind: "gpu" }, only: ["state space", "sliding window"] },
+  { name: "kernels for GPUs", facts: likeGpu, only: ["state space", "sliding window"] },
   {
     name: "few storage buffers",
     facts: { maxStorageBuffers: 7 },
@@ -147,7 +148,7 @@ describe("what looks at later tokens evaluates, a whole sequence to a step, and 
     ...encoders,
   ])("%s", async (mixer) => {
     await expect(withMixer(mixer, variants[0]!, async () => {})).rejects.toThrow("positions that do not exist yet");
-    const kinds = encoders.indexOf(mixer) > 1 ? ([{}, { kind: "gpu" }] as const) : [{}];
+    const kinds = encoders.indexOf(mixer) > 1 ? [{}, likeGpu] : [{}];
     for (const facts of kinds)
       await withMixer(
         mixer,

@@ -84,7 +84,7 @@ describe("what once failed", () => {
   test.each(files.map((path) => [basename(path, ".graph"), path]))("%s", async (_name, path) => {
     const one = parseCase(readFileSync(path, "utf8"));
     const able = variantsFor(gpu);
-    for (const variant of [undefined, variants[0]!, variants.find((v) => v.facts?.kind === "gpu")!]) {
+    for (const variant of [undefined, variants[0]!, variants.find((v) => v.facts?.fastWorkgroupMemory)!]) {
       if (variant !== undefined && !able.includes(variant)) continue;
       const { faults } = await checkCase(one, executors, gpu, variant);
       expect(faults).toEqual([]);

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { Option } from "commander";
 import { compileModel, passes } from "../../compiler/index.ts";
+import { DEVICE_KINDS, type DeviceKind, promisedFacts } from "../../compiler/plan/facts.ts";
 import type { DeviceFacts, Plan } from "../../compiler/plan/plan.ts";
 import { failure, suggest } from "../../grammar/index.ts";
 import { plural, print, printJson, say } from "../output.ts";
@@ -10,7 +11,7 @@ import { openSubject, type SubjectOptions } from "../subject.ts";
 interface Options extends SubjectOptions {
   readonly out?: string;
   readonly adapter?: string;
-  readonly kind?: "software" | "gpu";
+  readonly kind?: DeviceKind;
   readonly dump?: string;
   readonly json?: true;
 }
@@ -26,7 +27,7 @@ export function registerBuild(program: Command): void {
     .option("--adapter <name>", "compile for the adapter whose name contains this instead of the best one")
     .addOption(
       new Option("--kind <kind>", "compile for any device of this kind, without opening one")
-        .choices(["software", "gpu"])
+        .choices(Object.keys(DEVICE_KINDS))
         .conflicts("adapter"),
     )
     .option("--dump <after:pass>", `print the program after a pass: ${passNames().join(", ")}`)
@@ -72,21 +73,6 @@ async function factsOf(adapter: string | undefined): Promise<DeviceFacts> {
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   device.close();
   return device.facts;
-}
-
-/** What WebGPU promises of every device: a plan for these facts runs anywhere. */
-function promisedFacts(kind: DeviceFacts["kind"]): DeviceFacts {
-  return {
-    kind,
-    subgroup: null,
-    f16: false,
-    maxBinding: 128 * 2 ** 20,
-    maxBuffer: 256 * 2 ** 20,
-    workgroupMemory: 16384,
-    maxInvocations: 256,
-    maxStorageBuffers: 8,
-    maxWorkgroups: 65535,
-  };
 }
 
 interface Summary {

@@ -65,12 +65,8 @@ function reasonFor(adapter: AdapterFacts, asked: string | undefined): string {
 
 function describeFacts(facts: DeviceFacts): string[][] {
   return [
-    [
-      "kernels",
-      facts.kind === "software"
-        ? "for software adapters: SIMD over invocations, no workgroup tiles"
-        : "for GPUs: workgroup tiles",
-    ],
+    ["kernels", facts.fastWorkgroupMemory ? "tiles in workgroup memory" : "tiles in registers"],
+    ["cores", facts.manyCores ? "many" : "few"],
     [
       "subgroups",
       facts.subgroup === null

@@ -30,8 +30,13 @@ export interface Plan {
 
 /** Facts of an adapter that kernels depend on; plain data, so that any variant can be asked for anywhere. */
 export interface DeviceFacts {
-  /** `software`: SIMD over invocations, no gain from workgroup memory. `gpu`: the rest. */
-  readonly kind: "software" | "gpu";
+  /**
+   * Whether what passes through workgroup memory is cheaper than to read or compute it again. Where not, that memory is as slow as any other,
+   * and a barrier makes a core walk over all invocations once more.
+   */
+  readonly fastWorkgroupMemory: boolean;
+  /** Whether more invocations run at once than one subgroup for each of a few cores: only then is more work in parallel, or hides latency. */
+  readonly manyCores: boolean;
   /** Subgroup size range, or null where the feature is missing. */
   readonly subgroup: { readonly min: number; readonly max: number } | null;
   readonly f16: boolean;

@@ -2,6 +2,7 @@
  * A device out of an adapter, of Dawn's or a browser's: the features that kernels can use, limits as large as they are given, and the facts
  * that kernels are chosen by.
  */
+import { DEVICE_KINDS } from "../../compiler/plan/facts.ts";
 import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import type { AdapterFacts } from "./adapter.ts";
@@ -42,7 +43,7 @@ function readFacts(gpu: GPUDevice, info: GPUAdapterInfo, { kind }: AdapterFacts)
   // WebGPU's own bounds, where an adapter does not say.
   const { subgroupMinSize = 4, subgroupMaxSize = 128 } = info;
   return {
-    kind: kind === "software" ? "software" : "gpu",
+    ...DEVICE_KINDS[kind === "software" ? "software" : "gpu"],
     subgroup: gpu.features.has("subgroups") ? { min: subgroupMinSize, max: subgroupMaxSize } : null,
     f16: gpu.features.has("shader-f16"),
     maxBinding: limits.maxStorageBufferBindingSize,

@@ -72,10 +72,10 @@ ${list(READS, (i) => `  sum += source[id.x + ${i}u * stride];`)}
 };
 
 async function measure(device: Device): Promise<Roofline> {
-  const isSoftware = device.facts.kind === "software";
-  const bytes = Math.min(device.facts.maxBinding, isSoftware ? 64 << 20 : 512 << 20);
+  const { manyCores, maxBinding } = device.facts;
+  const bytes = Math.min(maxBinding, manyCores ? 512 << 20 : 64 << 20);
   const readGroups = Math.floor(bytes / (16 * READS * WIDTH));
-  const mathGroups = isSoftware ? 256 : 16384;
+  const mathGroups = manyCores ? 16384 : 256;
   const { gpu } = device;
   const out = gpu.createBuffer({ label: "roofline", size: WIDTH * 16, usage: BufferUsage.STORAGE });
   const source = await device.guard(`a probe of ${bytes} bytes`, () =>

@@ -64,7 +64,8 @@ const orNull =
     value === null ? null : check(value, path);
 
 const device = fields({
-  kind: oneOf("software", "gpu"),
+  fastWorkgroupMemory: truth,
+  manyCores: truth,
   subgroup: orNull(fields({ min: positive, max: positive })),
   f16: truth,
   maxBinding: positive,

@@ -4,7 +4,7 @@ import { failure } from "../../grammar/diagnostic.ts";
 import type { Folder } from "../checkpoint/folder.ts";
 import { isRecord, showValue } from "../files/json-shape.ts";
 import { checkPlanShape, checkPlanSound } from "./plan-shape.ts";
-import { fromVersionOne } from "./version-one.ts";
+import { fromEarlier } from "./earlier.ts";
 
 /** A module in `plan.json`: its text is in a file of the folder. */
 export type ModuleRecord = Omit<KernelModule, "wgsl"> & { readonly file: string };
@@ -37,7 +37,7 @@ function parsePlan(text: string, path: string): Omit<Plan, "modules"> & { readon
   } catch (error) {
     throw failure("plan/unreadable", `\`${path}\` is not JSON`, { notes: [(error as Error).message] });
   }
-  if (isRecord(json) && json["format"] === "moec-plan" && json["version"] === 1) json = fromVersionOne(json);
+  if (isRecord(json) && json["format"] === "moec-plan") json = fromEarlier(json);
   const { format, version } = (json ?? {}) as Partial<Plan>;
   if (format !== "moec-plan" || version !== PLAN_VERSION)
     throw failure("plan/version", `\`${path}\` is no plan of this moec, which reads moec-plan 1 to ${PLAN_VERSION}`, {

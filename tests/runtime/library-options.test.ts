@@ -74,7 +74,7 @@ const refused: readonly (readonly [string, () => unknown])[] = [
     "`maxBinding` of `device of compileModel` is NaN",
     () => call(compileModel, model, facts({ maxBinding: Number.NaN })),
   ],
-  ['`kind` of `device of compileModel` is "cpu"', () => call(compileModel, model, facts({ kind: "cpu" }))],
+  ['`manyCores` of `device of compileModel` is "few"', () => call(compileModel, model, facts({ manyCores: "few" }))],
   ["`subgroup` of `device of compileModel`", () => call(compileModel, model, facts({ subgroup: { min: 8, max: 4 } }))],
   [
     'of `compileModel` is "f64", and has to be "f32"',

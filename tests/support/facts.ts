@@ -1,14 +1,8 @@
 /** Facts of a device that a plan can be made for without having one. */
+import { DEVICE_KINDS, promisedFacts } from "../../compiler/plan/facts.ts";
 import type { DeviceFacts } from "../../compiler/plan/plan.ts";
 
-export const softwareFacts: DeviceFacts = {
-  kind: "software",
-  subgroup: null,
-  f16: false,
-  maxBinding: 2 ** 27,
-  maxBuffer: 2 ** 28,
-  workgroupMemory: 16384,
-  maxInvocations: 256,
-  maxStorageBuffers: 8,
-  maxWorkgroups: 65535,
-};
+export const softwareFacts: DeviceFacts = promisedFacts("software");
+
+/** Over the facts of any adapter: kernels as for GPUs. */
+export const likeGpu = DEVICE_KINDS.gpu;

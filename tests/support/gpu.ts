@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { create, globals } from "webgpu";
+import { DEVICE_KINDS } from "../../compiler/plan/facts.ts";
 import {
   type Binding,
   type DeviceFacts,
@@ -83,8 +84,9 @@ export async function openTestGpu(): Promise<TestGpu> {
   });
   const info = adapter.info;
   const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = device.limits;
+  const isSoftware = /llvmpipe|swiftshader/i.test(`${info.device} ${info.description} ${info.architecture}`);
   const facts: DeviceFacts = {
-    kind: /llvmpipe|swiftshader/i.test(`${info.device} ${info.description} ${info.architecture}`) ? "software" : "gpu",
+    ...DEVICE_KINDS[isSoftware ? "software" : "gpu"],
     subgroup: device.features.has("subgroups")
       ? { min: info.subgroupMinSize ?? 4, max: info.subgroupMaxSize ?? 128 }
       : null,

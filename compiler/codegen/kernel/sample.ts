@@ -220,9 +220,9 @@ if (!is_finite) {
   return { module, bindings: w.bindings };
 }
 
-/** One subgroup on a software adapter; else what the tallies leave room for. */
+/** One subgroup on few cores, where more only take turns; else what the tallies leave room for. */
 function chooseInvocations(device: DeviceFacts): number {
-  if (device.kind === "software") return fixedLanes(device) ?? 8;
+  if (!device.manyCores) return fixedLanes(device) ?? 8;
   let invocations = Math.min(256, device.maxInvocations);
   while (invocations * 17 * 4 + 256 > device.workgroupMemory) invocations /= 2;
   return invocations;

@@ -34,7 +34,7 @@ export function chooseContract(
     (t) => t.regime === regime && (force === undefined ? t.suits(spec, device) : t.name === force),
   );
   if (found === undefined)
-    throw new Error(`no template ${force ?? `for ${device.kind}`} runs contraction ${spec.id} (${regime})`);
+    throw new Error(`no template ${force ?? "that suits"} runs contraction ${spec.id} (${regime})`);
   return found.emit(spec, device);
 }
 
@@ -55,7 +55,7 @@ export function chooseAttend(
   force?: string,
 ): EmittedKernel {
   const found = attendTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
-  if (found === undefined) throw new Error(`no template ${force ?? `for ${device.kind}`} runs attention ${spec.id}`);
+  if (found === undefined) throw new Error(`no template ${force ?? "that suits"} runs attention ${spec.id}`);
   return found.emit(spec, regime, device);
 }
 
@@ -69,6 +69,6 @@ export function chooseDelta(
   force?: string,
 ): DeltaKernel {
   const found = deltaTemplates.find((t) => (force === undefined ? t.suits(spec, regime, device) : t.name === force));
-  if (found === undefined) throw new Error(`no template ${force} runs the delta rule ${spec.id}`);
+  if (found === undefined) throw new Error(`no template ${force ?? "that suits"} runs the delta rule ${spec.id}`);
   return found.emit(spec, device);
 }

@@ -5,6 +5,9 @@
  */
 import type { DeviceFacts } from "../../plan/plan.ts";
 
+/** Where a kernel keeps what its invocations share: registers of a subgroup, or workgroup memory. */
+export type TileMemory = "registers" | "workgroup";
+
 export interface Tuning {
   /** Rows per workgroup of a dense contraction, by the number of matrices multiplied together (the last for more). */
   readonly rows: readonly number[];
@@ -16,20 +19,20 @@ export interface Tuning {
   readonly queries: number;
 }
 
-export const tuning: Readonly<Record<DeviceFacts["kind"], Tuning>> = {
-  software: { rows: [16, 16, 8], tileRows: 16, fewRows: 8, queries: 8 },
-  gpu: { rows: [64, 64, 32], tileRows: 32, fewRows: 4, queries: 32 },
+export const tuning: Readonly<Record<TileMemory, Tuning>> = {
+  registers: { rows: [16, 16, 8], tileRows: 16, fewRows: 8, queries: 8 },
+  workgroup: { rows: [64, 64, 32], tileRows: 32, fewRows: 4, queries: 32 },
 };
 
 /** Rows per workgroup for `matrices` multiplied together. */
-export function rowsFor(device: DeviceFacts, matrices: number): number {
-  const { rows } = tuning[device.kind];
+export function rowsFor(memory: TileMemory, matrices: number): number {
+  const { rows } = tuning[memory];
   return rows[Math.min(matrices, rows.length) - 1] as number;
 }
 
 /** Rows per tile that a grouped contraction on this device wants; fusion puts it into `Routing.tileRows`. */
 export function tileRowsFor(device: DeviceFacts): number {
-  return tuning[device.kind].tileRows;
+  return tuning[device.fastWorkgroupMemory ? "workgroup" : "registers"].tileRows;
 }
 
 /** Lanes of the device's subgroups where they are all alike and few, as on software adapters; else null. */

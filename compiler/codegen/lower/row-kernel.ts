@@ -87,10 +87,10 @@ export function rowAxesOf(kernel: RowKernel): readonly Axis[] {
   return full?.type.axes.filter((a) => kernel.rows.includes(a.name)) ?? [];
 }
 
-/** One subgroup on software adapters, where barriers are dear; on others enough invocations to hide latency. */
+/** One subgroup where barriers are dear; elsewhere enough invocations to hide latency. */
 function teamFor(device: DeviceFacts, kernel: RowKernel): Team {
   const lanes = fixedLanes(device);
-  if (device.kind === "software") return { lanes: lanes ?? 8, subgroup: lanes !== null };
+  if (!device.fastWorkgroupMemory) return { lanes: lanes ?? 8, subgroup: lanes !== null };
   const widest = Math.max(
     1,
     ...[...kernel.computes.flatMap((n) => n.inputs), ...kernel.stores.map((s) => s.node)].map((n) =>

@@ -1,6 +1,6 @@
 /**
  * A linear recurrence h_t = a_t h_{t-1} + b_t: an invocation per channel. In reverse a sequence's tokens of the step are walked from their
- * end, without a state. With many tokens on a GPU the tokens of a sequence are cut
+ * end, without a state. With many tokens on many cores the tokens of a sequence are cut
  * into segments, one to an invocation: each is folded to its a and b, what goes before a segment follows from those of the earlier
  * ones, and then it is run again from there. The result is that of the loop but for rounding.
  */
@@ -28,7 +28,7 @@ export function lowerScan(kernel: RecurrenceKernel, scan: Node<"scan">, id: stri
   const row = scan.type.axes.filter((a) => a.name !== TIME);
   const channels = row.filter((a) => a.name !== pair);
   const width = count(channels);
-  const segments = context.regime === "prefill" && context.device.kind === "gpu" ? SEGMENTS : 1;
+  const segments = context.regime === "prefill" && context.device.manyCores ? SEGMENTS : 1;
   const columns = LANES / segments;
   const e = new Emitter(w, memory, (node, index) =>
     node !== scan ? null : pair === null || index.get(pair) === "0u" ? "re" : "im",

@@ -9,9 +9,9 @@ import type { ScheduleWork } from "../../../compiler/codegen/schedule/scheduling
 import { addObjective, buildProgram, differentiateProgram, newContext } from "../../../compiler/index.ts";
 import { compileProgram } from "../../../compiler/pipeline.ts";
 import type { Program } from "../../../compiler/graph/node.ts";
+import { type DeviceKind, promisedFacts } from "../../../compiler/plan/facts.ts";
 import type { EntryRegime } from "../../../compiler/plan/plan.ts";
 import { loadModel } from "../../../runtime/load/load-model.ts";
-import { softwareFacts } from "../../support/facts.ts";
 
 const root = join(import.meta.dirname, "..", "..", "fixtures", "families");
 const families = readdirSync(root).filter((name) => existsSync(join(root, name, "config.json")));
@@ -24,11 +24,11 @@ const limits = [
 ];
 
 function measure(program: Program, output: string, computes: readonly string[], regimes: readonly EntryRegime[]) {
-  return (kind: "software" | "gpu", buffers: number): ScheduleWork => {
+  return (kind: DeviceKind, buffers: number): ScheduleWork => {
     let most: ScheduleWork = { schedules: 0, walks: 0 };
     compileProgram(program, {
       model: "model",
-      device: { ...softwareFacts, kind, maxStorageBuffers: buffers },
+      device: { ...promisedFacts(kind), maxStorageBuffers: buffers },
       storage: () => "f32",
       // Says which kernel is too wide.
       verify: true,

@@ -11,11 +11,13 @@ import { parseAxis, parseType } from "../../../compiler/graph/parse.ts";
 import { topologicalOrder } from "../../../compiler/graph/traverse.ts";
 import { formatType } from "../../../compiler/graph/type.ts";
 import { findPeeks } from "../../../compiler/passes/incrementalise.ts";
+import type { DeviceFacts } from "../../../compiler/plan/plan.ts";
 import { attendTemplates, deltaTemplates } from "../../../compiler/codegen/kernel/select.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 import { ops } from "../../../compiler/ops/table.ts";
 import { compareOutputs, evaluateWhole } from "../../support/compare-plan.ts";
+import { likeGpu } from "../../support/facts.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openTestGpu } from "../../support/gpu.ts";
 import { samplesOf, typesOfSample, varySample } from "../../support/sample-op.ts";
@@ -192,7 +194,7 @@ const together: { readonly [O in OpName]?: readonly Partial<Attrs[O]>[] } = {
 const templates: { readonly [O in OpName]?: readonly object[] } = {
   attend: attendTemplates.map(({ name }) => ({ force: { attend: name } })),
   delta_rule: deltaTemplates.map(({ name }) => ({ force: { delta: name } })),
-  scan: [{}, { kind: "gpu" }],
+  scan: [{}, { facts: likeGpu }],
 };
 
 const names = Object.keys(ops) as readonly OpName[];
@@ -233,12 +235,12 @@ test.each(names)("%s", async (op) => {
     expect(seen, `${op} ${variant.title} changes what the oracle gives`).not.toContain(text);
     seen.add(text);
     const regimes = findPeeks(program).length > 0 ? (["whole"] as const) : (["prefill", "decode"] as const);
-    for (const { kind, force } of (templates[op] ?? [{}]) as readonly {
-      kind?: "gpu";
+    for (const { facts, force } of (templates[op] ?? [{}]) as readonly {
+      facts?: Partial<DeviceFacts>;
       force?: Record<string, string>;
     }[]) {
       if (force !== undefined && !canRun(Object.values(force)[0]!, gpu.facts)) continue;
-      const device = kind === undefined ? gpu.facts : { ...gpu.facts, kind };
+      const device = { ...gpu.facts, ...facts };
       const many = force?.["delta"] === "delta-chunked" ? regimes.filter((r) => r !== "decode") : regimes;
       await compareOutputs(program, gpu, T, chosen, many, { device, ...(force === undefined ? {} : { force }) });
     }

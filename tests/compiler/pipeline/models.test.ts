@@ -4,6 +4,7 @@ import type { Program } from "../../../compiler/graph/node.ts";
 import type { CompileOptions } from "../../../compiler/pipeline.ts";
 import { evaluateProgram } from "../../../compiler/reference/interpret.ts";
 import { compileAll, expectClose, randomParams } from "../../support/compare-plan.ts";
+import { likeGpu } from "../../support/facts.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openTestGpu } from "../../support/gpu.ts";
 import type { ModelShape } from "../../support/models.ts";
@@ -47,7 +48,7 @@ describe("a compiled model gives the oracle's logits", () => {
   });
 
   test("kernels made for a GPU", async () => {
-    const device = { ...gpu.facts, kind: "gpu" as const };
+    const device = { ...gpu.facts, ...likeGpu };
     await compare(buildModel({ ...tiny, experts: { N: 6, K: 2, soft: false } }), { device });
   });
 

@@ -2,14 +2,16 @@
 import { describe, expect, test } from "vitest";
 import { Graph } from "../../../compiler/graph/node.ts";
 import { parseProgram } from "../../../compiler/graph/parse.ts";
+import { DEVICE_KINDS } from "../../../compiler/plan/facts.ts";
 import { verifyPlan } from "../../../compiler/plan/verify.ts";
 import { NotCausal, compileProgram, passes } from "../../../compiler/pipeline.ts";
 import type { DeviceFacts, Dispatch, Entry, Plan } from "../../../compiler/plan/plan.ts";
+import { likeGpu } from "../../support/facts.ts";
 import type { ModelShape } from "../../support/models.ts";
 import { buildModel, tiny } from "../../support/models.ts";
 
 const device: DeviceFacts = {
-  kind: "software",
+  ...DEVICE_KINDS.software,
   subgroup: { min: 8, max: 8 },
   f16: false,
   maxBinding: 1 << 27,
@@ -77,7 +79,7 @@ test("a weight over the binding limit is cut into parts that keep to it", () => 
 test("an eight-times-seven-billion mixture fits common limits", () => {
   const plan = compile(
     { ...tiny, V: 32000, L: 32, D: 4096, F: 14336, G: 8, R: 4, C: 128, experts: { N: 8, K: 2, soft: false } },
-    { ...device, kind: "gpu", subgroup: null, maxStorageBuffers: 10 },
+    { ...device, ...likeGpu, subgroup: null, maxStorageBuffers: 10 },
   );
   expect(verifyPlan(plan)).toEqual([]);
   expect(plan.parameters.length).toBe(32 * 10 + 3);

@@ -3,6 +3,7 @@ import type { CompileOptions } from "../../../compiler/pipeline.ts";
 import type { DeviceFacts } from "../../../compiler/plan/plan.ts";
 import type { WeightFormat } from "../../../compiler/plan/format.ts";
 import type { TestGpu } from "../../support/gpu.ts";
+import { likeGpu } from "../../support/facts.ts";
 import type { Draw } from "../../support/random-models.ts";
 import { canRun } from "../../support/templates.ts";
 
@@ -20,10 +21,12 @@ export interface Variant {
 export const variants: readonly Variant[] = [
   { name: "as the device is" },
   { name: "without subgroups", facts: { subgroup: null } },
-  { name: "kernels for GPUs", facts: { kind: "gpu" } },
-  { name: "kernels for GPUs, small workgroup memory", facts: { kind: "gpu", workgroupMemory: 16384, subgroup: null } },
+  { name: "kernels for GPUs", facts: likeGpu },
+  { name: "kernels for GPUs, small workgroup memory", facts: { ...likeGpu, workgroupMemory: 16384, subgroup: null } },
+  { name: "fast workgroup memory, few cores", facts: { fastWorkgroupMemory: true, manyCores: false } },
+  { name: "slow workgroup memory, many cores", facts: { fastWorkgroupMemory: false, manyCores: true } },
   { name: "eight storage buffers", facts: { maxStorageBuffers: 8 } },
-  { name: "ten storage buffers, kernels for GPUs", facts: { maxStorageBuffers: 10, kind: "gpu" } },
+  { name: "ten storage buffers, kernels for GPUs", facts: { ...likeGpu, maxStorageBuffers: 10 } },
   { name: "parameters in several parts", facts: { maxBinding: 256 } },
   { name: "plain rows", force: { contract: "rows-plain" }, regime: "prefill" },
   { name: "delta rule token by token", force: { delta: "delta-recurrent" } },
@@ -36,7 +39,13 @@ export const variants: readonly Variant[] = [
 /** One of those that the adapter can run; kernels for GPUs take a software adapter far longer to compile, so they come less often. */
 export function drawVariant(gpu: TestGpu, draw: Draw): Variant {
   const able = variantsFor(gpu);
-  const own = draw.next() < 0.2 ? able : able.filter((v) => (v.facts?.kind ?? gpu.facts.kind) === gpu.facts.kind);
+  const own =
+    draw.next() < 0.2
+      ? able
+      : able.filter(
+          ({ facts }) =>
+            (facts?.fastWorkgroupMemory ?? gpu.facts.fastWorkgroupMemory) === gpu.facts.fastWorkgroupMemory,
+        );
   return draw.of(own);
 }
 

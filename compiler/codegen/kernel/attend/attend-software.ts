@@ -23,7 +23,7 @@ import { KernelWriter } from "../writer.ts";
 
 export const attendSoftware = {
   name: "attend-software",
-  suits: (_: AttendSpec, device: DeviceFacts): boolean => device.kind === "software" && fixedLanes(device) !== null,
+  suits: (_: AttendSpec, device: DeviceFacts): boolean => !device.fastWorkgroupMemory && fixedLanes(device) !== null,
   emit(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): EmittedKernel {
     const lanes = fixedLanes(device);
     if (lanes === null) throw new Error(`${spec.id}: needs subgroups of one size`);
@@ -34,7 +34,7 @@ export const attendSoftware = {
 /** Fewer queries for wide heads: a lane holds an output per query and unit of channels, and runs out of registers. */
 function chooseQueries(spec: AttendSpec, lanes: number): number {
   const owned = Math.ceil(unitOf(spec.valueChannels).units / lanes);
-  let queries = Math.min(lanes, tuning.software.queries);
+  let queries = Math.min(lanes, tuning.registers.queries);
   while (queries > 1 && queries * owned > 32) queries /= 2;
   return queries;
 }

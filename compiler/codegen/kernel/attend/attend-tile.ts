@@ -35,7 +35,7 @@ export function chooseTile(spec: AttendSpec, regime: "prefill" | "decode", devic
   const candidates =
     regime === "decode"
       ? halves(Math.min(FEW_INVOCATIONS, device.maxInvocations), 32).map((lanes) => fewTile(spec, lanes))
-      : halves(tuning.gpu.queries, 4).flatMap((queries) =>
+      : halves(tuning.workgroup.queries, 4).flatMap((queries) =>
           halves(unitOf(spec.channels).units, LEAST_KEY_UNITS).map((units) => manyTile(spec, queries, units)),
         );
   return candidates.find((tile) => 4 * countWords(spec, tile) <= device.workgroupMemory) ?? candidates.at(-1)!;

@@ -26,7 +26,7 @@ export const contractDecodeGpu: ContractTemplate = {
     // Partial sums of every row and matrix must fit the workgroup memory.
     const room =
       device.workgroupMemory / (columns * splits * 16 * Math.max(...spec.groups.map((g) => g.matrices.length)));
-    const height = Math.min(tuning.gpu.fewRows, Math.floor(room));
+    const height = Math.min(tuning.workgroup.fewRows, Math.floor(room));
     return emitDecode(spec, { columns, splits, height, lanes: null, ahead: 2 });
   },
 };

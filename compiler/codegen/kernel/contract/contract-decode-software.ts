@@ -9,12 +9,12 @@ import { fixedLanes, tuning } from "../tuning.ts";
 export const contractDecodeSoftware: ContractTemplate = {
   name: "decode-software",
   regime: "decode",
-  suits: (_, device) => device.kind === "software",
+  suits: (_, device) => !device.fastWorkgroupMemory,
   emit(spec, device) {
     const lanes = fixedLanes(device);
     // Without broadcast every row costs each invocation a load of its own.
     if (lanes === null) return emitDecode(spec, { columns: 8, splits: 1, height: 4, lanes, ahead: 1 });
-    const height = Math.max(lanes, tuning.software.fewRows);
+    const height = Math.max(lanes, tuning.registers.fewRows);
     return emitDecode(spec, { columns: lanes, splits: 1, height, lanes, ahead: 1 });
   },
 };

@@ -18,9 +18,10 @@ const QUADS = 4;
 export const contractRowsGpu: ContractTemplate = {
   name: "rows-gpu",
   regime: "prefill",
-  suits: (spec, device) => device.kind === "gpu" && (spec.routing === null || spec.routing.tileRows % OWN_ROWS === 0),
-  emit(spec, device) {
-    const wanted = rowsFor({ ...device, kind: "gpu" }, Math.max(...spec.groups.map((g) => g.matrices.length)));
+  suits: (spec, device) =>
+    device.fastWorkgroupMemory && (spec.routing === null || spec.routing.tileRows % OWN_ROWS === 0),
+  emit(spec) {
+    const wanted = rowsFor("workgroup", Math.max(...spec.groups.map((g) => g.matrices.length)));
     if (spec.routing === null) return emitTiled(spec, wanted);
     let height = Math.min(wanted, spec.routing.tileRows);
     while (spec.routing.tileRows % height !== 0) height -= OWN_ROWS;

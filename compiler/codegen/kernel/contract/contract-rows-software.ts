@@ -2,7 +2,6 @@
  * Many rows on a software adapter: a workgroup is one subgroup; its lanes share the rows of A by broadcast and own four
  * columns each. Needs small subgroups of one size. Idea and measurements: the inner loop in `row-block.ts`.
  */
-import type { DeviceFacts } from "../../../plan/plan.ts";
 import type { EmittedKernel, ContractSpec, ContractTemplate } from "./contract.ts";
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows, vectorOf } from "./places.ts";
 import { emitRowBlock } from "./row-block.ts";
@@ -14,20 +13,19 @@ export const contractRowsSoftware: ContractTemplate = {
   regime: "prefill",
   suits(spec, device) {
     const lanes = fixedLanes(device);
-    return (
-      device.kind === "software" && lanes !== null && (spec.routing === null || spec.routing.tileRows % lanes === 0)
-    );
+    const cutsTiles = spec.routing === null || (lanes !== null && spec.routing.tileRows % lanes === 0);
+    return !device.fastWorkgroupMemory && lanes !== null && cutsTiles;
   },
   emit(spec, device) {
     const lanes = fixedLanes(device);
     if (lanes === null) throw new Error(`${spec.id}: needs subgroups of one size`);
-    return emitRegisterRows(spec, chooseHeight(spec, device, lanes), lanes, lanes);
+    return emitRegisterRows(spec, chooseHeight(spec, lanes), lanes, lanes);
   },
 };
 
 /** The tallest block that the tuning allows and that cuts tiles evenly. */
-function chooseHeight(spec: ContractSpec, device: DeviceFacts, lanes: number): number {
-  const wanted = Math.max(lanes, rowsFor(device, Math.max(...spec.groups.map((g) => g.matrices.length))));
+function chooseHeight(spec: ContractSpec, lanes: number): number {
+  const wanted = Math.max(lanes, rowsFor("registers", Math.max(...spec.groups.map((g) => g.matrices.length))));
   if (spec.routing === null) return wanted;
   let height = Math.min(wanted, spec.routing.tileRows);
   while (height > lanes && (spec.routing.tileRows % height !== 0 || height % lanes !== 0)) height -= lanes;

@@ -98,9 +98,9 @@ ${ownChoices(`let to = offsets[at];
   return { module, grid: [1, 1, 1], bindings: w.bindings, constants: w.constants };
 }
 
-/** Invocations: one subgroup on a software adapter, where more only take turns; else as many as the counts leave room for. */
+/** Invocations: one subgroup on few cores, where more only take turns; else as many as the counts leave room for. */
 function chooseRuns(spec: GroupSpec, device: DeviceFacts): number {
-  const wanted = device.kind === "software" ? (fixedLanes(device) ?? 8) : Math.min(128, device.maxInvocations);
+  const wanted = device.manyCores ? Math.min(128, device.maxInvocations) : (fixedLanes(device) ?? 8);
   const room = Math.floor(device.workgroupMemory / 4 - 2 * (spec.banks + 1)) / spec.banks;
   let runs = wanted;
   while (runs > room) runs /= 2;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type GroupSpec, emitGroup, tilesElements } from "../../../../compiler/codegen/kernel/contract/group.ts";
-import { type Binding, type DeviceFacts, evaluateSize } from "../../../../compiler/plan/plan.ts";
+import { DEVICE_KINDS, type DeviceKind } from "../../../../compiler/plan/facts.ts";
+import { type Binding, evaluateSize } from "../../../../compiler/plan/plan.ts";
 import { randomNumbers } from "../../../support/contract-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
 
@@ -13,7 +14,7 @@ afterAll(() => gpu.close());
 const buffer = (id: string): Binding => ({ kind: "buffer", id });
 
 /** Runs the kernel and compares with a stable sort. Both buffers start full of rubbish. */
-async function check(index: Uint32Array, banks: number, tileRows: number, kind: DeviceFacts["kind"]): Promise<void> {
+async function check(index: Uint32Array, banks: number, tileRows: number, kind: DeviceKind): Promise<void> {
   const sizes = { T: index.length, Q: 0, S: 0, P: 0 };
   const spec: GroupSpec = {
     id: "group",
@@ -44,7 +45,7 @@ async function check(index: Uint32Array, banks: number, tileRows: number, kind: 
     [bindingKey(spec.order), gpu.upload(new Uint32Array(index.length).fill(99))],
     [bindingKey(spec.tiles), gpu.upload(new Uint32Array(room).fill(99))],
   ]);
-  await gpu.submit([await gpu.prepare(emitGroup(spec, { ...gpu.facts, kind }), buffers, sizes)]);
+  await gpu.submit([await gpu.prepare(emitGroup(spec, { ...gpu.facts, ...DEVICE_KINDS[kind] }), buffers, sizes)]);
   const read = async (b: Binding): Promise<Uint32Array> =>
     new Uint32Array(await gpu.read(buffers.get(bindingKey(b)) as GPUBuffer));
   expect((await read(spec.order)).subarray(0, order.length)).toEqual(Uint32Array.from(order));

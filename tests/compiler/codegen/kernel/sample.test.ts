@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NO_TOKEN, SETTINGS_WORDS, emitSample } from "../../../../compiler/codegen/kernel/sample.ts";
-import type { DeviceFacts } from "../../../../compiler/plan/plan.ts";
+import { DEVICE_KINDS, type DeviceKind } from "../../../../compiler/plan/facts.ts";
 import { randomNumbers } from "../../../support/contract-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
 
@@ -19,7 +19,7 @@ interface Settings {
 
 /** Samples `rows` times from the same logits, with a stream per row. */
 async function sample(
-  kind: DeviceFacts["kind"],
+  kind: DeviceKind,
   logits: Float32Array,
   settings: Settings,
   rows = 1,
@@ -37,7 +37,7 @@ async function sample(
     words[row * SETTINGS_WORDS + 3] = settings.seed ?? 0;
     words[row * SETTINGS_WORDS + 4] = row;
   }
-  const kernel = emitSample(vocab, { ...gpu.facts, kind });
+  const kernel = emitSample(vocab, { ...gpu.facts, ...DEVICE_KINDS[kind] });
   const data = [all, words, new Uint32Array(rows).fill(at), new Uint32Array(rows).fill(0xfffffffe)];
   const buffers = new Map(
     kernel.bindings.map((b, i) => [bindingKey(b), gpu.upload(data[i] as Float32Array | Uint32Array)]),

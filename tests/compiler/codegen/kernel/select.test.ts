@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { chooseAttend, chooseContract, contractTemplates } from "../../../../compiler/codegen/kernel/select.ts";
 import { tileRowsFor } from "../../../../compiler/codegen/kernel/tuning.ts";
+import { DEVICE_KINDS } from "../../../../compiler/plan/facts.ts";
 import type { DeviceFacts } from "../../../../compiler/plan/plan.ts";
 import { makeAttendCase } from "../../../support/attend-case.ts";
 import { makeContractCase } from "../../../support/contract-case.ts";
 
 const software: DeviceFacts = {
-  kind: "software",
+  ...DEVICE_KINDS.software,
   subgroup: { min: 8, max: 8 },
   f16: true,
   maxBinding: 1 << 27,
@@ -18,13 +19,19 @@ const software: DeviceFacts = {
 };
 const plain: DeviceFacts = {
   ...software,
-  kind: "gpu",
+  ...DEVICE_KINDS.gpu,
   subgroup: null,
   workgroupMemory: 16384,
   maxInvocations: 256,
   maxStorageBuffers: 8,
 };
-const devices = { software, "software without subgroups": { ...software, subgroup: null }, gpu: plain };
+const devices = {
+  software,
+  "software without subgroups": { ...software, subgroup: null },
+  "fast workgroup memory on few cores": { ...software, fastWorkgroupMemory: true },
+  "slow workgroup memory on many cores": { ...software, manyCores: true },
+  gpu: plain,
+};
 
 const dense = makeContractCase("dense", { tokens: 2, k: 8, groups: [{ cols: 8, matrices: 2, storage: "f32" }] });
 const attend = makeAttendCase("attend", {
@@ -39,6 +46,8 @@ describe("choosing a template", () => {
   it.each([
     ["software", "rows-software", "decode-software"],
     ["software without subgroups", "rows-plain", "decode-software"],
+    ["fast workgroup memory on few cores", "rows-gpu", "decode-gpu"],
+    ["slow workgroup memory on many cores", "rows-software", "decode-software"],
     ["gpu", "rows-gpu", "decode-gpu"],
   ] as const)("takes the first that suits on %s", (name, many, few) => {
     const device = devices[name];

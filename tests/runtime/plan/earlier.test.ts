@@ -1,18 +1,22 @@
 /**
- * Plans that were saved by moec 0.1.0 before plans had symbols, phases and kept buffers, for the kind `software`: one for generating, as
+ * Plans that earlier moecs saved. Two by moec 0.1.0 before plans had symbols, phases and kept buffers, for the kind `software`: one for generating, as
  * `moec build` left it, and one for evaluating (`compileModel` with that purpose), with an entry for whole sequences and an input per sequence.
  */
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { DEVICE_KINDS, promisedFacts } from "../../../compiler/plan/facts.ts";
 import { openDevice } from "../../../runtime/dawn/open-device.ts";
 import { loadModel } from "../../../runtime/load/load-model.ts";
 import { loadPlan } from "../../../runtime/load/load-plan.ts";
 import { open } from "../../../runtime/open.ts";
+import { savePlan } from "../../../runtime/save/save-plan.ts";
 import { openSession } from "../../../runtime/session/session.ts";
 import { modelOf } from "../../support/programs.ts";
 import { Draw, drawWeights } from "../../support/random-models.ts";
 import { expectClose } from "../../support/session-checks.ts";
+import { tinyPlan } from "../../support/tiny-plan.ts";
 
 const FOLDER = "tests/fixtures/plan-version-1";
 const WHOLE = "tests/fixtures/plan-version-1-whole";
@@ -21,6 +25,7 @@ const MODEL = "tests/fixtures/families/llama";
 test("a plan of version 1 loads, and computes what one of today does", async () => {
   expect(JSON.parse(readFileSync(join(FOLDER, "plan.json"), "utf8"))).toMatchObject({ version: 1 });
   const plan = await loadPlan(FOLDER);
+  expect(plan.device).toEqual(promisedFacts("software"));
   expect(plan.entries.map((e) => [e.name, e.output, e.regime, e.phase])).toEqual([
     ["logits.prefill", "logits", "prefill", "infer"],
     ["logits.decode", "logits", "decode", "infer"],
@@ -97,3 +102,26 @@ test("so does one whose model looks ahead and has an input per sequence", async 
     expectClose(found[i]!, runOracle(ids, "evaluate", { about: { axes, data: Float64Array.from(told[i]!) } }), i),
   );
 });
+
+test.each(["software", "gpu"] as const)(
+  "a plan of version 2 for a device of kind %s has its capabilities",
+  async (kind) => {
+    const scratch = mkdtempSync(join(tmpdir(), "moec-earlier-"));
+    try {
+      const [folder, facts] = [join(scratch, "plan"), promisedFacts(kind)];
+      await savePlan(tinyPlan(facts), folder);
+      const file = join(folder, "plan.json");
+      const json = JSON.parse(readFileSync(file, "utf8")) as { version: number; device: Record<string, unknown> };
+      expect(json.version).toBe(2);
+      const { fastWorkgroupMemory, manyCores, ...others } = json.device;
+      expect({ fastWorkgroupMemory, manyCores }).toEqual(DEVICE_KINDS[kind]);
+      const save = (device: object): void => writeFileSync(file, JSON.stringify({ ...json, device }));
+      save({ kind, ...others });
+      expect((await loadPlan(folder)).device).toEqual(facts);
+      save({ kind: "quantum", ...others });
+      await expect(loadPlan(folder)).rejects.toThrow("`device.fastWorkgroupMemory`");
+    } finally {
+      rmSync(scratch, { recursive: true });
+    }
+  },
+);
