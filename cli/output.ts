@@ -29,6 +29,8 @@ export function hasColor(stream: NodeJS.WriteStream): boolean {
   return (FORCE_COLOR !== undefined && FORCE_COLOR !== "0") || (stream.isTTY === true && TERM !== "dumb");
 }
 
+export type Paint = ReturnType<typeof pc.createColors>;
+
 /** Colours for stdout, and for stderr. */
 export const paint = pc.createColors(hasColor(process.stdout));
 export const paintError = pc.createColors(hasColor(process.stderr));
