@@ -8,11 +8,14 @@ import { Graph } from "./graph/node.ts";
 import { stateOfUpdate } from "./graph/path.ts";
 import { buildProgram, type Model, newContext } from "./language/model/model.ts";
 import { Builder } from "./ops/builder.ts";
-import type { EntryOptions } from "./pipeline.ts";
-import type { HostScalar } from "./plan/plan.ts";
+import type { UpdateRule } from "./codegen/assemble/update.ts";
+import { compileProgram, type CompileOptions, type EntryOptions } from "./pipeline.ts";
+import type { HostScalar, Plan } from "./plan/plan.ts";
 import { GRADIENT } from "./training/gradient-program.ts";
 import { STEP_SHARES } from "./training/objective.ts";
 import { type TrainingProgram, trainingProgram } from "./training/training-program.ts";
+
+export { VERDICT } from "./codegen/assemble/update.ts";
 
 /** The program of a micro-batch of so many sequences. Throws `train/no-loss` where the model's results are not one row of numbers per token. */
 export function makeTrainingProgram(
@@ -76,3 +79,47 @@ export const SHARES: readonly HostScalar[] = [
   { id: STEP_SHARES.token, expr: ["div", 1, "tokens"] },
   { id: STEP_SHARES.micro, expr: ["div", 1, "micro"] },
 ];
+
+const CLIP = "clip";
+
+/** How parameters are optimized. */
+export interface Optimizing {
+  readonly ruleOf: (path: string) => UpdateRule;
+  /** What rules use. */
+  readonly scalars: readonly HostScalar[];
+  /** Gradients whose norm, over all parameters, is larger are scaled down to it; 0: none. */
+  readonly clip: number;
+}
+
+export interface CompileTrainingOptions extends Pick<
+  CompileOptions,
+  "device" | "force" | "verify" | "scheduled" | "dump"
+> {
+  /** Of a micro-batch. */
+  readonly sequences: number;
+  readonly trains: (path: string) => boolean;
+  readonly optimizing: Optimizing;
+}
+
+export interface TrainingPlan {
+  readonly plan: Plan;
+  readonly trained: readonly string[];
+}
+
+/** A plan with the entries `micro.whole` and `update`. Weights are f32 on the device. Throws `train/no-loss`. */
+export function compileTraining(
+  model: Model,
+  { sequences, trains, optimizing, ...options }: CompileTrainingOptions,
+): TrainingPlan {
+  const training = makeTrainingProgram(model, { sequences, trains });
+  const updates = training.program.main.outputs.filter((o) => o.role === "update");
+  const plan = compileProgram(training.program, {
+    ...options,
+    model: model.name,
+    storage: () => "f32",
+    entries: [microEntry(training)],
+    scalars: [...SHARES, { id: CLIP, expr: optimizing.clip }, ...optimizing.scalars],
+    update: { clip: CLIP, ruleOf: optimizing.ruleOf, replaced: updates.map((o) => stateOfUpdate(o.name)) },
+  });
+  return { plan, trained: training.trained };
+}

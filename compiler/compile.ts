@@ -34,7 +34,7 @@ import type { Plan } from "./plan/plan.ts";
 import { WEIGHT_FORMATS, type WeightFormat } from "./plan/format.ts";
 import { describePeeks } from "./refusal.ts";
 
-export type CompileModelOptions = Omit<CompileOptions, "model" | "entries" | "scalars"> & {
+export type CompileModelOptions = Omit<CompileOptions, "model" | "entries" | "scalars" | "update"> & {
   readonly entries?: CompileOptions["entries"];
   /** Names of metrics, such as `expert_load`: of all layers that declare them, in one more entry, `metrics`. */
   readonly metrics?: readonly string[];

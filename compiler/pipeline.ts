@@ -9,7 +9,7 @@ import { bindPath } from "./graph/path.ts";
 import { printProgram } from "./graph/print.ts";
 import { outputNodes, topologicalOrder } from "./graph/traverse.ts";
 import { Builder } from "./ops/builder.ts";
-import { assemblePlan } from "./codegen/assemble/assemble.ts";
+import { assemblePlan, type UpdateSpec } from "./codegen/assemble/assemble.ts";
 import type { EntryProgram } from "./codegen/assemble/entry.ts";
 import type { Keeps } from "./codegen/assemble/kept.ts";
 import type { ScheduleWork } from "./codegen/schedule/scheduling.ts";
@@ -39,6 +39,8 @@ export interface CompileOptions {
   readonly entries: readonly EntryOptions[];
   /** Numbers that the host works out: a parameter of a program whose path is the id of one stands for it. */
   readonly scalars?: readonly HostScalar[];
+  /** What ends an optimizer step, where the plan trains. */
+  readonly update?: UpdateSpec;
   /** Kernel templates by name, for tests and tuning. */
   readonly force?: LowerContext["force"];
   /** The most tokens that a step will hold of one sequence: sliding windows keep so many more. */
@@ -145,8 +147,17 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
       return [...compiled(false), ...compiled(true)];
     },
   );
-  const { model, device, storage, force = {}, stepTokens = STEP_TOKENS, scheduled = () => {}, scalars = [] } = options;
-  const made = { model, device, storage, force, stepTokens, scheduled, scalars, tables: [...tables.values()] };
+  const {
+    model,
+    device,
+    storage,
+    force = {},
+    stepTokens = STEP_TOKENS,
+    scheduled = () => {},
+    scalars = [],
+    update = null,
+  } = options;
+  const made = { model, device, storage, force, stepTokens, scheduled, scalars, update, tables: [...tables.values()] };
   const plan = assemblePlan(programs, made);
   if (options.verify === true) complain("the plan", verifyPlan(plan));
   return plan;

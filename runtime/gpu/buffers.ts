@@ -64,7 +64,7 @@ export class Buffers {
     const uniform = (label: string, words: number): GPUBuffer =>
       device.gpu.createBuffer({
         label,
-        size: Math.max(16, words * 4),
+        size: Math.max(1, Math.ceil(words / 4)) * 16,
         usage: BufferUsage.UNIFORM | BufferUsage.COPY_DST,
       });
     this.#step = uniform("step", plan.symbols.length);

@@ -2,12 +2,13 @@
  * The GPU's side of training: sequences through a plan's entry `micro`, which adds up losses and gradients, then `update`. Nothing is made
  * during a step, and nothing is waited for but the few numbers that a step reports, which ride on its last submit.
  */
+import { VERDICT } from "../../compiler/compile-training.ts";
 import type { Binding, HostValues, Parameter, Plan } from "../../compiler/plan/plan.ts";
 import { Buffers } from "../gpu/buffers.ts";
 import type { Device } from "../gpu/device.ts";
 import { Executor } from "../gpu/execute.ts";
 import type { UploadedParameters } from "../gpu/parameters.ts";
-import { StagingPool } from "../gpu/readback.ts";
+import { type Readback, StagingPool } from "../gpu/readback.ts";
 import { unpackPart } from "../gpu/unpack.ts";
 
 /** Sequences of one length, one after another: what each token is, what comes next, and whether that counts (1) or not (0). */
@@ -15,6 +16,18 @@ export interface MicroBatch {
   readonly ids: Uint32Array<ArrayBuffer>;
   readonly target: Uint32Array<ArrayBuffer>;
   readonly counted: Float32Array<ArrayBuffer>;
+}
+
+/** What an optimizer step came to. */
+export interface StepReport {
+  /** In nats per counted token, with what layers state. */
+  readonly loss: number;
+  /** Without it. */
+  readonly nll: number;
+  /** Of all gradients together, before clipping. */
+  readonly norm: number;
+  /** False where a gradient was not finite: nothing has changed then. */
+  readonly applied: boolean;
 }
 
 const MICRO = "micro.whole";
@@ -80,6 +93,22 @@ export class Trainer {
     };
     for (const [id, values] of Object.entries(inputs)) if (this.#inputs.has(id)) buffers.writeInput(id, values);
     await this.#executor.run(MICRO, { T, Q: T, S: 1, P: T });
+  }
+
+  /** Ends the optimizer step: parameters change, unless a gradient is not finite. What it came to is read when it is asked for, once. */
+  async update(): Promise<() => Promise<StepReport>> {
+    const [loss, nll, norm, finite] = ["loss", "nll", VERDICT.norm, VERDICT.finite].map((id) =>
+      this.#staging.read(this.#executor.buffers.find({ kind: "buffer", id }).buffer, 4),
+    ) as [Readback, Readback, Readback, Readback];
+    const T = 1;
+    await this.#executor.run("update", { T, Q: T, S: 1, P: T }, [loss, nll, norm, finite]);
+    const take = async (readback: Readback): Promise<number> => new Float32Array(await readback.take())[0]!;
+    return async () => ({
+      loss: await take(loss),
+      nll: await take(nll),
+      norm: await take(norm),
+      applied: (await take(finite)) === 1,
+    });
   }
 
   /** What is kept under an id, in its own order. */

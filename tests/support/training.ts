@@ -130,12 +130,12 @@ async function readAll({ model, source, checkpoint }: LoadedModel): Promise<Map<
  * The gradients of a file by parameter: they have the layout of transformers' modules, or of any of the family's checkpoints, and as a
  * checkpoint of that layout the family's map reads them.
  */
-export async function readGradients(golden: Checkpoint, config: object): Promise<Map<string, Value>> {
-  const names = [...golden.tensors.keys()].filter((n) => n.startsWith("grad."));
+export async function readGradients(golden: Checkpoint, config: object, prefix = "grad."): Promise<Map<string, Value>> {
+  const names = [...golden.tensors.keys()].filter((n) => n.startsWith(prefix));
   return withScratch(async (folder) => {
     writeFileSync(join(folder, "config.json"), JSON.stringify(config));
     const specs = names.map(
-      (n) => ({ name: storedName(n), dtype: "F32", shape: golden.tensors.get(n)!.shape }) as const,
+      (n) => ({ name: storedName(n.slice(prefix.length)), dtype: "F32", shape: golden.tensors.get(n)!.shape }) as const,
     );
     const data: Uint8Array[] = [];
     for (const n of names) data.push(new Uint8Array(Float32Array.from(await golden.toFloat32(n)).buffer));
@@ -145,9 +145,8 @@ export async function readGradients(golden: Checkpoint, config: object): Promise
 }
 
 /** Granite's modules are named otherwise than its checkpoints. */
-function storedName(gradient: string): string {
-  return gradient
-    .replace(/^grad\./, "")
+function storedName(tensor: string): string {
+  return tensor
     .replace(/block_sparse_moe\.experts\.gate_up_proj$/, "block_sparse_moe.input_linear.weight")
     .replace(/block_sparse_moe\.experts\.down_proj$/, "block_sparse_moe.output_linear.weight")
     .replace(/block_sparse_moe\.router\.weight$/, "block_sparse_moe.router.layer.weight");

@@ -30,6 +30,7 @@ import { tableOf } from "../../passes/tabulate/tabulate.ts";
 import { Collector } from "./collect.ts";
 import type { ScheduleWork } from "../schedule/scheduling.ts";
 import { assembleEntry, type EntryProgram } from "./entry.ts";
+import { assembleUpdate, type UpdateRule } from "./update.ts";
 
 export interface AssembleOptions {
   readonly model: string;
@@ -40,6 +41,16 @@ export interface AssembleOptions {
   readonly force: LowerContext["force"];
   readonly stepTokens: number;
   readonly scheduled: (work: ScheduleWork) => void;
+  /** What ends an optimizer step, where the plan trains. */
+  readonly update: UpdateSpec | null;
+}
+
+export interface UpdateSpec {
+  /** The host scalar that says the largest norm of the gradients; 0: any. */
+  readonly clip: string;
+  readonly ruleOf: (path: string) => UpdateRule;
+  /** States of layers that become what the last micro-batch said. */
+  readonly replaced: readonly string[];
 }
 
 export function assemblePlan(programs: readonly EntryProgram[], options: AssembleOptions): Plan {
@@ -94,6 +105,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
     const axes = param.type.axes.map((a) => ({ name: a.name, size: fixedSize(a) }));
     return [...paths].map((own): Parameter => ({ path: own, axes, storage, layout, parts }));
   });
+  if (options.update !== null) entries.push(updateEntry(options.update, parameters, collector, options));
   const states = new Map(
     programs.flatMap(({ regimes, program }) => {
       const most = regimes.includes("whole") ? null : stepTokens;
@@ -115,6 +127,25 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
     modules: collector.modules,
     entries,
   };
+}
+
+function updateEntry(
+  { clip, ruleOf, replaced }: UpdateSpec,
+  parameters: readonly Parameter[],
+  collector: Collector,
+  { device, force, scalars }: AssembleOptions,
+): Entry {
+  const gradients = new Set(collector.buffers.flatMap((b) => (b.id.startsWith("grad.") ? (b.kept?.of ?? []) : [])));
+  return assembleUpdate({
+    collector,
+    context: { device, regime: "prefill", force },
+    scalars,
+    clip,
+    rules: parameters
+      .filter((p) => gradients.has(p.path))
+      .map((parameter) => ({ parameter, rule: ruleOf(parameter.path) })),
+    replaced: parameters.filter((p) => replaced.includes(p.path)),
+  });
 }
 
 function paramsOf(fn: GraphFunction): readonly Node<"param">[] {

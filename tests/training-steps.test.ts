@@ -1,0 +1,102 @@
+/** Optimizer steps on the GPU: three of AdamW leave the parameters where torch leaves them. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { compileTraining, type Optimizing } from "../compiler/compile-training.ts";
+import { Graph, type Node } from "../compiler/graph/node.ts";
+import { Builder } from "../compiler/ops/builder.ts";
+import { Dim } from "../compiler/graph/dim.ts";
+import { openCheckpoint } from "../runtime/load/open-checkpoint.ts";
+import { openDevice } from "../runtime/dawn/open-device.ts";
+import type { Device } from "../runtime/gpu/device.ts";
+import { uploadParameters } from "../runtime/gpu/parameters.ts";
+import { loadModel } from "../runtime/load/load-model.ts";
+import { Trainer } from "../runtime/training/trainer.ts";
+import { withScratch } from "./runtime/checkpoint/scratch.ts";
+import { goldenFile, readGradients, writeTrained } from "./support/training.ts";
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice();
+});
+afterAll(() => device.close());
+
+/** AdamW as the golden values were made. */
+function adamw(): Optimizing {
+  const b = new Builder(new Graph());
+  const input = (name: string): Node =>
+    b.must("input", [], { name, type: { dtype: "f32", axes: [{ name: "E", size: Dim.of(4), origin: null }] } });
+  const scalar = (path: string): Node => b.must("param", [], { path, type: { dtype: "f32", axes: [] } });
+  const [w, m, v] = ["w", "m", "v"].map(input) as [Node, Node, Node];
+  const g = b.times(input("g"), scalar("scale"));
+  const m1 = b.plus(b.times(m, 0.9), b.times(g, 0.1));
+  const v1 = b.plus(b.times(v, 0.95), b.times(b.times(g, g), 0.05));
+  const step = b.over(b.times(m1, scalar("first")), b.plus(b.times(b.sqrt(v1), scalar("second")), 1e-8));
+  const w1 = b.minus(b.times(w, 1 - 1e-2 * 0.1), step);
+  const outputs = [
+    { name: "w", role: "result", node: w1 },
+    { name: "after.m", role: "update", node: m1 },
+    { name: "after.v", role: "update", node: v1 },
+  ] as const;
+  const program = { functions: new Map(), main: { name: "main", inputs: [], outputs } };
+  return {
+    ruleOf: () => ({
+      program,
+      states: [
+        { name: "m", initial: 0 },
+        { name: "v", initial: 0 },
+      ],
+    }),
+    scalars: [
+      { id: "first", expr: ["div", 1e-2, ["sub", 1, ["pow", 0.9, "step"]]] },
+      { id: "second", expr: ["div", 1, ["sqrt", ["sub", 1, ["pow", 0.95, "step"]]]] },
+    ],
+    clip: 1,
+  };
+}
+
+test.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe"])("%s", async (family) => {
+  await withScratch(async (folder) => {
+    const config = await writeTrained(family, folder);
+    const golden = await openCheckpoint(goldenFile(family));
+    const wanted = await readGradients(golden, config, "after3.");
+    const losses = await golden.toFloat32("losses");
+    const loaded = await loadModel(folder);
+    const [sequences, tokens] = golden.tensors.get("ids")!.shape as [number, number];
+    const { plan, trained } = compileTraining(loaded.model, {
+      device: device.facts,
+      sequences,
+      trains: () => true,
+      optimizing: adamw(),
+      verify: true,
+    });
+    expect(new Set(trained)).toEqual(new Set(loaded.model.parameters.map((p) => p.path)));
+    const trainer = await Trainer.open(device, plan, await uploadParameters(device, plan, loaded.source), {
+      sequences,
+      tokens,
+    });
+    try {
+      const ids = Uint32Array.from(await golden.toFloat32("ids"));
+      const isLast = (i: number): boolean => i % tokens === tokens - 1;
+      const batch = {
+        ids,
+        target: ids.map((_, i) => (isLast(i) ? 0 : ids[i + 1]!)),
+        counted: Float32Array.from(ids, (_, i) => Number(!isLast(i))),
+      };
+      for (let step = 1; step <= 3; step++) {
+        trainer.begin({ step, steps: 3, tokens: sequences * (tokens - 1), micro: 1 });
+        await trainer.micro(batch);
+        const { loss, applied } = await (await trainer.update())();
+        expect(applied).toBe(true);
+        expect(loss).toBeCloseTo(losses[step - 1]!, 4);
+      }
+      for (const [path, { data }] of wanted) {
+        const found = await trainer.readParameter(path);
+        const [error, size] = data.reduce(([e, n], x, i) => [e! + (found[i]! - x) ** 2, n! + x * x], [0, 0]);
+        expect(Math.sqrt(error! / size!), path).toBeLessThan(1e-4);
+      }
+    } finally {
+      trainer.destroy();
+      await loaded.checkpoint.close();
+      await golden.close();
+    }
+  });
+});
