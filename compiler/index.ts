@@ -67,6 +67,14 @@ export type { Cost, Part } from "./account.ts";
 export { accountModel } from "./account.ts";
 export type { Accumulated, Accumulator } from "./training/accumulate.ts";
 export { BATCH, batchProgram } from "./training/batch.ts";
+export {
+  compileTraining,
+  type CompileTrainingOptions,
+  makeTrainingProgram,
+  type Optimizing,
+  type TrainingPlan,
+  VERDICT,
+} from "./compile-training.ts";
 export { addObjective, LIKELIHOOD } from "./training/objective.ts";
 export { differentiateProgram } from "./training/differentiate.ts";
 export { GRADIENT } from "./training/gradient-program.ts";

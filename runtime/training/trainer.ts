@@ -2,7 +2,7 @@
  * The GPU's side of training: sequences through a plan's entry `micro`, which adds up losses and gradients, then `update`. Nothing is made
  * during a step, and nothing is waited for but the few numbers that a step reports, which ride on its last submit.
  */
-import { VERDICT } from "../../compiler/compile-training.ts";
+import { VERDICT } from "../../compiler/index.ts";
 import type { Binding, HostValues, Parameter, Plan } from "../../compiler/plan/plan.ts";
 import { Buffers } from "../gpu/buffers.ts";
 import type { Device } from "../gpu/device.ts";
