@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { compileModel, fillInit, makeConfigured, type Model } from "../compiler/index.ts";
 import type { Entry } from "../compiler/plan/plan.ts";
-import type { WeightFormat } from "../compiler/plan/format.ts";
+import type { ElementType } from "../runtime/checkpoint/element-type.ts";
 import { Buffers } from "../runtime/gpu/buffers.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { Device } from "../runtime/gpu/device.ts";
@@ -18,7 +18,7 @@ import { decodeLength, makePrompt, moeShape as shape, promptLength } from "./moe
 
 export const engines: readonly Engine[] = [makeEngine("moec (f32)", "f32"), makeEngine("moec (bf16)", "bf16")];
 
-function makeEngine(name: string, storage: WeightFormat): Engine {
+function makeEngine(name: string, storage: ElementType): Engine {
   let matmul: () => Promise<unknown>;
   let matvec: () => Promise<unknown>;
   let session: Session;
@@ -77,7 +77,7 @@ export async function generate(
 async function openProducts(
   device: Device,
   config: string,
-  storage: WeightFormat,
+  storage: ElementType,
   rows: number,
   regime: Entry["regime"],
 ): Promise<() => Promise<unknown>> {
@@ -118,12 +118,12 @@ export function readModel(file: string, config: string): Model {
 }
 
 /** Norms stay in f32, as they do in checkpoints of mixed precision. */
-export function storageOf(storage: WeightFormat): (path: string) => WeightFormat {
+export function storageOf(storage: ElementType): (path: string) => ElementType {
   return (path) => (path.includes("norm") ? "f32" : storage);
 }
 
 /** Random weights of a variance that keeps activations in range; norms are ones. */
-function randomSource(storage: WeightFormat): ParameterSource {
+function randomSource(storage: ElementType): ParameterSource {
   return {
     storage: storageOf(storage),
     read(path, start, length) {

@@ -3,15 +3,17 @@ import type { Command } from "commander";
 import { Option } from "commander";
 import { compileModel, passes } from "../../compiler/index.ts";
 import { DEVICE_KINDS, type DeviceKind, promisedFacts } from "../../compiler/plan/facts.ts";
+import { FORMATS, WEIGHT_FORMATS, type WeightFormat } from "../../compiler/plan/format.ts";
 import type { DeviceFacts, Plan } from "../../compiler/plan/plan.ts";
 import { failure, suggest } from "../../grammar/index.ts";
 import { plural, print, printJson, say } from "../output.ts";
-import { openSubject, type SubjectOptions } from "../subject.ts";
+import { openSubject, type Subject, type SubjectOptions } from "../subject.ts";
 
 interface Options extends SubjectOptions {
   readonly out?: string;
   readonly adapter?: string;
   readonly kind?: DeviceKind;
+  readonly weights?: WeightFormat;
   readonly dump?: string;
   readonly json?: true;
 }
@@ -29,6 +31,12 @@ export function registerBuild(program: Command): void {
       new Option("--kind <kind>", "compile for any device of this kind, without opening one")
         .choices(Object.keys(DEVICE_KINDS))
         .conflicts("adapter"),
+    )
+    .addOption(
+      new Option(
+        "--weights <format>",
+        "keep parameters of two axes and more in this (default: as the checkpoint)",
+      ).choices(WEIGHT_FORMATS),
     )
     .option("--dump <after:pass>", `print the program after a pass: ${passNames().join(", ")}`)
     .option("--json", "print what was built as JSON")
@@ -48,15 +56,22 @@ async function runBuild(path: string, options: Options): Promise<void> {
     };
     const plan = compileModel(subject.model, {
       device,
-      storage: subject.storage,
+      storage: storageOf(subject, options.weights),
       ...(wanted === null ? {} : { dump }),
     });
     if (options.out !== undefined) await (await import("../../runtime/save/save-plan.ts")).savePlan(plan, options.out);
     if (options.json) printJson({ ...summarise(plan), out: options.out ?? null });
-    else report(plan, options.out);
+    else report(plan, options.out, options.weights);
   } finally {
     await subject.close();
   }
+}
+
+/** Norms and biases, which are few and count for much, stay as they are. */
+function storageOf({ model, storage }: Subject, format: WeightFormat | undefined): (path: string) => WeightFormat {
+  if (format === undefined) return storage;
+  const wide = new Set(model.parameters.filter((p) => p.axes.length > 1).map((p) => p.path));
+  return (path) => (wide.has(path) ? format : storage(path));
 }
 
 function parseDump(text: string): string {
@@ -73,6 +88,15 @@ async function factsOf(adapter: string | undefined): Promise<DeviceFacts> {
   const device = await openDevice(adapter === undefined ? {} : { adapter });
   device.close();
   return device.facts;
+}
+
+/** What is kept of a number, so that nobody has to guess what a format costs. */
+function describeFormat(name: WeightFormat): string {
+  const { bits, block, error, largest } = FORMATS[name];
+  const size = bits + (block === null ? 0 : block.scales.bits / block.size);
+  const of = block === null ? "itself" : `the largest of its ${block.size} neighbours`;
+  const held = error === 0 ? "as they are" : `within ${(100 * error).toPrecision(2)} % of ${of}`;
+  return `weights in ${name}: ${size} bits each, numbers up to ${largest.toExponential(1)}, ${held}`;
 }
 
 interface Summary {
@@ -95,9 +119,10 @@ function summarise(plan: Plan): Summary {
   return { model: plan.model, kernels: plan.modules.length, parameters: plan.parameters.length, entries };
 }
 
-function report(plan: Plan, out: string | undefined): void {
+function report(plan: Plan, out: string | undefined, format: WeightFormat | undefined): void {
   const { model, kernels, entries } = summarise(plan);
   say(`${model}: ${plural(kernels, "kernel")}${out === undefined ? "" : `, written to ${out}`}`);
+  if (format !== undefined) say(`  ${describeFormat(format)}`);
   for (const { name, dispatches, perLayer } of entries) {
     const layers = perLayer.length === 0 ? "" : `, ${perLayer.join(" and ")} per layer`;
     say(`  ${name}: ${plural(dispatches, "dispatch").replace(/hs$/, "hes")}${layers}`);

@@ -99,13 +99,11 @@ export interface Parameter {
 }
 
 /**
- * How a parameter lies on the GPU. 16-bit elements are packed two to a u32.
+ * How a parameter lies on the GPU. Elements are in one of the formats of `format.ts`; where each of them is says `layout.ts`.
  *
- * `plain`: row-major over its axes, cut along the first, padded with zeros to 16 bytes; 16-bit: element i is half i & 1 of
- * word i >> 1 (see `format.ts` for all of this in code).
- * `matrix`: axes regrouped as [bank][k][n] (each list row-major): what is contracted is `k`, what comes out is `n`.
- * With K4, N4 = K, N rounded up to 4, padding zero: f32 element (b, k, n) is word (b * K4 + k) * N4 + n; 16-bit: half
- * k & 1 of word (b * K4 / 2 + (k >> 1)) * N4 + n. So a `vec4` load covers four columns, and for 16 bits two rows of k.
+ * `plain`: row-major over its axes, cut along the first.
+ * `matrix`: axes regrouped as [bank][k][n] (each list row-major): what is contracted is `k`, what comes out is `n`. A load covers four
+ * columns, and as many rows of k as fit: one of 32 bits, two of 16, four of 8.
  */
 export type Layout =
   | { readonly kind: "plain" }

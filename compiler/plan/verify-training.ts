@@ -3,7 +3,8 @@
  * number that it can hold; parameters are f32 and written by entries of phase `update` alone, each that has something kept once. A 16-bit
  * weight would lose the small steps of an update; a copy of 16 bits beside it is a kept buffer like any other.
  */
-import { matrixBytes, plainBytes } from "./format.ts";
+import { FORMATS } from "./format.ts";
+import { matrixBytes, plainBytes } from "./layout.ts";
 import {
   type Binding,
   type Buffer,
@@ -61,9 +62,9 @@ function keptSizes({ axes, layout, parts }: Parameter): ReadonlySet<number> {
   for (const { size } of axes) sizes = new Set([...sizes].flatMap((n) => [n, n * size]));
   const row = axes.slice(1).reduce((n, axis) => n * axis.size, 1);
   const bytesOf = (count: number): number => {
-    if (layout.kind === "plain") return plainBytes("f32", count * row);
+    if (layout.kind === "plain") return plainBytes(FORMATS.f32, count * row);
     const [bank, k, n] = [sizeOf(layout.bank), sizeOf(layout.k), sizeOf(layout.n)];
-    return layout.split === "bank" ? matrixBytes("f32", count, k, n) : matrixBytes("f32", bank, k, count);
+    return layout.split === "bank" ? matrixBytes(FORMATS.f32, count, k, n) : matrixBytes(FORMATS.f32, bank, k, count);
   };
   const whole = parts.reduce((n, part) => n + part.count, 0);
   return new Set([...sizes, ...[whole, ...parts.map((part) => part.count)].map((count) => bytesOf(count) / 4)]);

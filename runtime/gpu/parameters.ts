@@ -1,6 +1,7 @@
 /**
  * A plan's parameters on the GPU: read one by one, so that the host holds one at a time, packed and uploaded in chunks.
  */
+import { FORMATS } from "../../compiler/plan/format.ts";
 import type { Parameter, Plan } from "../../compiler/plan/plan.ts";
 import { elementBytes, ELEMENTS, type ElementType } from "../checkpoint/element-type.ts";
 import { type Diagnostic, failure } from "../../grammar/diagnostic.ts";
@@ -74,6 +75,7 @@ export async function uploadParameters(
       const elements = axes.reduce((n, axis) => n * axis.size, 1);
       const tensor = { dtype: source.storage(path), bytes: await source.read(path, 0, elements) };
       await checkValues(parameter, tensor, source, onNote);
+      checkRoom(parameter, tensor);
       for (const [i, part] of parameter.parts.entries()) {
         const buffer = await createBuffer(device, parameter, part.bytes);
         buffers.set(keyOf(path, i), buffer);
@@ -117,16 +119,7 @@ async function checkValues(
   const extreme = findExtreme(dtype, bytes);
   if (extreme === null) return;
   const at = findNotFinite(dtype, bytes);
-  let rest = at ?? extreme;
-  const place = axes
-    .toReversed()
-    .map(({ name, size }) => {
-      const index = rest % size;
-      rest = Math.floor(rest / size);
-      return `${name} = ${index}`;
-    })
-    .reverse()
-    .join(", ");
+  const place = placeOf(axes, at ?? extreme);
   const stored = at === null ? null : ((await source.exact?.(path, at)) ?? Number.NaN);
   if (stored !== null && Number.isFinite(stored))
     throw failure(
@@ -151,6 +144,41 @@ async function checkValues(
     notes: [],
     help: "the weights are damaged, or their training diverged, unless such a number is meant",
   });
+}
+
+/** Elements that are looked at together. */
+const LOOK = 1 << 16;
+
+/** Throws `checkpoint/overflow` for the first number that the plan's format has no room for. */
+function checkRoom({ path, axes, storage }: Parameter, { dtype, bytes }: SourceTensor): void {
+  const { largest } = FORMATS[storage];
+  if (ELEMENTS[dtype].largest <= largest) return;
+  const width = elementBytes(dtype);
+  for (let from = 0; from < bytes.byteLength; from += LOOK * width) {
+    const values = toFloat32(ELEMENTS[dtype].dtype, bytes.subarray(from, from + LOOK * width));
+    const at = values.findIndex((x) => Math.abs(x) > largest);
+    if (at < 0) continue;
+    const element = from / width + at;
+    throw failure(
+      "checkpoint/overflow",
+      `${storage} cannot hold element ${element} of parameter \`${path}\`, at ${placeOf(axes, element)}: it is ${values[at]!.toExponential(2)}, and ${storage} ends at ${largest.toExponential(2)}`,
+      { help: `compile the model with this parameter in a format that can, such as ${dtype}` },
+    );
+  }
+}
+
+/** Where an element is along each axis. */
+function placeOf(axes: Parameter["axes"], element: number): string {
+  let rest = element;
+  return axes
+    .toReversed()
+    .map(({ name, size }) => {
+      const index = rest % size;
+      rest = Math.floor(rest / size);
+      return `${name} = ${index}`;
+    })
+    .reverse()
+    .join(", ");
 }
 
 function createBuffer(device: Device, parameter: Parameter, bytes: number): Promise<GPUBuffer> {

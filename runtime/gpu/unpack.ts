@@ -1,6 +1,7 @@
 /** From the layout in which kernels keep a parameter, or what is kept of one, back to row-major order over its axes; f32 alone. */
 import type { Parameter } from "../../compiler/plan/plan.ts";
-import { matrixSteps } from "../../compiler/plan/format.ts";
+import { FORMATS } from "../../compiler/plan/format.ts";
+import { groupOf, matrixSteps, numbers } from "../../compiler/plan/layout.ts";
 
 /**
  * Puts the elements of one part into `into`, f32 row-major over the parameter's axes. `words` is what the part's buffer holds; its padding
@@ -26,19 +27,19 @@ export function unpackPart(
     Float64Array,
   ];
   const byBank = layout.split === "bank";
-  const steps = matrixSteps("f32", sizeOf(layout.k), byBank ? sizeOf(layout.n) : count);
+  const steps = matrixSteps(FORMATS.f32, sizeOf(layout.k), byBank ? sizeOf(layout.n) : count);
   const [ownBanks, ownNs] = byBank
     ? [banks.subarray(start, start + count), ns]
     : [banks, ns.subarray(start, start + count)];
   for (const [b, bank] of ownBanks.entries())
     for (const [k, row] of ks.entries()) {
-      const from = b * steps.bank + k * steps.row;
+      const from = groupOf(numbers, steps, { bank: b, k, n: 0 });
       for (let n = 0; n < ownNs.length; n++) into[bank + row + ownNs[n]!] = words[from + n]!;
     }
 }
 
 /** The row-major place of every index over some axes, the others at zero. */
-function placesOf(axes: Parameter["axes"], names: readonly string[]): Float64Array {
+export function placesOf(axes: Parameter["axes"], names: readonly string[]): Float64Array {
   const strides = new Map<string, number>();
   let stride = 1;
   for (const { name, size } of [...axes].reverse()) {

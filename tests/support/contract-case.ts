@@ -7,7 +7,7 @@ import type { KernelWriter } from "../../compiler/codegen/kernel/writer.ts";
 import type { Binding, Size } from "../../compiler/plan/plan.ts";
 import type { WeightFormat } from "../../compiler/plan/format.ts";
 import { type Words, bindingKey } from "./gpu.ts";
-import { packMatrix, roundTo } from "./matrix.ts";
+import { packMatrix, roundMatrix } from "./matrix.ts";
 
 export interface ContractShape {
   readonly tokens: number;
@@ -76,7 +76,7 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
   const outputs: ContractCase["outputs"][number][] = [];
   const groups = shape.groups.map((g, gi) => {
     const values = Array.from({ length: g.matrices }, (_, m) =>
-      randomNumbers(part.count * k * g.cols, 10 + gi * 10 + m).map((v) => roundTo(g.storage, v)),
+      roundMatrix(randomNumbers(part.count * k * g.cols, 10 + gi * 10 + m), part.count, k, g.cols, g.storage),
     );
     const out = buffer(`out${gi}`);
     outputs.push({

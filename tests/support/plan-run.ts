@@ -8,6 +8,7 @@ import { evaluateSize } from "../../compiler/plan/plan.ts";
 import { evaluateScalar } from "../../compiler/plan/scalar.ts";
 import type { StepSizes, TestGpu } from "./gpu.ts";
 import { bindingKey } from "./gpu.ts";
+import { packArray, packMatrix, roundMatrix } from "./matrix.ts";
 
 export interface PlanRun {
   /** Runs one step; inputs by buffer name; gives the outputs. */
@@ -112,63 +113,55 @@ function runsOf(slot: readonly number[], sequences: number): readonly number[] {
     .map((x) => Math.max(0, x));
 }
 
-/** The bytes of one part, from the definition of the layouts in `plan.ts`. */
+/** One part in its layout. */
 function packPart(p: Parameter, part: number, value: Value): Uint32Array {
-  const { start, count, bytes } = p.parts[part]!;
-  const out = new Uint32Array(Math.ceil(bytes / 16) * 4);
-  const size = (name: string): number => p.axes.find((a) => a.name === name)!.size;
-  const flat = (names: readonly string[], index: ReadonlyMap<string, number>): number =>
-    names.reduce((sum, n) => sum * size(n) + index.get(n)!, 0);
+  const { banks, k, n, at } = cellsOf(p, part);
+  const cells = Float32Array.from(at, (i) => value.data[i]!);
+  return p.layout.kind === "plain" ? packArray(cells, p.storage) : packMatrix(cells, banks, k, n, p.storage);
+}
+
+/** Parameters as the formats of a plan hold them. */
+export function heldBy(plan: Plan, params: (path: string) => Value): (path: string) => Value {
+  return (path) => {
+    const p = plan.parameters.find((own) => own.path === path)!;
+    const { axes, data } = params(path);
+    const held = Float64Array.from(data);
+    for (const part of p.parts.keys()) {
+      const { banks, k, n, at } = cellsOf(p, part);
+      const cells = Float32Array.from(at, (i) => data[i]!);
+      roundMatrix(cells, banks, k, n, p.storage).forEach((x, cell) => (held[at[cell]!] = x));
+    }
+    return { axes, data: held };
+  };
+}
+
+interface Cells {
+  readonly banks: number;
+  readonly k: number;
+  readonly n: number;
+  /** Of each cell [banks, k, n] the element of the parameter. */
+  readonly at: readonly number[];
+}
+
+/** What a part holds; a plain one is a single column. */
+function cellsOf({ axes, layout, parts }: Parameter, part: number): Cells {
+  const { start, count } = parts[part]!;
+  const size = (name: string): number => axes.find((a) => a.name === name)!.size;
   const product = (names: readonly string[]): number => names.reduce((n, name) => n * size(name), 1);
-  const names = p.axes.map((a) => a.name);
-  value.data.forEach((x, at) => {
-    const index = new Map<string, number>();
-    let rest = at;
-    for (const name of [...names].reverse()) {
-      index.set(name, rest % size(name));
-      rest = Math.floor(rest / size(name));
-    }
-    if (p.layout.kind === "plain") {
-      const [first] = names;
-      const skip = first === undefined ? 0 : start * product(names.slice(1));
-      const i = flat(names, index) - skip;
-      if (i < 0 || (first !== undefined && i >= count * product(names.slice(1)))) return;
-      if (p.storage === "f32") putFloat(out, i, x);
-      else putHalf(out, i >> 1, i & 1, half(x, p.storage));
-      return;
-    }
-    const { layout } = p;
-    const [bank, k, n] = [flat(layout.bank, index), flat(layout.k, index), flat(layout.n, index)];
-    const own = layout.split === "bank" ? { bank: bank - start, n } : { bank, n: n - start };
-    if ((layout.split === "bank" ? own.bank : own.n) < 0 || (layout.split === "bank" ? own.bank : own.n) >= count)
-      return;
-    const k4 = Math.ceil(product(layout.k) / 4) * 4;
-    const columns = layout.split === "n" ? count : product(layout.n);
-    const n4 = Math.ceil(columns / 4) * 4;
-    if (p.storage === "f32") putFloat(out, (own.bank * k4 + k) * n4 + own.n, x);
-    else putHalf(out, (own.bank * (k4 / 2) + (k >> 1)) * n4 + own.n, k & 1, half(x, p.storage));
-  });
-  return out;
-}
-
-const floats = new Float32Array(1);
-const words = new Uint32Array(floats.buffer);
-
-function putFloat(out: Uint32Array, at: number, x: number): void {
-  floats[0] = x;
-  out[at] = words[0]!;
-}
-
-function putHalf(out: Uint32Array, at: number, side: number, bits: number): void {
-  out[at] = (out[at]! | (bits << (16 * side))) >>> 0;
-}
-
-/** Bits of a value that the type represents exactly: tests choose such values. */
-function half(x: number, storage: "f16" | "bf16"): number {
-  floats[0] = x;
-  const bits = words[0]!;
-  if (storage === "bf16") return bits >>> 16;
-  const exponent = ((bits >>> 23) & 255) - 112;
-  if (x === 0 || exponent <= 0) return 0;
-  return ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 0x3ff);
+  if (layout.kind === "plain") {
+    const row = product(axes.slice(1).map((a) => a.name));
+    return { banks: 1, k: count * row, n: 1, at: Array.from({ length: count * row }, (_, i) => start * row + i) };
+  }
+  const strides = new Map(axes.map(({ name }, i) => [name, product(axes.slice(i + 1).map((a) => a.name))]));
+  /** Where in the parameter each index over some axes is. */
+  const offsets = (names: readonly string[]): readonly number[] =>
+    names.reduce<readonly number[]>(
+      (all, name) => all.flatMap((o) => Array.from({ length: size(name) }, (_, i) => o + i * strides.get(name)!)),
+      [0],
+    );
+  const cut = (list: readonly number[], axis: "bank" | "n"): readonly number[] =>
+    layout.split === axis ? list.slice(start, start + count) : list;
+  const [banks, ks, ns] = [cut(offsets(layout.bank), "bank"), offsets(layout.k), cut(offsets(layout.n), "n")];
+  const at = banks.flatMap((b) => ks.flatMap((k) => ns.map((n) => b + k + n)));
+  return { banks: banks.length, k: ks.length, n: ns.length, at };
 }

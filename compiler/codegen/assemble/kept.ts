@@ -10,7 +10,8 @@ import type { Axis } from "../../graph/type.ts";
 import type { Dispatch, Kept, Layout, Repeat } from "../../plan/plan.ts";
 import { count } from "../lower/place.ts";
 import { fixedSize } from "../lower/size.ts";
-import { matrixSteps, plainBytes } from "../../plan/format.ts";
+import { FORMATS } from "../../plan/format.ts";
+import { matrixBytes, plainBytes } from "../../plan/layout.ts";
 import type { KeptPlace } from "../schedule/kernel.ts";
 import { type Sink, sinkOf } from "../schedule/sink.ts";
 import { emitCopy, type FunctionContext } from "./function.ts";
@@ -150,8 +151,8 @@ function addendsOf(node: Node): readonly Node[] {
 function elementsIn({ axes, layout }: KeptPlace): number {
   const sized = axes.map((a) => ({ ...a, n: fixedSize(a) }));
   const of = (names: readonly string[]): number => count(names.map((name) => sized.find((a) => a.name === name)!));
-  if (layout.kind === "plain") return plainBytes("f32", count(axes)) / 4;
-  return of(layout.bank) * matrixSteps("f32", of(layout.k), of(layout.n)).bank;
+  if (layout.kind === "plain") return plainBytes(FORMATS.f32, count(axes)) / 4;
+  return matrixBytes(FORMATS.f32, of(layout.bank), of(layout.k), of(layout.n)) / 4;
 }
 
 function settle(

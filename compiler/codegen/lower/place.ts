@@ -6,12 +6,14 @@ import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { WriteSize } from "../../ops/size-text.ts";
+import { FORMATS } from "../../plan/format.ts";
+import { groupOf, matrixSteps } from "../../plan/layout.ts";
 import type { Binding, Layout, Parameter } from "../../plan/plan.ts";
-import { type MatrixSteps, matrixSteps, type WeightFormat } from "../../plan/format.ts";
-import { unpackElement, unpackRows } from "../wgsl/unpack.ts";
+import { text } from "../wgsl/unpack.ts";
 import type { Index, Run } from "./index.ts";
 import { flatten, hasRuns } from "./index.ts";
 import { fromMemory, identifier, memoryType, typeText } from "./text.ts";
+import { loadMatrix, loadPlain } from "./weight.ts";
 
 /** A parameter as kernels of a function see it: `#` in the path, one layout for all layers. */
 export type ParameterPlace = Pick<Parameter, "path" | "storage" | "layout" | "parts">;
@@ -69,22 +71,31 @@ export function loadParameter(
     if (run !== null && !isInner(node, run)) return null;
     const row = count(axes.slice(1));
     const load = (part: Part, i: Index): string =>
-      loadPlain(w, storage, bindingOf(place, part), less(flatten(axes, i, w.size), part.start * row), run);
+      loadPlain(
+        w,
+        { storage, binding: bindingOf(place, part) },
+        part.count * row,
+        less(flatten(axes, i, w.size), part.start * row),
+        run,
+      );
     return overParts(w, place, axes.slice(0, 1), axes, index, run, load);
   }
   const [bank, k, n] = [axesOf(axes, layout.bank), axesOf(axes, layout.k), axesOf(axes, layout.n)];
   if (run !== null && !(n.at(-1)?.name === run && hasRuns(node.type, run))) return null;
   const byColumn = layout.split === "n";
   const load = (part: Part, i: Index): string => {
-    const steps = matrixSteps(storage, count(k), byColumn && place.parts.length > 1 ? part.count : count(n));
+    const shape = {
+      banks: byColumn ? 1 : part.count,
+      k: count(k),
+      n: byColumn && place.parts.length > 1 ? part.count : count(n),
+    };
     const own = { bank: byColumn ? 0 : part.start, n: byColumn ? part.start : 0 };
     const at = {
-      bank: less(flatten(bank, i, w.size), own.bank),
+      bank: bank.length === 0 ? null : less(flatten(bank, i, w.size), own.bank),
       k: flatten(k, i, w.size),
       n: less(flatten(n, i, w.size), own.n),
-      steps,
     };
-    return loadMatrix(w, storage, bindingOf(place, part), at, run);
+    return loadMatrix(w, { storage, binding: bindingOf(place, part) }, shape, at, run);
   };
   return overParts(w, place, byColumn ? n : bank, axes, index, run, load);
 }
@@ -97,8 +108,12 @@ export function flattenIn(
 ): string {
   if (layout.kind === "plain") return flatten(axes, index, size);
   const [bank, k, n] = [layout.bank, layout.k, layout.n].map((names) => axesOf(axes, names)) as [Axes, Axes, Axes];
-  const steps = matrixSteps("f32", count(k), count(n));
-  return `((${flatten(bank, index, size)} * ${steps.bank / steps.row}u + ${flatten(k, index, size)}) * ${steps.row}u + ${flatten(n, index, size)})`;
+  const place = {
+    bank: bank.length === 0 ? null : flatten(bank, index, size),
+    k: flatten(k, index, size),
+    n: flatten(n, index, size),
+  };
+  return `(${groupOf(text, matrixSteps(FORMATS.f32, count(k), count(n)), place)})`;
 }
 
 /** The axis along which neighbours in a layout are neighbours in memory. */
@@ -148,46 +163,4 @@ function overParts(
   const parameters = axes.map((_, i) => `i${i}: u32`).join(", ");
   w.global(name, `fn ${name}(${parameters}) -> ${typeText("f32", run)} {\n${branches.join("\n")}\n}`);
   return `${name}(${axes.map((a) => index.get(a.name) ?? "0u").join(", ")})`;
-}
-
-function loadPlain(w: KernelWriter, storage: WeightFormat, binding: Binding, flat: string, run: Run): string {
-  if (storage === "f32") {
-    const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
-    return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
-  }
-  if (run === null) return unpackElement(storage, `${w.bind(binding, "array<u32>", "read")}[(${flat}) >> 1u]`, flat);
-  const words = `${w.bind(binding, "array<vec2<u32>>", "read")}[(${flat}) / 4u]`;
-  const helper = `quad_${storage}`;
-  // Four neighbours are two words: even elements in the low halves.
-  const { even, odd } = unpackRows(storage, "w");
-  w.global(
-    helper,
-    `fn ${helper}(p: vec2<u32>) -> vec4<f32> {\n  let w = p.xyxy;\n  let even = ${even};\n  let odd = ${odd};\n  return vec4<f32>(even.x, odd.x, even.y, odd.y);\n}`,
-  );
-  return `${helper}(${words})`;
-}
-
-interface MatrixPlace {
-  readonly bank: string;
-  readonly k: string;
-  readonly n: string;
-  readonly steps: MatrixSteps;
-}
-
-function loadMatrix(w: KernelWriter, storage: WeightFormat, binding: Binding, at: MatrixPlace, run: Run): string {
-  const { bank, row, perWord } = at.steps;
-  const k = perWord === 1 ? at.k : `((${at.k}) / ${perWord}u)`;
-  const flat = `((${at.bank} * ${bank / row}u + ${k}) * ${row}u + ${at.n})`;
-  if (storage === "f32") {
-    const name = w.bind(binding, `array<${typeText("f32", run)}>`, "read");
-    return `${name}[${run === null ? flat : `${flat} / 4u`}]`;
-  }
-  if (run === null) return unpackElement(storage, `${w.bind(binding, "array<u32>", "read")}[${flat}]`, `(${at.k})`);
-  const helper = `rows_${storage}`;
-  const { even, odd } = unpackRows(storage, "w");
-  w.global(
-    helper,
-    `fn ${helper}(w: vec4<u32>, k: u32) -> vec4<f32> {\n  return select(${even}, ${odd}, (k & 1u) == 1u);\n}`,
-  );
-  return `${helper}(${w.bind(binding, "array<vec4<u32>>", "read")}[${flat} / 4u], ${at.k})`;
 }

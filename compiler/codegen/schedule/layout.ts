@@ -9,7 +9,8 @@ import { isOp } from "../../graph/node.ts";
 import { outputNodes, topologicalOrder } from "../../graph/traverse.ts";
 import type { TensorType } from "../../graph/type.ts";
 import type { Layout, Parameter } from "../../plan/plan.ts";
-import { matrixBytes, plainBytes, type WeightFormat } from "../../plan/format.ts";
+import { FORMATS, type WeightFormat } from "../../plan/format.ts";
+import { matrixBytes, plainBytes } from "../../plan/layout.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import { matchMatrix } from "../../graph/matrix.ts";
 
@@ -50,11 +51,11 @@ export function cutParts(type: TensorType, layout: Layout, storage: WeightFormat
   if (layout.kind === "plain") {
     const [first, ...rest] = type.axes;
     const row = size(rest.map((a) => a.name));
-    const bytes = (count: number): number => plainBytes(storage, count * row);
+    const bytes = (count: number): number => plainBytes(FORMATS[storage], count * row);
     // A part starts on a whole run of four elements, so that runs do not cross parts.
     return cut(first === undefined ? 1 : size([first.name]), 4, bytes, limit);
   }
-  const bytes = (banks: number, n: number): number => matrixBytes(storage, banks, size(layout.k), n);
+  const bytes = (banks: number, n: number): number => matrixBytes(FORMATS[storage], banks, size(layout.k), n);
   if (layout.split === "bank") return cut(size(layout.bank), 1, (count) => bytes(count, size(layout.n)), limit);
   return cut(size(layout.n), 4, (n) => bytes(1, n), limit);
 }

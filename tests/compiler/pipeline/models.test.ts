@@ -3,13 +3,14 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import type { Program } from "../../../compiler/graph/node.ts";
 import type { CompileOptions } from "../../../compiler/pipeline.ts";
 import { evaluateProgram } from "../../../compiler/reference/interpret.ts";
+import { FORMATS, WEIGHT_FORMATS } from "../../../compiler/plan/format.ts";
 import { compileAll, expectClose, randomParams } from "../../support/compare-plan.ts";
 import { likeGpu } from "../../support/facts.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openTestGpu } from "../../support/gpu.ts";
 import type { ModelShape } from "../../support/models.ts";
 import { buildModel, tiny } from "../../support/models.ts";
-import { openPlan } from "../../support/plan-run.ts";
+import { heldBy, openPlan } from "../../support/plan-run.ts";
 
 let gpu: TestGpu;
 beforeAll(async () => {
@@ -37,9 +38,13 @@ describe("a compiled model gives the oracle's logits", () => {
     await compare(buildModel({ ...tiny, ...shape }), {});
   });
 
-  test("weights kept in 16 bits", async () => {
-    await compare(buildModel({ ...tiny, tied: true, experts: { N: 4, K: 2, soft: false } }), { storage: () => "bf16" });
-    await compare(buildModel({ ...tiny, D: 30, F: 18 }), { storage: () => "f16" });
+  test.each(WEIGHT_FORMATS.filter((f) => f !== "f32"))("weights kept in %s", async (format) => {
+    const experts = { N: 4, K: 2, soft: false };
+    await compare(buildModel({ ...tiny, tied: true, experts }), { storage: () => format });
+    await compare(buildModel({ ...tiny, D: 38, F: 18, bias: true }), { storage: () => format });
+    // In two parts.
+    const device = { ...gpu.facts, maxBinding: 600 * FORMATS[format].bits };
+    await compare(buildModel({ ...tiny, V: 161, tied: true }), { device, storage: () => format });
   });
 
   test("weights cut into parts", async () => {
@@ -59,7 +64,8 @@ describe("a compiled model gives the oracle's logits", () => {
 
 async function compare(program: Program, more: Partial<CompileOptions>): Promise<void> {
   const plan = compileAll(program, gpu, more);
-  const params = randomParams(program);
+  // The oracle computes with what the plan's formats hold.
+  const params = heldBy(plan, randomParams(program));
   const T = IDS.length;
   const expected = evaluateProgram(program, {
     inputs: { ids: { axes: [{ name: "T", size: T }], data: Float64Array.from(IDS) } },

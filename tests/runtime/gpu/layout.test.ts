@@ -1,42 +1,37 @@
-/** Packing against the definition of the layout, one element at a time. */
+/** Packing against the definition of the layout, one element at a time, from every type of elements into every format. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { FORMATS, WEIGHT_FORMATS } from "../../../compiler/plan/format.ts";
+import { matrixBytes, plainBytes } from "../../../compiler/plan/layout.ts";
 import type { Parameter } from "../../../compiler/plan/plan.ts";
-import type { WeightFormat } from "../../../compiler/plan/format.ts";
-import { narrowBf16, narrowF16, widenBf16, widenF16 } from "../../../compiler/plan/half.ts";
+import { fromFloat32 } from "../../../runtime/checkpoint/data-type.ts";
+import { ELEMENT_TYPES, ELEMENTS, type ElementType } from "../../../runtime/checkpoint/element-type.ts";
 import { packPart } from "../../../runtime/gpu/layout.ts";
+import { packArray, packMatrix } from "../../support/matrix.ts";
 
 type Matrix = Extract<Parameter["layout"], { kind: "matrix" }>;
 
-const widths = { f32: 4, f16: 2, bf16: 2 } satisfies Record<WeightFormat, number>;
-
 /** Values as stored bytes. */
-function store(dtype: WeightFormat, values: Float32Array): Uint8Array {
-  const words = dtype === "f32" ? values : dtype === "f16" ? narrowF16(values) : narrowBf16(values);
-  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+function store(dtype: ElementType, values: Float32Array): Uint8Array {
+  return fromFloat32(ELEMENTS[dtype].dtype, values);
 }
 
-/** Values of stored bytes. */
-function load(dtype: WeightFormat, bytes: Uint8Array): Float32Array {
-  const copy = bytes.slice().buffer;
-  if (dtype === "f32") return new Float32Array(copy);
-  return dtype === "f16" ? widenF16(new Uint16Array(copy)) : widenBf16(new Uint16Array(copy));
-}
-
-function pack(parameter: Parameter, part: number, dtype: WeightFormat, bytes: Uint8Array, chunk: number): Uint8Array {
+function pack(parameter: Parameter, part: number, dtype: ElementType, bytes: Uint8Array, chunk: number): Uint32Array {
   const out = new Uint8Array(parameter.parts[part]!.bytes).fill(0xee);
   let end = 0;
   for (const c of packPart(parameter, part, { dtype, bytes }, chunk)) {
     expect(c.offset).toBe(end);
+    // What a queue takes.
+    expect(c.bytes.byteLength % 4).toBe(0);
     out.set(c.bytes, c.offset);
     end += c.bytes.byteLength;
   }
   expect(end).toBe(out.length);
-  return out;
+  return new Uint32Array(out.buffer);
 }
 
 /** Element (b, k, n) of the layout's text, looked up in the source by the values of its axes. */
-function define(parameter: Parameter, layout: Matrix, part: number, values: Float32Array): Float32Array {
+function define(parameter: Parameter, layout: Matrix, part: number, values: Float32Array): Uint32Array {
   const size = (names: readonly string[]): number =>
     names.reduce((n, name) => n * parameter.axes.find((a) => a.name === name)!.size, 1);
   const spread = (names: readonly string[], index: number): Map<string, number> => {
@@ -50,8 +45,7 @@ function define(parameter: Parameter, layout: Matrix, part: number, values: Floa
   const { start, count } = parameter.parts[part]!;
   const [B, N] = layout.split === "bank" ? [count, size(layout.n)] : [size(layout.bank), count];
   const K = size(layout.k);
-  const [K4, N4] = [Math.ceil(K / 4) * 4, Math.ceil(N / 4) * 4];
-  const out = new Float32Array(B * K4 * N4);
+  const out = new Float32Array(B * K * N);
   for (let b = 0; b < B; b++)
     for (let k = 0; k < K; k++)
       for (let n = 0; n < N; n++) {
@@ -61,14 +55,13 @@ function define(parameter: Parameter, layout: Matrix, part: number, values: Floa
           ...spread(layout.n, layout.split === "n" ? start + n : n),
         ]);
         const source = parameter.axes.reduce((i, axis) => i * axis.size + at.get(axis.name)!, 0);
-        const element =
-          parameter.storage === "f32" ? (b * K4 + k) * N4 + n : 2 * (((b * K4) / 2) * N4 + (k >> 1) * N4 + n) + (k & 1);
-        out[element] = values[source]!;
+        out[(b * K + k) * N + n] = values[source]!;
       }
-  return out;
+  return packMatrix(out, B, K, N, parameter.storage);
 }
 
-const dtypes = fc.constantFrom<WeightFormat>("f32", "f16", "bf16");
+const types = fc.constantFrom(...ELEMENT_TYPES);
+const formats = fc.constantFrom(...WEIGHT_FORMATS);
 
 test("a matrix packs to the definition of its layout, whatever the order of axes, types, parts and chunks", () => {
   fc.assert(
@@ -77,7 +70,7 @@ test("a matrix packs to the definition of its layout, whatever the order of axes
         minLength: 1,
         maxLength: 4,
       }),
-      fc.tuple(dtypes, dtypes, fc.constantFrom<"bank" | "n">("bank", "n"), fc.integer({ min: 1, max: 3 })),
+      fc.tuple(types, formats, fc.constantFrom<"bank" | "n">("bank", "n"), fc.integer({ min: 1, max: 3 })),
       fc.tuple(fc.integer({ min: 1, max: 2000 }), fc.infiniteStream(fc.nat()), fc.nat({ max: 3 })),
       ([...drawn], [dtype, storage, split, parts], [chunk, order, misaligned]) => {
         const axes = drawn.map(([size], i) => ({ name: `a${i}`, size }));
@@ -95,17 +88,17 @@ test("a matrix packs to the definition of its layout, whatever the order of axes
         const ranges = Array.from({ length: Math.ceil(whole / each) }, (_, i) => {
           const count = Math.min(each, whole - i * each);
           const [b, n] = split === "bank" ? [count, N] : [B, count];
-          return { start: i * each, count, bytes: b * Math.ceil(K / 4) * 4 * Math.ceil(n / 4) * 4 * widths[storage] };
+          return { start: i * each, count, bytes: matrixBytes(FORMATS[storage], b, K, n) };
         });
         const parameter: Parameter = { path: "p", axes, storage, layout, parts: ranges };
-        // Small whole numbers are exact in every type, so conversions cannot hide a wrong place.
+        // Small whole numbers are exact in every type, so that those of the source are those of the definition.
         const values = Float32Array.from({ length: B * K * N }, (_, i) => (i % 255) + 1);
         const stored = store(dtype, values);
         const shifted = new Uint8Array(stored.length + misaligned).subarray(misaligned);
         shifted.set(stored);
         ranges.forEach((_, part) => {
           const packed = pack(parameter, part, dtype, shifted, chunk);
-          expect(load(storage, packed)).toEqual(define(parameter, layout, part, values));
+          expect(packed).toEqual(define(parameter, layout, part, values));
         });
       },
     ),
@@ -117,11 +110,11 @@ test("a plain parameter keeps its order and ends in zeros up to 16 bytes", () =>
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 100 }),
-      dtypes,
-      dtypes,
+      types,
+      formats,
       fc.integer({ min: 1, max: 300 }),
       (size, dtype, storage, chunk) => {
-        const bytes = Math.ceil((size * widths[storage]) / 16) * 16;
+        const bytes = plainBytes(FORMATS[storage], size);
         const parameter: Parameter = {
           path: "p",
           axes: [{ name: "D", size }],
@@ -130,9 +123,7 @@ test("a plain parameter keeps its order and ends in zeros up to 16 bytes", () =>
           parts: [{ start: 0, count: size, bytes }],
         };
         const values = Float32Array.from({ length: size }, (_, i) => i + 1);
-        const expected = new Float32Array(bytes / widths[storage]);
-        expected.set(values);
-        expect(load(storage, pack(parameter, 0, dtype, store(dtype, values), chunk))).toEqual(expected);
+        expect(pack(parameter, 0, dtype, store(dtype, values), chunk)).toEqual(packArray(values, storage));
       },
     ),
   );
@@ -154,7 +145,9 @@ test("a plain parameter is cut along its first axis", () => {
     parts,
   };
   const values = Float32Array.from({ length: 18 }, (_, i) => i + 1);
-  const [first, second] = parts.map((_, i) => load("f32", pack(parameter, i, "f32", store("f32", values), 1 << 20)));
+  const [first, second] = parts.map(
+    (_, i) => new Float32Array(pack(parameter, i, "f32", store("f32", values), 1 << 20).buffer),
+  );
   expect([...first!]).toEqual([...values.subarray(0, 12)]);
   expect([...second!]).toEqual([...values.subarray(12), 0, 0]);
 });

@@ -56,8 +56,8 @@ for (var i = lane; i < ${QUADS * VECTORS}u; i += ${invocations}u) {
   let quad = i / ${VECTORS}u;
   let k = min(k0 + quad * 4u, ${(Math.ceil(spec.k / 4) - 1) * 4}u);
   let vector = min((block_column / 4u) + i % ${VECTORS}u, ${vectorsPerRow(group) - 1}u);
-  let at = ${vectorIndex(spec, group, operand, rows.bank, "k", "vector")};
-  ${loadQuad(operand, bindMatrix(w, operand), "at", vectorsPerRow(group), "b")}
+  let at = ${vectorIndex(spec, group, operand, { bank: rows.bank, k: "k", vector: "vector" })};
+  ${loadQuad(w, spec, group, operand, { bound: bindMatrix(w, operand), bank: rows.bank, k: "k", vector: "vector", index: "at" }, "b")}
   let to = ${m * QUADS * 4 * VECTORS}u + quad * ${4 * VECTORS}u + i % ${VECTORS}u;
   ${[0, 1, 2, 3].map((j) => `tile_b[to + ${j * VECTORS}u] = b${j};`).join("\n  ")}
 }`;

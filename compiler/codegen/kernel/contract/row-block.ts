@@ -37,7 +37,7 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
   const k = w.fresh("k");
   const matrices = group.matrices.map((operand) => ({
     operand,
-    name: bindMatrix(w, operand),
+    bound: bindMatrix(w, operand),
     at: w.fresh("at"),
     quad: w.fresh("b"),
     sums: Array.from({ length: block.rows }, () => w.fresh("sum")),
@@ -75,19 +75,20 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
     `for (; ${plus(k, (count - 1) * block.step)} < ${spec.k}u * once; ${k} += ${count * block.step}u) {`,
     ...turns.slice(0, count).flatMap((turn) => [
       ...own.map(({ row, a }) => `let ${a}_${turn} = ${loadA(w, spec, row, plus(k, turn * block.step))};`),
-      ...pass.map(({ operand, name, at, quad }) => {
-        const from = plus(at, turn * advance * loadsPerQuad(operand.storage));
-        return loadQuad(operand, name, from, stride, `${quad}${turn}_`);
+      ...pass.map(({ operand, bound, at, quad }) => {
+        const index = plus(at, turn * advance * loadsPerQuad(operand));
+        const place = { bound, bank: block.bank, k: plus(k, turn * block.step), vector: block.vector, index };
+        return loadQuad(w, spec, group, operand, place, `${quad}${turn}_`);
       }),
     ]),
     ...turns.slice(0, count).flatMap((turn) => pass.flatMap((m) => multiply(m, turn))),
-    ...pass.map(({ operand, at }) => `${at} += ${count * advance * loadsPerQuad(operand.storage)}u;`),
+    ...pass.map(({ operand, at }) => `${at} += ${count * advance * loadsPerQuad(operand)}u;`),
     "}",
   ];
   const text = [
     ...own.map(({ row, at }) => `let ${row} = ${block.aRow(at)};`),
     ...matrices.flatMap(({ operand, at, sums }) => [
-      `var ${at} = ${vectorIndex(spec, group, operand, block.bank, block.from, block.vector)};`,
+      `var ${at} = ${vectorIndex(spec, group, operand, { bank: block.bank, k: block.from, vector: block.vector })};`,
       ...sums.map((s) => `var ${s} = vec4<f32>();`),
     ]),
     ...(block.lanes === null ? [matrices] : matrices.map((m) => [m])).flatMap((pass, i) => [

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ContractSpec } from "../../../../compiler/codegen/kernel/contract/contract.ts";
+import { WEIGHT_FORMATS } from "../../../../compiler/plan/format.ts";
 import { contractTemplates } from "../../../../compiler/codegen/kernel/select.ts";
 import { type ContractCase, type ContractShape, makeContractCase } from "../../../support/contract-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
@@ -74,8 +75,12 @@ const few = contractTemplates.filter((t) => t.regime === "decode").map((t) => t.
 /** One shape per pipeline; the numbers of rows then cost no compilation. */
 const dense: Readonly<Record<string, Omit<ContractShape, "tokens">>> = {
   "columns and k that are no multiples of four": { k: 37, groups: [{ cols: 45, matrices: 1, storage: "f32" }] },
-  "bf16 and k even but no multiple of four": { k: 70, groups: [{ cols: 132, matrices: 1, storage: "bf16" }] },
-  "two f16 matrices at the same column": { k: 64, groups: [{ cols: 36, matrices: 2, storage: "f16" }] },
+  ...Object.fromEntries(
+    WEIGHT_FORMATS.map((storage) => [
+      `two matrices of ${storage} at the same column, k even but no multiple of four`,
+      { k: 70, groups: [{ cols: 132, matrices: 2, storage }] },
+    ]),
+  ),
   "groups of unlike columns, matrices and storage": {
     k: 32,
     groups: [
@@ -101,12 +106,15 @@ describe.each(many)("template %s", (name) => {
     }
   });
 
-  it("leaves the choices of banks in other parts alone, and reads a row per choice", async () => {
-    const groups = [{ cols: 20, matrices: 1, storage: "bf16" as const }];
-    const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 32, part: { start: 1, count: 2 } };
-    const test = makeContractCase("part", { tokens: 20, k: 16, groups, routing });
-    await check(name, test, 20, tilesOf(test.spec, test.index));
-  });
+  it.each(WEIGHT_FORMATS)(
+    "leaves the choices of banks in other parts alone, and reads a row per choice, in %s",
+    async (storage) => {
+      const groups = [{ cols: 20, matrices: 1, storage }];
+      const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 32, part: { start: 1, count: 2 } };
+      const test = makeContractCase("part", { tokens: 20, k: 40, groups, routing });
+      await check(name, test, 20, tilesOf(test.spec, test.index));
+    },
+  );
 });
 
 describe.each(few)("template %s", (name) => {
@@ -123,11 +131,11 @@ describe.each(few)("template %s", (name) => {
     }
   });
 
-  it("sums a token's choices by their scales", async () => {
-    const groups = [{ cols: 38, matrices: 1, storage: "bf16" as const }];
+  it.each(WEIGHT_FORMATS)("sums a token's choices by their scales, in %s", async (storage) => {
+    const groups = [{ cols: 38, matrices: 1, storage }];
     for (const tokens of [1, 3]) {
       const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 16, combine: true };
-      await check(name, makeContractCase("combined", { tokens, k: 24, groups, routing }), tokens);
+      await check(name, makeContractCase("combined", { tokens, k: 72, groups, routing }), tokens);
     }
   });
 

@@ -1,7 +1,15 @@
+/** WGSL reads what the row of each format says that its codes are: by columns of a matrix, by runs of an array, by element. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type PackedType, unpackElement, unpackRows } from "../../../../compiler/codegen/wgsl/unpack.ts";
+import {
+  loadColumns,
+  loadElement,
+  loadRun,
+  typeOfWords,
+  wordsOfColumns,
+  wordsOfRun,
+} from "../../../../compiler/codegen/wgsl/unpack.ts";
+import { type Format, FORMATS, WEIGHT_FORMATS } from "../../../../compiler/plan/format.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
-import { decodeHalf } from "../../../support/matrix.ts";
 
 let gpu: TestGpu;
 beforeAll(async () => {
@@ -9,40 +17,72 @@ beforeAll(async () => {
 });
 afterAll(() => gpu.close());
 
-/** Every finite pattern; bf16 whose f32 is a denormal are left out, since an adapter may flush those. */
-function patternsOf(storage: PackedType): readonly number[] {
-  const all = Array.from({ length: 0x10000 }, (_, i) => i);
-  return all.filter((bits) => {
-    const exponent = storage === "f16" ? (bits >> 10) & 31 : (bits >> 7) & 255;
-    return storage === "f16" ? exponent !== 31 : exponent !== 255 && (exponent !== 0 || (bits & 127) === 0);
+/** Bits of every finite number of a format, of f32 a sample; numbers that are denormal in f32 are left out, an adapter may flush those. */
+function codesOf(format: Format): readonly number[] {
+  const all = Array.from({ length: 2 ** Math.min(16, format.bits) }, (_, i) =>
+    format.bits === 32 ? Math.imul(i, 0x9e3779b1) >>> 0 : i,
+  );
+  const room = { 4: Uint8Array, 8: Uint8Array, 16: Uint16Array, 32: Uint32Array }[format.bits];
+  const values = format.widen(room.from(all));
+  return all.filter((_, i) => {
+    const size = Math.abs(values[i]!);
+    return size === 0 || (size >= 2 ** -126 && Number.isFinite(size));
   });
 }
 
-describe.each(["f16", "bf16"] as const)("unpacking %s", (storage) => {
-  it("gives every finite number exactly, by rows and by element", async () => {
-    const patterns = patternsOf(storage);
-    // Groups of eight patterns: four columns times an even and an odd row.
-    const groups = Math.floor(patterns.length / 8);
-    const words = Uint32Array.from(
-      { length: groups * 4 },
-      (_, i) => (patterns[2 * i] as number) | ((patterns[2 * i + 1] as number) << 16),
-    );
-    const { even, odd } = unpackRows(storage, "w");
-    const one = (i: number): string => unpackElement(storage, `w[${i >> 1}u]`, `${i}u`);
+/** Sixteen elements at a time: four columns times four rows, or four runs of four. */
+const GROUP = 16;
+
+describe.each(WEIGHT_FORMATS)("unpacking %s", (name) => {
+  const format = FORMATS[name];
+
+  it("gives every finite number exactly, by columns, by runs and by element", async () => {
+    const codes = codesOf(format);
+    const groups = Math.floor(codes.length / GROUP);
+    const used = codes.slice(0, groups * GROUP);
+    const words = new Uint32Array((used.length * format.bits) / 32);
+    used.forEach((code, i) => {
+      const bit = i * format.bits;
+      words[bit >> 5] = words[bit >> 5]! | (code << (bit & 31));
+    });
+    const per = 32 / format.bits;
+    const rows = Math.min(4, per);
+    const each = Array.from({ length: GROUP }, (_, i) => i);
+    /** So many words from word `first` of the group on. */
+    const read = (first: number, count: number): string => {
+      const own = Array.from({ length: count }, (_, i) => `words[base + ${first + i}u]`);
+      return `${typeOfWords(count)}(${own.join(", ")})`;
+    };
+    const vector = wordsOfColumns(format);
+    const run = wordsOfRun(format);
     const wgsl = `
-@group(0) @binding(0) var<storage, read> words: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read_write> rows: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> elements: array<f32>;
+@group(0) @binding(0) var<storage, read> words: array<u32>;
+@group(0) @binding(1) var<storage, read_write> columns: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> runs: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> elements: array<f32>;
 @compute @workgroup_size(8) fn main(@builtin(global_invocation_id) gid: vec3<u32>) {
   if (gid.x >= ${groups}u) { return; }
-  let w = words[gid.x];
-  rows[gid.x * 2u] = ${even};
-  rows[gid.x * 2u + 1u] = ${odd};
-  ${Array.from({ length: 8 }, (_, i) => `elements[gid.x * 8u + ${i}u] = ${one(i)};`).join("\n  ")}
+  let base = gid.x * ${(GROUP * format.bits) / 32}u;
+  ${[0, 1, 2, 3]
+    .map((k) => {
+      const w = `let c${k} = ${read(Math.floor(k / rows) * vector, vector)};`;
+      // A row that is known, and one that is not: half of the groups each.
+      const known = loadColumns(format, `c${k}`, k % rows);
+      const asked = loadColumns(format, `c${k}`, `(gid.x * 4u + ${k}u) % ${rows}u`);
+      return `${w}\n  columns[gid.x * 4u + ${k}u] = select(${known}, ${asked}, gid.x % 2u == 1u);`;
+    })
+    .join("\n  ")}
+  ${[0, 1, 2, 3]
+    .map((r) => {
+      const w = `let r${r} = ${read(Math.floor((4 * r) / per), run)};`;
+      return `${w}\n  runs[gid.x * 4u + ${r}u] = ${loadRun(format, `r${r}`, `(gid.x * 16u + ${4 * r}u)`)};`;
+    })
+    .join("\n  ")}
+  ${each.map((i) => `elements[gid.x * 16u + ${i}u] = ${loadElement(format, `words[base + ${Math.floor(i / per)}u]`, `(gid.x * 16u + ${i}u)`)};`).join("\n  ")}
 }`;
-    const bindings = ["words", "rows", "elements"].map((id) => ({ kind: "buffer", id }) as const);
-    const [rows, elements] = [gpu.upload(new Float32Array(groups * 8)), gpu.upload(new Float32Array(groups * 8))];
-    const buffers = [gpu.upload(words), rows, elements];
+    const bindings = ["words", "columns", "runs", "elements"].map((id) => ({ kind: "buffer", id }) as const);
+    const results = [1, 2, 3].map(() => gpu.upload(new Float32Array(used.length)));
+    const buffers = [gpu.upload(words), ...results];
     const kernel = {
       module: { id: "unpack", wgsl, workgroup: [8, 1, 1] as const, bindings: [], features: [] },
       grid: [Math.ceil(groups / 8), 1, 1] as const,
@@ -52,14 +92,19 @@ describe.each(["f16", "bf16"] as const)("unpacking %s", (storage) => {
     await gpu.submit([
       await gpu.prepare(kernel, new Map(bindings.map((b, i) => [bindingKey(b), buffers[i] as GPUBuffer])), { T: 1 }),
     ]);
-    const byRow = new Float32Array(await gpu.read(rows));
-    const byElement = new Float32Array(await gpu.read(elements));
+    const [byColumn, byRun, byElement] = await Promise.all(
+      results.map(async (b) => new Float32Array(await gpu.read(b))),
+    );
+    const room = { 4: Uint8Array, 8: Uint8Array, 16: Uint16Array, 32: Uint32Array }[format.bits];
+    const want = format.widen(room.from(used));
     const wrong: string[] = [];
-    for (let i = 0; i < groups * 8; i++) {
-      const want = decodeHalf(storage, patterns[i] as number);
-      const row = byRow[(i >> 3) * 8 + (i & 1) * 4 + ((i & 7) >> 1)] as number;
-      if (row !== want || byElement[i] !== want)
-        wrong.push(`${patterns[i]}: ${want} came out as ${row} and ${byElement[i]}`);
+    for (let i = 0; i < used.length; i++) {
+      // Rows of k that lie together alternate, and after their four columns come those of the next.
+      const inGroup = i % GROUP;
+      const k = Math.floor(inGroup / (4 * rows)) * rows + (inGroup % rows);
+      const column = Math.floor((inGroup % (4 * rows)) / rows);
+      const found = [byColumn![i - inGroup + 4 * k + column], byRun![i], byElement![i]];
+      if (found.some((x) => x !== want[i])) wrong.push(`${used[i]}: ${want[i]} came out as ${found.join(", ")}`);
     }
     expect(wrong.slice(0, 5)).toEqual([]);
   });
