@@ -72,6 +72,8 @@ export {
   type CompileTrainingOptions,
   makeTrainingProgram,
   type Optimizing,
+  STEP_LOSS,
+  STEP_METRIC,
   type TrainingPlan,
   VERDICT,
 } from "./compile-training.ts";

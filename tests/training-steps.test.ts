@@ -100,3 +100,46 @@ test.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe"])("%
     }
   });
 });
+
+test("a step whose gradient is not finite changes nothing and says so; the next one goes on", async () => {
+  const loaded = await loadModel(`${import.meta.dirname}/fixtures/families/llama`);
+  const [sequences, tokens] = [1, 8];
+  const { plan } = compileTraining(loaded.model, {
+    device: device.facts,
+    sequences,
+    trains: () => true,
+    optimizing: adamw(),
+  });
+  const uploaded = await uploadParameters(device, plan, loaded.source);
+  const trainer = await Trainer.open(device, plan, uploaded, { sequences, tokens });
+  try {
+    const batch = {
+      ids: Uint32Array.of(1, 5, 9, 4, 7, 2, 6, 3),
+      target: Uint32Array.of(5, 9, 4, 7, 2, 6, 3, 1),
+      counted: new Float32Array(tokens).fill(1),
+    };
+    const [path] = loaded.model.parameters.map((p) => p.path);
+    const before = await trainer.readParameter(path!);
+    const cost = await trainer.evaluate(batch);
+    const step = async (n: number, counted: Float32Array<ArrayBuffer>) => {
+      trainer.begin({ step: n, steps: 2, tokens, micro: 1 });
+      await trainer.micro({ ...batch, counted });
+      return (await trainer.update())();
+    };
+    const bad = await step(
+      1,
+      batch.counted.map((x, i) => (i === 3 ? Number.NaN : x)),
+    );
+    expect(bad.applied).toBe(false);
+    expect(bad.norm).toBeNaN();
+    expect(await trainer.readParameter(path!)).toEqual(before);
+    expect((await trainer.readKept(`optimizer.m.${path}`)).every((x) => x === 0)).toBe(true);
+    const good = await step(1, batch.counted);
+    expect(good.applied).toBe(true);
+    expect(good.nll).toBeCloseTo(cost.reduce((a, x) => a + x, 0) / tokens, 4);
+    expect(await trainer.readParameter(path!)).not.toEqual(before);
+  } finally {
+    trainer.destroy();
+    await loaded.checkpoint.close();
+  }
+});

@@ -38,7 +38,7 @@ export const STEP_SHARES = { token: "share.token", micro: "share.micro" } as con
 
 /**
  * The same for one of the micro-batches of an optimizer step: its share of the loss, so that the shares add up to the loss of the whole step
- * whatever counts in each. The output `nll` is the share without what layers state.
+ * whatever counts in each. The output `nll` is the share without what layers state, `loss.` and a name what all layers state by that name.
  */
 export function addStepObjective(program: Program, b: Builder): Program | null {
   const share = (path: string): Node => b.must("param", [], { path, type: { dtype: "f32", axes: [] } });
@@ -48,7 +48,21 @@ export function addStepObjective(program: Program, b: Builder): Program | null {
   const own = b.times(total(b.times(nll, counted), b), share(STEP_SHARES.token));
   const made = withLoss(scored.program, own, (loss) => b.times(loss, share(STEP_SHARES.micro)), b);
   const outputs = made.main.outputs.map((o): Output => (o.name === LIKELIHOOD ? { ...o, role: "loss", node: own } : o));
-  return { ...made, main: { ...made.main, outputs } };
+  const terms = new Map<string, Node>();
+  for (const { name, role, node } of program.main.outputs) {
+    if (role !== "loss") continue;
+    const term = termOf(name);
+    const before = terms.get(term);
+    const weighed = b.times(node, share(STEP_SHARES.micro));
+    terms.set(term, before === undefined ? weighed : b.plus(before, weighed));
+  }
+  const more = [...terms].map(([name, node]): Output => ({ name, role: "loss", node }));
+  return { ...made, main: { ...made.main, outputs: [...outputs, ...more] } };
+}
+
+/** `loss.balance` of `blocks[3].ffn.pick.balance`. */
+export function termOf(name: string): string {
+  return `loss.${name.slice(name.lastIndexOf(".") + 1)}`;
 }
 
 /** Over all tokens of a micro-batch. */

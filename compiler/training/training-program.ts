@@ -3,17 +3,18 @@
  * follows from the program of one sequence.
  */
 import { Dim } from "../graph/dim.ts";
-import type { Program } from "../graph/node.ts";
+import type { Output, Program } from "../graph/node.ts";
+import { hasAxis, TIME } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import type { Accumulator } from "./accumulate.ts";
 import { BATCH, batchProgram } from "./batch.ts";
 import { differentiateProgram } from "./differentiate.ts";
 import { GRADIENT } from "./gradient-program.ts";
-import { addStepObjective, LIKELIHOOD } from "./objective.ts";
+import { addStepObjective } from "./objective.ts";
 
 /** A training program, and what of it is kept across micro-batches. */
 export interface TrainingProgram {
-  /** Outputs: `loss`, `nll`, `grad.` and the path of each trained parameter, updates and accumulators. */
+  /** Outputs: `loss`, what it is made of, `grad.` and the path of each trained parameter, updates, accumulators, and metrics summed over sequences. */
   readonly program: Program;
   /** Parameters with a gradient. */
   readonly trained: readonly string[];
@@ -22,12 +23,13 @@ export interface TrainingProgram {
 
 /**
  * `one` is the program of one sequence, built for training; a micro-batch has so many. `trains` says of a path whether it is a parameter that
- * is trained. Null where there is no likelihood that training could lower.
+ * is trained, `counts` of a metric whether it is added up over the step's sequences. Null where there is no likelihood that training could lower.
  */
 export function trainingProgram(
   one: Program,
   sequences: number,
   trains: (path: string) => boolean,
+  counts: (metric: string) => boolean,
   b: Builder,
 ): TrainingProgram | null {
   const objective = addStepObjective(one, b);
@@ -35,9 +37,12 @@ export function trainingProgram(
   const { program, accumulators } = batchProgram(objective, b, { ...BATCH, size: Dim.of(sequences) });
   const { main, functions } = differentiateProgram(program, "loss", b);
   const gradients = main.outputs.filter((o) => o.role === "gradient" && trains(o.name.slice(GRADIENT.length)));
-  const others = program.main.outputs.filter(
-    (o) => o.name === LIKELIHOOD || o.name === "loss" || o.role === "update" || o.role === "accumulator",
-  );
+  const others = program.main.outputs.flatMap((o): Output[] => {
+    if (o.role === "loss" || o.role === "update" || o.role === "accumulator") return [o];
+    if (o.role !== "metric" || !counts(o.name) || hasAxis(o.node.type, TIME)) return [];
+    const node = b.sum(b.cast(o.node, "f32"), hasAxis(o.node.type, BATCH.name) ? [BATCH.name] : []);
+    return [{ ...o, node }];
+  });
   return {
     program: { main: { ...main, outputs: [...others, ...gradients] }, functions },
     trained: gradients.map((o) => o.name.slice(GRADIENT.length)),

@@ -2,13 +2,13 @@
  * The GPU's side of training: sequences through a plan's entry `micro`, which adds up losses and gradients, then `update`. Nothing is made
  * during a step, and nothing is waited for but the few numbers that a step reports, which ride on its last submit.
  */
-import { VERDICT } from "../../compiler/index.ts";
+import { STEP_LOSS, STEP_METRIC, VERDICT } from "../../compiler/index.ts";
 import type { Binding, HostValues, Parameter, Plan } from "../../compiler/plan/plan.ts";
 import { Buffers } from "../gpu/buffers.ts";
 import type { Device } from "../gpu/device.ts";
-import { Executor } from "../gpu/execute.ts";
+import { Executor, findEntry } from "../gpu/execute.ts";
 import type { UploadedParameters } from "../gpu/parameters.ts";
-import { type Readback, StagingPool } from "../gpu/readback.ts";
+import { StagingPool } from "../gpu/readback.ts";
 import { unpackPart } from "../gpu/unpack.ts";
 
 /** Sequences of one length, one after another: what each token is, what comes next, and whether that counts (1) or not (0). */
@@ -24,10 +24,14 @@ export interface StepReport {
   readonly loss: number;
   /** Without it. */
   readonly nll: number;
+  /** What layers state, each by its name, as it is in `loss`. */
+  readonly terms: Readonly<Record<string, number>>;
   /** Of all gradients together, before clipping. */
   readonly norm: number;
   /** False where a gradient was not finite: nothing has changed then. */
   readonly applied: boolean;
+  /** Where they were asked for: metrics by path and name, added up over the step's sequences. */
+  readonly metrics: ReadonlyMap<string, Float32Array>;
 }
 
 const MICRO = "micro.whole";
@@ -36,7 +40,8 @@ export class Trainer {
   readonly #executor: Executor;
   readonly #staging: StagingPool;
   readonly #parameters: ReadonlyMap<string, Parameter>;
-  readonly #inputs: ReadonlySet<string>;
+  readonly #losses: readonly string[];
+  readonly #metrics: readonly string[];
   readonly #sequences: number;
 
   private constructor(executor: Executor, device: Device, sequences: number) {
@@ -45,7 +50,9 @@ export class Trainer {
     this.#sequences = sequences;
     this.#staging = new StagingPool(device);
     this.#parameters = new Map(plan.parameters.map((p) => [p.path, p]));
-    this.#inputs = new Set(plan.entries.find((e) => e.name === MICRO)?.inputs);
+    const kept = plan.buffers.flatMap((b) => (b.role === "kept" ? [b.id] : []));
+    this.#losses = kept.filter((id) => id.startsWith(STEP_LOSS));
+    this.#metrics = kept.filter((id) => id.startsWith(STEP_METRIC));
   }
 
   /**
@@ -60,7 +67,9 @@ export class Trainer {
   ): Promise<Trainer> {
     const buffers = await Buffers.allocate(device, plan, parameters, { T: tokens, Q: tokens, S: 1, P: tokens });
     const executor = new Executor(device, plan, buffers);
-    await executor.prepare(plan.entries.filter((e) => e.phase !== "infer").map((e) => e.name));
+    await executor.prepare(
+      plan.entries.filter((e) => e.phase !== "infer" || e.name === "nll.whole").map((e) => e.name),
+    );
     return new Trainer(executor, device, sequences);
   }
 
@@ -79,36 +88,54 @@ export class Trainer {
 
   /** Adds up the shares of a micro-batch of as many sequences as the plan is for. */
   async micro({ ids, target, counted }: MicroBatch): Promise<void> {
-    const { buffers } = this.#executor;
     const T = ids.length / this.#sequences;
-    const all = Uint32Array.from({ length: T }, (_, i) => i);
-    const inputs = {
-      ids,
-      target,
-      counted: new Uint32Array(counted.buffer, counted.byteOffset, counted.length),
-      position: all,
-      slot: new Uint32Array(T),
-      length: new Uint32Array(T).fill(T),
-      runs: Uint32Array.of(0, T),
-    };
-    for (const [id, values] of Object.entries(inputs)) if (this.#inputs.has(id)) buffers.writeInput(id, values);
+    const bits = new Uint32Array(counted.buffer, counted.byteOffset, counted.length);
+    this.#writeInputs(MICRO, T, { ids, target, counted: bits });
     await this.#executor.run(MICRO, { T, Q: T, S: 1, P: T });
   }
 
-  /** Ends the optimizer step: parameters change, unless a gradient is not finite. What it came to is read when it is asked for, once. */
-  async update(): Promise<() => Promise<StepReport>> {
-    const [loss, nll, norm, finite] = ["loss", "nll", VERDICT.norm, VERDICT.finite].map((id) =>
-      this.#staging.read(this.#executor.buffers.find({ kind: "buffer", id }).buffer, 4),
-    ) as [Readback, Readback, Readback, Readback];
-    const T = 1;
-    await this.#executor.run("update", { T, Q: T, S: 1, P: T }, [loss, nll, norm, finite]);
-    const take = async (readback: Readback): Promise<number> => new Float32Array(await readback.take())[0]!;
-    return async () => ({
-      loss: await take(loss),
-      nll: await take(nll),
-      norm: await take(norm),
-      applied: (await take(finite)) === 1,
-    });
+  /**
+   * Ends the optimizer step: parameters change, unless a gradient is not finite. What it came to is read when it is asked for, once; `metrics`
+   * says whether what is added up of those is read as well.
+   */
+  async update(metrics = false): Promise<() => Promise<StepReport>> {
+    const { buffers } = this.#executor;
+    const ids = [VERDICT.norm, VERDICT.finite, ...this.#losses, ...(metrics ? this.#metrics : [])];
+    const reads = new Map(
+      ids.map((id) => {
+        const { buffer, size = buffer.size } = buffers.find({ kind: "buffer", id });
+        return [id, this.#staging.read(buffer, size)] as const;
+      }),
+    );
+    await this.#executor.run("update", buffers.sizes, [...reads.values()]);
+    return async () => {
+      const values = new Map<string, Float32Array>();
+      for (const [id, readback] of reads) values.set(id, new Float32Array(await readback.take()));
+      const first = (id: string): number => values.get(id)![0]!;
+      const losses = this.#losses.map((id) => [id.slice(STEP_LOSS.length), first(id)] as const);
+      const all = new Map(losses);
+      return {
+        loss: all.get("loss")!,
+        nll: all.get("nll")!,
+        terms: Object.fromEntries(
+          losses.flatMap(([name, x]) => (name.startsWith("loss.") ? [[name.slice("loss.".length), x]] : [])),
+        ),
+        norm: first(VERDICT.norm),
+        applied: first(VERDICT.finite) === 1,
+        metrics: new Map(metrics ? this.#metrics.map((id) => [id.slice(STEP_METRIC.length), values.get(id)!]) : []),
+      };
+    };
+  }
+
+  /** What each token of a batch costs in nats as the parameters are now, f32 [sequences, T]. */
+  async evaluate({ ids, target }: Pick<MicroBatch, "ids" | "target">): Promise<Float32Array> {
+    const { buffers } = this.#executor;
+    const T = ids.length / this.#sequences;
+    this.#writeInputs("nll.whole", T, { ids, target });
+    const { buffer } = buffers.find({ kind: "buffer", id: "nll" });
+    const readback = this.#staging.read(buffer, ids.length * 4);
+    await this.#executor.run("nll.whole", { T, Q: T, S: 1, P: T }, [readback]);
+    return new Float32Array(await readback.take());
   }
 
   /** What is kept under an id, in its own order. */
@@ -129,6 +156,22 @@ export class Trainer {
   destroy(): void {
     this.#staging.destroy();
     this.#executor.buffers.destroy();
+  }
+
+  #writeInputs(entry: string, T: number, given: Readonly<Record<string, Uint32Array<ArrayBuffer>>>): void {
+    const inputs: Readonly<Record<string, Uint32Array<ArrayBuffer>>> = {
+      ...given,
+      position: Uint32Array.from({ length: T }, (_, i) => i),
+      slot: new Uint32Array(T),
+      length: new Uint32Array(T).fill(T),
+      wanted: Uint32Array.from({ length: T }, (_, i) => i),
+      runs: Uint32Array.of(0, T),
+    };
+    for (const id of findEntry(this.plan, entry).inputs) {
+      const values = inputs[id];
+      if (values === undefined) throw new Error(`entry ${entry} wants ${id}, which training does not have`);
+      this.#executor.buffers.writeInput(id, values);
+    }
   }
 
   async #unpacked(path: string, bindingOf: (part: number) => Binding): Promise<Float32Array> {
