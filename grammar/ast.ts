@@ -2,7 +2,10 @@
  * The tree of a `.moe` file. Readonly unions discriminated by `kind`; every node has its `span`. The tree says what was
  * written, nothing more: whether a name is a layer, a size or an axis is decided by `compiler/resolve`.
  */
+import type { Arg, Expr, Name, StringExpr } from "./ast-expr.ts";
 import type { Span } from "./span.ts";
+
+export type * from "./ast-expr.ts";
 
 export interface Module {
   readonly kind: "module";
@@ -19,12 +22,6 @@ export interface Import {
   readonly names: readonly { readonly name: Name; readonly alias: Name | null }[];
   readonly from: string;
   readonly fromSpan: Span;
-}
-
-/** An identifier with its place. Primes belong to it: `D'` is another label of the same size as `D`. */
-export interface Name {
-  readonly text: string;
-  readonly span: Span;
 }
 
 export type Item = DimDecl | FnDecl | LayerDecl | ConfigDecl | MapDecl | MixtureDecl | UpcycleDecl | TestDecl;
@@ -54,22 +51,31 @@ export interface FnDecl extends ItemBase {
   readonly body: Body;
 }
 
-/** `layer`, `router` and `model` are one construct with three keywords. */
+/** `layer`, `router`, `model` and `optimizer` are one construct with four keywords. */
 export interface LayerDecl extends ItemBase {
   readonly kind: "layer";
-  readonly keyword: "layer" | "router" | "model";
+  readonly keyword: "layer" | "router" | "model" | "optimizer";
   readonly name: Name;
   readonly params: readonly Param[];
+  /** Of an optimizer that names axes of what it steps; all others are elementwise, as by `for [..]`. */
+  readonly shape: Shape | null;
   readonly where: readonly Expr[];
   readonly members: readonly Member[];
-  /** Null only after a parse error. */
+  /** An optimizer's is called `step`. Null only after a parse error. */
   readonly forward: Forward | null;
+}
+
+/** `for [.., A, B] else rest`: the axes that an optimizer knows of what it steps, and the optimizer of what has fewer. */
+export interface Shape {
+  readonly axes: readonly AxisExpr[];
+  readonly otherwise: Expr | null;
+  readonly span: Span;
 }
 
 /** A compile-time parameter: `D`, `R: router`, `theta = 10000.0`; `I -> O` in a header is two parameters joined by `arrow`. */
 export interface Param {
   readonly name: Name;
-  /** `router`, `layer`, `bool`, `int`, `float`, `string`; null means a size. */
+  /** `router`, `layer`, `model`, `optimizer`, `bool`, `int`, `float`, `string`; null means a size. */
   readonly type: Name | null;
   readonly default: Expr | null;
   /** True on `O` in `layer Linear(I -> O)`: the argument is written `A -> B` too. */
@@ -161,113 +167,6 @@ export type Statement =
       readonly else: readonly Statement[];
       readonly span: Span;
     };
-
-export type Expr =
-  | NumberExpr
-  | StringExpr
-  | BoolExpr
-  | NameExpr
-  | ListExpr
-  | UnaryExpr
-  | BinaryExpr
-  | IfExpr
-  | MemberExpr
-  | BracketExpr
-  | CallExpr
-  | ArrowExpr
-  | OfExpr;
-
-/** `float` is true when it was written with a point or an exponent. */
-export interface NumberExpr {
-  readonly kind: "number";
-  readonly value: number;
-  readonly float: boolean;
-  readonly span: Span;
-}
-/** `value` has its escapes resolved. */
-export interface StringExpr {
-  readonly kind: "string";
-  readonly value: string;
-  readonly span: Span;
-}
-export interface BoolExpr {
-  readonly kind: "bool";
-  readonly value: boolean;
-  readonly span: Span;
-}
-export interface NameExpr {
-  readonly kind: "name";
-  readonly name: Name;
-  readonly span: Span;
-}
-/** `[G, R, C]` as an axis list, `[[1, 0], [0, 1]]` as data in tests. */
-export interface ListExpr {
-  readonly kind: "list";
-  readonly items: readonly Expr[];
-  readonly span: Span;
-}
-export interface UnaryExpr {
-  readonly kind: "unary";
-  readonly op: "-" | "not";
-  readonly value: Expr;
-  readonly span: Span;
-}
-export type BinaryOp = "+" | "-" | "*" | "/" | "%" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or" | "=>" | "??";
-export interface BinaryExpr {
-  readonly kind: "binary";
-  readonly op: BinaryOp;
-  readonly left: Expr;
-  readonly right: Expr;
-  readonly span: Span;
-}
-/** `if c then a else b`. */
-export interface IfExpr {
-  readonly kind: "if";
-  readonly condition: Expr;
-  readonly then: Expr;
-  readonly else: Expr;
-  readonly span: Span;
-}
-/** `b.attn`, `src[n].blocks`. */
-export interface MemberExpr {
-  readonly kind: "member";
-  readonly object: Expr;
-  readonly name: Name;
-  readonly span: Span;
-}
-/** `softmax[N]`, `topk[N -> K]`, `x[I -> I']`, `src[n]`, `Llama[M]`: brackets on the same line as what they follow. */
-export interface BracketExpr {
-  readonly kind: "bracket";
-  readonly object: Expr;
-  readonly items: readonly Expr[];
-  readonly span: Span;
-}
-/** `f(a, K: 2)`: the parenthesis on the same line as the callee. */
-export interface CallExpr {
-  readonly kind: "call";
-  readonly callee: Expr;
-  readonly args: readonly Arg[];
-  readonly span: Span;
-}
-export interface Arg {
-  readonly name: Name | null;
-  readonly value: Expr;
-  readonly span: Span;
-}
-/** `D -> F`, `D -> [G, R, C]`; only inside brackets and call arguments. */
-export interface ArrowExpr {
-  readonly kind: "arrow";
-  readonly from: Expr;
-  readonly to: Expr;
-  readonly span: Span;
-}
-/** `N of SwiGLU(D, F)`. */
-export interface OfExpr {
-  readonly kind: "of";
-  readonly count: Expr;
-  readonly value: Expr;
-  readonly span: Span;
-}
 
 /** `config tiny: Mixtral { V: 96  L: 2 }`: named arguments for a model. */
 export interface ConfigDecl extends ItemBase {

@@ -45,6 +45,7 @@ export const Fn = item("fn");
 export const Layer = item("layer");
 export const Router = item("router");
 export const Model = item("model");
+export const Optimizer = item("optimizer");
 export const Config = item("config");
 export const MapKeyword = item("map");
 export const Mixture = item("mixture");
@@ -60,6 +61,7 @@ export const Ignore = soft("ignore");
 export const Stored = soft("stored");
 export const Default = soft("default");
 export const Forward = soft("forward");
+export const Step = soft("step");
 export const For = hard("for");
 export const In = hard("in");
 export const If = hard("if");
@@ -137,7 +139,7 @@ const slashed = { start_chars_hint: ["/"], line_breaks: false };
 export const Doc = createToken({ name: "Doc", pattern: /\/\/\/[^\n]*/, group: "docs", ...slashed });
 export const Comment = createToken({ name: "Comment", pattern: /\/\/[^\n]*/, group: "comments", ...slashed });
 
-const itemKeywords = [Dim, Fn, Layer, Router, Model, Config, MapKeyword, Mixture, Upcycle, Test];
+const itemKeywords = [Dim, Fn, Layer, Router, Model, Optimizer, Config, MapKeyword, Mixture, Upcycle, Test];
 const softKeywords = [
   Edition,
   Import,
@@ -152,6 +154,7 @@ const softKeywords = [
   Stored,
   Default,
   Forward,
+  Step,
 ];
 const hardKeywords = [For, In, If, Then, Else, Return, Where, As, Of, Not, True, False, And, Or];
 

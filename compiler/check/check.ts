@@ -16,11 +16,13 @@ import { evaluate, evaluateDim, lookupName, staticEnv } from "../language/interp
 import { finish } from "../language/interpret/results.ts";
 import { runBody } from "../language/interpret/statements.ts";
 import { constructorOf, instantiate } from "../language/interpret/instance.ts";
+import { symbolicShape } from "../language/interpret/shape.ts";
 import type { ConstructorValue, Value } from "../language/interpret/value.ts";
-import { newContext, tryBuildProgram } from "../language/model/model.ts";
+import { listParameters, newContext, tryBuildProgram } from "../language/model/model.ts";
 import type { Scope } from "../language/resolve/scope.ts";
 import { reportUnknownModel } from "../language/resolve/unknown.ts";
 import { lintNames, lintProgram } from "./lint.ts";
+import { checkZeros } from "./moves-zeros.ts";
 import { checkImports, isReadable } from "./readable.ts";
 import { checkMap } from "./map.ts";
 import { checkNames } from "./names.ts";
@@ -164,10 +166,13 @@ function checkLayer(checking: Checking, decl: LayerDecl): readonly Member[] {
       const value = symbolicValue(ctx, scope, param, flip === param.name.text);
       if (value !== null) bound.set(param.name.text, value);
     }
-    const callee: ConstructorValue = { kind: "constructor", decl, scope, bound };
+    const shape = decl.keyword === "optimizer" ? { shape: symbolicShape(decl) } : {};
+    const callee: ConstructorValue = { kind: "constructor", decl, scope, bound, ...shape };
     const instance = instantiate(ctx, callee, "", [], decl.name.span);
     const program = instance === null ? null : tryBuildProgram(instance, ctx);
     if (program !== null) lintProgram(bag, program, decl.name.span);
+    if (program !== null && instance?.decl === decl && decl.keyword === "optimizer" && !ctx.bag.hasErrors)
+      checkZeros(bag, decl, program, listParameters(instance));
     if (ctx.bag.hasErrors) return [];
     values = decl.members.filter(({ name }) => {
       const member = instance?.members.get(name.text);
@@ -189,7 +194,7 @@ function namesRead(decl: LayerDecl): ReadonlySet<string> {
 function symbolicValue(ctx: Context, scope: Scope, param: Param, flip: boolean): Value | null {
   const name = param.name.text;
   const role = param.type?.text;
-  if (param.default === null && (role === "router" || role === "layer" || role === "model"))
+  if (param.default === null && (role === "router" || role === "layer" || role === "model" || role === "optimizer"))
     return { kind: "abstract", role, args: [] };
   if (param.default === null) return { kind: "axis", label: name, size: Dim.of(name), origin: param.span };
   if (!flip) return null;

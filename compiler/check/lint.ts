@@ -34,8 +34,8 @@ export function lintNames(bag: DiagnosticBag, module: Module, values: ReadonlySe
 }
 
 function lintLayer(bag: DiagnosticBag, decl: LayerDecl, values: ReadonlySet<Member>): void {
-  const used = namesIn([decl.params, decl.where, decl.members, decl.forward]);
-  if (decl.keyword === "layer") {
+  const used = namesIn([decl.params, decl.shape, decl.where, decl.members, decl.forward]);
+  if (decl.keyword === "layer" || decl.keyword === "optimizer") {
     for (const { name } of decl.params) {
       if (!used.has(name.text))
         bag.warn(
@@ -53,7 +53,7 @@ function lintLayer(bag: DiagnosticBag, decl: LayerDecl, values: ReadonlySet<Memb
         "lint/unused",
         `member \`${name.text}\` of \`${decl.name.text}\` is never used`,
         [{ span: name.span, text: "its parameters would be stored for nothing" }],
-        "use it in `forward`, or remove it",
+        `use it in \`${decl.keyword === "optimizer" ? "step" : "forward"}\`, or remove it`,
       );
   }
 }

@@ -15,12 +15,15 @@ export abstract class BodyUses extends NameTable {
     this.results(result);
   }
 
-  protected layer({ params, where, members, forward }: LayerDecl): void {
+  protected layer({ params, shape, where, members, forward }: LayerDecl): void {
     for (const { name, type, default: initial } of params) {
       this.introduce(name, "parameter");
       if (type !== null) this.use(type, { kind: "word", text: type.text });
       if (initial !== null) this.expr(initial);
     }
+    if (shape !== null && shape.otherwise !== null) this.expr(shape.otherwise);
+    for (const axis of shape?.axes ?? [])
+      if (axis.kind === "axis" && axis.label !== null) this.introduce(axis.label, "axis");
     for (const condition of where) this.expr(condition);
     for (const { name } of members) this.introduce(name, "member");
     for (const { index, value, condition } of members)
@@ -130,6 +133,7 @@ export abstract class BodyUses extends NameTable {
       case "number":
       case "string":
       case "bool":
+      case "rest":
         return;
       case "name":
         return this.readName(expr.name);

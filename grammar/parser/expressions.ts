@@ -174,10 +174,18 @@ export abstract class ExpressionRules extends BaseRules {
 
   readonly brackets: Rule<readonly Expr[]> = this.rule("brackets", () => {
     this.CONSUME(t.LSquare);
-    const items = this.commaList(this.arrow);
+    const items = this.commaList(this.bracketItem);
     this.CONSUME(t.RSquare, { ERR_MSG: "`,` or `]`" });
     return items;
   });
+
+  /** `D -> F`, `..`, or just an expression. */
+  readonly bracketItem: Rule<Expr> = this.rule("bracketItem", () =>
+    this.OR([
+      { ALT: (): Expr => ({ kind: "rest", span: this.spanOf(this.CONSUME(t.Rest)) }) },
+      { ALT: (): Expr => this.SUBRULE(this.arrow) },
+    ]),
+  );
 
   readonly args: Rule<readonly Arg[]> = this.rule("args", () => {
     this.CONSUME(t.LParen);

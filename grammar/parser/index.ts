@@ -113,6 +113,7 @@ export class MoeParser extends UpcycleRules {
         { ALT: (): Part => ({ item: this.SUBRULE(this.dim) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.fn) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.layer) }) },
+        { ALT: (): Part => ({ item: this.SUBRULE(this.optimizer) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.config) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.map) }) },
         { ALT: (): Part => ({ item: this.SUBRULE(this.mixture) }) },

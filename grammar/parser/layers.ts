@@ -1,10 +1,15 @@
-/** `dim`, `fn`, `config`, and the three keywords of one construct: `layer`, `router`, `model`. */
-import type { ConfigDecl, DimDecl, FnDecl, Forward, LayerDecl, Member, Name, Param } from "../ast.ts";
+/** `dim`, `fn`, `config`, and the four keywords of one construct: `layer`, `router`, `model`, `optimizer`. */
+import type { IToken, ParserMethod } from "chevrotain";
+import type { ConfigDecl, DimDecl, FnDecl, Forward, LayerDecl, Member, Name, Param, Shape } from "../ast.ts";
+import type { Span } from "../span.ts";
 import * as t from "../tokens.ts";
 import type { Rule } from "./base.ts";
 import { StatementRules } from "./statements.ts";
 
 type ConfigField = ConfigDecl["fields"][number];
+const FORWARD = { word: "forward", example: "forward(x: [T, D]) -> [T, D] = ..." } as const;
+const STEP = { word: "step", example: "step(w: [..], g: [..], rate: []) -> [..] = w - rate * g" } as const;
+
 type Entry = { readonly forward: Forward } | { readonly member: Member };
 
 export abstract class LayerRules extends StatementRules {
@@ -51,29 +56,56 @@ export abstract class LayerRules extends StatementRules {
     const where = this.SUBRULE(this.where);
     const errors = this.diagnostics.length;
     const entries = this.block(this.entry, "a member or `forward`", ["forward"]);
+    const head = { keyword: start.image as LayerDecl["keyword"], name, params, shape: null, where };
+    return { kind: "layer", ...head, ...this.parts(start, head, entries, errors, FORWARD) };
+  });
+
+  /** `optimizer Muon(rounds = 5, rest: optimizer = AdamW) for [.., A, B] else rest { ... step(w: ..., g: ...) -> ... }`. */
+  readonly optimizer: Rule<LayerDecl> = this.rule("optimizer", () => {
+    const start = this.CONSUME(t.Optimizer);
+    const name = this.SUBRULE(this.name);
+    const params = this.SUBRULE(this.params);
+    const shape = this.OPTION1(() => this.SUBRULE(this.shape)) ?? null;
+    const where = this.SUBRULE(this.where);
+    const errors = this.diagnostics.length;
+    const entries = this.block(this.stepEntry, "a member or `step`", ["step"]);
+    const head = { keyword: "optimizer" as const, name, params, shape, where };
+    return { kind: "layer", ...head, ...this.parts(start, head, entries, errors, STEP) };
+  });
+
+  readonly shape: Rule<Shape> = this.rule("shape", () => {
+    const start = this.CONSUME(t.For);
+    const axes = this.SUBRULE(this.axes);
+    const otherwise = this.OPTION(() => {
+      this.CONSUME(t.Else);
+      return this.SUBRULE(this.expression);
+    });
+    return { axes, otherwise: otherwise ?? null, span: this.since(start) };
+  });
+
+  /** What stands in the braces, of which exactly one is what the declaration does. */
+  private parts(
+    start: IToken,
+    { keyword, name }: Pick<LayerDecl, "keyword" | "name">,
+    entries: readonly Entry[],
+    errors: number,
+    does: typeof FORWARD | typeof STEP,
+  ): Pick<LayerDecl, "members" | "forward" | "doc" | "span"> {
     const members = entries.flatMap((entry) => ("member" in entry ? [entry.member] : []));
     const [forward, ...more] = entries.flatMap((entry) => ("forward" in entry ? [entry.forward] : []));
-    const keyword = start.image as LayerDecl["keyword"];
     if (!this.RECORDING_PHASE) {
       for (const { span } of more) {
-        const first = { span: this.headOf(forward!), text: "the first one" };
-        const message = `${keyword} \`${name.text}\` has two \`forward\`s`;
-        this.report("syntax/duplicate-forward", message, this.headOf({ span }), "keep one of them", first);
+        const first = { span: headOf(forward!.span, does.word), text: "the first one" };
+        const message = `${keyword} \`${name.text}\` has two \`${does.word}\`s`;
+        this.report("syntax/duplicate-forward", message, headOf(span, does.word), "keep one of them", first);
       }
       // After an error inside, the `forward` may be what could not be read.
       if (forward === undefined && this.diagnostics.length === errors) {
-        const message = `${keyword} \`${name.text}\` has no \`forward\``;
-        this.report("syntax/missing-forward", message, name.span, "add `forward(x: [T, D]) -> [T, D] = ...`");
+        const message = `${keyword} \`${name.text}\` has no \`${does.word}\``;
+        this.report("syntax/missing-forward", message, name.span, `add \`${does.example}\``);
       }
     }
-    const doc = this.docOf(start);
-    const span = this.since(start);
-    return { kind: "layer", keyword, name, params, where, members, forward: forward ?? null, doc, span };
-  });
-
-  /** Only the word `forward`: a label over the whole body would hide it. */
-  private headOf({ span }: Pick<Forward, "span">): Forward["span"] {
-    return { ...span, end: span.start + "forward".length };
+    return { members, forward: forward ?? null, doc: this.docOf(start), span: this.since(start) };
   }
 
   /** `(I -> O, bias = false, R: router)`. */
@@ -118,6 +150,26 @@ export abstract class LayerRules extends StatementRules {
 
   readonly forward: Rule<Forward> = this.rule("forward", () => {
     const start = this.CONSUME(t.Forward);
+    return this.SUBRULE(this.signature, { ARGS: [start] });
+  });
+
+  readonly stepEntry: Rule<Entry> = this.rule("stepEntry", () =>
+    this.OR({
+      ERR_MSG: "a member or `step`",
+      DEF: [
+        { GATE: () => this.at(t.LParen, 2), ALT: (): Entry => ({ forward: this.SUBRULE(this.stepping) }) },
+        { ALT: (): Entry => ({ member: this.SUBRULE(this.member) }) },
+      ],
+    }),
+  );
+
+  readonly stepping: Rule<Forward> = this.rule("stepping", () => {
+    const start = this.CONSUME(t.Step);
+    return this.SUBRULE(this.signature, { ARGS: [start] });
+  });
+
+  /** What follows the word at `start`: arguments, results and the body. */
+  readonly signature: ParserMethod<[IToken], Forward> = this.RULE("signature", (start = this.LA(1)) => {
     const params = this.SUBRULE(this.ports);
     const result = this.SUBRULE(this.result);
     const body = this.SUBRULE(this.body);
@@ -171,4 +223,9 @@ export abstract class LayerRules extends StatementRules {
     this.OPTION(() => this.CONSUME(t.Comma));
     return { name, value, span };
   });
+}
+
+/** Only the first word: a label over the whole body would hide it. */
+function headOf(span: Span, word: string): Span {
+  return { ...span, end: span.start + word.length };
 }

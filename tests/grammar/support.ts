@@ -55,6 +55,8 @@ function show(node: import("../../grammar/index.ts").Expr): string {
       return `(${node.op} ${show(node.value)})`;
     case "binary":
       return `(${node.op} ${show(node.left)} ${show(node.right)})`;
+    case "rest":
+      return "..";
     case "if":
       return `(if ${show(node.condition)} ${show(node.then)} ${show(node.else)})`;
     case "member":

@@ -40,7 +40,7 @@ export type Own = Readonly<Record<string, number | boolean | string>>;
 const workspace = openWorkspace();
 const found = workspace.standardScopes.flatMap((scope) =>
   scope.module.items.flatMap((item): ConstructorValue[] =>
-    item.kind === "layer" && item.keyword !== "model"
+    item.kind === "layer" && (item.keyword === "layer" || item.keyword === "router")
       ? [{ kind: "constructor", decl: item, scope, bound: new Map() }]
       : [],
   ),

@@ -64,6 +64,12 @@ function axesNamed(env: Env, expr: Expr): readonly AxisValue[] | null {
     const right = resolveAxes(env, expr.right);
     return left === null || right === null ? null : [...left, ...right];
   }
+  if (expr.kind === "rest" && env.instance?.rest != null)
+    return env.instance.rest.map(({ name, size, origin }) => ({ kind: "axis", label: name, size, origin }));
+  if (expr.kind === "rest") {
+    restHere(env, expr.span);
+    return null;
+  }
   if (expr.kind === "name") {
     const axes = axesOfName(env, expr.name);
     if (axes !== null) return axes.map((a) => ({ ...a, origin: a.origin ?? expr.span }));
@@ -93,6 +99,18 @@ function axesNamed(env: Env, expr: Expr): readonly AxisValue[] | null {
     `the axes here are ${visibleAxes(env).join(", ")}`,
   );
   return null;
+}
+
+/** `..` where it stands for no axes. */
+export function restHere(env: Env, span: Span): Value {
+  return report(
+    env,
+    "type/stray-rest",
+    "`..` stands for the axes of what an optimizer steps, and only in its states",
+    span,
+    "not allowed here",
+    "name the axes, such as `state[N](zeros)`",
+  );
 }
 
 /** Like `resolveAxes`, for an item that must be one axis with a label. */

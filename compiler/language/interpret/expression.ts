@@ -5,7 +5,7 @@
 import type { BracketExpr, Expr, Member, MemberExpr, Name } from "../../../grammar/ast.ts";
 import { evaluateBinary, evaluateUnary } from "./arithmetic.ts";
 import { isTemplate } from "../../graph/path.ts";
-import { resolveAxes, toSize } from "./axes.ts";
+import { resolveAxes, restHere, toSize } from "./axes.ts";
 import { enter, finite } from "./bounds.ts";
 import { evaluateCall } from "./call.ts";
 import type { Env } from "./context.ts";
@@ -78,6 +78,8 @@ function evaluateInside(env: Env, expr: Expr): Value {
         "not allowed here",
         "write `experts = N of SwiGLU(D, F)`",
       );
+    case "rest":
+      return restHere(env, expr.span);
   }
 }
 

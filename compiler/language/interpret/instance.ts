@@ -14,6 +14,8 @@ import type { Context, Env } from "./context.ts";
 import { evaluate, report, staticEnv } from "./context.ts";
 import { isLayer, makeStack } from "./layers.ts";
 import { parameterOf } from "./parameter.ts";
+import { takeShape } from "./shape.ts";
+import { areStepInputs } from "./step.ts";
 import type { AxisValue, ConstructorValue, Instance, InstanceMember, Value } from "./value.ts";
 import { describeValue } from "./value.ts";
 
@@ -29,8 +31,8 @@ export function instantiate(
   const args = new Map<string, Value>();
   const members = new Map<string, InstanceMember>();
   const outer = new Map<string, string>();
-  const instance: Instance = { decl, scope, path, args, members, banks, outer, span };
-  const env: Env = { ctx, scope, locals: args, instance, sink: null, pools: false, calls: [] };
+  let instance: Instance = { decl, scope, path, args, members, banks, outer, rest: null, span };
+  let env: Env = { ctx, scope, locals: args, instance, sink: null, pools: false, calls: [] };
   if (ctx.nesting.filter((d) => d === decl).length > DEEPEST) {
     report(
       env,
@@ -84,6 +86,15 @@ export function instantiate(
       );
       return null;
     }
+  }
+  if (decl.keyword === "optimizer") {
+    const taken = takeShape(env, callee, span);
+    if (taken === null) return null;
+    if ("decl" in taken) return instantiate(ctx, taken, path, banks, span);
+    for (const [name, axis] of taken.named) args.set(name, axis);
+    instance = { ...instance, rest: taken.rest };
+    env = { ...env, instance };
+    if (!areStepInputs(env, decl)) return null;
   }
   for (const condition of decl.where) {
     const holds = evaluate(env, condition);
@@ -196,6 +207,8 @@ function checkParameter({ type, default: initial }: Param, value: Value): string
       return role === "layer" ? null : "a layer";
     case "model":
       return role === "model" ? null : "a model";
+    case "optimizer":
+      return role === "optimizer" ? null : "an optimizer";
     case undefined: {
       const isNumber = toSize(value) !== null || value.kind === "number";
       if (initial === null) return value.kind === "list" || toSize(value) !== null ? null : "a size";

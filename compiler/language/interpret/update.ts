@@ -30,7 +30,9 @@ export function runUpdate(env: Env, statement: Extract<Statement, { kind: "updat
     );
     return;
   }
-  if (fits(env, state, node, statement) && isShared(env, node, statement)) {
+  // What an optimizer remembers is of one tensor, and steps as that does.
+  const isStepped = env.instance?.decl.keyword === "optimizer";
+  if (fits(env, state, node, statement) && (isStepped || isShared(env, node, statement))) {
     const order = state.axes.map((a) => a.name);
     env.sink.push({ name: path, role: "update", node: env.ctx.builder.transpose(node, order) });
   }

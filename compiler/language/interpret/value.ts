@@ -31,10 +31,10 @@ export type Value =
   | { readonly kind: "pool"; readonly scope: Pool }
   /** Several results of one call. */
   | { readonly kind: "tuple"; readonly items: readonly Value[] }
-  /** A parameter of type `router`, `layer` or `model` while a definition is checked on its own: any of them. A router's member is its logits'. */
+  /** A parameter of type `router`, `layer`, `model` or `optimizer` while a definition is checked on its own: any of them. A router's member is its logits'. */
   | {
       readonly kind: "abstract";
-      readonly role: "router" | "layer" | "model" | "router's member";
+      readonly role: "router" | "layer" | "model" | "optimizer" | "router's member";
       readonly args: readonly Value[];
     }
   /** Something that was already reported. */
@@ -84,7 +84,7 @@ export interface RoutedValue {
   readonly node: Node;
 }
 
-/** A layer, router or model that is not applied to all its parameters yet. */
+/** A layer, router, model or optimizer that is not applied to all its parameters yet. */
 export interface ConstructorValue {
   readonly kind: "constructor";
   readonly decl: LayerDecl;
@@ -92,6 +92,8 @@ export interface ConstructorValue {
   readonly bound: ReadonlyMap<string, Value>;
   /** Where each parameter was given, for messages. */
   readonly places?: ReadonlyMap<string, Span>;
+  /** Of an optimizer, the axes of the tensor that it is made for. */
+  readonly shape?: readonly Axis[];
 }
 
 /** An instance, or several: `bank` axes are stacked into its parameters, a `stack` is run layer by layer in a `for`. */
@@ -111,6 +113,8 @@ export interface Instance {
   readonly banks: readonly Axis[];
   /** Own axis label -> the caller's, where one label was given to two parameters: `Linear(D -> D)` has `O` for its second `D`. */
   readonly outer: ReadonlyMap<string, string>;
+  /** What `..` in brackets stands for: in an optimizer, the axes of its tensor that it does not name. Null where it stands for nothing. */
+  readonly rest: readonly Axis[] | null;
   readonly span: Span;
 }
 

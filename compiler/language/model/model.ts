@@ -19,6 +19,7 @@ import { expandLayer } from "../interpret/forward.ts";
 import { instantiate } from "../interpret/instance.ts";
 import type { ConstructorValue, Init, Instance, Value } from "../interpret/value.ts";
 import type { DType, TensorType } from "../../graph/type.ts";
+import { isStep } from "./step.ts";
 
 /** One parameter with its full path and concrete axes, bank axes first. */
 export interface ModelParameter {
@@ -147,6 +148,8 @@ export function tryBuildProgram(
     ...resultOutputs(value, base).map((o, i) => ({ ...o, node: inDeclaredOrder(typing, o.node, forward.result[i]) })),
     ...sink,
   ];
+  const stepped = keyword === "optimizer" ? inputs.find((i) => i.attrs.name === "w") : undefined;
+  if (stepped !== undefined && !isStep(env, instance, listParameters(instance), outputs, stepped.type)) return null;
   const main: GraphFunction = { name: instance.decl.name.text, inputs, outputs };
   return { main, functions: new Map([...ctx.functions.values()].map((f) => [f.name, f])) };
 }
@@ -155,7 +158,8 @@ export function tryBuildProgram(
 function declaredType(env: Env, port: Port): TensorType | null {
   if (port.type?.kind === "tensor-type") {
     const declared = declaredAxes(env, port.type);
-    return declared && { dtype: (port.type.dtype?.text ?? "f32") as DType, axes: declared.axes };
+    const rest = declared?.rest === true ? (env.instance?.rest ?? []) : [];
+    return declared && { dtype: (port.type.dtype?.text ?? "f32") as DType, axes: [...rest, ...declared.axes] };
   }
   report(env, "type/not-a-tensor", "a model's inputs are tensors with declared axes", port.span, "declared here");
   return null;

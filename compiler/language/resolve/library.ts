@@ -21,7 +21,7 @@ interface Listed {
 }
 
 /** Declarations begin lines, as the formatter has them. */
-const DECLARATION = /^(dim|fn|layer|router|model|config|map|upcycle)[ \t]+([A-Za-z_]\w*)/gm;
+const DECLARATION = /^(dim|fn|layer|router|model|optimizer|config|map|upcycle)[ \t]+([A-Za-z_]\w*)/gm;
 const MIXTURE = /^mixture[ \t]+[A-Za-z_]/m;
 
 export class Library {
@@ -62,7 +62,7 @@ export class Library {
     kind: K,
   ): readonly (Binding & { readonly item: Extract<NamedItem, { kind: K }> })[] {
     const bindings = [...this.#listed]
-      .filter(([, l]) => (["router", "model"].includes(l.keyword) ? "layer" : l.keyword) === kind)
+      .filter(([, l]) => (["router", "model", "optimizer"].includes(l.keyword) ? "layer" : l.keyword) === kind)
       .map(([name]) => this.#find(name));
     return bindings.filter((b): b is Binding & { item: Extract<NamedItem, { kind: K }> } => b?.item.kind === kind);
   }

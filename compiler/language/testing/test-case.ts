@@ -15,7 +15,8 @@ import { evaluate, staticEnv } from "../interpret/context.ts";
 import type { Context, Env, Purpose } from "../interpret/context.ts";
 import { countOf, report } from "../interpret/context.ts";
 import { instantiate } from "../interpret/instance.ts";
-import type { Instance } from "../interpret/value.ts";
+import { symbolicShape } from "../interpret/shape.ts";
+import type { ConstructorValue, Instance } from "../interpret/value.ts";
 import { describeValue } from "../interpret/value.ts";
 import { tryBuildProgram } from "../model/model.ts";
 import type { Value as ArrayValue } from "../../ops/define.ts";
@@ -45,16 +46,14 @@ export function prepareTest(plain: Context, scope: Scope, decl: TestDecl): TestC
       report(
         env,
         "type/not-a-layer",
-        "a test is for a layer, router or model with its sizes",
+        "a test is for a layer, router, model or optimizer with its sizes",
         decl.subject.span,
         "not a layer",
       );
     return null;
   }
-  const instance = instantiate(ctx, subject, "", [], decl.subject.span);
-  if (instance === null) return null;
   const sets = rest.filter((s): s is Extract<TestStatement, { kind: "set" }> => s.kind === "set");
-  const inputNames = new Set(instance.decl.forward?.params.map((p) => p.name.text));
+  const inputNames = new Set(subject.decl.forward?.params.map((p) => p.name.text));
   const literals = new Map<string, ParameterSet>();
   for (const { path, value, span } of sets) {
     const literal = readLiteral(env, value);
@@ -69,6 +68,9 @@ export function prepareTest(plain: Context, scope: Scope, decl: TestDecl): TestC
     }
     literals.set(name, { path, name, literal, span });
   }
+  const made = subject.decl.keyword === "optimizer" ? withShape(subject, literals.get("w")?.literal) : subject;
+  const instance = instantiate(ctx, made, "", [], decl.subject.span);
+  if (instance === null) return null;
   const inputs = inputValues(env, instance, literals);
   if (inputs === null) return null;
   const parameterSets = [...literals.values()].filter(({ name }) => !inputNames.has(name));
@@ -90,6 +92,12 @@ export function prepareTest(plain: Context, scope: Scope, decl: TestDecl): TestC
     tokens: inputs.tokens,
     expectations,
   };
+}
+
+/** An optimizer steps what the test sets as `w`; without that the test has no shape, which is told as an input that is not set. */
+function withShape(subject: ConstructorValue, w: Literal | undefined): ConstructorValue {
+  const shape = (w?.shape ?? []).map((size, i) => ({ name: `axis${i + 1}`, size: Dim.of(size), origin: null }));
+  return { ...subject, shape: w === undefined ? symbolicShape(subject.decl) : shape };
 }
 
 /** The oracle keeps every value of a test. */
@@ -240,12 +248,13 @@ function inputValues(
       return name === TIME ? [timeAxis()] : (value ?? []);
     });
     const lead = shape.length - known.length;
-    const axes = lead === 1 ? [timeAxis(), ...known] : known;
     const rest =
       port.type?.kind === "tensor-type" &&
       port.type.axes.some((a) => a.kind === "rest") &&
       !known.some((a) => a.name === TIME);
-    if (lead < 0 || lead > (rest ? 1 : 0)) {
+    const riding = instance.rest ?? (lead === 1 ? [timeAxis()] : []);
+    const axes = rest ? [...riding, ...known] : known;
+    if (axes.length !== shape.length) {
       const names = [...(rest ? [".."] : []), ...known.map((a) => a.name)];
       report(
         env,
