@@ -28,9 +28,9 @@ export interface RoutedToken {
 export type Run = (...args: readonly string[]) => Promise<string>;
 
 /** The demo's mixture, in a new folder. Gives what the command prints. */
-export function makeMixture(run: Run, folder: string): Promise<string> {
+export function makeMixture(run: Run, folder: string, ...options: readonly string[]): Promise<string> {
   const from = SOURCES.flatMap((name) => ["--from", join("examples", "checkpoints", name)]);
-  return run("upcycle", "btx", ...from, "--out", folder);
+  return run("upcycle", "btx", ...from, "--out", folder, ...options);
 }
 
 /** Each text's tokens, with the expert that the router of `LAYER` puts first; texts are written to `work` for it. */

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, posix, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 interface Manifest {
@@ -36,8 +36,22 @@ describe("the package", () => {
   test("holds the library, the licence and built code, and nothing of the workshop", () => {
     expect(files).toEqual(expect.arrayContaining(["package/LICENSE", "package/README.md", "package/dist/index.d.ts"]));
     expect(files.some((file) => /^package\/stdlib\/.+\.moe$/.test(file))).toBe(true);
-    const allowed = /^package\/(?:dist\/.+\.(?:js|d\.ts)|stdlib\/.+|cli\/bin\.js|[A-Z]+(?:\.md)?|package\.json)$/;
+    const allowed =
+      /^package\/(?:dist\/.+\.(?:js|d\.ts)|stdlib\/.+|cli\/bin\.js|docs\/[\w-]+\.(?:md|svg)|\w+\/README\.md|[A-Z]+(?:\.md)?|package\.json)$/;
     expect(files.filter((file) => !allowed.test(file))).toEqual([]);
+  });
+
+  test("holds what its README and its pages of documentation link to, and the picture", () => {
+    const pages = files.filter((file) => /^package\/(?:README|docs\/[\w-]+)\.md$/.test(file));
+    expect(pages.length).toBeGreaterThan(5);
+    const missing = pages.flatMap((page) => {
+      const text = readFileSync(join(modules, "moec", page.slice("package/".length)), "utf8");
+      const prose = text.replace(/^```[^]*?^```$|^ {4}.*$|`[^`\n]*`/gm, "");
+      return [...prose.matchAll(/\]\((?!https?:|#)([^)#]+)/g)]
+        .map(([, link]) => posix.join(dirname(page), link!).replace(/\/$/, ""))
+        .filter((path) => !files.some((file) => file === path || file.startsWith(`${path}/`)));
+    });
+    expect(missing).toEqual([]);
   });
 
   test("runs as a command", () => {
