@@ -24,6 +24,16 @@ export { collectMetrics, type Metric, type MetricOptions } from "./session/metri
 export { type Choices, type LayerLoad, type Routing, ROUTING_METRICS, traceRouting } from "./session/routing.ts";
 export { type Roofline, measureRoofline } from "./measure/roofline.ts";
 export { type GradientOptions, type Gradients, gradientsOf } from "./training/gradients.ts";
+export {
+  hashPlan,
+  nameAdapter,
+  type OptimizerState,
+  type TrainingCheckpoint,
+  writeTrainingCheckpoint,
+} from "./training/checkpoint.ts";
+export { checkTrainingFolder, lockTraining } from "./training/checkpoint-folder.ts";
+export type { TrainingRecord } from "./training/train-record.ts";
+export { checkSame, readTrainingCheckpoint, type StoredTraining } from "./training/resume.ts";
 export { type GradientTensor, type GradientTensors, layOutGradients } from "./training/gradient-tensors.ts";
 export { loadTokenizer } from "./load/load-tokenizer.ts";
 export type { StreamDecoder, Tokenizer } from "./tokenizer/tokenizer.ts";

@@ -81,6 +81,26 @@ export function openStaging(target: string, output: Output, overwrite: boolean):
   };
 }
 
+/**
+ * Removes what moec wrote under a name: all of it has the name, or nothing has, whatever happens. Throws what `checkTarget` throws where
+ * there is anything else in it, or anything that was changed, and leaves it then.
+ */
+export function removeOutput(target: string, output: Output): void {
+  const staging = openStaging(target, output, true);
+  try {
+    if (lookAt(target) !== null) {
+      removeTree(staging.directory);
+      // Nobody takes it back from there.
+      moveAside(target, staging.directory, output);
+      flushFolder(dirname(target));
+    }
+  } catch (error) {
+    tryTo(staging.leave);
+    throw error;
+  }
+  staging.remove();
+}
+
 const MARK = "moec.partial";
 
 /** A folder of the user's may have this name: then it has no mark, or holds something else. */

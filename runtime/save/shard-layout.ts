@@ -32,7 +32,7 @@ export function layOutShards(
     room -= bytes;
   }
   if (groups.length === 0) groups.push([]);
-  return groups.map((group, index) => layOutShard(nameShard(index, groups.length), group, metadata));
+  return groups.map((group, index) => layOutFile(nameShard(index, groups.length), group, metadata));
 }
 
 /** The text of the index that goes with several shards, in the form transformers gives it. */
@@ -49,13 +49,19 @@ function nameShard(index: number, count: number): string {
   return `model-${pad(index + 1)}-of-${pad(count)}.safetensors`;
 }
 
-function layOutShard(name: string, group: readonly TensorSpec[], metadata: Readonly<Record<string, string>>): Shard {
+/** One file of these tensors. Among those of others they are told by `inside` and their name. */
+export function layOutFile(
+  name: string,
+  group: readonly TensorSpec[],
+  metadata: Readonly<Record<string, string>>,
+  inside = "",
+): Shard {
   const ordered = [...group].sort((a, b) => dataTypes[b.dtype].width - dataTypes[a.dtype].width);
   const header = encodeHeader(ordered, metadata);
   const positions = new Map<string, number>();
   let bytes = header.byteLength;
   for (const tensor of ordered) {
-    positions.set(tensor.name, bytes);
+    positions.set(inside + tensor.name, bytes);
     bytes += byteSize(tensor);
   }
   return { name, header, bytes, positions };

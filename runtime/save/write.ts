@@ -17,7 +17,7 @@ import { openJournal, type Origin } from "./journal.ts";
 import { CHECKPOINT, TOKENIZER_FILES } from "./own-files.ts";
 import { byteSize, type TensorSpec } from "../checkpoint/safetensors-header.ts";
 import { INDEX_NAME } from "../checkpoint/shard-index.ts";
-import { formatIndex, layOutShards, type Shard } from "./shard-layout.ts";
+import { formatIndex, layOutFile, layOutShards, type Shard } from "./shard-layout.ts";
 import { openSink } from "./sink.ts";
 
 export interface WriterOptions {
@@ -27,12 +27,14 @@ export interface WriterOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** Replace a checkpoint that is already there; nothing but a checkpoint is ever replaced. */
   readonly overwrite?: boolean;
+  /** Further files of tensors, that are not the model's. Theirs are written as `tensorOf(file, name)`. */
+  readonly beside?: Readonly<Record<string, readonly TensorSpec[]>>;
   /** Says what the bytes follow from. With it, a run that was killed is continued by the next with the same. */
   readonly fingerprint?: string;
 }
 
 export interface CheckpointWriter {
-  /** Data bytes of all tensors. */
+  /** Data bytes of all tensors, those of files beside the weights among them. */
   readonly totalBytes: number;
   readonly origin: Origin;
   /** SHA-256 of the tensors that are finished, those of an earlier run among them, which take no more bytes. */
@@ -64,11 +66,20 @@ export async function createCheckpoint(
   tensors: readonly TensorSpec[],
   options: WriterOptions = {},
 ): Promise<CheckpointWriter> {
-  const { maxShardBytes = 5e9, metadata = {}, overwrite = false } = options;
+  const { maxShardBytes = 5e9, metadata = {}, overwrite = false, beside = {} } = options;
   const final = resolve(target);
-  const progress = new Map(tensors.map((tensor) => [tensor.name, { given: 0, written: 0, bytes: byteSize(tensor) }]));
-  if (progress.size !== tensors.length) throw new Error("two tensors of one checkpoint have the same name");
-  const shards = layOutShards(tensors, maxShardBytes, { format: "pt", ...metadata });
+  const others = Object.entries(beside);
+  const specs = [
+    ...tensors,
+    ...others.flatMap(([file, inside]) => inside.map((spec) => ({ ...spec, name: tensorOf(file, spec.name) }))),
+  ];
+  const progress = new Map(specs.map((tensor) => [tensor.name, { given: 0, written: 0, bytes: byteSize(tensor) }]));
+  if (progress.size !== specs.length) throw new Error("two tensors of one checkpoint have the same name");
+  const model = layOutShards(tensors, maxShardBytes, { format: "pt", ...metadata });
+  const shards = [
+    ...model,
+    ...others.map(([file, inside]) => layOutFile(plainName(file), inside, { format: "pt" }, tensorOf(file, ""))),
+  ];
   const journal = await attempt(final, () => openJournal(final, CHECKPOINT, overwrite, options.fingerprint ?? null));
   const { directory, origin } = journal;
   const done = new Map(journal.done);
@@ -80,7 +91,8 @@ export async function createCheckpoint(
     records.set(name, recordBytes(content));
   };
   const closeAll = (): void => handles.splice(0).forEach((handle) => handle.close());
-  const totalBytes = tensors.reduce((sum, tensor) => sum + byteSize(tensor), 0);
+  const sizeOf = (all: readonly TensorSpec[]): number => all.reduce((sum, tensor) => sum + byteSize(tensor), 0);
+  const totalBytes = sizeOf(specs);
   try {
     await attempt(final, () => {
       const needed = shards.reduce((sum, shard) => sum + shard.bytes, 0);
@@ -95,7 +107,7 @@ export async function createCheckpoint(
         handle.write(shard.header, 0);
         for (const name of shard.positions.keys()) owners.set(name, { handle, shard });
       }
-      if (shards.length > 1) addFile(INDEX_NAME, formatIndex(shards, totalBytes));
+      if (model.length > 1) addFile(INDEX_NAME, formatIndex(model, sizeOf(tensors)));
       flushFolder(directory);
       journal.begin();
     });
@@ -164,6 +176,9 @@ export async function createCheckpoint(
     leave: () => end("leave"),
   };
 }
+
+/** How a tensor of a file beside the weights is called among all. */
+export const tensorOf = (file: string, name: string): string => `${file}/${name}`;
 
 /** Its header, then its tensors as they lie. */
 function recordShard(

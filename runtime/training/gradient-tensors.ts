@@ -6,7 +6,7 @@
 import type { TensorEntry } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
 import type { Checkpoint } from "../checkpoint/store.ts";
-import { countElements, scatter } from "../checkpoint/strided.ts";
+import { layOutTensor } from "./tensor-layout.ts";
 
 export interface GradientTensors {
   readonly tensors: readonly GradientTensor[];
@@ -45,22 +45,11 @@ export function layOutGradients(
   // As the checkpoint calls them, where that is not what the map does.
   const nameOf = ({ tensor }: TensorEntry): string => checkpoint.tensors.get(tensor)!.name;
   return {
-    tensors: known.map((entry) => ({ name: nameOf(entry), shape: entry.shape, values: layOut(entry, gradients) })),
+    tensors: known.map((entry) => ({
+      name: nameOf(entry),
+      shape: entry.shape,
+      values: layOutTensor(entry.shape, entry.pieces, (path) => gradients.get(path)),
+    })),
     without: entries.filter((entry) => !known.includes(entry)).map(nameOf),
   };
 }
-
-function layOut({ shape, pieces }: TensorEntry, gradients: ReadonlyMap<string, Float32Array>): Float32Array {
-  const values = new Float32Array(countElements(shape));
-  const out = bytesOf(values);
-  for (const piece of pieces) {
-    const length = countElements(piece.sizes);
-    const gradient = gradients.get(piece.path)?.subarray(piece.target, piece.target + length);
-    if (gradient === undefined) continue;
-    scatter(bytesOf(gradient), 4, piece, { start: 0, length }, { start: 0, length: values.length }, out);
-  }
-  return values;
-}
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);

@@ -3,7 +3,7 @@
  * writes, each in memory of its own that it uses again. Nothing appears under the final name unless all of it is there, and
  * a run that was killed is continued by the next.
  */
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { MoeError } from "../../grammar/diagnostic.ts";
 import {
   callback,
@@ -19,9 +19,9 @@ import {
 } from "../../grammar/option.ts";
 import { checkAborted } from "../abort.ts";
 import { attempt } from "../save/attempt.ts";
+import { addCompanions } from "../save/companions.ts";
 import { CHECKPOINT, PROVENANCE_NAME } from "../save/own-files.ts";
 import { type CheckpointWriter, createCheckpoint, type WriterOptions } from "../save/write.ts";
-import { readBytesIfAny, recode } from "../files/read.ts";
 import { checkApart, checkTarget } from "../files/target.ts";
 import { ELEMENTS } from "../checkpoint/element-type.ts";
 import { evaluateUnit, type Inputs } from "./evaluate.ts";
@@ -95,11 +95,7 @@ export async function executeTransfer(transfer: Transfer, target: string, option
     await Promise.all(transfer.checkpoints.map((checkpoint) => checkpoint.checkUnchanged()));
     const written = new Map([...writer.done].map(([name, sha256]) => [name, { ...writer.place(name), sha256 }]));
     await writer.addFile(PROVENANCE_NAME, formatProvenance(transfer, given, written));
-    await writer.addFile("config.json", transfer.config);
-    await writer.copyTokenizer(transfer.folder);
-    const settings = join(transfer.folder, "generation_config.json");
-    const generation = recode("checkpoint/unreadable", () => readBytesIfAny(settings));
-    if (generation !== null) await writer.addFile("generation_config.json", generation);
+    await addCompanions(writer, transfer.config, transfer.folder);
     await writer.commit();
   } catch (error) {
     await (isDisk(error) ? writer.leave() : writer.abort()).catch(() => undefined);
