@@ -2,13 +2,14 @@
  * The GPU's side of training: sequences through a plan's entry `micro`, which adds up losses and gradients, then `update`. Nothing is made
  * during a step, and nothing is waited for but the few numbers that a step reports, which ride on its last submit.
  */
-import { STEP_LOSS, STEP_METRIC, VERDICT } from "../../compiler/index.ts";
+import { GRADIENT, STEP_LOSS, STEP_METRIC, VERDICT } from "../../compiler/index.ts";
 import type { Binding, HostValues, Parameter, Plan } from "../../compiler/plan/plan.ts";
 import { Buffers } from "../gpu/buffers.ts";
 import type { Device } from "../gpu/device.ts";
 import { Executor, findEntry } from "../gpu/execute.ts";
 import type { UploadedParameters } from "../gpu/parameters.ts";
 import { StagingPool } from "../gpu/readback.ts";
+import { packPart } from "../gpu/layout.ts";
 import { unpackPart } from "../gpu/unpack.ts";
 
 /** Sequences of one length, one after another: what each token is, what comes next, and whether that counts (1) or not (0). */
@@ -34,6 +35,7 @@ export interface StepReport {
   readonly metrics: ReadonlyMap<string, Float32Array>;
 }
 
+const OPTIMIZER = "optimizer.";
 const MICRO = "micro.whole";
 
 export class Trainer {
@@ -42,12 +44,13 @@ export class Trainer {
   readonly #parameters: ReadonlyMap<string, Parameter>;
   readonly #losses: readonly string[];
   readonly #metrics: readonly string[];
-  readonly #sequences: number;
+  /** Of a micro-batch. */
+  readonly sequences: number;
 
   private constructor(executor: Executor, device: Device, sequences: number) {
     const { plan } = executor;
     this.#executor = executor;
-    this.#sequences = sequences;
+    this.sequences = sequences;
     this.#staging = new StagingPool(device);
     this.#parameters = new Map(plan.parameters.map((p) => [p.path, p]));
     const kept = plan.buffers.flatMap((b) => (b.role === "kept" ? [b.id] : []));
@@ -77,6 +80,20 @@ export class Trainer {
     return this.#executor.plan;
   }
 
+  /** Paths of the parameters that have a gradient. */
+  get trained(): readonly string[] {
+    return this.plan.buffers.flatMap(({ id, kept }) => (id.startsWith(GRADIENT) ? (kept?.of ?? []) : []));
+  }
+
+  /** What the optimizer remembers: by name and the path of the parameter. */
+  get states(): readonly { readonly state: string; readonly path: string }[] {
+    return this.plan.buffers.flatMap(({ id, kept }) => {
+      const path = kept?.of ?? null;
+      if (path === null || !id.startsWith(OPTIMIZER)) return [];
+      return [{ state: id.slice(OPTIMIZER.length, -path.length - 1), path }];
+    });
+  }
+
   get executor(): Executor {
     return this.#executor;
   }
@@ -86,9 +103,15 @@ export class Trainer {
     this.#executor.buffers.writeScalars(host);
   }
 
+  /** The same where the micro-batches of a step are to be run again instead of ending it. */
+  restart(host: HostValues): void {
+    this.#executor.buffers.endStep();
+    this.begin(host);
+  }
+
   /** Adds up the shares of a micro-batch of as many sequences as the plan is for. */
   async micro({ ids, target, counted }: MicroBatch): Promise<void> {
-    const T = ids.length / this.#sequences;
+    const T = ids.length / this.sequences;
     const bits = new Uint32Array(counted.buffer, counted.byteOffset, counted.length);
     this.#writeInputs(MICRO, T, { ids, target, counted: bits });
     await this.#executor.run(MICRO, { T, Q: T, S: 1, P: T });
@@ -130,7 +153,7 @@ export class Trainer {
   /** What each token of a batch costs in nats as the parameters are now, f32 [sequences, T]. */
   async evaluate({ ids, target }: Pick<MicroBatch, "ids" | "target">): Promise<Float32Array> {
     const { buffers } = this.#executor;
-    const T = ids.length / this.#sequences;
+    const T = ids.length / this.sequences;
     this.#writeInputs("nll.whole", T, { ids, target });
     const { buffer } = buffers.find({ kind: "buffer", id: "nll" });
     const readback = this.#staging.read(buffer, ids.length * 4);
@@ -145,7 +168,21 @@ export class Trainer {
 
   /** The gradient of a parameter as it has come to so far, f32 row-major over the parameter's axes. */
   readGradient(path: string): Promise<Float32Array> {
-    return this.#unpacked(path, () => ({ kind: "buffer", id: `grad.${path}` }));
+    return this.#unpacked(path, () => ({ kind: "buffer", id: `${GRADIENT}${path}` }));
+  }
+
+  /** What the optimizer remembers of a parameter, f32 row-major over the parameter's axes. */
+  readState(state: string, path: string): Promise<Float32Array> {
+    return this.#unpacked(path, () => ({ kind: "buffer", id: `${OPTIMIZER}${state}.${path}` }));
+  }
+
+  /** Puts back what `readState` gave. */
+  writeState(state: string, path: string, values: Float32Array<ArrayBuffer>): void {
+    const parameter = this.#parameterOf(path);
+    const { buffer } = this.#executor.buffers.find({ kind: "buffer", id: `${OPTIMIZER}${state}.${path}` });
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    for (const chunk of packPart(parameter, 0, { dtype: "f32", bytes }))
+      this.#executor.device.gpu.queue.writeBuffer(buffer, chunk.offset, chunk.bytes);
   }
 
   /** A parameter, f32 row-major over its axes. */
@@ -174,9 +211,14 @@ export class Trainer {
     }
   }
 
-  async #unpacked(path: string, bindingOf: (part: number) => Binding): Promise<Float32Array> {
+  #parameterOf(path: string): Parameter {
     const parameter = this.#parameters.get(path);
     if (parameter === undefined) throw new Error(`the plan has no parameter ${path}`);
+    return parameter;
+  }
+
+  async #unpacked(path: string, bindingOf: (part: number) => Binding): Promise<Float32Array> {
+    const parameter = this.#parameterOf(path);
     const into = new Float32Array(parameter.axes.reduce((n, axis) => n * axis.size, 1));
     for (const part of parameter.parts.keys()) unpackPart(parameter, part, await this.#read(bindingOf(part)), into);
     return into;
