@@ -69,7 +69,7 @@ function findCut(text: string, most: number, encode: Encode): number {
 }
 
 /** Whether a place is between the two halves of a character. */
-const isInside = (text: string, at: number): boolean =>
+export const isInside = (text: string, at: number): boolean =>
   /[\uD800-\uDBFF]/.test(text[at - 1] ?? "") && /[\uDC00-\uDFFF]/.test(text[at] ?? "");
 
 function endOf(text: string): string {

@@ -3,7 +3,7 @@
  *
  * ```ts
  * const data = await openData({
- *   sources: [{ name: "code", kind: "text", paths: ["src/**\/*.py"], weight: null, field: "text" }],
+ *   sources: [{ name: "code", kind: "text", paths: ["src/**\/*.py"], weight: null, field: "text", fim: null }],
  *   tokenizer: "path/of/the/checkpoint", vocabulary: 2048, cache: "run/tokens",
  *   context: 256, sequences: 8, micros: 2, seed: 1,
  * });
@@ -19,11 +19,12 @@ import {
   callback,
   checkOptions,
   list,
+  members,
   needed,
   number,
-  object,
   oneOf,
   orNull,
+  type Rule,
   type Rules,
   signal,
   text,
@@ -32,8 +33,10 @@ import {
 import { type Batches, type BatchSource, openBatches } from "../data/batches.ts";
 import { DEFAULT_HELD_OUT, type HeldOut, type Split, splitStore } from "../data/held-out.ts";
 import type { PackMode } from "../data/pack.ts";
+import { documentAt, type TokenStore } from "../data/stretch.ts";
+import type { Fim } from "./fim.ts";
 import { openTokenizer } from "./marks.ts";
-import { type OpenedSource, openSource } from "./open-source.ts";
+import { type OpenedSource, openSource, type Rewritten, type SourceContext } from "./open-source.ts";
 import type { DataSource } from "./source.ts";
 import type { WorkOptions } from "./work.ts";
 
@@ -80,8 +83,27 @@ export interface TrainingData extends Batches {
 
 const MOST_COUNT = Number.MAX_SAFE_INTEGER;
 
+const share = number(0, 1);
+
+const fim: Rule = members<Fim>("{ rate, spm, tokens }", {
+  rate: needed(share),
+  spm: needed(share),
+  tokens: needed(
+    orNull({ allowed: "three texts", accepts: (v) => list(text, "").accepts(v) && (v as unknown[]).length === 3 }),
+  ),
+});
+
+const source: Rule = members<DataSource>("a source", {
+  name: needed(text),
+  kind: needed(oneOf("text", "jsonl", "tokens")),
+  paths: needed(list(text, "a list of paths")),
+  weight: needed(orNull(number(-Infinity))),
+  field: needed(text),
+  fim: needed(orNull(fim)),
+});
+
 const RULES: Rules<DataOptions> = {
-  sources: needed(list(object("a source", "name", "kind", "paths", "weight", "field"), "a list of sources")),
+  sources: needed(list(source, "a list of sources")),
   tokenizer: needed(orNull(text)),
   vocabulary: needed(whole(1)),
   cache: needed(text),
@@ -109,27 +131,24 @@ export async function openData(options: DataOptions): Promise<TrainingData> {
   const { sources, context, sequences, micros, seed, pack = "joined", heldOut = DEFAULT_HELD_OUT } = options;
   checkSources(sources);
   const tokenizer = options.tokenizer === null ? null : await openTokenizer(options.tokenizer);
-  const opened: OpenedSource[] = [];
-  const close = (): void => opened.forEach(({ store }) => store.close());
+  const stores: TokenStore[] = [];
+  const close = (): void => stores.forEach((store) => store.close());
   try {
-    for (const source of sources) opened.push(await openSource(source, { ...options, tokenizer }));
-    const splits = opened.map(({ store }) => splitStore(store, heldOut));
-    const weights = weigh(sources, splits);
-    const own = sources.map(({ name }, i): BatchSource => ({
-      name,
-      weight: weights[i]!,
-      hash: opened[i]!.hash,
-      ...splits[i]!,
-    }));
+    const prepared: Prepared[] = [];
+    for (const source of sources)
+      prepared.push(await prepareSource(source, heldOut, { ...options, tokenizer }, (store) => stores.push(store)));
+    const weights = weigh(prepared);
+    const own = prepared.map((p, i): BatchSource => ({ ...p, name: p.source.name, weight: weights[i]! }));
     const batches = openBatches({ sources: own, context, sequences, micros, seed, pack });
     const total = weights.reduce((a, b) => a + b, 0);
     const facts = own.map(({ name, weight, train, heldOut: kept }, i): SourceFacts => {
       const pass = batches.passes[i]!;
+      const { files, documents } = prepared[i]!;
       return {
         name,
         share: weight / total,
-        files: opened[i]!.files.length,
-        documents: opened[i]!.store.starts.length,
+        files,
+        documents,
         tokens: train.end - train.begin,
         heldOut: kept.end - kept.begin,
         sequences: pass.sequences,
@@ -143,10 +162,53 @@ export async function openData(options: DataOptions): Promise<TrainingData> {
   }
 }
 
+interface Prepared extends Split {
+  readonly source: DataSource;
+  readonly hash: string;
+  readonly files: number;
+  readonly documents: number;
+}
+
+/** One source, tokenised and split. `keep` hears of every store that is opened. */
+async function prepareSource(
+  source: DataSource,
+  heldOut: HeldOut,
+  context: SourceContext,
+  keep: (store: TokenStore) => void,
+): Promise<Prepared> {
+  const opened = await openSource(source, context);
+  keep(opened.store);
+  const split = splitStore(opened.store, heldOut, source.fim !== null);
+  const facts = { source, files: opened.files.length, documents: opened.store.starts.length };
+  if (source.fim === null) return { ...facts, ...split, hash: opened.hash };
+  const { store, hash } = await rewriteTrained(source.name, source.fim, opened, split);
+  keep(store);
+  return { ...facts, hash, train: { store, begin: 0, end: store.tokens }, heldOut: split.heldOut };
+}
+
+/** The documents that are trained on, as `fim` has them. */
+async function rewriteTrained(
+  name: string,
+  fim: Fim,
+  { store, rewrite }: OpenedSource,
+  { train }: Split,
+): Promise<Rewritten> {
+  if (rewrite === null)
+    throw failure("train/bad-source", `\`${name}\` is ids, and only texts can have their middle last`, {
+      help: "give the texts themselves, or train on it without --fim",
+    });
+  if (train.end === 0 && store.starts.length === 1)
+    throw failure("train/bad-source", `\`${name}\` is one document, and all of it is held out`, {
+      notes: ["documents are held out whole where their middle is put last"],
+      help: "separate its documents by U+001E, or hold out nothing with --held-out 0",
+    });
+  return rewrite(fim, train.end === 0 ? 0 : documentAt(store, train.end - 1) + 1);
+}
+
 /** Without any weights every token counts alike; beside others, a source without one has 1. */
-function weigh(sources: readonly DataSource[], splits: readonly Split[]): readonly number[] {
-  const isWeighted = sources.some(({ weight }) => weight !== null);
-  return sources.map(({ weight }, i) => weight ?? (isWeighted ? 1 : splits[i]!.train.end - splits[i]!.train.begin));
+function weigh(prepared: readonly Prepared[]): readonly number[] {
+  const isWeighted = prepared.some(({ source }) => source.weight !== null);
+  return prepared.map(({ source, train }) => source.weight ?? (isWeighted ? 1 : train.end - train.begin));
 }
 
 function checkSources(sources: readonly DataSource[]): void {

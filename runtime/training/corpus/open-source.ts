@@ -5,8 +5,9 @@ import { find } from "../../files/read.ts";
 import type { TokenStore } from "../data/stretch.ts";
 import { VERSION } from "../../version.ts";
 import { encodeLong } from "./encode-long.ts";
+import { type Fim, findFimIds, isRewritten, rewriteDocument, type Rewriting } from "./fim.ts";
 import { findFiles } from "./find-files.ts";
-import { widthFor } from "./id-file.ts";
+import { type IdWidth, widthFor } from "./id-file.ts";
 import type { NamedTokenizer } from "./marks.ts";
 import { openRawTokens } from "./raw-tokens.ts";
 import { type Piece, readChunks, readJsonlPieces, readTextPieces } from "./read-pieces.ts";
@@ -19,7 +20,11 @@ export interface OpenedSource {
   readonly files: readonly string[];
   /** Of all that decides the ids. */
   readonly hash: string;
+  /** Of texts: their first so many documents, some of them with their middle last. */
+  readonly rewrite: ((fim: Fim, documents: number) => Promise<Rewritten>) | null;
 }
+
+export type Rewritten = Pick<OpenedSource, "store" | "hash">;
 
 export interface SourceContext extends WorkOptions {
   /** Null: there are only ids. */
@@ -28,6 +33,9 @@ export interface SourceContext extends WorkOptions {
   readonly vocabulary: number;
   /** The folder for tokenised texts. */
   readonly cache: string;
+  /** Ids of a sequence, and the seed: for parts of documents that are rewritten. */
+  readonly context: number;
+  readonly seed: number;
 }
 
 /**
@@ -45,7 +53,7 @@ export async function openSource(source: DataSource, context: SourceContext): Pr
       marks,
       startWork(source.name, "reading", sizeOf(files), context),
     );
-    return { ...opened, files };
+    return { ...opened, files, rewrite: null };
   }
   if (tokenizer === null)
     throw failure("checkpoint/no-tokenizer", `\`${source.name}\` is text, and there is no tokenizer to read it with`, {
@@ -60,19 +68,51 @@ async function openText(
   tokenizer: NamedTokenizer,
   context: SourceContext,
 ): Promise<OpenedSource> {
-  const { cache, vocabulary } = context;
+  const { vocabulary } = context;
   const digests = await hashFiles(source, files, context);
   const width = widthFor(vocabulary);
   const { kind, field } = source;
   const content = [kind, kind === "jsonl" ? field : null, digests, tokenizer.hash, width, VERSION];
-  const hash = createHash("sha256").update(JSON.stringify(content)).digest("hex");
-  const open = (): TokenStore | null => openCached(cache, hash, width, files);
+  const all = { source, files, digests, tokenizer, width, context };
+  const plain = await openTokenised(all, hashOf(content), null);
+  const rewrite = async (fim: Fim, documents: number): Promise<Rewritten> => {
+    const { seed, context: most } = context;
+    const ids = findFimIds(tokenizer.tokenizer, fim.tokens);
+    const how = { ids, marks: tokenizer.marks, encode: tokenizer.tokenizer.encode, most: most + 1, fim, seed };
+    const hash = hashOf([...content, { documents, ids, most, seed, rate: fim.rate, spm: fim.spm }]);
+    return openTokenised(all, hash, { how, documents });
+  };
+  return { ...plain, files, rewrite };
+}
+
+const hashOf = (content: unknown): string => createHash("sha256").update(JSON.stringify(content)).digest("hex");
+
+interface Texts {
+  readonly source: DataSource;
+  readonly files: readonly string[];
+  readonly digests: readonly string[];
+  readonly tokenizer: NamedTokenizer;
+  readonly width: IdWidth;
+  readonly context: SourceContext;
+}
+
+/** The documents to take, and how some of them are rewritten. */
+interface Rewrite {
+  readonly how: Rewriting;
+  readonly documents: number;
+}
+
+/** Out of the cache, where they are put if they are not there. */
+async function openTokenised(texts: Texts, hash: string, rewrite: Rewrite | null): Promise<Rewritten> {
+  const { width, files, context } = texts;
+  const open = (): TokenStore | null =>
+    openCached(context.cache, hash, width, files, rewrite === null ? "document" : "part");
   const known = open();
-  if (known !== null) return { store: known, files, hash };
-  await writeCached(cache, hash, width, (writer) => tokenise(source, files, digests, tokenizer, writer, context));
+  if (known !== null) return { store: known, hash };
+  await writeCached(context.cache, hash, width, (writer) => tokenise(texts, rewrite, writer));
   const store = open();
   if (store === null) throw new Error("what was written to the cache is not there");
-  return { store, files, hash };
+  return { store, hash };
 }
 
 async function hashFiles({ name }: DataSource, files: readonly string[], context: SourceContext): Promise<string[]> {
@@ -92,18 +132,11 @@ async function hashFiles({ name }: DataSource, files: readonly string[], context
 const sizeOf = (files: readonly string[]): number =>
   files.reduce((sum, file) => sum + Number(find(file)?.size ?? 0), 0);
 
-/** Adds every document: what stands in front of one, its ids, and what ends one, unless the text says so itself. */
-async function tokenise(
-  { kind, field, name }: DataSource,
-  files: readonly string[],
-  digests: readonly string[],
-  { tokenizer, marks }: NamedTokenizer,
-  writer: TokenWriter,
-  context: SourceContext,
-): Promise<void> {
+async function tokenise(texts: Texts, rewrite: Rewrite | null, writer: TokenWriter): Promise<void> {
+  const { source, files, digests, context } = texts;
+  const { kind, field, name } = source;
   const work = startWork(name, "tokenising", sizeOf(files), context);
-  const encode = (text: string): readonly number[] => tokenizer.encode(text);
-  const first = (text: string): readonly number[] => tokenizer.encodeDocument(text);
+  let count = 0;
   for (const [i, file] of files.entries()) {
     const hash = createHash("sha256");
     const see = (bytes: Uint8Array): void => {
@@ -113,21 +146,45 @@ async function tokenise(
     const pieces = kind === "jsonl" ? readJsonlPieces(file, field, see) : readTextPieces(file, see);
     writer.beginFile();
     for (const document of documentsOf(pieces)) {
-      writer.beginDocument();
-      let last = -1;
-      for (const ids of encodeLong(document, first, encode)) {
+      const number = count++;
+      for (const ids of encodeDocument(document, number, texts.tokenizer, rewrite, writer)) {
         checkRange(file, ids, context.vocabulary);
         writer.add(ids);
-        last = ids.at(-1) ?? last;
         await work.pause();
       }
-      if (marks.end !== null && last !== marks.end) writer.add([marks.end]);
     }
     if (hash.digest("hex") !== digests[i])
       throw failure("file/changed", `\`${file}\` was written to while it was read`, {
         help: "wait until nothing else writes to it, and start again",
       });
   }
+}
+
+/** What stands in front of a document, its ids, and what ends it, unless the text says so itself; or its parts with their middle last. */
+function* encodeDocument(
+  document: Iterable<string>,
+  number: number,
+  { tokenizer, marks }: NamedTokenizer,
+  rewrite: Rewrite | null,
+  writer: TokenWriter,
+): Generator<readonly number[]> {
+  const isLeftOut = rewrite !== null && number >= rewrite.documents;
+  if (isLeftOut || (rewrite !== null && isRewritten(rewrite.how, number))) {
+    const text = [...document].join("");
+    if (isLeftOut) return;
+    for (const ids of rewriteDocument(text, number, rewrite.how)) {
+      writer.beginDocument();
+      yield ids;
+    }
+    return;
+  }
+  writer.beginDocument();
+  let last = -1;
+  for (const ids of encodeLong(document, tokenizer.encodeDocument, tokenizer.encode)) {
+    yield ids;
+    last = ids.at(-1) ?? last;
+  }
+  if (marks.end !== null && last !== marks.end) yield [marks.end];
 }
 
 /** The pieces of one document after the other; each is to be walked to its end before the next. */

@@ -3,6 +3,7 @@
  * files each begins a document. A JSONL file holds an object per line, whose field `field` is a document. A file of ids holds what
  * `moec eval --tokens` reads: documents begin with the tokenizer's first id or, where it has none, behind its last one.
  */
+import type { Fim } from "./fim.ts";
 
 export type SourceKind = "text" | "jsonl" | "tokens";
 
@@ -16,4 +17,6 @@ export interface DataSource {
   readonly weight: number | null;
   /** Of JSONL. */
   readonly field: string;
+  /** Of texts: how many of their documents are trained on with their middle last. */
+  readonly fim: Fim | null;
 }

@@ -24,8 +24,14 @@ const TAIL = 4;
 
 const pathOf = (folder: string, key: string): string => join(folder, `${key.slice(0, 32)}.tokens`);
 
-/** Null where there is none. `files` are those of the source, in their order. */
-export function openCached(folder: string, key: string, width: IdWidth, files: readonly string[]): TokenStore | null {
+/** Null where there is none. `files` are those of the source, in their order; `word` is what messages call what begins at a start. */
+export function openCached(
+  folder: string,
+  key: string,
+  width: IdWidth,
+  files: readonly string[],
+  word: "document" | "part" = "document",
+): TokenStore | null {
   const path = pathOf(folder, key);
   const found = find(path);
   if (found === null || !found.isFile()) return null;
@@ -51,7 +57,7 @@ export function openCached(folder: string, key: string, width: IdWidth, files: r
       read: (at, out) => ids.read(at, out),
       nameOf: (document) => {
         const at = countUpTo(firsts, document) - 1;
-        return `${files[at]}, document ${document - firsts[at]! + 1}`;
+        return `${files[at]}, ${word} ${document - firsts[at]! + 1}`;
       },
       close: () => ids.close(),
     };

@@ -2,7 +2,7 @@
  * What of a source is never trained on: its end. Whole documents where one begins near the wanted place, so that no document is on both
  * sides; else the document there is cut, as one long text has to be.
  */
-import { countUpTo, type Stretch, type TokenStore } from "./stretch.ts";
+import { countUpTo, documentAt, type Stretch, type TokenStore } from "./stretch.ts";
 
 /** The last so many ids, or that share of them but no more than `most` ids. */
 export type HeldOut = { readonly tokens: number } | { readonly share: number; readonly most: number };
@@ -15,9 +15,10 @@ export interface Split {
   readonly heldOut: Stretch;
 }
 
-/** May give a side nothing. */
-export function splitStore(store: TokenStore, wanted: HeldOut): Split {
-  const at = borderOf(store, wanted);
+/** May give a side nothing. `isWhole`: no document is cut, whatever is held out then. */
+export function splitStore(store: TokenStore, wanted: HeldOut, isWhole = false): Split {
+  const border = borderOf(store, wanted);
+  const at = isWhole && border < store.tokens ? store.starts[documentAt(store, border)]! : border;
   return { train: { store, begin: 0, end: at }, heldOut: { store, begin: at, end: store.tokens } };
 }
 

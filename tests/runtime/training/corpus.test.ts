@@ -16,6 +16,7 @@ const source = (paths: readonly string[], more: Partial<DataSource> = {}): DataS
   paths,
   weight: null,
   field: "text",
+  fim: null,
   ...more,
 });
 
