@@ -258,10 +258,13 @@ function reportSizes(env: Env, wanted: AxisValue, actual: Axis, span: Span, what
   const labels = origins.flatMap(([place, key]) =>
     place === null ? [] : [{ span: place, text: `${key} comes from here` }],
   );
+  const given = `but it is given ${describeAxis(actual.name, actual.size)}`;
   report(
     env,
     "shape/axis-mismatch",
-    `axis \`${own}\` of ${what} is ${wanted.size.key}, but it is given ${describeAxis(actual.name, actual.size)}`,
+    own === wanted.size.key
+      ? `${what} needs axis \`${own}\`, ${given}`
+      : `axis \`${own}\` of ${what} is ${wanted.size.key}, ${given}`,
     span,
     `this has axes [${node.type.axes.map((a) => a.name).join(", ")}]`,
     null,
