@@ -12,7 +12,13 @@ import { packMatrix, roundMatrix } from "./matrix.ts";
 export interface ContractShape {
   readonly tokens: number;
   readonly k: number;
-  readonly groups: readonly { readonly cols: number; readonly matrices: number; readonly storage: WeightFormat }[];
+  readonly groups: readonly {
+    readonly cols: number;
+    readonly matrices: number;
+    readonly storage: WeightFormat;
+    /** The weights lie for the product in the other direction. */
+    readonly transposed?: boolean;
+  }[];
   readonly routing?: {
     readonly banks: number;
     readonly choices: number;
@@ -75,9 +81,8 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
 
   const outputs: ContractCase["outputs"][number][] = [];
   const groups = shape.groups.map((g, gi) => {
-    const values = Array.from({ length: g.matrices }, (_, m) =>
-      roundMatrix(randomNumbers(part.count * k * g.cols, 10 + gi * 10 + m), part.count, k, g.cols, g.storage),
-    );
+    const made = Array.from({ length: g.matrices }, (_, m) => makeWeight(g, 10 + gi * 10 + m));
+    const values = made.map((weight) => weight.values);
     const out = buffer(`out${gi}`);
     outputs.push({
       binding: out,
@@ -86,9 +91,10 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
     });
     return {
       cols: g.cols,
-      matrices: values.map((v, m) => ({
-        binding: put(buffer(`w${gi}.${m}`), packMatrix(v, part.count, k, g.cols, g.storage)),
+      matrices: made.map(({ words }, m) => ({
+        binding: put(buffer(`w${gi}.${m}`), words),
         storage: g.storage,
+        transposed: g.transposed ?? false,
         part: { split: "bank" as const, ...part },
       })),
       store(w: KernelWriter, width: 1 | 4, row: string, col: string, acc: readonly string[]): string {
@@ -98,6 +104,20 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
       },
     };
   });
+
+  /** [bank][k][cols] as the format keeps it, and as it lies. */
+  function makeWeight(
+    { cols, storage, transposed }: ContractShape["groups"][number],
+    seed: number,
+  ): { readonly values: Float32Array; readonly words: Words } {
+    const [rows, columns] = transposed === true ? [cols, k] : [k, cols];
+    const lying = roundMatrix(randomNumbers(part.count * k * cols, seed), part.count, rows, columns, storage);
+    const words = packMatrix(lying, part.count, rows, columns, storage);
+    if (transposed !== true) return { values: lying, words };
+    const turned = (i: number): number =>
+      (Math.floor(i / (k * cols)) * cols + (i % cols)) * k + (Math.floor(i / cols) % k);
+    return { values: lying.map((_, i) => lying[turned(i)]!), words };
+  }
 
   /** Expected output of a group: NaN where a row's bank is not in the part. */
   function expect(values: readonly Float32Array[], cols: number): Float64Array {

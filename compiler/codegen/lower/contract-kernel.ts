@@ -150,10 +150,12 @@ function operandOf(matrix: Matrix, place: ParameterPlace, part: number): MatrixO
   const { start, count: n } = place.parts[part]!;
   const split = place.layout.kind === "matrix" ? place.layout.split : "n";
   const columns = count(matrix.n.map((name) => findAxis(matrix.param.type, name)!));
+  const transposed = place.layout.kind === "matrix" && place.layout.n.join() !== matrix.n.join();
   const whole = place.parts.length === 1;
   return {
     binding: { kind: "parameter", path: place.path, part },
     storage: place.storage,
+    transposed,
     part: { split, start, count: whole && split === "n" ? columns : n },
   };
 }

@@ -29,15 +29,21 @@ const SMALL_WEIGHTS: Readonly<Record<Regime, number>> = { decode: 1 << 20, prefi
 /** Elements of a list in workgroup memory. */
 export const LIST_LIMIT = 2048;
 
+/** As `ScheduleOptions` has them. */
+interface RoleOptions {
+  readonly regime: Regime;
+  readonly layouts: Layouts;
+  readonly partsOf: (path: string) => number;
+}
+
 export function classify(
   nodes: readonly Node[],
   users: ReadonlyMap<Node, readonly Node[]>,
-  regime: Regime,
-  layouts: Layouts,
+  options: RoleOptions,
 ): Map<Node, Role> {
   const roles = new Map<Node, Role>();
   // Users first: whether a contraction feeds row ops decides where it runs.
-  for (const node of [...nodes].reverse()) roles.set(node, roleOf(node, roles, users, regime, layouts));
+  for (const node of [...nodes].reverse()) roles.set(node, roleOf(node, roles, users, options));
   return roles;
 }
 
@@ -45,8 +51,7 @@ function roleOf(
   node: Node,
   roles: ReadonlyMap<Node, Role>,
   users: ReadonlyMap<Node, readonly Node[]>,
-  regime: Regime,
-  layouts: Layouts,
+  { regime, layouts, partsOf }: RoleOptions,
 ): Role {
   const lowering = ops[node.op].lowering as Lowering<typeof node.op>;
   switch (lowering.kind) {
@@ -74,7 +79,9 @@ function roleOf(
       if (matrix === null) return { kind: "loop" };
       if (matrix.n.length > 0 && isSmall(matrix, regime) && feedsRows(node, roles, users)) return { kind: "row" };
       if (matrix.n.length === 0 && matrix.index === null) return { kind: "row" };
-      return matrix.n.length > 0 && fitsLayout(matrix, layouts) ? { kind: "matrix", matrix } : { kind: "loop" };
+      return matrix.n.length > 0 && fitsLayout(matrix, layouts, partsOf)
+        ? { kind: "matrix", matrix }
+        : { kind: "loop" };
     }
   }
 }

@@ -35,10 +35,18 @@ function layoutOf({ bank, k, n }: Matrix): Layout {
   return { kind: "matrix", bank, k, n, split: bank.length > 0 ? "bank" : "n" };
 }
 
-/** True when the parameter lies as this contraction wants it. */
-export function fitsLayout(matrix: Matrix, layouts: Layouts): boolean {
-  const layout = layouts.get(matrix.param.attrs.path);
-  return layout?.kind === "matrix" && JSON.stringify(layout) === JSON.stringify(layoutOf(matrix));
+/**
+ * True when the parameter lies as this contraction can read it: as it wants it, or the other way around, as what goes back through a layer finds
+ * it. A parameter in parts is cut along what that would have to add up.
+ */
+export function fitsLayout(matrix: Matrix, layouts: Layouts, partsOf: (path: string) => number): boolean {
+  const { path } = matrix.param.attrs;
+  const layout = layouts.get(path);
+  if (layout?.kind !== "matrix") return false;
+  const lies = (m: Pick<Matrix, "bank" | "k" | "n">): boolean =>
+    (["bank", "k", "n"] as const).every((part) => layout[part].join() === m[part].join());
+  const whole = layout.split === "bank" || partsOf(path) === 1;
+  return lies(matrix) || (whole && lies({ bank: matrix.bank, k: matrix.n, n: matrix.k }));
 }
 
 /**

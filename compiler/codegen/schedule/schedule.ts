@@ -29,7 +29,7 @@ export function schedule(outputs: readonly Node[], sinks: readonly Sink[], optio
   const nodes = topologicalOrder(ends);
   const users = usersOf(nodes);
   const order = new Map(nodes.map((n, i) => [n, i]));
-  const roles = classify(nodes, users, options.regime, options.layouts);
+  const roles = classify(nodes, users, options);
   const clusters = new Clusters();
   const cut = new Set([...options.cuts.memory].map(viewed));
   const wanted = new Set([...requiredNodes(nodes, ends, roles), ...cut]);

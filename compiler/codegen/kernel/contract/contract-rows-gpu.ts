@@ -7,7 +7,7 @@ import type { ColumnGroup, EmittedKernel, ContractSpec, ContractTemplate, Matrix
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows } from "./places.ts";
 import { loadA } from "./row-block.ts";
 import { rowsFor } from "../tuning.ts";
-import { bindMatrix, loadQuad, vectorIndex, vectorsPerRow } from "./weights.ts";
+import { readMatrix } from "./weights.ts";
 import { KernelWriter } from "../writer.ts";
 
 /** Vectors of four columns of a tile, rows of an invocation, and quads of k of a step. */
@@ -51,16 +51,25 @@ for (var i = lane; i < ${QUADS * height}u; i += ${invocations}u) {
   tile_a[quad * ${stride}u + i / ${QUADS}u] = value;
 }`;
   // Past the end of k the rows of A are zero, so any weights will do there: the last ones.
-  const fillB = (group: ColumnGroup, operand: MatrixOperand, m: number): string => `
+  const fillB = (group: ColumnGroup, operand: MatrixOperand, m: number): string => {
+    const reader = readMatrix(w, spec, group, operand);
+    const place = { bank: rows.bank, k: "k", vector: "column" };
+    // Neighbouring invocations read what lies side by side.
+    const [quad, vector] = operand.transposed
+      ? [`i % ${QUADS}u`, `i / ${QUADS}u`]
+      : [`i / ${VECTORS}u`, `i % ${VECTORS}u`];
+    return `
 for (var i = lane; i < ${QUADS * VECTORS}u; i += ${invocations}u) {
-  let quad = i / ${VECTORS}u;
+  let quad = ${quad};
+  let vector = ${vector};
   let k = min(k0 + quad * 4u, ${(Math.ceil(spec.k / 4) - 1) * 4}u);
-  let vector = min((block_column / 4u) + i % ${VECTORS}u, ${vectorsPerRow(group) - 1}u);
-  let at = ${vectorIndex(spec, group, operand, { bank: rows.bank, k: "k", vector: "vector" })};
-  ${loadQuad(w, spec, group, operand, { bound: bindMatrix(w, operand), bank: rows.bank, k: "k", vector: "vector", index: "at" }, "b")}
-  let to = ${m * QUADS * 4 * VECTORS}u + quad * ${4 * VECTORS}u + i % ${VECTORS}u;
+  let column = min((block_column / 4u) + vector, ${Math.ceil(group.cols / 4) - 1}u);
+  let at = ${reader.indexOf(place)};
+  ${reader.load(place, "at", "b")}
+  let to = ${m * QUADS * 4 * VECTORS}u + quad * ${4 * VECTORS}u + vector;
   ${[0, 1, 2, 3].map((j) => `tile_b[to + ${j * VECTORS}u] = b${j};`).join("\n  ")}
 }`;
+  };
   const body = forEachGroup(
     spec,
     VECTORS * 4,

@@ -11,6 +11,8 @@ import type { KernelWriter } from "../writer.ts";
 export interface MatrixOperand {
   readonly binding: Binding;
   readonly storage: WeightFormat;
+  /** It lies for a product in the other direction: the layout's k are this one's columns, the layout's n its k. Of `n` it is then whole. */
+  readonly transposed: boolean;
   /** Columns (or banks) of this part: `start ..< start + count`; the binding holds only those. */
   readonly part: { readonly split: "bank" | "n"; readonly start: number; readonly count: number };
 }

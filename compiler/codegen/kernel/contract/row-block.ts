@@ -6,7 +6,7 @@
  * a longer one (unrolled further) falls out of the instruction cache.
  */
 import type { ColumnGroup, ContractSpec } from "./contract.ts";
-import { bindMatrix, loadQuad, loadsPerQuad, vectorIndex, vectorsPerRow } from "./weights.ts";
+import { type QuadPlace, readMatrix } from "./weights.ts";
 import type { KernelWriter } from "../writer.ts";
 
 export interface RowBlock {
@@ -33,11 +33,9 @@ export interface RowSums {
 }
 
 export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnGroup, block: RowBlock): RowSums {
-  const stride = vectorsPerRow(group);
   const k = w.fresh("k");
   const matrices = group.matrices.map((operand) => ({
-    operand,
-    bound: bindMatrix(w, operand),
+    reader: readMatrix(w, spec, group, operand),
     at: w.fresh("at"),
     quad: w.fresh("b"),
     sums: Array.from({ length: block.rows }, () => w.fresh("sum")),
@@ -69,26 +67,27 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
       }),
     );
   const turns = Array.from({ length: block.ahead }, (_, turn) => turn);
-  const advance = (block.step / 4) * stride;
+  const steps = block.step / 4;
+  const placeAt = (turn: number): QuadPlace => ({ ...block, k: plus(k, turn * block.step) });
   /** The loop over k, `count` steps at a time while so many are left; all loads of a pass come before its products. */
   const loop = (pass: readonly (typeof matrices)[number][], count: number): string[] => [
     `for (; ${plus(k, (count - 1) * block.step)} < ${spec.k}u * once; ${k} += ${count * block.step}u) {`,
-    ...turns.slice(0, count).flatMap((turn) => [
-      ...own.map(({ row, a }) => `let ${a}_${turn} = ${loadA(w, spec, row, plus(k, turn * block.step))};`),
-      ...pass.map(({ operand, bound, at, quad }) => {
-        const index = plus(at, turn * advance * loadsPerQuad(operand));
-        const place = { bound, bank: block.bank, k: plus(k, turn * block.step), vector: block.vector, index };
-        return loadQuad(w, spec, group, operand, place, `${quad}${turn}_`);
-      }),
-    ]),
+    ...turns
+      .slice(0, count)
+      .flatMap((turn) => [
+        ...own.map(({ row, a }) => `let ${a}_${turn} = ${loadA(w, spec, row, plus(k, turn * block.step))};`),
+        ...pass.map(({ reader, at, quad }) =>
+          reader.load(placeAt(turn), plus(at, turn * steps * reader.advance), `${quad}${turn}_`),
+        ),
+      ]),
     ...turns.slice(0, count).flatMap((turn) => pass.flatMap((m) => multiply(m, turn))),
-    ...pass.map(({ operand, at }) => `${at} += ${count * advance * loadsPerQuad(operand)}u;`),
+    ...pass.map(({ reader, at }) => `${at} += ${count * steps * reader.advance}u;`),
     "}",
   ];
   const text = [
     ...own.map(({ row, at }) => `let ${row} = ${block.aRow(at)};`),
-    ...matrices.flatMap(({ operand, at, sums }) => [
-      `var ${at} = ${vectorIndex(spec, group, operand, { bank: block.bank, k: block.from, vector: block.vector })};`,
+    ...matrices.flatMap(({ reader, at, sums }) => [
+      `var ${at} = ${reader.indexOf({ ...block, k: block.from })};`,
       ...sums.map((s) => `var ${s} = vec4<f32>();`),
     ]),
     ...(block.lanes === null ? [matrices] : matrices.map((m) => [m])).flatMap((pass, i) => [

@@ -88,6 +88,12 @@ const dense: Readonly<Record<string, Omit<ContractShape, "tokens">>> = {
       { cols: 6, matrices: 2, storage: "bf16" },
     ],
   },
+  ...Object.fromEntries(
+    WEIGHT_FORMATS.map((storage) => [
+      `${storage} that lies for the other direction, columns and k no multiples of four`,
+      { k: 37, groups: [{ cols: 45, matrices: 1, storage, transposed: true }] },
+    ]),
+  ),
 };
 
 describe.each(many)("template %s", (name) => {
@@ -105,6 +111,17 @@ describe.each(many)("template %s", (name) => {
       await check(name, test, 37, tilesOf(test.spec, test.index));
     }
   });
+
+  it.each(WEIGHT_FORMATS)(
+    "multiplies each choice by its own bank, which lies for the other direction, in %s",
+    async (storage) => {
+      const groups = [{ cols: 35, matrices: 1, storage, transposed: true }];
+      const bankOf = (choice: number): number => [0, 3, 3, 4][choice % 4]!;
+      const routing = { banks: 5, choices: 2, aPer: "choice" as const, tileRows: 16, bankOf };
+      const test = makeContractCase("grouped", { tokens: 37, k: 70, groups, routing });
+      await check(name, test, 37, tilesOf(test.spec, test.index));
+    },
+  );
 
   it.each(WEIGHT_FORMATS)(
     "leaves the choices of banks in other parts alone, and reads a row per choice, in %s",
@@ -132,7 +149,7 @@ describe.each(few)("template %s", (name) => {
   });
 
   it.each(WEIGHT_FORMATS)("sums a token's choices by their scales, in %s", async (storage) => {
-    const groups = [{ cols: 38, matrices: 1, storage }];
+    const groups = [{ cols: 38, matrices: 1, storage, transposed: storage === "bf16" }];
     for (const tokens of [1, 3]) {
       const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 16, combine: true };
       await check(name, makeContractCase("combined", { tokens, k: 72, groups, routing }), tokens);

@@ -1,0 +1,51 @@
+/** Products of a backward pass in whole programs: which kernels run them, beside the oracle. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { Program } from "../../../compiler/graph/node.ts";
+import { parseAxis } from "../../../compiler/graph/parse.ts";
+import type { WeightFormat } from "../../../compiler/plan/format.ts";
+import type { Plan } from "../../../compiler/plan/plan.ts";
+import { compareOutputs } from "../../support/compare-plan.ts";
+import type { TestGpu } from "../../support/gpu.ts";
+import { openTestGpu } from "../../support/gpu.ts";
+import { makeProgram } from "../../support/graph-program.ts";
+
+let gpu: TestGpu;
+beforeAll(async () => {
+  gpu = await openTestGpu();
+});
+afterAll(() => gpu.close());
+
+/** Contractions that a map kernel runs, an element per invocation. */
+const loopsOf = (plan: Plan): readonly string[] =>
+  plan.entries.flatMap((e) =>
+    e.steps
+      .flatMap((s) => (s.kind === "dispatch" ? [s] : s.steps))
+      .flatMap((d) => (/\bdot\b/.test(d.label) ? [d.label] : [])),
+  );
+
+/** Forward and back again through one weight. */
+const thereAndBack = (dense: boolean): Program =>
+  makeProgram(({ b, input, param }) => {
+    if (dense) {
+      const w = param("w", "f32[H=3, F=10, D=37]");
+      const y = b.dot(input("x", "f32[T, D=37]"), w, ["D"]);
+      return { out: b.dot(y, w, ["H", "F"]) };
+    }
+    const chosen = b.must("topk", [input("x", "f32[T, N=5]")], { axis: "N", k: parseAxis("K=2"), part: "indices" });
+    const w = b.take(param("w", "f32[N=5, F=10, D=22]"), chosen, "N");
+    const y = b.dot(input("y", "f32[T, D=22]"), w, ["D"]);
+    return { out: b.dot(y, w, ["F"]) };
+  });
+
+test.each(["f32", "f16", "bf16"] as const satisfies readonly WeightFormat[])(
+  "a weight of %s is read where it lies by the product back through it, by all rows and by few",
+  async (storage) => {
+    for (const dense of [true, false]) {
+      const plan = await compareOutputs(thereAndBack(dense), gpu, 19, {}, ["prefill", "decode"], {
+        storage: () => storage,
+      });
+      expect(loopsOf(plan)).toEqual([]);
+      expect(plan.parameters.map((p) => p.path)).toEqual(["w"]);
+    }
+  },
+);
