@@ -4,6 +4,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
 import { basename } from "node:path";
 import { describe, expect, test } from "vitest";
+import { DERIVED, kernelNumbers, numbersOf, TUNING } from "./support/kernel-numbers.ts";
 import { NAMINGS, namedOps } from "./support/op-names.ts";
 import { readImports, readSources } from "./support/sources.ts";
 
@@ -159,6 +160,37 @@ describe("an op is asked for by name only where that has a reason", () => {
         .map((op) => [n.room, op]),
     );
     expect(unasked).toEqual([]);
+  });
+});
+
+describe("numbers of kernels are rows of one table", () => {
+  const found = kernelNumbers();
+  const derived = DERIVED.flatMap(({ path, numbers }) => numbers.map((value) => ({ path, value })));
+
+  test("a kernel has none of its own but those that follow from something", () => {
+    const own = found.filter((n) => !derived.some((d) => d.path === n.path && d.value === n.value));
+    expect(own.map(({ path, line, value }) => `${path}:${line}: ${value} belongs into ${TUNING}`)).toEqual([]);
+  });
+
+  test("what follows from something is there", () => {
+    const gone = derived.filter((d) => !found.some((n) => n.path === d.path && n.value === d.value));
+    expect(gone).toEqual([]);
+  });
+
+  test("each row of the table says what it is", () => {
+    const lines = readFileSync(TUNING, "utf8").split("\n");
+    const table = lines.slice(lines.indexOf("export const tuning = {") + 1, lines.indexOf("} as const;"));
+    const rows = table.flatMap((line, i) => (/^ {2,4}\w+:/.test(line) ? [{ line, above: table[i - 1] ?? "" }] : []));
+    expect(rows.length).toBeGreaterThan(50);
+    expect(rows.filter(({ above }) => !above.endsWith("*/")).map(({ line }) => line)).toEqual([]);
+  });
+
+  test("they are seen wherever they stand, but in a piece of WGSL", () => {
+    const text = "export const LANES = 4;\nconst f = (n: number) => `let x = 64u; ${Math.min(n + 1, 32)}`;\n";
+    expect(numbersOf(text)).toEqual([
+      { line: 1, value: 4 },
+      { line: 2, value: 32 },
+    ]);
   });
 });
 

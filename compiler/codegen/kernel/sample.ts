@@ -12,7 +12,7 @@
  * their bits, since shaders may assume that all numbers are finite.
  */
 import type { Binding, DeviceFacts, KernelModule } from "../../plan/plan.ts";
-import { fixedLanes } from "./tuning.ts";
+import { fewLanes, tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
 
 /** Words of a row in the settings buffer. */
@@ -222,8 +222,8 @@ if (!is_finite) {
 
 /** One subgroup on few cores, where more only take turns; else what the tallies leave room for. */
 function chooseInvocations(device: DeviceFacts): number {
-  if (!device.manyCores) return fixedLanes(device) ?? 8;
-  let invocations = Math.min(256, device.maxInvocations);
+  if (!device.manyCores) return fewLanes(device);
+  let invocations = Math.min(tuning.sample.invocations, device.maxInvocations);
   while (invocations * 17 * 4 + 256 > device.workgroupMemory) invocations /= 2;
   return invocations;
 }

@@ -1,5 +1,6 @@
 /** One invocation per element, or per four neighbours: everything that is neither a contraction nor a row. */
 import { Dim } from "../../graph/dim.ts";
+import { tuning } from "../kernel/tuning.ts";
 import { KernelWriter } from "../kernel/writer.ts";
 import type { MapKernel } from "../schedule/kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
@@ -8,7 +9,7 @@ import { hasRuns, unflatten } from "./index.ts";
 import { ceilDiv, elementsOf } from "./size.ts";
 import { emitStore } from "./store.ts";
 
-const WORKGROUP = 64;
+const { invocations: WORKGROUP } = tuning.map;
 
 /** All stores of a map kernel have the same number of elements. */
 export function lowerMap(kernel: MapKernel, id: string, context: LowerContext): Lowered {

@@ -4,6 +4,7 @@
  */
 import type { Node } from "../../graph/node.ts";
 import { findAxis, hasAxis } from "../../graph/type.ts";
+import { tuning } from "../kernel/tuning.ts";
 import type { Index } from "./index.ts";
 import { hasRuns, shift, unflatten } from "./index.ts";
 import { count } from "./place.ts";
@@ -11,9 +12,6 @@ import type { RowScope } from "./row-scope.ts";
 import { foldRow } from "./row-fold.ts";
 import { listOf } from "./row-team.ts";
 import { FIELDS, typeText } from "./text.ts";
-
-/** They are added up in one expression. */
-const MOST_SLICES = 64;
 
 export function emitSmallDot(scope: RowScope, node: Node<"dot">): void {
   const { e, team } = scope;
@@ -31,7 +29,7 @@ export function emitSmallDot(scope: RowScope, node: Node<"dot">): void {
   const run = hasRuns(node.type, last.name) ? last.name : null;
   const [cols, length] = [count(axes), count(over)];
   const units = cols / (run === null ? 1 : 4);
-  const slices = Math.max(1, Math.min(MOST_SLICES, Math.floor(team.lanes / units)));
+  const slices = Math.max(1, Math.min(tuning.row.slices, Math.floor(team.lanes / units)));
   // Four rows of k at a time, so that the activation side is one load.
   const along = hasRuns({ dtype: "f32", axes: over }, inner.name) ? inner.name : null;
   const step = along === null ? 1 : 4;

@@ -8,7 +8,7 @@ import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import { KernelWriter } from "../kernel/writer.ts";
-import { fixedLanes } from "../kernel/tuning.ts";
+import { fewLanes, fixedLanes, tuning } from "../kernel/tuning.ts";
 import type { DeviceFacts } from "../../plan/plan.ts";
 import type { RowKernel, Store } from "../schedule/kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
@@ -89,16 +89,16 @@ export function rowAxesOf(kernel: RowKernel): readonly Axis[] {
 
 /** One subgroup where barriers are dear; elsewhere enough invocations to hide latency. */
 function teamFor(device: DeviceFacts, kernel: RowKernel): Team {
-  const lanes = fixedLanes(device);
-  if (!device.fastWorkgroupMemory) return { lanes: lanes ?? 8, subgroup: lanes !== null };
+  if (!device.fastWorkgroupMemory) return { lanes: fewLanes(device), subgroup: fixedLanes(device) !== null };
   const widest = Math.max(
     1,
     ...[...kernel.computes.flatMap((n) => n.inputs), ...kernel.stores.map((s) => s.node)].map((n) =>
       width(n, kernel.rows),
     ),
   );
-  // A contraction reads a matrix for its one row: nothing else hides the latency of that.
-  const wanted = kernel.computes.some((n) => isOp(n, "dot")) ? 1024 : widest >= 2048 ? 256 : widest >= 512 ? 128 : 64;
+  const { productInvocations, invocations } = tuning.row;
+  const hasProduct = kernel.computes.some((n) => isOp(n, "dot"));
+  const wanted = hasProduct ? productInvocations : invocations.find((i) => widest >= i.width)!.count;
   return { lanes: Math.min(wanted, device.maxInvocations), subgroup: false };
 }
 

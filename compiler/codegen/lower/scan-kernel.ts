@@ -7,6 +7,7 @@
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import { TIME } from "../../graph/type.ts";
+import { tuning } from "../kernel/tuning.ts";
 import { KernelWriter } from "../kernel/writer.ts";
 import { stateOf } from "../../ops/states.ts";
 import type { RecurrenceKernel } from "../schedule/kernel.ts";
@@ -17,8 +18,7 @@ import { flatten, unflatten } from "./index.ts";
 import { count } from "./place.ts";
 import { emitStore } from "./store.ts";
 
-const LANES = 64;
-const SEGMENTS = 16;
+const { invocations: LANES, segments: SEGMENTS } = tuning.scan;
 
 export function lowerScan(kernel: RecurrenceKernel, scan: Node<"scan">, id: string, context: LowerContext): Lowered {
   const memory = context.memoryFor(kernel);

@@ -1,11 +1,12 @@
 /**
  * How each node may be run, from its lowering kind and shape: light nodes are computed where they are used, heavy ones have
- * a kernel. Thresholds are here and nowhere else.
+ * a kernel.
  */
 import type { Node } from "../../graph/node.ts";
 import { TIME, findAxis } from "../../graph/type.ts";
 import type { Lowering } from "../../ops/define.ts";
 import { ops } from "../../ops/table.ts";
+import { tuning } from "../kernel/tuning.ts";
 import type { Regime } from "./kernel.ts";
 import type { Layouts } from "./layout.ts";
 import { fitsLayout } from "./layout.ts";
@@ -22,12 +23,6 @@ export type Role =
   | { readonly kind: "attend" }
   | { readonly kind: "recurrence" }
   | { readonly kind: "call" };
-
-/** Columns, and weights read again for every row, that a contraction inside a row kernel may have. */
-const SMALL_COLUMNS = 256;
-const SMALL_WEIGHTS: Readonly<Record<Regime, number>> = { decode: 1 << 20, prefill: 1 << 15 };
-/** Elements of a list in workgroup memory. */
-export const LIST_LIMIT = 2048;
 
 /** As `ScheduleOptions` has them. */
 interface RoleOptions {
@@ -91,7 +86,7 @@ function isColumnReduce(node: Node<"sum">): boolean {
   const [x] = node.inputs as [Node];
   const inner = x.type.axes.at(-1);
   if (inner === undefined || node.attrs.axes.includes(inner.name)) return false;
-  return perRow(node) >= 4 * perFold(node);
+  return perRow(node) >= tuning.schedule.columnsPerTerm * perFold(node);
 }
 
 function perFold(node: Node<"sum">): number {
@@ -112,9 +107,9 @@ function isSmall(matrix: Matrix, regime: Regime): boolean {
   return (
     matrix.index === null &&
     matrix.nLabels.length === 1 &&
-    columns <= SMALL_COLUMNS &&
+    columns <= tuning.schedule.smallColumns &&
     2 * columns <= length &&
-    columns * length <= SMALL_WEIGHTS[regime] &&
+    columns * length <= tuning.schedule.smallWeights[regime] &&
     matrix.rowLabels.join() === TIME
   );
 }

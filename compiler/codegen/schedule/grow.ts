@@ -5,6 +5,7 @@
 import type { Node } from "../../graph/node.ts";
 import type { Lowering } from "../../ops/define.ts";
 import { ops } from "../../ops/table.ts";
+import { tuning } from "../kernel/tuning.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Scheduling, Uses } from "./scheduling.ts";
 
@@ -13,8 +14,6 @@ export interface Epilogue {
   readonly root: Node;
   readonly inside: ReadonlySet<Node>;
 }
-
-const STEPS = 48;
 
 /** Ends a kernel as far from its seeds as it can be; gives the node to store, or null where it cannot end. `own`: the seeds it has already. */
 export function joinEpilogue(s: Scheduling, kernel: Kernel, seeds: readonly Node[], own = seeds): Node | null {
@@ -30,7 +29,7 @@ function growEpilogues(seeds: readonly Node[], uses: Uses): readonly Epilogue[] 
   const inside = new Set(seeds);
   const axes = axesKey(seeds[0]!);
   const found: Epilogue[] = [];
-  for (let step = 0; step < STEPS; step++) {
+  for (let step = 0; step < tuning.schedule.epilogue; step++) {
     const exits = [...inside].filter(
       (n) => uses.required.has(n) || (uses.users.get(n) ?? []).some((u) => !inside.has(u)),
     );

@@ -3,7 +3,7 @@ import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import { ops } from "../../ops/table.ts";
 import { elementCount } from "../../ops/typing.ts";
-import { LIST_LIMIT } from "./classify.ts";
+import { tuning } from "../kernel/tuning.ts";
 import type { Kernel, MapKernel, RowKernel, Store } from "./kernel.ts";
 import { isInBuffer } from "./kernel.ts";
 import type { Scheduling } from "./scheduling.ts";
@@ -16,7 +16,7 @@ export function addRowStage(s: Scheduling, node: Node): void {
   for (const kernel of s.cuts.apart.has(node) ? [] : sources(s, node)) {
     if (kernel.kind !== "row") continue;
     const shared = kernel.rows.filter((r) => rows.includes(r));
-    const fits = [...kernel.computes, node].every((n) => insideCount(n, shared) <= LIST_LIMIT);
+    const fits = [...kernel.computes, node].every((n) => insideCount(n, shared) <= tuning.schedule.list);
     if (shared.length === 0 || !fits || (shared.length < kernel.rows.length && shared.join() !== rows.join())) continue;
     if (!holdsBetween(s, kernel, shared, node)) continue;
     const before = kernel.rows;

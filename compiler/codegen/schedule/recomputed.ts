@@ -6,12 +6,8 @@
 import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import { ops } from "../../ops/table.ts";
+import { tuning } from "../kernel/tuning.ts";
 import type { Role } from "./classify.ts";
-
-/** Times that one value is computed for one element of another. */
-const MOST_TIMES = 64;
-/** Light nodes one behind the other: code is written by a walk on the call stack, and compilers of shaders have stacks of their own. */
-const MOST_DEPTH = 256;
 
 /** `nodes`: inputs before users. Gives those to leave in memory besides the `required` ones. */
 export function recomputedNodes(
@@ -33,7 +29,7 @@ export function recomputedNodes(
     const depth = 1 + Math.max(0, ...below.map((r) => r.depth));
     const times = Math.max(1, ...below.map((r) => r.times)) * indicesOf(users.get(node) ?? []);
     // A view is computed nowhere: what it shows is.
-    const store = kind !== "view" && (times > MOST_TIMES || depth > MOST_DEPTH);
+    const store = kind !== "view" && (times > tuning.schedule.times || depth > tuning.schedule.depth);
     if (store) stored.add(node);
     reach.set(node, store ? { times: 1, depth: 0 } : { times, depth });
   }

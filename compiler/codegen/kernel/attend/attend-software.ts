@@ -34,8 +34,8 @@ export const attendSoftware = {
 /** Fewer queries for wide heads: a lane holds an output per query and unit of channels, and runs out of registers. */
 function chooseQueries(spec: AttendSpec, lanes: number): number {
   const owned = Math.ceil(unitOf(spec.valueChannels).units / lanes);
-  let queries = Math.min(lanes, tuning.registers.queries);
-  while (queries > 1 && queries * owned > 32) queries /= 2;
+  let queries = Math.min(lanes, tuning.attendSoftware.queries);
+  while (queries > 1 && queries * owned > tuning.attendSoftware.outputs) queries /= 2;
   return queries;
 }
 

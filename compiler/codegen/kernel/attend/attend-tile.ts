@@ -22,21 +22,18 @@ export interface Tile {
 }
 
 /** Lanes that read a key together where there is one query. */
-export const KEY_LANES = 8;
-/** A line of a cache: shorter runs of a key would be read twice. */
-const LEAST_KEY_UNITS = 8;
-/** For one query, which reads a long cache: more of them hide its latency. */
-const FEW_INVOCATIONS = 512;
-/** Most queries that an invocation adds up values for: so many vectors are in registers. */
-const MOST_ROWS = 8;
+export const KEY_LANES = tuning.attendGpu.keyLanes;
 
 /** The first tile within the device's workgroup memory. */
 export function chooseTile(spec: AttendSpec, regime: "prefill" | "decode", device: DeviceFacts): Tile {
+  const { queries: most, leastQueries, leastKeyUnits, decodeInvocations, leastDecodeInvocations } = tuning.attendGpu;
   const candidates =
     regime === "decode"
-      ? halves(Math.min(FEW_INVOCATIONS, device.maxInvocations), 32).map((lanes) => fewTile(spec, lanes))
-      : halves(tuning.workgroup.queries, 4).flatMap((queries) =>
-          halves(unitOf(spec.channels).units, LEAST_KEY_UNITS).map((units) => manyTile(spec, queries, units)),
+      ? halves(Math.min(decodeInvocations, device.maxInvocations), leastDecodeInvocations).map((lanes) =>
+          fewTile(spec, lanes),
+        )
+      : halves(most, leastQueries).flatMap((queries) =>
+          halves(unitOf(spec.channels).units, leastKeyUnits).map((units) => manyTile(spec, queries, units)),
         );
   return candidates.find((tile) => 4 * countWords(spec, tile) <= device.workgroupMemory) ?? candidates.at(-1)!;
 }
@@ -52,10 +49,10 @@ function fewTile(spec: AttendSpec, invocations: number): Tile {
 }
 
 function manyTile(spec: AttendSpec, queries: number, keyUnits: number): Tile {
-  const invocations = 128;
+  const { invocations, positions, rows: most } = tuning.attendGpu;
   const outputs = queries * unitOf(spec.valueChannels).units;
-  const rows = Math.min(MOST_ROWS, queries, 2 ** Math.ceil(Math.log2(Math.max(1, outputs / invocations))));
-  return { invocations, queries, positions: 32, keyUnits, rows, splits: 1 };
+  const rows = Math.min(most, queries, 2 ** Math.ceil(Math.log2(Math.max(1, outputs / invocations))));
+  return { invocations, queries, positions, keyUnits, rows, splits: 1 };
 }
 
 /** Words of workgroup memory that `declareMemory` takes, rounded up. */
@@ -63,11 +60,11 @@ function countWords(spec: AttendSpec, tile: Tile): number {
   const { queries, positions, invocations } = tile;
   const { width } = unitOf(spec.channels);
   const keys = queries === 1 ? KEY_LANES * (positions + 4) : positions * (tile.keyUnits + 1) * width;
-  const sums = tile.splits === 1 ? 0 : 5 * invocations * countTurns(spec, tile);
+  const sums = tile.splits === 1 ? 0 : (4 + 1) * invocations * countTurns(spec, tile);
   return queries * (spec.channels + positions + foldsOf(tile) + 4) + keys + sums;
 }
 
-export const foldsOf = ({ positions }: Tile): number => Math.min(16, positions / 4);
+export const foldsOf = ({ positions }: Tile): number => Math.min(tuning.attendGpu.folds, positions / 4);
 
 /** Items of work when values are added up: a unit of channels, a few queries and a share of the positions each. */
 const countItems = (spec: AttendSpec, { queries, rows, splits }: Tile): number =>

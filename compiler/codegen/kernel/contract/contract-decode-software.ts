@@ -11,10 +11,11 @@ export const contractDecodeSoftware: ContractTemplate = {
   regime: "decode",
   suits: (_, device) => !device.fastWorkgroupMemory,
   emit(spec, device) {
+    const { rows, columns, plainRows } = tuning.decodeSoftware;
     const lanes = fixedLanes(device);
     // Without broadcast every row costs each invocation a load of its own.
-    if (lanes === null) return emitDecode(spec, { columns: 8, splits: 1, height: 4, lanes, ahead: 1 });
-    const height = Math.max(lanes, tuning.registers.fewRows);
+    if (lanes === null) return emitDecode(spec, { columns, splits: 1, height: plainRows, lanes, ahead: 1 });
+    const height = Math.max(lanes, rows);
     return emitDecode(spec, { columns: lanes, splits: 1, height, lanes, ahead: 1 });
   },
 };

@@ -6,14 +6,11 @@
 import type { ColumnGroup, EmittedKernel, ContractSpec, ContractTemplate, MatrixOperand } from "./contract.ts";
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows } from "./places.ts";
 import { loadA } from "./row-block.ts";
-import { rowsFor } from "../tuning.ts";
+import { rowsFor, tuning } from "../tuning.ts";
 import { readMatrix } from "./weights.ts";
 import { KernelWriter } from "../writer.ts";
 
-/** Vectors of four columns of a tile, rows of an invocation, and quads of k of a step. */
-const VECTORS = 16;
-const OWN_ROWS = 8;
-const QUADS = 4;
+const { vectors: VECTORS, ownRows: OWN_ROWS, quads: QUADS } = tuning.rowsGpu;
 
 export const contractRowsGpu: ContractTemplate = {
   name: "rows-gpu",
@@ -21,7 +18,7 @@ export const contractRowsGpu: ContractTemplate = {
   suits: (spec, device) =>
     device.fastWorkgroupMemory && (spec.routing === null || spec.routing.tileRows % OWN_ROWS === 0),
   emit(spec) {
-    const wanted = rowsFor("workgroup", Math.max(...spec.groups.map((g) => g.matrices.length)));
+    const wanted = rowsFor(tuning.rowsGpu.rows, Math.max(...spec.groups.map((g) => g.matrices.length)));
     if (spec.routing === null) return emitTiled(spec, wanted);
     let height = Math.min(wanted, spec.routing.tileRows);
     while (spec.routing.tileRows % height !== 0) height -= OWN_ROWS;

@@ -4,14 +4,16 @@
  */
 import type { ContractTemplate } from "./contract.ts";
 import { emitRegisterRows } from "./contract-rows-software.ts";
+import { tuning } from "../tuning.ts";
 
 export const contractRowsPlain: ContractTemplate = {
   name: "rows-plain",
   regime: "prefill",
   suits: () => true,
   emit(spec) {
-    const tileRows = spec.routing?.tileRows ?? 8;
-    const height = [8, 4, 2, 1].find((h) => tileRows % h === 0) as number;
-    return emitRegisterRows(spec, height, null, 32);
+    const { rows, invocations } = tuning.rowsPlain;
+    const tileRows = spec.routing?.tileRows ?? rows[0];
+    const height = rows.find((h) => tileRows % h === 0) as number;
+    return emitRegisterRows(spec, height, null, invocations);
   },
 };

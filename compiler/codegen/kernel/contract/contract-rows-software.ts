@@ -5,7 +5,7 @@
 import type { EmittedKernel, ContractSpec, ContractTemplate } from "./contract.ts";
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows, vectorOf } from "./places.ts";
 import { emitRowBlock } from "./row-block.ts";
-import { fixedLanes, rowsFor } from "../tuning.ts";
+import { fixedLanes, rowsFor, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 
 export const contractRowsSoftware: ContractTemplate = {
@@ -25,7 +25,10 @@ export const contractRowsSoftware: ContractTemplate = {
 
 /** The tallest block that the tuning allows and that cuts tiles evenly. */
 function chooseHeight(spec: ContractSpec, lanes: number): number {
-  const wanted = Math.max(lanes, rowsFor("registers", Math.max(...spec.groups.map((g) => g.matrices.length))));
+  const wanted = Math.max(
+    lanes,
+    rowsFor(tuning.rowsSoftware.rows, Math.max(...spec.groups.map((g) => g.matrices.length))),
+  );
   if (spec.routing === null) return wanted;
   let height = Math.min(wanted, spec.routing.tileRows);
   while (height > lanes && (spec.routing.tileRows % height !== 0 || height % lanes !== 0)) height -= lanes;

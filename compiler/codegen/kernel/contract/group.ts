@@ -8,7 +8,7 @@
 import type { Binding, DeviceFacts, Size } from "../../../plan/plan.ts";
 import type { EmittedKernel } from "./contract.ts";
 import { tileCount } from "./places.ts";
-import { fixedLanes } from "../tuning.ts";
+import { fewLanes, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 
 export interface GroupSpec {
@@ -100,7 +100,7 @@ ${ownChoices(`let to = offsets[at];
 
 /** Invocations: one subgroup on few cores, where more only take turns; else as many as the counts leave room for. */
 function chooseRuns(spec: GroupSpec, device: DeviceFacts): number {
-  const wanted = device.manyCores ? Math.min(128, device.maxInvocations) : (fixedLanes(device) ?? 8);
+  const wanted = device.manyCores ? Math.min(tuning.group.runs, device.maxInvocations) : fewLanes(device);
   const room = Math.floor(device.workgroupMemory / 4 - 2 * (spec.banks + 1)) / spec.banks;
   let runs = wanted;
   while (runs > room) runs /= 2;

@@ -6,9 +6,10 @@
  */
 import type { DeviceFacts } from "../../../plan/plan.ts";
 import { openDelta, tokenAt, type DeltaSpec, type DeltaTemplate } from "./delta.ts";
+import { tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 
-const LANES = 64;
+const { invocations: LANES } = tuning.deltaChunked;
 
 interface Tile {
   readonly tokens: number;
@@ -150,9 +151,10 @@ if (value < ${values}u) { ${held}[memory_at + c * ${values}u + value] = memory[x
 function chooseTile({ channels, values }: DeltaSpec, device: DeviceFacts): Tile | null {
   const bytes = ({ tokens, columns }: Tile): number =>
     4 * (2 * tokens * channels + channels * columns + tokens * columns + 2 * tokens * tokens + tokens);
-  const widest = 2 ** Math.ceil(Math.log2(Math.min(values, 32)));
-  for (let tokens = 16; tokens >= 4; tokens /= 2)
-    for (let columns = widest; columns >= Math.min(widest, 8); columns /= 2)
+  const most = tuning.deltaChunked;
+  const widest = 2 ** Math.ceil(Math.log2(Math.min(values, most.columns)));
+  for (let tokens: number = most.tokens; tokens >= most.leastTokens; tokens /= 2)
+    for (let columns = widest; columns >= Math.min(widest, most.leastColumns); columns /= 2)
       if (bytes({ tokens, columns }) <= device.workgroupMemory) return { tokens, columns };
   return null;
 }

@@ -1,8 +1,9 @@
 /** The delta rule token by token: an invocation holds one column of the memory. For decoding, where there is one token. */
 import { openDelta, tokenAt, type DeltaTemplate } from "./delta.ts";
+import { tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 
-const COLUMNS = 32;
+const { columns: COLUMNS } = tuning.deltaRecurrent;
 
 export const deltaRecurrent: DeltaTemplate = {
   name: "delta-recurrent",
