@@ -32,6 +32,21 @@ export const DERIVED: readonly {
     why: "an estimate for reports: bytes of a weight that is picked from",
   },
   {
+    path: "compiler/codegen/kernel/contract/weights.ts",
+    numbers: [16],
+    why: "bytes of four words, which weights are bound in",
+  },
+  {
+    path: "compiler/codegen/lower/weight.ts",
+    numbers: [16],
+    why: "the same",
+  },
+  {
+    path: "compiler/codegen/wgsl/unpack.ts",
+    numbers: [5, 32],
+    why: "bits of a word, and their logarithm",
+  },
+  {
     path: "compiler/codegen/kernel/sample.ts",
     numbers: [8, 17, 256, 0xffffffff],
     why: "the layout of settings, no token, and the words of an invocation's tallies: sixteen values of four bits, and one",

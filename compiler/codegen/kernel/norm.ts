@@ -5,12 +5,13 @@
  */
 import type { Binding } from "../../plan/plan.ts";
 import type { EmittedKernel } from "./contract/contract.ts";
+import { tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
 
 /** Workgroups of a sum, and so partial sums. */
-export const NORM_GROUPS = 64;
+export const NORM_GROUPS = tuning.norm.workgroups;
 
-const LANES = 64;
+const { invocations: LANES } = tuning.norm;
 
 /** Adds the squares of f32 [4 * quads] to f32 [NORM_GROUPS]; a workgroup for each partial sum. */
 export function emitNormSum(quads: number, gradient: Binding, partial: Binding): EmittedKernel {

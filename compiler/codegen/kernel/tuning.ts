@@ -161,6 +161,14 @@ export const tuning = {
     segments: 16,
   },
 
+  /** The norm of all gradients. Not searched. */
+  norm: {
+    /** Of a gradient's sum, a partial sum each. */
+    workgroups: 64,
+    /** Of a workgroup. */
+    invocations: 64,
+  },
+
   /** Which nodes have a kernel and which are computed in another's. Chosen by what kernels do, not by times. */
   schedule: {
     /** Columns of a product inside a row's kernel, at most, */
