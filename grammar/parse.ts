@@ -1,6 +1,6 @@
 /** Text to tree. Never throws: what cannot be read is reported and skipped, the rest of the tree stands. */
 import { Lexer, type ILexingResult, type IToken } from "chevrotain";
-import type { Module } from "./ast.ts";
+import type { Expr, Module } from "./ast.ts";
 import { type Damage, damageOfCharacters, NO_DAMAGE } from "./damage.ts";
 import type { Diagnostic } from "./diagnostic.ts";
 import { LIMITS } from "./limits.ts";
@@ -38,6 +38,28 @@ export function parse(file: SourceFile): ParsedFile {
   return { module, diagnostics, damage };
 }
 
+/** Parses one expression and nothing else; null with what is wrong with it. Throws `option/*`. */
+export function parseExpression(file: SourceFile): {
+  readonly expr: Expr | null;
+  readonly diagnostics: readonly Diagnostic[];
+} {
+  checkOption("parseExpression", "file", file, needed(sourceFile));
+  const refused = (...args: Parameters<typeof refuse>) => ({ expr: null, diagnostics: refuse(...args).diagnostics });
+  if (file.text.length > LIMITS.text) return refused(file, "syntax/too-long", describeLength(file), 0);
+  const lexed = tokenize(file.text);
+  parser ??= new MoeParser();
+  try {
+    const expr = parser.parseExpression({ file, tokens: lexed.tokens, docs: new Map() });
+    const diagnostics = [...describeLexing(file, lexed), ...parser.diagnostics];
+    const deepest = expr === null ? null : findTooDeep(expr);
+    if (deepest !== null) return refused(file, "syntax/too-deep", TOO_DEEP, deepest.span.start);
+    return { expr: diagnostics.length > 0 ? null : expr, diagnostics };
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return refused(file, "syntax/too-deep", TOO_DEEP, 0);
+  }
+}
+
 const TOO_DEEP = `this is nested more than ${LIMITS.nesting} deep`;
 
 const describeLength = ({ text }: SourceFile): string =>
@@ -59,8 +81,8 @@ function refuse(file: SourceFile, code: keyof typeof help, message: string, star
 }
 
 /** The first node that lies too deep for what walks the tree. Sums of many terms are as deep as they are long. */
-function findTooDeep(module: Module): Node | null {
-  let level: readonly Node[] = [module];
+function findTooDeep(root: Node): Node | null {
+  let level: readonly Node[] = [root];
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > LIMITS.nesting) return level[0]!;
     level = level.flatMap(children);

@@ -16,8 +16,8 @@ const stages = [
   ["graph", "ops", "verify", "reference"],
   ["language", "language/resolve", "language/interpret", "language/model"],
   ["weights/map", "weights/upcycle", "language/testing", "check"],
-  ["training"],
   ["plan", "passes/simplify", "passes/absorb", "passes/sparsify", "passes/tabulate", "passes"],
+  ["training"],
   ["codegen/wgsl", "codegen/kernel", "codegen/schedule", "codegen/lower", "codegen/assemble"],
 ].flat();
 

@@ -1,9 +1,10 @@
 /** Optimizer steps on the GPU: three of AdamW leave the parameters where torch leaves them. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { compileTraining, type Optimizing } from "../compiler/compile-training.ts";
-import { Graph, type Node } from "../compiler/graph/node.ts";
-import { Builder } from "../compiler/ops/builder.ts";
-import { Dim } from "../compiler/graph/dim.ts";
+import type { Model } from "../compiler/language/model/model.ts";
+import { groupParameters } from "../compiler/training/groups.ts";
+import { readSettings } from "../compiler/training/settings.ts";
+import { openWorkspace } from "../runtime/load/modules.ts";
 import { openCheckpoint } from "../runtime/load/open-checkpoint.ts";
 import { openDevice } from "../runtime/dawn/open-device.ts";
 import type { Device } from "../runtime/gpu/device.ts";
@@ -20,37 +21,9 @@ beforeAll(async () => {
 afterAll(() => device.close());
 
 /** AdamW as the golden values were made. */
-function adamw(): Optimizing {
-  const b = new Builder(new Graph());
-  const input = (name: string): Node =>
-    b.must("input", [], { name, type: { dtype: "f32", axes: [{ name: "E", size: Dim.of(4), origin: null }] } });
-  const scalar = (path: string): Node => b.must("param", [], { path, type: { dtype: "f32", axes: [] } });
-  const [w, m, v] = ["w", "m", "v"].map(input) as [Node, Node, Node];
-  const g = b.times(input("g"), scalar("scale"));
-  const m1 = b.plus(b.times(m, 0.9), b.times(g, 0.1));
-  const v1 = b.plus(b.times(v, 0.95), b.times(b.times(g, g), 0.05));
-  const step = b.over(b.times(m1, scalar("first")), b.plus(b.times(b.sqrt(v1), scalar("second")), 1e-8));
-  const w1 = b.minus(b.times(w, 1 - 1e-2 * 0.1), step);
-  const outputs = [
-    { name: "w", role: "result", node: w1 },
-    { name: "after.m", role: "update", node: m1 },
-    { name: "after.v", role: "update", node: v1 },
-  ] as const;
-  const program = { functions: new Map(), main: { name: "main", inputs: [], outputs } };
-  return {
-    ruleOf: () => ({
-      program,
-      states: [
-        { name: "m", initial: 0 },
-        { name: "v", initial: 0 },
-      ],
-    }),
-    scalars: [
-      { id: "first", expr: ["div", 1e-2, ["sub", 1, ["pow", 0.9, "step"]]] },
-      { id: "second", expr: ["div", 1, ["sqrt", ["sub", 1, ["pow", 0.95, "step"]]]] },
-    ],
-    clip: 1,
-  };
+function optimizing(model: Model): Optimizing {
+  const settings = readSettings(openWorkspace(), { optimizer: "AdamW(decay: 0.1)", rate: "1e-2" });
+  return { ...groupParameters(model, settings), clip: 1 };
 }
 
 test.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe"])("%s", async (family) => {
@@ -65,7 +38,7 @@ test.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe"])("%
       device: device.facts,
       sequences,
       trains: () => true,
-      optimizing: adamw(),
+      optimizing: optimizing(loaded.model),
       verify: true,
     });
     expect(new Set(trained)).toEqual(new Set(loaded.model.parameters.map((p) => p.path)));
@@ -108,7 +81,7 @@ test("a step whose gradient is not finite changes nothing and says so; the next 
     device: device.facts,
     sequences,
     trains: () => true,
-    optimizing: adamw(),
+    optimizing: optimizing(loaded.model),
   });
   const uploaded = await uploadParameters(device, plan, loaded.source);
   const trainer = await Trainer.open(device, plan, uploaded, { sequences, tokens });

@@ -5,7 +5,7 @@
 import type { LayerDecl } from "../../grammar/ast.ts";
 import type { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import type { Program } from "../graph/node.ts";
-import { ELEMENT } from "../language/interpret/shape.ts";
+import { ELEMENT, isElementwise } from "../language/interpret/shape.ts";
 import type { Init } from "../language/interpret/value.ts";
 import { nameOfUpdate } from "../graph/path.ts";
 import type { Value } from "../ops/define.ts";
@@ -16,11 +16,12 @@ const STEPS = 3;
 /** Reports an elementwise optimizer that does; one that names axes works on what those have, without storage beside it. */
 export function checkZeros(
   bag: DiagnosticBag,
-  { name, shape, forward }: LayerDecl,
+  decl: LayerDecl,
   program: Program,
   states: readonly { readonly path: string; readonly init: Init }[],
 ): void {
-  if (shape?.axes.some((a) => a.kind === "axis") === true || !movesZeros(program, states)) return;
+  const { name, forward } = decl;
+  if (!isElementwise(decl) || !movesZeros(program, states)) return;
   bag.error(
     "type/moves-zeros",
     `\`${name.text}\` moves a weight of 0 whose gradient is 0, and storage beside weights has to stay 0`,

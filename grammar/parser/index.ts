@@ -1,6 +1,6 @@
 /** The whole file: edition, imports, declarations. The leaf of the rule classes, which alone analyses the grammar. */
 import { EOF, tokenMatcher, type IToken } from "chevrotain";
-import type { Import, Item, Module, Name } from "../ast.ts";
+import type { Expr, Import, Item, Module, Name } from "../ast.ts";
 import type { Damage, LostName } from "../damage.ts";
 import type { Diagnostic } from "../diagnostic.ts";
 import * as t from "../tokens.ts";
@@ -44,6 +44,19 @@ export class MoeParser extends UpcycleRules {
       span: { file: input.file, start: 0, end: input.file.text.length },
     };
   }
+
+  /** The one expression that a text is; null after an error. */
+  parseExpression(input: ParseInput): Expr | null {
+    this.begin(input);
+    return this.alone();
+  }
+
+  readonly alone: Rule<Expr | null> = this.rule("alone", () => {
+    let expr: Expr | null = null;
+    this.guard(() => (expr = this.SUBRULE(this.expression)), []);
+    if (expr !== null && !this.at(EOF)) this.unexpected(this.LA(1), "the end", this.LA(1), []);
+    return expr;
+  });
 
   readonly module: Rule<{ edition: number | null; parts: readonly Part[] }> = this.rule("module", () => {
     let edition: number | null = null;

@@ -56,6 +56,11 @@ export const NAMINGS: readonly Naming[] = [
     why: "which views leave elements where they are in memory",
   },
   {
+    room: "compiler/codegen/assemble/",
+    ops: ["broadcast"],
+    why: "what an optimizer does to all elements alike is written for as many as a parameter takes",
+  },
+  {
     room: "compiler/codegen/lower/",
     ops: ["constant", "iota", "length", "position", "sequence"],
     why: "sources have a text each",

@@ -6,6 +6,7 @@
 import { Dim } from "../../graph/dim.ts";
 import { Graph, isOp, type Node, type Program } from "../../graph/node.ts";
 import { outputNodes, rewriteNodes, topologicalOrder } from "../../graph/traverse.ts";
+import type { Axis } from "../../graph/type.ts";
 import { Builder } from "../../ops/builder.ts";
 import type { EmittedKernel } from "../kernel/contract/contract.ts";
 import { emitNormSum, emitVerdict, NORM_GROUPS } from "../kernel/norm.ts";
@@ -19,10 +20,12 @@ import { pushRepeat } from "./repeat.ts";
 /** What an optimizer does to one parameter, element by element. */
 export interface UpdateRule {
   /**
-   * Inputs f32 [E], over all elements of the parameter: `w`, `g`, and what is remembered, by name. Outputs: `w`, and `after.` with each of the
-   * names. A parameter f32 [] of the program is the host scalar of its path, or `scale`, what clipping makes of a gradient.
+   * Inputs f32 over one axis, of all elements of the parameter: `w`, `g`, and what is remembered, by name. Outputs: `w`, and `after.` with each
+   * of the names that change. A parameter f32 [] of the program is the host scalar of its path, or `scale`, what clipping makes of a gradient.
    */
   readonly program: Program;
+  /** False of one over all axes of the parameter, which this does not run. */
+  readonly isElementwise?: boolean;
   readonly states: readonly { readonly name: string; readonly initial: number }[];
 }
 
@@ -108,11 +111,11 @@ function updateOne(
   bindings: ReadonlyMap<string, Binding>,
   label: string,
 ): Dispatch {
-  const { main } = guard(program, elements);
-  const axes = [{ name: "E", size: Dim.of(elements), origin: null }];
+  const axis = { ...axisOf(program), size: Dim.of(elements) };
+  const { main } = guard(program, axis);
   const nameOf = (output: string): string => output.replace(/^after\./, "");
   const stores = main.outputs.map(({ name, node }) =>
-    inKept(node, { id: nameOf(name), axes, layout: { kind: "plain" }, adds: false }),
+    inKept(node, { id: nameOf(name), axes: [axis], layout: { kind: "plain" }, adds: false }),
   );
   const written = new Set(stores.map(({ kept }) => bindings.get(kept!.id)));
   const kernel: MapKernel = { kind: "map", computes: [], stores };
@@ -141,15 +144,23 @@ function updateOne(
   return dispatch(options, lowered!, label, work * elements, 4 * touched * elements);
 }
 
+/** The one axis of what is stepped. */
+function axisOf({ main }: Program): Axis {
+  const axis = topologicalOrder(outputNodes(main)).find((n) => isOp(n, "input"))?.type.axes[0];
+  if (axis === undefined) throw new Error(`${main.name} steps nothing`);
+  return axis;
+}
+
 /** Where a gradient is not finite, everything stays as it is; and the axis has its size. */
-function guard(program: Program, elements: number): Program {
+function guard({ main }: Program, axis: Axis): Program {
   const b = new Builder(new Graph());
-  const axis = { name: "E", size: Dim.of(elements), origin: null };
   const input = (name: string): Node<"input"> => b.must("input", [], { name, type: { dtype: "f32", axes: [axis] } });
-  const { main } = program;
-  const images = rewriteNodes(outputNodes(main), (node, inputs) =>
-    isOp(node, "input") ? input(node.attrs.name) : b.must(node.op, inputs, node.attrs, node.origin),
-  );
+  const images = rewriteNodes(outputNodes(main), (node, inputs) => {
+    if (isOp(node, "input")) return input(node.attrs.name);
+    // What is the same for all elements is so for as many as there are.
+    if (isOp(node, "broadcast")) return b.must("broadcast", inputs, { axes: [axis] }, node.origin);
+    return b.must(node.op, inputs, node.attrs, node.origin);
+  });
   const finite = b.must("param", [], { path: "finite", type: { dtype: "f32", axes: [] } });
   const outputs = main.outputs.map((output, i) => {
     const before = input(output.name.replace(/^after\./, ""));

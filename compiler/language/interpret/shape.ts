@@ -37,6 +37,11 @@ export function symbolicShape({ shape }: LayerDecl): readonly Axis[] {
   return [...rest, ...namesOf(axes).map((name) => ({ name, size: Dim.of(name), origin: null }))];
 }
 
+/** Whether it steps every element by itself, whatever the shape. */
+export function isElementwise({ shape }: LayerDecl): boolean {
+  return shape === null || namesOf(shape.axes).length === 0;
+}
+
 /** The axis of what is stepped element by element. */
 export const ELEMENT: Axis = { name: "element", size: Dim.of("element"), origin: null };
 

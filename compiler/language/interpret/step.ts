@@ -14,7 +14,7 @@ export const STEP_INPUTS: Readonly<Record<string, { readonly is: "tensor" | "num
 
 /** Reports an input that no step has, or that is written with another type; `w` has to be there. */
 export function areStepInputs(env: Env, decl: LayerDecl): boolean {
-  const { forward, shape, name } = decl;
+  const { forward, shape, name, members } = decl;
   if (forward === null) return true;
   const wanted =
     shape === null
@@ -45,6 +45,18 @@ export function areStepInputs(env: Env, decl: LayerDecl): boolean {
       "declared otherwise",
       `write \`${port.name.text}: ${type}\``,
       shape === null || row.is === "number" ? [] : [{ span: shape.span, text: "what the optimizer is for" }],
+    );
+    return false;
+  }
+  const hidden = members.find((m) => Object.hasOwn(STEP_INPUTS, m.name.text));
+  if (hidden !== undefined) {
+    report(
+      env,
+      "name/taken",
+      `\`${hidden.name.text}\` is what every step is given, and cannot name a state`,
+      hidden.name.span,
+      "named here",
+      "choose another name",
     );
     return false;
   }

@@ -48,6 +48,12 @@ export class Workspace {
     return this.#library.files.includes(file) ? this.#library.open(file) : this.#open(this.#intern(file));
   }
 
+  /** The scope of a text that sees all of the library without imports, such as an option of a command. Throws `option/*`. */
+  openInLibrary(file: SourceFile): Scope {
+    checkOption("openInLibrary", "file", file, FILE);
+    return this.#library.open(file);
+  }
+
   /**
    * The workspace in which the file of this path has this text, for those who import it too. What does not depend on it is shared with
    * this one, which stays as it is. Limits: imports lead to a new file only once the loader finds one there. Throws `option/*`.

@@ -1,4 +1,7 @@
-/** A node that only positions, indices and constants decide, as a scalar expression over its axes' names. */
+/**
+ * A node that only positions, indices and constants decide, as a scalar expression over its axes' names; also one of the numbers that a
+ * step is given, by their names.
+ */
 import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import type { ScalarName } from "../../graph/scalar.ts";
@@ -15,6 +18,7 @@ export function scalarOf(node: Node, env: Environment): ScalarExpr {
   const [x] = node.inputs;
   if (isOp(node, "constant")) return node.attrs.value;
   if (isOp(node, "position")) return POSITION;
+  if (isOp(node, "input")) return read(env, node.attrs.name);
   if (isOp(node, "iota")) return read(env, node.attrs.axis.name);
   if (isOp(node, "values")) return ["entry", read(env, node.attrs.axis.name), ...node.attrs.values];
   if (x === undefined) throw new Error(`${node.op} has no scalar form`);
@@ -93,7 +97,7 @@ function move(env: Environment, from: string, to: readonly (readonly [string, Sc
 
 function read(env: Environment, name: string): ScalarExpr {
   const expr = env.get(name);
-  if (expr === undefined) throw new Error(`no index along ${name}`);
+  if (expr === undefined) throw new Error(`nothing is known of ${name}`);
   return expr;
 }
 
