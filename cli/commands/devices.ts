@@ -65,7 +65,6 @@ function reasonFor(adapter: AdapterFacts, asked: string | undefined): string {
 
 function describeFacts(facts: DeviceFacts): string[][] {
   return [
-    ["kernels", facts.fastWorkgroupMemory ? "tiles in workgroup memory" : "tiles in registers"],
     ["cores", facts.manyCores ? "many" : "few"],
     [
       "subgroups",
@@ -79,7 +78,10 @@ function describeFacts(facts: DeviceFacts): string[][] {
     ["largest buffer", humanBytes(facts.maxBuffer)],
     ["largest binding", humanBytes(facts.maxBinding)],
     ["bindings per kernel", String(facts.maxStorageBuffers)],
-    ["workgroup memory", humanBytes(facts.workgroupMemory)],
+    [
+      "workgroup memory",
+      `${humanBytes(facts.workgroupMemory)}, ${facts.fastWorkgroupMemory ? "fast: tiles go through it" : "slow: tiles stay in registers"}`,
+    ],
     ["workgroup size", `${facts.maxInvocations} invocations`],
     ["workgroups per axis", String(facts.maxWorkgroups)],
   ];
