@@ -29,7 +29,9 @@ export interface Start {
   /** How many parameters a path may mean, if more than `LIMITS.tensors`. */
   readonly most?: number;
   /** Told of a path that means more, in place of the bag that is told of all else: who tries a layout may mean another. */
-  readonly tooMany?: DiagnosticBag;
+  readonly tooMany?: DiagnosticBag | undefined;
+  /** Likewise of a name that is not there: layers of a stack may differ, and who asks whether something is there may do without. */
+  readonly absent?: DiagnosticBag | undefined;
 }
 
 /** Everything that a path means below an instance; reports names that do not exist. */
@@ -60,7 +62,7 @@ export function resolvePath(env: Env, instance: Instance, path: Expr, start: Sta
       (start.tooMany ?? env.ctx.bag).addOnce(tooMany(found, step, most));
       return [];
     }
-    found = found.flatMap((f) => takeStep(env, f, step, start.indices));
+    found = found.flatMap((f) => takeStep(env, f, step, start));
   }
   return found;
 }
@@ -118,12 +120,12 @@ function pathSteps(path: Expr): Step[] | null {
   }
 }
 
-function takeStep(env: Env, from: Found, step: Step, outer: ReadonlyMap<string, number>): Found[] {
+function takeStep(env: Env, from: Found, step: Step, { indices: outer, absent }: Start): Found[] {
   const members = from.kind === "layer" ? from.instance.members : new Map<string, never>();
   const member = from.kind === "layer" ? from.instance.members.get(step.name) : undefined;
   if (member === undefined || member.kind === "value") {
     const near = suggest(step.name, [...members.keys()]);
-    env.ctx.bag.error(
+    (absent ?? env.ctx.bag).error(
       "map/no-member",
       `there is no \`${step.name}\` in ${from.path === "" ? "the model" : `\`${from.path}\``}`,
       [{ span: step.span, text: "not a member" }],

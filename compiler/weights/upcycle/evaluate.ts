@@ -129,20 +129,17 @@ const SELF = "self";
 
 /** Whether a source or the target has something at a path; what is wrong with the path itself is told. */
 function isThere(path: Expr, where: UpcycleScope): boolean {
-  const bag = new DiagnosticBag();
-  const found = resolveCondition(path, { ...where, env: { ...where.env, ctx: { ...where.env.ctx, bag } } });
-  for (const d of bag.list) if (d.code !== "map/no-member") where.env.ctx.bag.add(d);
-  return found.length > 0;
+  return resolveCondition(path, { ...where, absent: new DiagnosticBag() }).length > 0;
 }
 
 /** `a ?? b`: b where the source has nothing at a. */
 function firstThere(expr: BinaryExpr, where: UpcycleScope): Tree | null {
-  const bag = new DiagnosticBag();
+  const [bag, absent] = [new DiagnosticBag(), new DiagnosticBag()];
   const ctx = { ...where.env.ctx, bag };
-  const left = evaluateTree(expr.left, { ...where, env: { ...where.env, ctx } });
-  const others = bag.list.filter((d) => d.code !== "map/no-member");
-  if (others.length === 0 && left === null) return evaluateTree(expr.right, where);
-  if (bag.hasErrors) for (const d of others) where.env.ctx.bag.add(d);
+  const left = evaluateTree(expr.left, { ...where, absent, env: { ...where.env, ctx } });
+  if (bag.list.length === 0 && left === null) return evaluateTree(expr.right, where);
+  const isWrong = bag.hasErrors || absent.hasErrors;
+  if (isWrong) for (const d of bag.list) where.env.ctx.bag.add(d);
   // What is asked of it later is told where the rule stands.
-  return bag.hasErrors ? null : evaluateTree(expr.left, where);
+  return isWrong ? null : evaluateTree(expr.left, where);
 }

@@ -159,18 +159,18 @@ function findPlaces(
   where: UpcycleScope,
   notes: readonly string[],
 ): readonly Found[] {
-  const quiet = new DiagnosticBag();
+  const [quiet, absent] = [new DiagnosticBag(), new DiagnosticBag()];
   const env = { ...where.env, ctx: { ...where.env.ctx, bag: quiet } };
   const found = starts.flatMap((start) => {
     if (start.kind !== "layer") return [];
-    const from = { indices: new Map([...where.indices, ...start.indices]), layers: start.layers };
+    const from = { indices: new Map([...where.indices, ...start.indices]), layers: start.layers, absent };
     return resolvePath(env, start.instance, path, from).map((f) => ({
       ...f,
       indices: new Map([...start.indices, ...f.indices]),
       banks: new Map([...start.banks, ...f.banks]),
     }));
   });
-  const wrong = quiet.list.find((d) => found.length === 0 || d.code !== "map/no-member");
+  const [wrong] = found.length === 0 ? [...quiet.list, ...absent.list] : quiet.list;
   const { bag } = where.env.ctx;
   if (wrong !== undefined) bag.add(bag.hasErrors ? wrong : { ...wrong, notes: [...wrong.notes, ...notes] });
   return found;

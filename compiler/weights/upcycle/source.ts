@@ -3,7 +3,7 @@
  * parameter below that place.
  */
 import type { Expr } from "../../../grammar/ast.ts";
-import { walk } from "../../../grammar/index.ts";
+import { type DiagnosticBag, walk } from "../../../grammar/index.ts";
 import type { Env } from "../../language/interpret/context.ts";
 import { evaluate, report } from "../../language/interpret/context.ts";
 import { type Found, resolvePath } from "../map/path.ts";
@@ -27,6 +27,8 @@ export interface UpcycleScope {
   /** The member of each list that a verb has come to. */
   readonly each: ReadonlyMap<string, number>;
   readonly prompts: Prompts;
+  /** Told of names that are not there, in place of the bag, where they need not be. */
+  readonly absent?: DiagnosticBag;
   /** Equal prompts become one. */
   readonly prompt: (prompt: Prompt) => Prompt;
   /** Equal statistics become one, which is counted once. */
@@ -75,7 +77,7 @@ function resolveIn({ instance }: Model, path: Expr | null, where: UpcycleScope):
   const layers = new Map<string, number>();
   return path === null
     ? [{ kind: "layer", instance, path: "", indices: new Map(), banks: new Map(), layers }]
-    : resolvePath(where.env, instance, path, { indices: where.indices, layers });
+    : resolvePath(where.env, instance, path, { indices: where.indices, layers, absent: where.absent });
 }
 
 function sourceArray(

@@ -131,10 +131,10 @@ function ignoredBy(path: Expr, decl: UpcycleDecl, where: UpcycleScope): readonly
     bag.error("name/unknown", `there is no source \`${name}\``, [{ span: path.span, text: "not declared" }], help);
     return [];
   }
-  const quiet = new DiagnosticBag();
+  const [quiet, absent] = [new DiagnosticBag(), new DiagnosticBag()];
   const ranges = models.flatMap((_, i) => {
     const env = { ...where.env, ctx: { ...where.env.ctx, bag: quiet } };
-    const scope = { ...where, env, each: new Map([[name, i]]) };
+    const scope = { ...where, env, absent, each: new Map([[name, i]]) };
     const source = sourcePath(path, scope);
     const runs = source === null ? [] : resolveSource(source, scope).flatMap(runsOf);
     return runs.map(({ path: parameter, start, sizes }) => {
@@ -142,7 +142,7 @@ function ignoredBy(path: Expr, decl: UpcycleDecl, where: UpcycleScope): readonly
       return { source: source!.model, path: parameter, start, end: start + length };
     });
   });
-  const wrong = quiet.list.find((d) => !isOpen || d.code !== "map/no-member");
+  const [wrong] = isOpen ? quiet.list : [...quiet.list, ...absent.list];
   if (ranges.length === 0 && wrong !== undefined) bag.add(wrong);
   return ranges;
 }
