@@ -20,9 +20,10 @@ export interface Format {
    * numbers are weights.
    */
   readonly load: (words: string, lane: number, type: (component: "u32" | "i32" | "f32") => string) => string;
-  /** The largest number that it holds. */
+  /** The largest number that it holds, and the least that it holds as exactly as larger ones. */
   readonly largest: number;
-  /** How far an element may be from its number, relative to the largest of its block or, without one, to itself (while that is normal). */
+  readonly least: number;
+  /** How far an element may be from its number: of the largest of its block or, without one, of itself, and not below `least`. */
   readonly error: number;
 }
 
@@ -43,6 +44,7 @@ const f32: Format = {
   widen: (codes) => new Float32Array(codes.buffer, codes.byteOffset, codes.length),
   load: (words, _, type) => `bitcast<${type("f32")}>(${words})`,
   largest: 3.4028234663852886e38,
+  least: 2 ** -126,
   error: 0,
 };
 
@@ -68,6 +70,7 @@ const f16: Format = {
     return `bitcast<${f32}>(${bits} | (${signed} & ${u32}(0x80000000u)))`;
   },
   largest: 65504,
+  least: 2 ** -14,
   error: 2 ** -11,
 };
 
@@ -83,6 +86,7 @@ const bf16: Format = {
     return `bitcast<${type("f32")}>${bits}`;
   },
   largest: 3.3895313892515355e38,
+  least: 2 ** -126,
   error: 2 ** -8,
 };
 
@@ -99,6 +103,7 @@ const q8: Format = {
   },
   // 127 times the scale has to be finite.
   largest: 3.4e38,
+  least: 127 * 2 ** -126,
   error: (0.5 / 127) * (1 + 2 ** -20),
 };
 
