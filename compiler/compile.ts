@@ -32,6 +32,7 @@ import {
 import { checkFacts } from "./plan/facts.ts";
 import type { Plan } from "./plan/plan.ts";
 import { WEIGHT_FORMATS, type WeightFormat } from "./plan/format.ts";
+import { STORE_TYPES } from "./plan/store.ts";
 import { describePeeks } from "./refusal.ts";
 
 export type CompileModelOptions = Omit<CompileOptions, "model" | "entries" | "scalars" | "update"> & {
@@ -52,6 +53,7 @@ const COMPILE_RULES: Rules<CompileModelOptions> = {
   given: list(anyText, "a list of paths"),
   purpose: oneOf("generate", "evaluate"),
   force: object("an object of kernel templates"),
+  cache: oneOf(...STORE_TYPES),
   stepTokens: whole(1),
   dump: callback,
   scheduled: callback,

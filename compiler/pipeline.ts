@@ -19,6 +19,7 @@ import { findPeeks, incrementaliseProgram } from "./passes/incrementalise.ts";
 import type { LowerContext } from "./codegen/lower/context.ts";
 import type { DeviceFacts, EntryRegime, HostScalar, Plan, Table } from "./plan/plan.ts";
 import type { WeightFormat } from "./plan/format.ts";
+import type { StoreType } from "./plan/store.ts";
 import { absorbProgram } from "./passes/absorb/absorb.ts";
 import { giveSequenceAxis } from "./passes/per-sequence.ts";
 import { orderProgram } from "./passes/order.ts";
@@ -41,6 +42,8 @@ export interface CompileOptions {
   readonly scalars?: readonly HostScalar[];
   /** What ends an optimizer step, where the plan trains. */
   readonly update?: UpdateSpec;
+  /** What keys and values of attention are kept as between steps; f32 unless it is said. */
+  readonly cache?: StoreType;
   /** Kernel templates by name, for tests and tuning. */
   readonly force?: LowerContext["force"];
   /** The most tokens that a step will hold of one sequence: sliding windows keep so many more. */
@@ -152,12 +155,24 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
     device,
     storage,
     force = {},
+    cache = "f32",
     stepTokens = STEP_TOKENS,
     scheduled = () => {},
     scalars = [],
     update = null,
   } = options;
-  const made = { model, device, storage, force, stepTokens, scheduled, scalars, update, tables: [...tables.values()] };
+  const made = {
+    model,
+    device,
+    storage,
+    force,
+    cache,
+    stepTokens,
+    scheduled,
+    scalars,
+    update,
+    tables: [...tables.values()],
+  };
   const plan = assemblePlan(programs, made);
   if (options.verify === true) complain("the plan", verifyPlan(plan));
   return plan;

@@ -5,6 +5,7 @@ import { compileModel, passes } from "../../compiler/index.ts";
 import { DEVICE_KINDS, type DeviceKind, promisedFacts } from "../../compiler/plan/facts.ts";
 import { FORMATS, WEIGHT_FORMATS, type WeightFormat } from "../../compiler/plan/format.ts";
 import type { DeviceFacts, Plan } from "../../compiler/plan/plan.ts";
+import { STORE_TYPES, STORES, type StoreType } from "../../compiler/plan/store.ts";
 import { failure, suggest } from "../../grammar/index.ts";
 import { plural, print, printJson, say } from "../output.ts";
 import { openSubject, type Subject, type SubjectOptions } from "../subject.ts";
@@ -14,6 +15,7 @@ interface Options extends SubjectOptions {
   readonly adapter?: string;
   readonly kind?: DeviceKind;
   readonly weights?: WeightFormat;
+  readonly cache?: StoreType;
   readonly dump?: string;
   readonly json?: true;
 }
@@ -38,6 +40,9 @@ export function registerBuild(program: Command): void {
         "keep parameters of two axes and more in this (default: as the checkpoint)",
       ).choices(WEIGHT_FORMATS),
     )
+    .addOption(
+      new Option("--cache <type>", "keep keys and values of attention in this (default: f32)").choices(STORE_TYPES),
+    )
     .option("--dump <after:pass>", `print the program after a pass: ${passNames().join(", ")}`)
     .option("--json", "print what was built as JSON")
     .addHelpText("after", "\nExample:\n  moec build examples/03-model.moe --kind gpu --out small.plan")
@@ -57,11 +62,12 @@ async function runBuild(path: string, options: Options): Promise<void> {
     const plan = compileModel(subject.model, {
       device,
       storage: storageOf(subject, options.weights),
+      ...(options.cache === undefined ? {} : { cache: options.cache }),
       ...(wanted === null ? {} : { dump }),
     });
     if (options.out !== undefined) await (await import("../../runtime/save/save-plan.ts")).savePlan(plan, options.out);
     if (options.json) printJson({ ...summarise(plan), out: options.out ?? null });
-    else report(plan, options.out, options.weights);
+    else report(plan, options);
   } finally {
     await subject.close();
   }
@@ -99,6 +105,13 @@ function describeFormat(name: WeightFormat): string {
   return `weights in ${name}: ${size} bits each, numbers up to ${largest.toExponential(1)}, ${held}`;
 }
 
+function describeCache({ states }: Plan, type: StoreType): string {
+  const { error, largest } = STORES[type];
+  const bytes = states.reduce((n, s) => n + s.bytesPerToken, 0);
+  const held = error === 0 ? "as they are" : `within ${(100 * error).toPrecision(2)} %`;
+  return `keys and values in ${type}: ${bytes} bytes for each token of context, numbers up to ${largest.toExponential(1)}, ${held}`;
+}
+
 interface Summary {
   readonly model: string;
   readonly kernels: number;
@@ -119,10 +132,11 @@ function summarise(plan: Plan): Summary {
   return { model: plan.model, kernels: plan.modules.length, parameters: plan.parameters.length, entries };
 }
 
-function report(plan: Plan, out: string | undefined, format: WeightFormat | undefined): void {
+function report(plan: Plan, { out, weights, cache }: Options): void {
   const { model, kernels, entries } = summarise(plan);
   say(`${model}: ${plural(kernels, "kernel")}${out === undefined ? "" : `, written to ${out}`}`);
-  if (format !== undefined) say(`  ${describeFormat(format)}`);
+  if (weights !== undefined) say(`  ${describeFormat(weights)}`);
+  if (cache !== undefined) say(`  ${describeCache(plan, cache)}`);
   for (const { name, dispatches, perLayer } of entries) {
     const layers = perLayer.length === 0 ? "" : `, ${perLayer.join(" and ")} per layer`;
     say(`  ${name}: ${plural(dispatches, "dispatch").replace(/hs$/, "hes")}${layers}`);

@@ -5,6 +5,7 @@
  */
 import type { WeightFormat } from "./format.ts";
 import type { ScalarExpr } from "./scalar.ts";
+import { STORES, type StoreType } from "./store.ts";
 
 export const PLAN_VERSION = 2;
 
@@ -123,11 +124,12 @@ export interface Table {
   readonly expr: ScalarExpr;
 }
 
-/** What is kept between steps, e.g. a key cache f32 [S, P, G, C] or the last rows of a delay; zero at the start of a sequence. */
+/** What is kept between steps, e.g. a key cache [S, P, G, C] or the last rows of a delay; zero at the start of a sequence. */
 export interface State {
   readonly id: string;
-  /** Words of 4 bytes. */
   readonly elements: Size;
+  /** What they are in memory. */
+  readonly store: StoreType;
   /** Bytes per token of context, for reports; 0 for what does not grow with it. */
   readonly bytesPerToken: number;
 }
@@ -245,6 +247,11 @@ export function fillIndex(binding: Binding, index: number): Binding {
     default:
       return { ...binding, id: fill(binding.id) };
   }
+}
+
+/** Bytes of a state. */
+export function stateBytes({ elements, store }: State, values: SizeValues): number {
+  return (evaluateSize(elements, values) * STORES[store].bits) / 8;
 }
 
 /** Elements for one of everything: one token, one row, one sequence, one position. */

@@ -7,6 +7,7 @@ import {
   type Binding,
   type Buffer,
   evaluateSize,
+  stateBytes,
   type HostValues,
   type Kept,
   type Plan,
@@ -213,9 +214,9 @@ export class Buffers {
   clearSequence(slot: number): void {
     if (!this.#isOpen) return;
     const encoder = this.#device.gpu.createCommandEncoder();
-    for (const { id, elements } of this.#plan.states) {
-      const own = (evaluateSize(elements, this.#sizes) * 4) / this.#sizes.S;
-      encoder.clearBuffer(this.#states.get(id)!, slot * own, own);
+    for (const state of this.#plan.states) {
+      const own = stateBytes(state, this.#sizes) / this.#sizes.S;
+      encoder.clearBuffer(this.#states.get(state.id)!, slot * own, own);
     }
     this.#device.gpu.queue.submit([encoder.finish()]);
   }
@@ -238,12 +239,13 @@ export class Buffers {
     }
     const encoder = this.#device.gpu.createCommandEncoder();
     const made = new Map<string, GPUBuffer>();
-    for (const { id, elements } of this.#plan.states) {
+    for (const state of this.#plan.states) {
+      const { id } = state;
       const buffer = await this.#create(
         `state \`${id}\` for ${sizes.S} × ${sizes.P} positions`,
-        bytesOf(elements, sizes),
+        whole(stateBytes(state, sizes)),
       );
-      const [before, after] = [old, sizes].map((at) => (evaluateSize(elements, at) * 4) / at.S) as [number, number];
+      const [before, after] = [old, sizes].map((at) => stateBytes(state, at) / at.S) as [number, number];
       const held = this.#states.get(id);
       for (let slot = 0; held !== undefined && slot < sizes.S; slot++)
         encoder.copyBufferToBuffer(held, slot * before, buffer, slot * after, before);
@@ -324,7 +326,12 @@ function placeOf(buffer: Buffer): string {
 }
 
 function bytesOf(elements: Size, sizes: StepSizes): number {
-  return Math.max(16, Math.ceil((evaluateSize(elements, sizes) * 4) / 16) * 16);
+  return whole(evaluateSize(elements, sizes) * 4);
+}
+
+/** Up to a multiple of 16. */
+function whole(bytes: number): number {
+  return Math.max(16, Math.ceil(bytes / 16) * 16);
 }
 
 function replace(map: Map<string, GPUBuffer>, key: string, buffer: GPUBuffer): void {

@@ -4,6 +4,7 @@
  */
 import { verifyPlan } from "../../compiler/index.ts";
 import { WEIGHT_FORMATS } from "../../compiler/plan/format.ts";
+import { STORE_TYPES } from "../../compiler/plan/store.ts";
 import { isSizeSymbol, type Plan, SIZE_SYMBOLS } from "../../compiler/plan/plan.ts";
 import { isScalarOp } from "../../compiler/plan/scalar.ts";
 import { failure } from "../../grammar/diagnostic.ts";
@@ -134,7 +135,7 @@ const plan = fields({
   tables: listOf(
     fields({ id: name, axes: listOf(fields({ name, size })), expr: test("an expression", (v) => isScalar(v)) }),
   ),
-  states: listOf(fields({ id: name, elements: size, bytesPerToken: count })),
+  states: listOf(fields({ id: name, elements: size, store: oneOf(...STORE_TYPES), bytesPerToken: count })),
   buffers: listOf(
     fields({
       id: name,

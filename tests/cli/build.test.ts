@@ -27,6 +27,20 @@ test("the size of a plan does not depend on the number of layers", async () => {
   expect(eight.entries[0]!.dispatches - two.entries[0]!.dispatches).toBe(6 * two.entries[0]!.perLayer[0]!);
 });
 
+test("--weights and --cache say what is kept, and what that costs", async () => {
+  const out = temporary("kept.plan");
+  const args = ["--kind", "gpu", "--weights", "q8", "--cache", "f16", "--out", out];
+  const run = await moec("build", "tests/fixtures/families/llama", ...args);
+  expect(run.out + run.err).toContain("weights in q8: 9 bits each");
+  expect(run.out + run.err).toContain("within 0.39 % of the largest of its 32 neighbours");
+  expect(run.out + run.err).toMatch(/keys and values in f16: \d+ bytes for each token of context, .* within 0\.098 %/);
+  const plan = await loadPlan(out);
+  expect(new Set(plan.parameters.map((p) => `${p.storage} ${p.axes.length > 1}`))).toEqual(
+    new Set(["q8 true", "f32 false"]),
+  );
+  expect(new Set(plan.states.map((s) => s.store))).toEqual(new Set(["f16"]));
+});
+
 test("--dump prints the program after a pass", async () => {
   const before = await moec("build", "examples/03-model.moe", "--kind", "gpu", "--dump", "after:simplify");
   const after = await moec("build", "examples/03-model.moe", "--kind", "gpu", "--dump", "after:sparsify");
@@ -37,6 +51,8 @@ test("--dump prints the program after a pass", async () => {
 
 test.each([
   ["a pass that does not exist", ["--dump", "after:sparsfy"], "did you mean `sparsify`?"],
+  ["a format that does not exist", ["--kind", "gpu", "--weights", "q7"], "Allowed choices are f32, f16, bf16, q8"],
+  ["a cache that does not exist", ["--kind", "gpu", "--cache", "f8"], "Allowed choices are f32, f16"],
   ["a kind that does not exist", ["--kind", "quantum"], "Allowed choices are software, gpu"],
   ["a config that does not exist", ["--config", "smal", "--kind", "gpu"], "did you mean `small`?"],
 ])("%s is refused", async (_, args, words) => {

@@ -3,10 +3,14 @@
  * binds, and what must come out, in float64.
  */
 import type { AttendSpec } from "../../compiler/codegen/kernel/attend/attend.ts";
+import { readerOf } from "../../compiler/codegen/kernel/stored.ts";
+import { narrowF16, widenF16 } from "../../compiler/plan/half.ts";
 import type { Binding } from "../../compiler/plan/plan.ts";
+import type { StoreType } from "../../compiler/plan/store.ts";
 import { runsOf } from "../../runtime/session/feed.ts";
 import { randomNumbers } from "./contract-case.ts";
 import { type Words, bindingKey } from "./gpu.ts";
+import { packArray } from "./matrix.ts";
 
 export interface AttendShape {
   readonly heads: number;
@@ -20,6 +24,8 @@ export interface AttendShape {
   readonly ahead?: boolean;
   /** A score without a value for every head. */
   readonly sinks?: readonly number[];
+  /** What the caches are kept as; f32 unless it is said. */
+  readonly store?: StoreType;
   /** Positions that the cache of a sequence holds. */
   readonly ring: number;
   /** The step's tokens: sequence and position of each. */
@@ -42,12 +48,15 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
   const slots = 1 + tokens.reduce((n, t) => Math.max(n, t.slot), 0);
   const scale = 4 / Math.sqrt(channels);
   const q = randomNumbers(tokens.length * heads * channels, 1);
-  const keys = randomNumbers(slots * ring * kvHeads * channels, 2);
-  const values = randomNumbers(slots * ring * kvHeads * valueChannels, 3);
+  const { store = "f32" } = shape;
+  const held = (x: Float32Array): Float32Array => (store === "f16" ? widenF16(narrowF16(x)) : x);
+  const keys = held(randomNumbers(slots * ring * kvHeads * channels, 2));
+  const values = held(randomNumbers(slots * ring * kvHeads * valueChannels, 3));
+  const packed = (x: Float32Array): Words => (store === "f16" ? packArray(x, "f16") : x);
   const data = new Map<string, Words>([
     [bindingKey(buffer("q")), q],
-    [bindingKey(buffer("keys")), keys],
-    [bindingKey(buffer("values")), values],
+    [bindingKey(buffer("keys")), packed(keys)],
+    [bindingKey(buffer("values")), packed(values)],
     [bindingKey(buffer("position")), Uint32Array.from(tokens, (t) => t.position)],
     [bindingKey(buffer("slot")), Uint32Array.from(tokens, (t) => t.slot)],
   ]);
@@ -75,8 +84,8 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
     rows: "T",
     q: (w, width, token, head, channel) =>
       `${w.bind(buffer("q"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "read")}[((${token} * ${heads}u + ${head}) * ${channels}u + ${channel}) / ${width}u]`,
-    keys: buffer("keys"),
-    values: buffer("values"),
+    keys: (w, width) => readerOf(w, buffer("keys"), store, width),
+    values: (w, width) => readerOf(w, buffer("values"), store, width),
     valueRow: kvHeads * valueChannels,
     ring: () => `${ring}u`,
     position: buffer("position"),

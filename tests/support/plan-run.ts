@@ -4,7 +4,7 @@
  */
 import type { Value } from "../../compiler/ops/define.ts";
 import type { Parameter, Plan, SizeValues } from "../../compiler/plan/plan.ts";
-import { evaluateSize } from "../../compiler/plan/plan.ts";
+import { evaluateSize, stateBytes } from "../../compiler/plan/plan.ts";
 import { evaluateScalar } from "../../compiler/plan/scalar.ts";
 import type { StepSizes, TestGpu } from "./gpu.ts";
 import { bindingKey } from "./gpu.ts";
@@ -47,7 +47,10 @@ export function openPlan(plan: Plan, gpu: TestGpu, params: (path: string) => Val
     fixed.set(bindingKey({ kind: "table", id: table.id }), gpu.upload(data));
   }
   for (const s of plan.states)
-    fixed.set(bindingKey({ kind: "state", id: s.id }), gpu.upload(new Float32Array(evaluateSize(s.elements, limits))));
+    fixed.set(
+      bindingKey({ kind: "state", id: s.id }),
+      gpu.upload(new Uint32Array(Math.ceil(stateBytes(s, limits) / 4))),
+    );
   const shared = new Map<string, number>();
   const bytesOf = (id: string): number =>
     Math.max(16, evaluateSize(plan.buffers.find((b) => b.id === id)!.elements, limits) * 4);

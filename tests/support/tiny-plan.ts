@@ -182,7 +182,7 @@ export function tinyPlan(device: DeviceFacts, more: Partial<Plan> = {}): Plan {
     device,
     parameters: Object.keys(weights).map(plain),
     tables: [{ id: "quarter", axes: [{ name: "P", size: "P" }], expr: ["div", "P", 4] }],
-    states: [{ id: "cache", elements: ["*", "S", "P"], bytesPerToken: 4 }],
+    states: [{ id: "cache", elements: ["*", "S", "P"], store: "f32", bytesPerToken: 4 }],
     buffers: [
       ...[input("ids", "T"), input("position", "T"), input("slot", "T"), input("wanted", "Q"), input("target", "T")],
       { id: "hidden", role: "temporary", name: "hidden", type: "f32", elements: "T", share: "a", kept: null },

@@ -22,6 +22,8 @@ import type {
   Table,
 } from "../../plan/plan.ts";
 import type { WeightFormat } from "../../plan/format.ts";
+import { STORES, type StoreType } from "../../plan/store.ts";
+import { storeOf } from "../lower/store.ts";
 import { PLAN_VERSION, SIZE_SYMBOLS } from "../../plan/plan.ts";
 import type { Regime } from "../schedule/kernel.ts";
 import type { Layouts } from "../schedule/layout.ts";
@@ -39,6 +41,7 @@ export interface AssembleOptions {
   readonly tables: readonly Table[];
   readonly scalars: readonly HostScalar[];
   readonly force: LowerContext["force"];
+  readonly cache: StoreType;
   readonly stepTokens: number;
   readonly scheduled: (work: ScheduleWork) => void;
   /** What ends an optimizer step, where the plan trains. */
@@ -54,7 +57,7 @@ export interface UpdateSpec {
 }
 
 export function assemblePlan(programs: readonly EntryProgram[], options: AssembleOptions): Plan {
-  const { stepTokens } = options;
+  const { stepTokens, cache } = options;
   const functions = programs.flatMap((p) => allFunctions(p.program));
   const layouts = chooseLayouts(functions);
   const calls = callsByFunction(programs.map((p) => p.program));
@@ -90,6 +93,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
         device,
         regime,
         force,
+        cache,
         stepTokens: entryRegime === "whole" ? null : stepTokens,
         collector,
         scheduled: options.scheduled,
@@ -109,7 +113,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
   const states = new Map(
     programs.flatMap(({ regimes, program }) => {
       const most = regimes.includes("whole") ? null : stepTokens;
-      return allFunctions(program).flatMap((fn) => listStates(fn, calls, most).map((s) => [s.id, s] as const));
+      return allFunctions(program).flatMap((fn) => listStates(fn, calls, most, cache).map((s) => [s.id, s] as const));
     }),
   );
   return {
@@ -196,14 +200,16 @@ function concretePaths(path: string, fn: GraphFunction, calls: Calls): readonly 
   return path.includes("#") ? [...(calls.get(fn) ?? [])].map((call) => bindPath(path, call)) : [path];
 }
 
-function listStates(fn: GraphFunction, calls: Calls, stepTokens: number | null): readonly State[] {
+function listStates(fn: GraphFunction, calls: Calls, stepTokens: number | null, cache: StoreType): readonly State[] {
   return topologicalOrder(outputNodes(fn)).flatMap((node) =>
     statesOf(node).flatMap(({ id, row, rows }) => {
       const width = rowWidth(row);
+      const store = storeOf({ row, rows }, cache);
       return concretePaths(id, fn, calls).map((own): State => ({
         id: own,
         elements: ["*", ["*", "S", rowsHeld(rows, stepTokens)], width],
-        bytesPerToken: rows.kind === "positions" ? width * 4 : 0,
+        store,
+        bytesPerToken: rows.kind === "positions" ? (width * STORES[store].bits) / 8 : 0,
       }));
     }),
   );

@@ -24,6 +24,7 @@ export interface FunctionContext {
   readonly device: DeviceFacts;
   readonly regime: Regime;
   readonly force: LowerContext["force"];
+  readonly cache: LowerContext["cache"];
   readonly stepTokens: number | null;
   readonly collector: Collector;
   /** Gets what the scheduling of each function took. */
@@ -116,6 +117,7 @@ function lowerContext(
     device: context.device,
     regime: context.regime,
     force: context.force,
+    cache: context.cache,
     stepTokens: context.stepTokens,
     parameterOf,
     partOf: (path, part) => byPath.get(path)?.parts[part] ?? { start: 0, count: 0, bytes: 0 },
@@ -166,6 +168,7 @@ export function emitCopy(node: Node, from: string, to: string, context: Function
     device: context.device,
     regime: context.regime,
     force: context.force,
+    cache: context.cache,
     stepTokens: context.stepTokens,
     parameterOf: context.parameterOf,
     targetOf: () => ({ kind: "buffer", id: to }),

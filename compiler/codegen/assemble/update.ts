@@ -122,6 +122,7 @@ function updateOne(
   const { scalars } = options;
   const [lowered] = lowerKernel(kernel, "kernel", {
     ...options.context,
+    cache: "f32",
     stepTokens: null,
     targetOf: (store: Store) => bindings.get(store.kept!.id)!,
     scratch: () => ({ kind: "step" }),

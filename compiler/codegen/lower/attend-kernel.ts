@@ -1,11 +1,12 @@
 /** Fills in an `AttendSpec`: heads from the axes of the result, keys and values from the caches that this step has appended to. */
 import type { Node } from "../../graph/node.ts";
 import { TIME, findAxis } from "../../graph/type.ts";
-import type { AttendSpec } from "../kernel/attend/attend.ts";
+import type { AttendSpec, LoadCache } from "../kernel/attend/attend.ts";
 import { chooseAttend } from "../kernel/select.ts";
+import { readerOf } from "../kernel/stored.ts";
 import type { AttendKernel } from "../schedule/kernel.ts";
 import { cacheAxes, valuesInKeys } from "../../graph/cache.ts";
-import { stateOf } from "../../ops/states.ts";
+import { type NamedState, stateOf } from "../../ops/states.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import type { Index } from "./index.ts";
 import { flatten, unflatten } from "./index.ts";
@@ -13,7 +14,7 @@ import { count } from "./place.ts";
 import { callValue } from "./prologue.ts";
 import { sizeOf } from "./size.ts";
 import { storeHead } from "./store-head.ts";
-import { rowsText } from "./store.ts";
+import { rowsText, storeOf } from "./store.ts";
 
 export function lowerAttend(kernel: AttendKernel, id: string, context: LowerContext): Lowered {
   const { attend } = kernel;
@@ -26,6 +27,10 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
   const value = attend.type.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name))!;
   const kvHeads = cacheAxes(attend).heads;
   const keys = stateOf(attend, "k");
+  const loadOf =
+    (state: NamedState): LoadCache =>
+    (w, width) =>
+      readerOf(w, { kind: "state", id: state.id }, storeOf(state, context.cache), width);
   const spec: AttendSpec = {
     id,
     heads: count(heads),
@@ -50,8 +55,8 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
         c,
       ]);
     },
-    keys: { kind: "state", id: keys.id },
-    values: { kind: "state", id: valuesInKeys(attend) ? keys.id : stateOf(attend, "v").id },
+    keys: loadOf(keys),
+    values: loadOf(valuesInKeys(attend) ? keys : stateOf(attend, "v")),
     valueRow: valuesInKeys(attend) ? count([width]) : count(kvHeads) * count([value]),
     ring: (w) => rowsText(w, keys.rows, context.stepTokens),
     position: memory.builtin("position"),

@@ -2,6 +2,7 @@
 import type { Node } from "../../graph/node.ts";
 import type { Binding, DeviceFacts, Dispatch, KernelModule, Size } from "../../plan/plan.ts";
 import type { Kernel, Regime, Store } from "../schedule/kernel.ts";
+import type { StoreType } from "../../plan/store.ts";
 import type { Memory, ParameterPlace } from "./place.ts";
 
 export interface LowerContext {
@@ -16,6 +17,8 @@ export interface LowerContext {
   /** A parameter by its path inside the function. */
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;
   readonly force: { readonly contract?: string; readonly attend?: string; readonly delta?: string };
+  /** What rows that a position each has, such as keys, are kept as between steps. */
+  readonly cache: StoreType;
   /** The most tokens that a step holds of one sequence; null: a whole sequence, however long. */
   readonly stepTokens: number | null;
 }

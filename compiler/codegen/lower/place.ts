@@ -4,6 +4,7 @@
  */
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
+import { readerOf } from "../kernel/stored.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { WriteSize } from "../../ops/size-text.ts";
 import { FORMATS } from "../../plan/format.ts";
@@ -47,9 +48,9 @@ export function loadBuffer(
 ): string | null {
   if (run !== null && !isInner(node, run)) return null;
   const { dtype, axes } = node.type;
-  const name = w.bind(binding, `array<${typeText(memoryType(dtype), run)}>`, access);
+  const read = readerOf(w, binding, memoryType(dtype), run === null ? 1 : 4, access);
   const flat = flatten(axes, index, w.size);
-  return fromMemory(`${name}[${run === null ? flat : `${flat} / 4u`}]`, dtype, run);
+  return fromMemory(read(run === null ? flat : `${flat} / 4u`), dtype, run);
 }
 
 /** A run along this label is four neighbours in memory. */

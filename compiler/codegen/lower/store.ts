@@ -1,9 +1,11 @@
 /** Writing a computed value where its store goes: a node's buffer, or the place of a token's row in a state. */
 import type { Axis } from "../../graph/type.ts";
 import { TIME } from "../../graph/type.ts";
+import { writerOf } from "../kernel/stored.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { StateRows } from "../../ops/define.ts";
 import { type NamedState, rowWidth } from "../../ops/states.ts";
+import type { StoreType } from "../../plan/store.ts";
 import type { KeptPlace, Store } from "../schedule/kernel.ts";
 import type { LowerContext } from "./context.ts";
 import type { Emitter } from "./emit.ts";
@@ -28,11 +30,12 @@ export function emitStore(
   const axes = state === null ? store.node.type.axes : store.node.type.axes.filter((a) => a.name !== TIME);
   const { dtype } = store.node.type;
   const whole = run !== null && axes.at(-1)?.name === run && hasRuns(store.node.type, run);
-  const name = e.w.bind(context.targetOf(store), `array<${typeText(memoryType(dtype), whole ? run : null)}>`, "write");
+  const type = state === null ? memoryType(dtype) : storeOf(state, context.cache);
+  const put = writerOf(e.w, context.targetOf(store), type, whole ? 4 : 1);
   const place = state === null ? null : placeInState(e, context, memory, state, axes, index);
   const write = (i: Index, v: string): void => {
     const flat = place === null ? flatten(axes, i, e.w.size) : `${place.start} + ${flatten(axes, i, e.w.size)}`;
-    const text = `${name}[${whole ? `(${flat}) / 4u` : flat}] = ${toMemory(v, dtype, whole ? run : null)};`;
+    const text = put(whole ? `(${flat}) / 4u` : flat, toMemory(v, dtype, whole ? run : null));
     e.line(place === null || place.condition === null ? text : `if (${place.condition}) { ${text} }`);
   };
   if (run === null || whole) write(index, value);
@@ -87,4 +90,12 @@ function placeInState(
 export function rowsText(w: KernelWriter, rows: StateRows, stepTokens: number | null): string {
   if (rows.kind === "last") return `${rows.count}u`;
   return rows.reach === null || stepTokens === null ? w.step("P") : `min(${w.step("P")}, ${rows.reach + stepTokens}u)`;
+}
+
+/**
+ * What a state is kept as, where rows that a position each has are kept as `cache`. Recurrences and delays, of which little is kept and much
+ * is made, stay f32; so does a row of an odd number of elements, which would share a word with the next sequence's.
+ */
+export function storeOf({ row, rows }: Pick<NamedState, "row" | "rows">, cache: StoreType): StoreType {
+  return rows.kind === "positions" && rowWidth(row) % 2 === 0 ? cache : "f32";
 }

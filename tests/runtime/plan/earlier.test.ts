@@ -104,20 +104,27 @@ test("so does one whose model looks ahead and has an input per sequence", async 
 });
 
 test.each(["software", "gpu"] as const)(
-  "a plan of version 2 for a device of kind %s has its capabilities",
+  "a plan of version 2 for a device of kind %s has its capabilities, and states of f32",
   async (kind) => {
     const scratch = mkdtempSync(join(tmpdir(), "moec-earlier-"));
     try {
       const [folder, facts] = [join(scratch, "plan"), promisedFacts(kind)];
       await savePlan(tinyPlan(facts), folder);
       const file = join(folder, "plan.json");
-      const json = JSON.parse(readFileSync(file, "utf8")) as { version: number; device: Record<string, unknown> };
+      const json = JSON.parse(readFileSync(file, "utf8")) as {
+        version: number;
+        device: Record<string, unknown>;
+        states: readonly { store: string }[];
+      };
       expect(json.version).toBe(2);
       const { fastWorkgroupMemory, manyCores, ...others } = json.device;
       expect({ fastWorkgroupMemory, manyCores }).toEqual(DEVICE_KINDS[kind]);
-      const save = (device: object): void => writeFileSync(file, JSON.stringify({ ...json, device }));
+      const save = (device: object): void =>
+        writeFileSync(file, JSON.stringify({ ...json, states: json.states.map(({ store: _, ...s }) => s), device }));
       save({ kind, ...others });
-      expect((await loadPlan(folder)).device).toEqual(facts);
+      const loaded = await loadPlan(folder);
+      expect(loaded.device).toEqual(facts);
+      expect(loaded.states.map((s) => s.store)).toEqual(["f32"]);
       save({ kind: "quantum", ...others });
       await expect(loadPlan(folder)).rejects.toThrow("`device.fastWorkgroupMemory`");
     } finally {

@@ -27,8 +27,8 @@ function emitTiledAttend(spec: AttendSpec, tile: Tile): EmittedKernel {
   const w = new KernelWriter();
   const key = unitOf(spec.channels);
   const value = unitOf(spec.valueChannels);
-  const keys = w.bind(spec.keys, key.array, "read");
-  const values = w.bind(spec.values, value.array, "read");
+  const keys = spec.keys(w, key.width);
+  const values = spec.values(w, value.width);
   const position = w.bind(spec.position, "array<u32>", "read");
   const slotOf = w.bind(spec.slot, "array<u32>", "read");
   const strided = (name: string, count: number, body: string): string =>
@@ -136,7 +136,7 @@ let to_j = min(min(from_j + ${share}u, ${positions}u), last + 1u - base);
 ${own.map((r) => `mix${turn}_${r} *= fades[row + ${r}u]; total${turn}_${r} *= fades[row + ${r}u];`).join("\n")}
 for (var j = from_j; j < to_j; j += 4u) {
 ${range(4)
-  .map((e) => `let v${e} = ${values}[${at(e)}];`)
+  .map((e) => `let v${e} = ${values(at(e))};`)
   .join("\n")}
 ${own
   .map(

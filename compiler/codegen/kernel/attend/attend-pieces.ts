@@ -73,17 +73,15 @@ function firstSeen({ window, chunk }: AttendSpec, low: string): string {
 /** How channels are read: four at a time where their number allows it. */
 export interface ChannelUnit {
   readonly width: 1 | 4;
-  /** Of one unit, and of the cache. */
   readonly type: string;
-  readonly array: string;
   readonly units: number;
   readonly dot: (a: string, b: string) => string;
 }
 
 export function unitOf(channels: number): ChannelUnit {
   return channels % 4 === 0
-    ? { width: 4, type: "vec4<f32>", array: "array<vec4<f32>>", units: channels / 4, dot: (a, b) => `dot(${a}, ${b})` }
-    : { width: 1, type: "f32", array: "array<f32>", units: channels, dot: (a, b) => `${a} * ${b}` };
+    ? { width: 4, type: "vec4<f32>", units: channels / 4, dot: (a, b) => `dot(${a}, ${b})` }
+    : { width: 1, type: "f32", units: channels, dot: (a, b) => `${a} * ${b}` };
 }
 
 /** A number as a WGSL f32 literal. */

@@ -14,9 +14,9 @@ export interface Pieces {
   readonly w: KernelWriter;
   readonly key: ChannelUnit;
   readonly value: ChannelUnit;
-  /** Names of the bound caches. */
-  readonly keys: string;
-  readonly values: string;
+  /** A unit of channels out of the caches. */
+  readonly keys: (unit: string) => string;
+  readonly values: (unit: string) => string;
   /** A loop that shares `count` items out among the invocations. */
   readonly strided: (name: string, count: number, body: string) => string;
 }
@@ -46,7 +46,7 @@ export function scoreMany(pieces: Pieces): string {
       positions * count,
       `let own_j = i / ${count}u;
 let c = i % ${count}u;
-tile_k[own_j * ${stride}u + c] = ${keys}[${keyAt(pieces, "base + own_j")} + ${from}u + c];`,
+tile_k[own_j * ${stride}u + c] = ${keys(`${keyAt(pieces, "base + own_j")} + ${from}u + c`)};`,
     )}
 workgroupBarrier();
 for (var c = 0u; c < ${count}u * once; c++) {
@@ -82,7 +82,7 @@ export function scoreOne(pieces: Pieces): string {
   return `for (var j = lane / ${KEY_LANES}u; j < ${positions}u * once; j += ${invocations / KEY_LANES}u) {
 let at = ${keyAt(pieces, "base + j")};
 var sum = 0.0;
-for (var c = lane % ${KEY_LANES}u; c < ${key.units}u * once; c += ${KEY_LANES}u) { sum += ${key.dot("query[c]", `${keys}[at + c]`)}; }
+for (var c = lane % ${KEY_LANES}u; c < ${key.units}u * once; c += ${KEY_LANES}u) { sum += ${key.dot("query[c]", keys("at + c"))}; }
 dots[lane % ${KEY_LANES}u * ${stride}u + j] = sum;
 }
 workgroupBarrier();

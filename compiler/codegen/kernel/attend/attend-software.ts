@@ -44,8 +44,8 @@ function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): E
   w.feature("subgroups");
   const key = unitOf(spec.channels);
   const value = unitOf(spec.valueChannels);
-  const keys = w.bind(spec.keys, key.array, "read");
-  const values = w.bind(spec.values, value.array, "read");
+  const keys = spec.keys(w, key.width);
+  const values = spec.values(w, value.width);
   const position = w.bind(spec.position, "array<u32>", "read");
   const slot = w.bind(spec.slot, "array<u32>", "read");
   // Units of the output that a lane owns.
@@ -76,7 +76,7 @@ function emitSubgroupAttend(spec: AttendSpec, lanes: number, queries: number): E
 for (var j = 0u; j < ${lanes}u * once; j++) {
   let value_at = ${cacheAt("base + j", valueRow(spec, value), value.units)};
   ${range(owned)
-    .map((u) => `let v${u} = ${values}[value_at + ${unit(u)}];`)
+    .map((u) => `let v${u} = ${values(`value_at + ${unit(u)}`)};`)
     .join("\n  ")}
   ${q
     .map((i) => {
@@ -157,10 +157,10 @@ function loadSeveral(
 workgroupBarrier();`;
 }
 
-function scoreSeveral(key: ChannelUnit, keys: string, queries: number): string {
+function scoreSeveral(key: ChannelUnit, keys: (unit: string) => string, queries: number): string {
   const rows = range(queries).map((i) => `score${i} += ${key.dot(`subgroupBroadcast(own, ${i}u)`, "k")};`);
   return `for (var c = 0u; c < ${key.units}u * once; c++) {
-  let k = ${keys}[key_at + c];
+  let k = ${keys("key_at + c")};
   let own = query[min(lane, ${queries - 1}u) * ${key.units}u + c];
   ${rows.join("\n  ")}
 }`;
@@ -177,10 +177,10 @@ function loadOne(key: ChannelUnit, lanes: number, readQ: (token: string, c: stri
     .join("\n");
 }
 
-function scoreOne(key: ChannelUnit, keys: string, lanes: number): string {
+function scoreOne(key: ChannelUnit, keys: (unit: string) => string, lanes: number): string {
   const terms = range(Math.ceil(key.units / lanes)).map((i) => {
     const at = (i + 1) * lanes <= key.units ? `${i * lanes}u + j` : `min(${i * lanes}u + j, ${key.units - 1}u)`;
-    return `score0 += ${key.dot(`subgroupShuffle(query${i}, j)`, `${keys}[key_at + ${at}]`)};`;
+    return `score0 += ${key.dot(`subgroupShuffle(query${i}, j)`, keys(`key_at + ${at}`))};`;
   });
   return `for (var j = 0u; j < ${lanes}u * once; j++) {\n${terms.join("\n")}\n}`;
 }

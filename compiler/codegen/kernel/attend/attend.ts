@@ -5,6 +5,8 @@
 import type { Binding, Size } from "../../../plan/plan.ts";
 import type { KernelWriter } from "../writer.ts";
 
+export type LoadCache = (w: KernelWriter, width: 1 | 4) => (unit: string) => string;
+
 export interface AttendSpec {
   readonly id: string;
   /** Query heads in all, KV heads in all, and for query head h its KV head (a WGSL u32 expression). */
@@ -25,9 +27,12 @@ export interface AttendSpec {
   readonly rows: Size;
   /** q at (token, head, channel): vec4<f32> for width 4 (channels % 4 == 0), else f32. May compute rotary embedding. */
   readonly q: (w: KernelWriter, width: 1 | 4, token: string, head: string, channel: string) => string;
-  /** Caches f32: element (slot, position, kv head, channel) at ((slot * ring + position % ring) * kvHeads + head) * channels + c. */
-  readonly keys: Binding;
-  readonly values: Binding;
+  /**
+   * Caches: element (slot, position, kv head, channel) is number ((slot * ring + position % ring) * kvHeads + head) * channels + c. Binds one,
+   * and gives its f32, or four from a multiple of four on, by the number over `width`.
+   */
+  readonly keys: LoadCache;
+  readonly values: LoadCache;
   /** Elements from one position's values to the next's: kvHeads * valueChannels, or more where they are the first channels of the keys. */
   readonly valueRow: number;
   /** Positions that a cache holds before it wraps. */

@@ -70,6 +70,12 @@ describe.each(attendTemplates.map((t) => t.name))("template %s", (name) => {
       await check(name, regime, { ...heads, channels: 48, valueChannels: 10, tokens });
     });
 
+    it("reads caches of 16 bits, four channels at a time or one", async () => {
+      const tokens = [...sequence(0, 0, 40), ...sequence(1, 250, 20)];
+      await check(name, regime, { ...heads, channels: 32, store: "f16", window: 17, tokens });
+      await check(name, regime, { ...heads, channels: 6, valueChannels: 10, store: "f16", tokens: sequence(0, 0, 29) });
+    });
+
     it("takes wide heads, as many KV heads as heads", async () => {
       const tokens = [...sequence(0, 3, 10), ...sequence(1, 0, 3)];
       await check(name, regime, { heads: 2, kvHeads: 2, ring: 16, channels: 192, valueChannels: 256, tokens });
