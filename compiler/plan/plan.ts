@@ -5,7 +5,7 @@
  */
 import type { WeightFormat } from "./format.ts";
 import type { ScalarExpr } from "./scalar.ts";
-import { STORES, type StoreType } from "./store.ts";
+import { type StoreType, storedBytes } from "./store.ts";
 
 export const PLAN_VERSION = 2;
 
@@ -251,7 +251,7 @@ export function fillIndex(binding: Binding, index: number): Binding {
 
 /** Bytes of a state. */
 export function stateBytes({ elements, store }: State, values: SizeValues): number {
-  return (evaluateSize(elements, values) * STORES[store].bits) / 8;
+  return storedBytes(store, evaluateSize(elements, values));
 }
 
 /** Elements for one of everything: one token, one row, one sequence, one position. */

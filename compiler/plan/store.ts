@@ -21,3 +21,7 @@ export type StoreType = keyof typeof rows;
 export const STORES: Readonly<Record<StoreType, Store>> = rows;
 
 export const STORE_TYPES = Object.keys(STORES) as readonly StoreType[];
+
+export function storedBytes(type: StoreType, elements: number): number {
+  return (elements * STORES[type].bits) / 8;
+}

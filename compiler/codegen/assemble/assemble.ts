@@ -22,7 +22,7 @@ import type {
   Table,
 } from "../../plan/plan.ts";
 import type { WeightFormat } from "../../plan/format.ts";
-import { STORES, type StoreType } from "../../plan/store.ts";
+import { type StoreType, storedBytes } from "../../plan/store.ts";
 import { storeOf } from "../lower/store.ts";
 import { PLAN_VERSION, SIZE_SYMBOLS } from "../../plan/plan.ts";
 import type { Regime } from "../schedule/kernel.ts";
@@ -209,7 +209,7 @@ function listStates(fn: GraphFunction, calls: Calls, stepTokens: number | null, 
         id: own,
         elements: ["*", ["*", "S", rowsHeld(rows, stepTokens)], width],
         store,
-        bytesPerToken: rows.kind === "positions" ? (width * STORES[store].bits) / 8 : 0,
+        bytesPerToken: rows.kind === "positions" ? storedBytes(store, width) : 0,
       }));
     }),
   );
