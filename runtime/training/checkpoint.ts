@@ -18,6 +18,18 @@ import { createHash } from "node:crypto";
 import type { Piece } from "../../compiler/index.ts";
 import type { Plan } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
+import {
+  callback,
+  checkOption,
+  checkOptions,
+  list,
+  members,
+  needed,
+  object,
+  type Rules,
+  text,
+  whole,
+} from "../../grammar/option.ts";
 import { type ElementType, ELEMENTS } from "../checkpoint/element-type.ts";
 import { fromFloat32 } from "../checkpoint/data-type.ts";
 import type { TensorSpec } from "../checkpoint/safetensors-header.ts";
@@ -58,6 +70,24 @@ export interface TrainingCheckpoint {
   readonly maxShardBytes?: number;
 }
 
+const RECORD_RULES: Rules<TrainingRecord> = {
+  step: needed(whole(0, Number.MAX_SAFE_INTEGER)),
+  seed: needed(whole(0, Number.MAX_SAFE_INTEGER)),
+  plan: needed(text),
+  adapter: needed(text),
+  data: needed(object("an object")),
+  accumulators: needed(object("an object of lists of numbers")),
+  run: needed(object("an object")),
+};
+
+const CHECKPOINT_RULES: Rules<TrainingCheckpoint> = {
+  loaded: needed(object("a model, of `loadModel`", "model", "source", "checkpoint")),
+  record: needed(members("where the run stands: { step, seed, plan, adapter, data, accumulators, run }", RECORD_RULES)),
+  parameter: needed(callback),
+  states: needed(list(object("a state", "state", "path", "read"), "a list of { state, path, read }")),
+  maxShardBytes: whole(1, Number.MAX_SAFE_INTEGER),
+};
+
 export interface WrittenCheckpoint {
   readonly path: string;
   /** Older checkpoints that stay since somebody has put something into them, or changed them. */
@@ -72,6 +102,8 @@ export async function writeTrainingCheckpoint(
   folder: string,
   checkpoint: TrainingCheckpoint,
 ): Promise<WrittenCheckpoint> {
+  checkOption("writeTrainingCheckpoint", "folder", folder, needed(text));
+  checkOptions("writeTrainingCheckpoint", checkpoint, CHECKPOINT_RULES);
   const { loaded, record, maxShardBytes } = checkpoint;
   const path = stepFolder(folder, record.step);
   const { tensors, config, metadata } = planExport(loaded);

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { MapBinding, Workspace } from "../../compiler/index.ts";
 import { failure } from "../../grammar/diagnostic.ts";
+import { checkOption, needed, text } from "../../grammar/option.ts";
 import { toFloat32 } from "../checkpoint/data-type.ts";
 import { readSafetensors, type SafetensorsFile } from "../checkpoint/safetensors.ts";
 import { findForeign } from "../files/manifest.ts";
@@ -41,6 +42,7 @@ export async function readTrainingCheckpoint(
   workspace: Workspace = openWorkspace(),
   maps: readonly MapBinding[] = [],
 ): Promise<StoredTraining | null> {
+  checkOption("readTrainingCheckpoint", "folder", folder, needed(text));
   const step = recode("checkpoint/unreadable", () => listSteps(folder)).at(-1);
   if (step === undefined) return null;
   const path = stepFolder(folder, step);

@@ -15,6 +15,8 @@ const file = { path: "a.moe", text: "x" };
 const diagnostic = { code: "a/b", severity: "error", message: "m", labels: [], notes: [], help: null };
 const provenance = { tensors: {} };
 const transfer = { checkpoints: [], bytesRead: 0, bytesWritten: 0 };
+const record = { step: 1, seed: 1, plan: "a", adapter: "b", data: {}, accumulators: {}, run: {} };
+const training = { loaded, record, parameter: () => new Float32Array(0), states: [] };
 const first = (models: AsyncGenerator): unknown => models.next();
 const facts = (more: object): unknown => ({ device: { ...softwareFacts, ...more }, storage });
 
@@ -107,6 +109,17 @@ const refused: readonly (readonly [string, () => unknown])[] = [
   ["`gradientsOf` needs `source`", () => call(moec.gradientsOf, device, { model }, [[1, 2]])],
   ["`sequences` of `gradientsOf` is [1, 2]", () => call(moec.gradientsOf, device, loaded, [1, 2])],
   ["`gradientsOf` has no option `clip`", () => call(moec.gradientsOf, device, loaded, [[1, 2]], { clip: 1 })],
+  ["`folder` of `writeTrainingCheckpoint` is 4", () => call(moec.writeTrainingCheckpoint, 4, training)],
+  ["`writeTrainingCheckpoint` needs `loaded`", () => call(moec.writeTrainingCheckpoint, "out", {})],
+  [
+    "`record` of `writeTrainingCheckpoint` is an object, and has to be where the run stands",
+    () => call(moec.writeTrainingCheckpoint, "out", { ...training, record: { ...training.record, step: 0.5 } }),
+  ],
+  [
+    "`states` of `writeTrainingCheckpoint`",
+    () => call(moec.writeTrainingCheckpoint, "out", { ...training, states: [{ state: "m" }] }),
+  ],
+  ["`folder` of `readTrainingCheckpoint` is null", () => call(moec.readTrainingCheckpoint, null)],
   ["`device` of `measureRoofline` is an object", () => call(measureRoofline, {})],
 ];
 

@@ -255,13 +255,16 @@ test("`build`", async () => {
   });
 });
 
-test("`run --logits`", async () => {
+test.each([
+  ["--logits", 11],
+  ["--gradients", 31],
+])("`run %s`", async (option, step) => {
   await sweep({
     prepare: (folder) => writeFileSync(join(folder, "ids.json"), "[[1, 2]]"),
     target: "out.safetensors",
-    faults: inTurn(11),
+    faults: inTurn(step),
     write: (folder) =>
-      command("run", SOURCE, "--ids", join(folder, "ids.json"), "--logits", join(folder, "out.safetensors")),
+      command("run", SOURCE, "--ids", join(folder, "ids.json"), option, join(folder, "out.safetensors")),
   });
 });
 
