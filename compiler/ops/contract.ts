@@ -1,12 +1,21 @@
 /** The contraction of two tensors by name: every matrix product is one. */
-import { TIME } from "../graph/type.ts";
 import { Dim } from "../graph/dim.ts";
-import { hasAxis } from "../graph/type.ts";
+import type { Node } from "../graph/node.ts";
+import type { TensorType } from "../graph/type.ts";
+import { TIME, hasAxis, sameType } from "../graph/type.ts";
+import type { Shorthands } from "./shorthands.ts";
 import type { Rows } from "./define.ts";
 import { isMismatch } from "./mismatch.ts";
 import { fitGradient } from "./gradient.ts";
 import { checkDtypes, checkHas, elementCount, joinTypes, two, withoutAxes } from "./typing.ts";
 import { contractValues, sizeOf, sizedAxes } from "./values.ts";
+
+/** The product in the order of operands whose result has the axes as they are wanted, so that nothing has to be turned around afterwards. */
+function gradientOf(b: Shorthands, ct: Node, other: Node, axes: readonly string[], like: TensorType): Node {
+  const product = b.dot(ct, other, axes);
+  const turned = b.dot(other, ct, axes);
+  return fitGradient(b, [product, turned].find((x) => sameType(x.type, like)) ?? product, like);
+}
 
 export const contract = {
   dot: {
@@ -33,7 +42,7 @@ export const contract = {
         x.type.axes.filter((a) => !hasAxis(y.type, a.name)),
         y.type.axes.filter((a) => !hasAxis(x.type, a.name)),
       ].map((axes) => axes.map((a) => a.name)) as [string[], string[]];
-      return [fitGradient(b, b.dot(ct, y, onlyY), x.type), fitGradient(b, b.dot(ct, x, onlyX), y.type)];
+      return [gradientOf(b, ct, y, onlyY, x.type), gradientOf(b, ct, x, onlyX, y.type)];
     },
     time: ({ axes }) => (axes.includes(TIME) ? "future" : "pointwise"),
     flops: (inputs, { axes }, out) => {

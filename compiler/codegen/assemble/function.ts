@@ -77,7 +77,7 @@ export function emitKernel(
   const reads = schedule.reads(kernel);
   const lower = lowerContext(schedule, places, context);
   const lowered = lowerKernel(kernel, "kernel", lower);
-  return lowered.map(({ module, bindings, grid, constants }) => {
+  return lowered.map(({ module, bindings, grid, constants, ends = false }) => {
     const params = bindings.flatMap((b) => (b.kind === "parameter" ? [b.path] : []));
     const label = labelKernel(kernel, [...new Set(params.map(plainPath))]);
     const origin = originOf(kernel);
@@ -90,7 +90,7 @@ export function emitKernel(
       constants,
       label,
       origin,
-      flops: flopsOf(kernel),
+      flops: ends ? 0 : flopsOf(kernel),
       bytes: bytesOf(kernel, reads, parts),
     };
   });

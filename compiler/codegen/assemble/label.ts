@@ -16,6 +16,8 @@ export function labelKernel(kernel: Kernel, params: readonly string[]): string {
       return `${kernel.node.attrs.state ?? kernel.node.op}`;
     case "group":
       return "group choices by bank";
+    case "outer":
+      return `${[...kernel.outer.rows].join("·")} by ${kernel.outer.columns.join("·")} over tokens`;
     case "row":
     case "map": {
       const what = kernel.stores.some((s) => s.state !== null) ? [...ops, "append"] : ops;

@@ -11,6 +11,9 @@ import { contractDecodeSoftware } from "./contract/contract-decode-software.ts";
 import { contractRowsGpu } from "./contract/contract-rows-gpu.ts";
 import { contractRowsPlain } from "./contract/contract-rows-plain.ts";
 import { contractRowsSoftware } from "./contract/contract-rows-software.ts";
+import { outerGpu } from "./outer/outer-gpu.ts";
+import { outerPlain, outerSoftware } from "./outer/outer-rows.ts";
+import type { OuterSpec, OuterTemplate } from "./outer/outer.ts";
 import { deltaChunked } from "./delta/delta-chunked.ts";
 import { deltaRecurrent } from "./delta/delta-recurrent.ts";
 import type { DeltaKernel, DeltaSpec, DeltaTemplate } from "./delta/delta.ts";
@@ -35,6 +38,16 @@ export function chooseContract(
   );
   if (found === undefined)
     throw new Error(`no template ${force ?? "that suits"} runs contraction ${spec.id} (${regime})`);
+  return found.emit(spec, device);
+}
+
+export const outerTemplates: readonly OuterTemplate[] = [outerSoftware, outerGpu, outerPlain];
+
+/** As `chooseContract`, for a product over tokens. */
+export function chooseOuter(spec: OuterSpec, device: DeviceFacts, force?: string): readonly EmittedKernel[] {
+  const found = outerTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
+  if (found === undefined)
+    throw new Error(`no template ${force ?? "that suits"} runs the product over tokens ${spec.id}`);
   return found.emit(spec, device);
 }
 

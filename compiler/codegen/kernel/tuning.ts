@@ -43,6 +43,36 @@ export const tuning = {
     invocations: 32,
   },
 
+  /** Products over tokens where workgroup memory is fast. As the tiled product of many rows; not searched. */
+  outerGpu: {
+    /** Vectors of four rows, and of four columns, of a tile. */
+    vectors: 16,
+    /** Rows of an invocation: two vectors. */
+    ownRows: 8,
+    /** Tokens that pass through workgroup memory at a time. */
+    tokens: 16,
+    /** Tokens are divided where there are fewer workgroups than this, */
+    workgroups: 256,
+    /** into so many parts at most. */
+    parts: 16,
+  },
+
+  /** The same where workgroup memory is slow and subgroups are small and alike. lavapipe: as fast as `rowsSoftware`. */
+  outerSoftware: {
+    /** Rows of a workgroup; never fewer than there are lanes. */
+    rows: 16,
+    /** Tokens of a round, which divide the lanes of a load: with eight it was about a third as fast. */
+    tokens: 4,
+  },
+
+  /** The same anywhere, where neither suits. Not measured: the simplest, to check the others against. */
+  outerPlain: {
+    /** Rows of an invocation. */
+    rows: 8,
+    /** Of a workgroup, side by side over columns. */
+    invocations: 32,
+  },
+
   /** Products of one to a few rows where workgroup memory is fast. H200: half as many invocations took a third longer for experts. */
   decodeGpu: {
     /** Of a workgroup, over columns and shares of k. */
@@ -177,6 +207,8 @@ export const tuning = {
     smallWeights: { decode: 1 << 20, prefill: 1 << 15 },
     /** Elements of a list in workgroup memory: a row that is longer is read again. */
     list: 2048,
+    /** Elements of a product over tokens with a kernel of its own, at least: below, a loop for each does as well. */
+    overTokens: 64,
     /** A sum is a loop of its result's elements when a token has so many times as many of them as each has terms; else a row's. */
     columnsPerTerm: 4,
     /** Maps that an epilogue takes in, at most. */

@@ -16,7 +16,12 @@ export interface LowerContext {
   readonly scratch: (id: string, type: "f32" | "u32", elements: Size) => Binding;
   /** A parameter by its path inside the function. */
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;
-  readonly force: { readonly contract?: string; readonly attend?: string; readonly delta?: string };
+  readonly force: {
+    readonly contract?: string;
+    readonly outer?: string;
+    readonly attend?: string;
+    readonly delta?: string;
+  };
   /** What rows that a position each has, such as keys, are kept as between steps. */
   readonly cache: StoreType;
   /** The most tokens that a step holds of one sequence; null: a whole sequence, however long. */
@@ -29,4 +34,6 @@ export interface Lowered {
   readonly bindings: readonly Binding[];
   readonly grid: Dispatch["grid"];
   readonly constants: Readonly<Record<string, number>>;
+  /** A further dispatch of a kernel, which ends what the first has worked out: its operations are counted there. */
+  readonly ends?: true;
 }

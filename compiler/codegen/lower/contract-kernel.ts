@@ -8,17 +8,17 @@ import type { Axis } from "../../graph/type.ts";
 import { findAxis } from "../../graph/type.ts";
 import type { ColumnGroup, ContractSpec, MatrixOperand, Routing } from "../kernel/contract/contract.ts";
 import { chooseContract } from "../kernel/select.ts";
-import type { KernelWriter } from "../kernel/writer.ts";
 import type { ContractGroup, ContractKernel } from "../schedule/kernel.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
 import { groupBuffers } from "./group-kernel.ts";
-import type { Index, Run } from "./index.ts";
+import type { Run } from "./index.ts";
 import { hasRuns, unflatten } from "./index.ts";
 import type { Memory, ParameterPlace } from "./place.ts";
 import { count } from "./place.ts";
 import { callValue } from "./prologue.ts";
+import { readRows } from "./read-rows.ts";
 import { fixedSize, sizeOf } from "./size.ts";
 import { emitStore } from "./store.ts";
 
@@ -50,39 +50,11 @@ function specOf(kernel: ContractKernel, id: string, context: LowerContext, part:
     k: count(kAxes),
     rows: sizeOf(rows),
     rowCount: (w) => w.size(rows),
-    a: (w, width, row, k) => readA(w, memory, first.a, aRows, kAxes, width === 4 ? kAxes.at(-1)!.name : null, row, k),
+    a: (w, width, row, k) =>
+      readRows(w, memory, "a", first.a, aRows, kAxes, width === 4 ? kAxes.at(-1)!.name : null, row, k),
     groups: kernel.groups.map((group) => columnGroup(kernel, group, outRows, context, memory, part)),
     routing: first.index === null ? null : routingOf(kernel, first, first.index, context, memory, aRows.length === 1),
   };
-}
-
-/** A at (row, k). In memory in that very order, it needs no arithmetic on its axes. */
-function readA(
-  w: KernelWriter,
-  memory: Memory,
-  a: Node,
-  rowAxes: readonly Axis[],
-  kAxes: readonly Axis[],
-  run: Run,
-  row: string,
-  k: string,
-): string {
-  const k4 = count(kAxes) % 4 === 0;
-  const buffer = memory.bufferOf(a);
-  const names = [...rowAxes, ...kAxes].map((x) => x.name).join();
-  if (buffer !== null && names === a.type.axes.map((x) => x.name).join() && (run === null || k4)) {
-    const flat = `(${row}) * ${count(kAxes)}u + ${k}`;
-    return run === null
-      ? `${w.bind(buffer, "array<f32>", "read")}[${flat}]`
-      : `${w.bind(buffer, "array<vec4<f32>>", "read")}[(${flat}) / 4u]`;
-  }
-  // A run of k is a run of its last axis only when whole runs cover that axis.
-  if (run !== null && !hasRuns(a.type, run)) {
-    const lanes = [0, 1, 2, 3].map((i) => readA(w, memory, a, rowAxes, kAxes, null, row, `(${k} + ${i}u)`));
-    return `vec4<f32>(${lanes.join(", ")})`;
-  }
-  const index = (): Index => new Map([...unflatten(rowAxes, "row", w.size), ...unflatten(kAxes, "k", w.size)]);
-  return callValue(w, memory, "read_a", a, ["row", "k"], index, run, [row, k]);
 }
 
 function columnGroup(
@@ -120,7 +92,8 @@ function columnGroup(
   };
 }
 
-function splitLanes(
+/** A store of four columns as four of one. */
+export function splitLanes(
   width: 1 | 4,
   col: string,
   acc: readonly string[],

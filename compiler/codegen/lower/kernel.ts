@@ -5,6 +5,7 @@ import { lowerContract } from "./contract-kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { lowerGroup } from "./group-kernel.ts";
 import { lowerMap } from "./map-kernel.ts";
+import { lowerOuter } from "./outer-kernel.ts";
 import { lowerRecurrence } from "./recurrence-kernel.ts";
 import { lowerRow } from "./row-kernel.ts";
 
@@ -21,6 +22,8 @@ export function lowerKernel(
       return [lowerRow(kernel, id, context)];
     case "contract":
       return lowerContract(kernel, id, context);
+    case "outer":
+      return lowerOuter(kernel, id, context);
     case "attend":
       return [lowerAttend(kernel, id, context)];
     case "recurrence":

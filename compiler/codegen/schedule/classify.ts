@@ -12,6 +12,8 @@ import type { Layouts } from "./layout.ts";
 import { fitsLayout } from "./layout.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import { matchMatrix } from "../../graph/matrix.ts";
+import type { Outer } from "../../graph/outer.ts";
+import { matchOuter } from "../../graph/outer.ts";
 
 export type Role =
   | { readonly kind: "light" }
@@ -20,6 +22,7 @@ export type Role =
   /** A stage of a row kernel. */
   | { readonly kind: "row" }
   | { readonly kind: "matrix"; readonly matrix: Matrix }
+  | { readonly kind: "outer"; readonly outer: Outer }
   | { readonly kind: "attend" }
   | { readonly kind: "recurrence" }
   | { readonly kind: "call" };
@@ -71,6 +74,8 @@ function roleOf(
       return { kind: "call" };
     case "contract": {
       const matrix = matchMatrix(node);
+      const outer = matchOuter(node);
+      if (outer !== null && perRow(node) >= tuning.schedule.overTokens) return { kind: "outer", outer };
       if (matrix === null) return { kind: "loop" };
       if (matrix.n.length > 0 && isSmall(matrix, regime) && feedsRows(node, roles, users)) return { kind: "row" };
       if (matrix.n.length === 0 && matrix.index === null) return { kind: "row" };

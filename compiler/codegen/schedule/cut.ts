@@ -62,6 +62,7 @@ function beginnings(kernel: Kernel): readonly Node[] {
       return kernel.stores.slice(1).flatMap((x) => (isInBuffer(x) ? [x.node] : []));
     case "contract":
       return kernel.groups.slice(1).map((g) => g.matrices[0]!.dot);
+    case "outer":
     case "attend":
     case "recurrence":
     case "group":

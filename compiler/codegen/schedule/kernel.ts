@@ -7,6 +7,7 @@ import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { NamedState } from "../../ops/states.ts";
 import type { Matrix } from "../../graph/matrix.ts";
+import type { Outer } from "../../graph/outer.ts";
 import type { Layout } from "../../plan/plan.ts";
 
 export type Regime = "prefill" | "decode";
@@ -47,7 +48,7 @@ export function isInBuffer({ state, kept }: Store): boolean {
 }
 
 export type Kernel =
-  MapKernel | RowKernel | ContractKernel | AttendKernel | RecurrenceKernel | GroupKernel | CallKernel;
+  MapKernel | RowKernel | ContractKernel | OuterKernel | AttendKernel | RecurrenceKernel | GroupKernel | CallKernel;
 
 interface Common {
   /** Heavy nodes, and light ones that end it, in topological order. */
@@ -81,6 +82,14 @@ export interface ContractKernel extends Common {
   readonly groups: ContractGroup[];
   /** Sum over a token's choices inside the kernel: the sum, and what scales each choice (null: 1). */
   readonly combine: { readonly sum: Node<"sum">; readonly scales: readonly Node[] } | null;
+}
+
+/** A product of two activations over tokens. */
+export interface OuterKernel extends Common {
+  readonly kind: "outer";
+  readonly outer: Outer;
+  /** What is stored: the product itself or the end of its epilogue. */
+  root: Node;
 }
 
 export interface AttendKernel extends Common {
@@ -120,6 +129,8 @@ export function placeLabels(kernel: Kernel): ReadonlySet<string> {
       return new Set(kernel.rows);
     case "contract":
       return labels(kernel.groups.map((g) => g.root));
+    case "outer":
+      return labels([kernel.root]);
     case "attend":
       return labels([kernel.attend]);
     case "recurrence":

@@ -16,7 +16,7 @@ import { Clusters } from "./clusters.ts";
 import { addContraction } from "./contractions.ts";
 import { chooseCut } from "./cut.ts";
 import { joinEpilogue } from "./grow.ts";
-import type { AttendKernel, Kernel, KeptPlace, MapKernel, RecurrenceKernel } from "./kernel.ts";
+import type { AttendKernel, Kernel, KeptPlace, MapKernel, OuterKernel, RecurrenceKernel } from "./kernel.ts";
 import { inBuffer, inKept, inState, isInBuffer } from "./kernel.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
 import { recomputedNodes } from "./recomputed.ts";
@@ -81,6 +81,12 @@ function addHeavy(s: Scheduling, node: Node): void {
       const kernel = s.clusters.add<MapKernel>({ kind: "map", computes: [node], stores: [] });
       return storeEnd(s, kernel, node);
     }
+    case "outer": {
+      const { outer } = role;
+      const kernel = s.clusters.add<OuterKernel>({ kind: "outer", computes: [node], stores: [], outer, root: node });
+      kernel.root = joinEpilogue(s, kernel, [node]) ?? node;
+      return s.clusters.store(kernel, inBuffer(kernel.root));
+    }
     case "attend": {
       const kernel = s.clusters.add<AttendKernel>({
         kind: "attend",
@@ -137,6 +143,7 @@ function requiredNodes(
       if (node.inputs.some((x) => fromRow.has(x))) fromRow.add(node);
       for (const x of node.inputs) if (fromRow.has(x) && isWider(node, x)) required.add(viewed(x));
     }
+    if (role?.kind === "outer") for (const x of node.inputs) required.add(viewed(x));
     if (role?.kind !== "matrix") continue;
     required.add(viewed(role.matrix.a));
     if (role.matrix.index !== null) required.add(baseOf(role.matrix.index));

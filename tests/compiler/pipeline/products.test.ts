@@ -4,10 +4,12 @@ import type { Program } from "../../../compiler/graph/node.ts";
 import { parseAxis } from "../../../compiler/graph/parse.ts";
 import type { WeightFormat } from "../../../compiler/plan/format.ts";
 import type { Plan } from "../../../compiler/plan/plan.ts";
+import { outerTemplates } from "../../../compiler/codegen/kernel/select.ts";
 import { compareOutputs } from "../../support/compare-plan.ts";
 import type { TestGpu } from "../../support/gpu.ts";
 import { openTestGpu } from "../../support/gpu.ts";
 import { makeProgram } from "../../support/graph-program.ts";
+import { canRun } from "../../support/templates.ts";
 
 let gpu: TestGpu;
 beforeAll(async () => {
@@ -49,3 +51,21 @@ test.each(["f32", "f16", "bf16"] as const satisfies readonly WeightFormat[])(
     }
   },
 );
+
+/** Sums over tokens in either order of the sides, with axes on both, and an epilogue. */
+const overTokens = makeProgram(({ b, input, param }) => {
+  const [x, y] = [input("x", "f32[T, D=37]"), input("y", "f32[T, H=3, F=12]")];
+  const sum = b.dot(y, x, ["T"]);
+  const pairs = b.dot(input("p", "f32[E=2, T, D=37]"), input("q", "f32[T, E=2, F=20]"), ["T", "E"]);
+  return {
+    first: b.plus(sum, param("w", "f32[H=3, F=12, D=37]")),
+    second: b.times(b.dot(x, y, ["T"]), 0.5),
+    pairs: b.minus(pairs, param("v", "f32[D=37, F=20]")),
+  };
+});
+
+test.each(outerTemplates.map((t) => t.name))("%s: products over tokens leave what the oracle does", async (outer) => {
+  if (!canRun(outer, gpu.facts)) return;
+  const plan = await compareOutputs(overTokens, gpu, 29, {}, ["whole"], { force: { outer } });
+  expect(loopsOf(plan)).toEqual([]);
+});
