@@ -4,6 +4,7 @@
  */
 import { type LayerLoad, sharesOf } from "../../../runtime/session/routing.ts";
 import type { RoutedText, StripToken } from "./routed-text.ts";
+import { escapeHtml, renderDocument, renderFacts } from "../../page/page.ts";
 import { expertStyle, PAGE_SCRIPT, PAGE_STYLE } from "./style.ts";
 
 export interface Page {
@@ -26,22 +27,10 @@ export function renderPage({ model, checkpoint, texts }: Page): string {
     ["tokens routed", texts.reduce((n, t) => n + t.routing.tokens, 0).toLocaleString("en")],
     ["experts that no token met", String(countUnmet(texts))],
   ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Routing of ${escape(checkpoint)}</title>
-<style>
-${PAGE_STYLE}
-${expertStyle(experts)}
-</style>
-</head>
-<body>
-<header>
+  const body = `<header>
 <h1>Where the tokens went</h1>
-<p class="quiet">${escape(model)} · ${escape(checkpoint)}</p>
-<dl class="facts">${facts.map(([name, value]) => `<div><dt>${name}</dt><dd>${value}</dd></div>`).join("")}</dl>
+<p class="quiet">${escapeHtml(model)} · ${escapeHtml(checkpoint)}</p>
+${renderFacts(facts)}
 </header>
 <section>
 <h2>Load of the experts</h2>
@@ -49,13 +38,9 @@ ${expertStyle(experts)}
 larger. Experts that no token met are striped, and counted with †. Entropy is 1 when all experts have the same load.</p>
 <div class="cards">${texts.map(renderLoad).join("\n")}</div>
 </section>
-${texts.some((t) => t.strip.length > 0) ? renderStrips(texts, experts) : ""}
-<script>
-${PAGE_SCRIPT}
-</script>
-</body>
-</html>
-`;
+${texts.some((t) => t.strip.length > 0) ? renderStrips(texts, experts) : ""}`;
+  const style = `${PAGE_STYLE}\n${expertStyle(experts)}`;
+  return renderDocument({ title: `Routing of ${checkpoint}`, style, body, script: PAGE_SCRIPT });
 }
 
 /** Over all layers, the experts that none of the texts met. */
@@ -72,7 +57,7 @@ function renderLoad({ file, sequences, routing }: RoutedText): string {
   const numbered = count <= NUMBERED;
   const heads = Array.from({ length: count }, (_, n) => (numbered || n % 8 === 0 ? String(n) : ""));
   return `<article class="card">
-<h3>${escape(file)}</h3>
+<h3>${escapeHtml(file)}</h3>
 <p class="quiet">${routing.tokens.toLocaleString("en")} tokens in ${sequences} ${sequences === 1 ? "sequence" : "sequences"}</p>
 <div class="scroll"><table class="${numbered ? "heat" : "heat dense"}">
 <thead><tr><th>layer</th>${heads.map((h, n) => `<th${numbered ? ` class="x${n}"` : ""}>${h}</th>`).join("")}<th class="wide">entropy</th><th>max : mean</th></tr></thead>
@@ -94,7 +79,7 @@ function renderLayer({ part, load, entropy, maxOverMean, dead }: LayerLoad, colu
   const missing =
     dead.length === 0 ? "" : ` <b class="alarm" title="no token met ${dead.join(", ")}">†${dead.length}</b>`;
   const bar = `<i style="--p:${(100 * entropy).toFixed(1)}%"></i>${entropy.toFixed(3)}`;
-  return `<tr><th>${escape(nameOf(part))}${missing}</th>${cells.join("")}${rest}<td class="bar">${bar}</td><td>${maxOverMean.toFixed(2)}</td></tr>`;
+  return `<tr><th>${escapeHtml(nameOf(part))}${missing}</th>${cells.join("")}${rest}<td class="bar">${bar}</td><td>${maxOverMean.toFixed(2)}</td></tr>`;
 }
 
 function renderStrips(texts: readonly RoutedText[], experts: number): string {
@@ -116,10 +101,10 @@ function renderStrip({ file, routing, strip }: RoutedText): string {
   const choices = parts.map((_, layer) => strip.map((token) => token.experts[layer]));
   const bands = parts.map((part, layer) => {
     const cells = strip.map((token) => `<i class="e${token.experts[layer]?.[0]}"></i>`).join("");
-    return `<button type="button" class="band" aria-pressed="${layer === 0}"><span>${escape(nameOf(part))}</span><span class="cells">${cells}</span></button>`;
+    return `<button type="button" class="band" aria-pressed="${layer === 0}"><span>${escapeHtml(nameOf(part))}</span><span class="cells">${cells}</span></button>`;
   });
   return `<article class="card strip">
-<h3>${escape(file)}</h3>
+<h3>${escapeHtml(file)}</h3>
 <p class="quiet">the first ${strip.length} tokens</p>
 <div class="bands">${bands.join("\n")}</div>
 <p class="text">${strip.map(renderToken).join("")}</p>
@@ -130,11 +115,7 @@ function renderStrip({ file, routing, strip }: RoutedText): string {
 function renderToken({ text, experts }: StripToken): string {
   const [first, second] = experts[0] ?? [];
   const under = second === undefined ? "" : ` u${second}`;
-  return `<span class="token e${first}${under}" title="${(experts[0] ?? []).join(", ")}">${escape(text).replaceAll("\n", "↵\n")}</span>`;
+  return `<span class="token e${first}${under}" title="${(experts[0] ?? []).join(", ")}">${escapeHtml(text).replaceAll("\n", "↵\n")}</span>`;
 }
 
 const nameOf = (part: string): string => (part === "" ? "model" : part);
-
-function escape(text: string): string {
-  return text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-}
