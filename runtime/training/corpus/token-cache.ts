@@ -8,7 +8,7 @@ import { removeIfAny, tryTo } from "../../files/create.ts";
 import { flushFolder, makeFolders } from "../../files/disk.ts";
 import { takeLock } from "../../files/lock.ts";
 import { find, openToRead } from "../../files/read.ts";
-import { O_CREAT, O_EXCL, O_WRONLY, openFile, readNames, rename } from "../../files/system.ts";
+import { O_CREAT, O_EXCL, O_WRONLY, openFile, readNames, removeFolder, rename } from "../../files/system.ts";
 import { countUpTo, type TokenStore } from "../data/stretch.ts";
 import { type IdWidth, openIdFile, toBytes } from "./id-file.ts";
 
@@ -74,12 +74,12 @@ export async function writeCached(
   fill: (writer: TokenWriter) => Promise<void>,
 ): Promise<void> {
   makeFolders(folder);
-  const lock = takeLock(folder, folder);
-  const aside = join(folder, `.${key.slice(0, 32)}${PARTIAL}`);
+  const place = join(folder, ".partial");
+  const lock = takeLock(place, folder);
+  const aside = join(place, `${key.slice(0, 32)}.tokens`);
   try {
     // What a killed run left; nobody else is at work here.
-    for (const name of readNames(folder))
-      if (name.startsWith(".") && name.endsWith(PARTIAL)) removeIfAny(join(folder, name));
+    for (const name of readNames(place)) if (name.endsWith(".tokens")) removeIfAny(join(place, name));
     await writeAside(aside, width, fill);
     lock.check();
     rename(aside, pathOf(folder, key));
@@ -88,11 +88,11 @@ export async function writeCached(
     tryTo(() => removeIfAny(aside));
     throw error;
   } finally {
-    lock.release();
+    tryTo(() => lock.release());
+    tryTo(() => removeFolder(place));
   }
 }
 
-const PARTIAL = ".tokens.partial";
 const BLOCK = 1 << 16;
 const paddedTo8 = (bytes: number): number => Math.ceil(bytes / 8) * 8;
 

@@ -25,6 +25,9 @@ import { openSink } from "../../../runtime/save/sink.ts";
 import { type Fault, Killed, makeFaults, setFaults } from "../../../runtime/files/faults.ts";
 import { replaceFile } from "../../../runtime/files/replace.ts";
 import { openFile, O_CREAT, O_WRONLY } from "../../../runtime/files/system.ts";
+import { openData } from "../../../runtime/training/corpus/open-data.ts";
+import { openMetrics } from "../../../runtime/training/metrics-file.ts";
+import { formatRecord, type LoadRecord } from "../../../runtime/training/record.ts";
 import { savePlan } from "../../../runtime/save/save-plan.ts";
 import { moec } from "../../cli/support.ts";
 import { MEMORY, withScratch } from "../checkpoint/scratch.ts";
@@ -200,6 +203,50 @@ test("a file in the place of an older one, with its mode", async () => {
     },
     target: "a",
     write: (folder) => replaceFile(join(folder, "a"), ["new ", new Uint8Array([49])]),
+  });
+  expect(calls).toBeGreaterThan(8);
+});
+
+test("a tokenised text", async () => {
+  const calls = await sweep({
+    prepare(folder) {
+      writeFileSync(join(folder, "a.txt"), "one\u001etwo");
+      mkdirSync(join(folder, "tokens"));
+    },
+    target: "tokens",
+    faults: inTurn(2),
+    write: async (folder) => {
+      const paths = [join(folder, "a.txt")];
+      const data = await openData({
+        sources: [{ name: "a", kind: "text", paths, weight: null, field: "text", fim: null }],
+        tokenizer: "examples/checkpoints/seed",
+        vocabulary: 2048,
+        cache: join(folder, "tokens"),
+        context: 2,
+        sequences: 1,
+        micros: 1,
+        seed: 1,
+      });
+      data.close();
+    },
+  });
+  expect(calls).toBeGreaterThan(30);
+});
+
+test("lines of metrics, behind those of an earlier run", async () => {
+  const line = (step: number): LoadRecord => ({ kind: "load", step, layers: [] });
+  const calls = await sweep({
+    prepare: (folder) =>
+      writeFileSync(join(folder, "m.jsonl"), [1, 2, 3].map((step) => formatRecord(line(step))).join("")),
+    target: "m.jsonl",
+    // A line that is torn, or cut, is neither the old file nor the new; the next run mends it.
+    faults: () => ["EINTR"],
+    write: async (folder) => {
+      const file = openMetrics(join(folder, "m.jsonl"), 2);
+      file.write(line(3));
+      await file.flush();
+      file.close();
+    },
   });
   expect(calls).toBeGreaterThan(8);
 });

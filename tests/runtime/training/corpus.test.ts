@@ -155,7 +155,8 @@ describe("the cache", () => {
       const cached = join(folder, "tokens", name!);
       const whole = await readFile(cached);
       await writeFile(cached, whole.subarray(0, whole.length - 8));
-      await writeFile(join(folder, "tokens/.0123.tokens.partial"), "x");
+      await mkdir(join(folder, "tokens/.partial"));
+      await writeFile(join(folder, "tokens/.partial/0123.tokens"), "x");
       expect(await documentsOf(folder, from)).toEqual(seen("one", "two"));
       expect(await readFile(cached)).toEqual(whole);
       expect(await readdir(join(folder, "tokens"))).toEqual([name]);

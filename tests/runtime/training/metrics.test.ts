@@ -2,6 +2,7 @@
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { type Fault, makeFaults, setFaults } from "../../../runtime/files/faults.ts";
 import { openMetrics } from "../../../runtime/training/metrics-file.ts";
 import { formatRecord, readHistory, type TrainingRecord } from "../../../runtime/training/record.ts";
 import { expectFailure, MEMORY, withScratch } from "../checkpoint/scratch.ts";
@@ -71,6 +72,31 @@ describe("a run that is resumed", () => {
       expect(await readFile(path, "utf8")).toBe(many.slice(0, 5321).map(formatRecord).join(""));
     }));
 });
+
+test("whichever call fails or is the last, the next run has the lines up to its checkpoint, and its own", () =>
+  inScratch(async (path) => {
+    const run = async (fault: Fault, call: number): Promise<{ readonly failed: boolean; readonly calls: number }> => {
+      await writeFile(path, records.map(formatRecord).join(""));
+      const faults = makeFaults(fault, path, call);
+      setFaults(faults);
+      try {
+        write(path, 4, [stepOf(5), stepOf(6)]);
+        return { failed: false, calls: faults.state[0]! };
+      } catch {
+        return { failed: true, calls: faults.state[0]! };
+      } finally {
+        setFaults(null);
+      }
+    };
+    const whole = await run("EIO", 0);
+    expect([whole.failed, whole.calls > 8]).toEqual([false, true]);
+    for (const fault of ["EIO", "ENOSPC", "killed"] as const)
+      for (let call = 1; call <= whole.calls; call++) {
+        expect((await run(fault, call)).failed).toBe(true);
+        write(path, 4, [stepOf(5)]);
+        expect((await stepsOf(path)).slice(-4)).toEqual(["evaluation 3", "load 3", "step 4", "step 5"]);
+      }
+  }));
 
 test("a file that is somebody's is told and left as it is", () =>
   inScratch(async (path) => {
