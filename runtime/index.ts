@@ -34,6 +34,9 @@ export {
 export { checkTrainingFolder, lockTraining } from "./training/checkpoint-folder.ts";
 export type { TrainingRecord } from "./training/train-record.ts";
 export { checkSame, readTrainingCheckpoint, type StoredTraining } from "./training/resume.ts";
+export { type DataOptions, openData, type SourceFacts, type TrainingData } from "./training/corpus/open-data.ts";
+export type { DataSource } from "./training/corpus/source.ts";
+export type { Batch, Batches, DataState } from "./training/data/batches.ts";
 export { type GradientTensor, type GradientTensors, layOutGradients } from "./training/gradient-tensors.ts";
 export { loadTokenizer } from "./load/load-tokenizer.ts";
 export type { StreamDecoder, Tokenizer } from "./tokenizer/tokenizer.ts";

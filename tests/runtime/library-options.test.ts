@@ -17,6 +17,7 @@ const provenance = { tensors: {} };
 const transfer = { checkpoints: [], bytesRead: 0, bytesWritten: 0 };
 const record = { step: 1, seed: 1, plan: "a", adapter: "b", data: {}, accumulators: {}, run: {} };
 const training = { loaded, record, parameter: () => new Float32Array(0), states: [] };
+const data = { sources: [], tokenizer: null, vocabulary: 8, cache: "a", context: 2, sequences: 1, micros: 1, seed: 1 };
 const first = (models: AsyncGenerator): unknown => models.next();
 const facts = (more: object): unknown => ({ device: { ...softwareFacts, ...more }, storage });
 
@@ -120,6 +121,11 @@ const refused: readonly (readonly [string, () => unknown])[] = [
     () => call(moec.writeTrainingCheckpoint, "out", { ...training, states: [{ state: "m" }] }),
   ],
   ["`folder` of `readTrainingCheckpoint` is null", () => call(moec.readTrainingCheckpoint, null)],
+  ["`openData` needs `tokenizer`", () => call(moec.openData, { sources: [] })],
+  ["`context` of `openData` is 0", () => call(moec.openData, { ...data, context: 0 })],
+  ["`openData` has no option `packing`", () => call(moec.openData, { ...data, packing: "joined" })],
+  ["`sources` of `openData` is [an object]", () => call(moec.openData, { ...data, sources: [{ name: "a" }] })],
+  ["`heldOut` of `openData` is an object", () => call(moec.openData, { ...data, heldOut: { share: 2, most: 1 } })],
   ["`device` of `measureRoofline` is an object", () => call(measureRoofline, {})],
 ];
 
