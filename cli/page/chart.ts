@@ -76,7 +76,7 @@ export function renderChart(chart: Chart): string {
     lines: shown.map(({ name, hue, points }) => ({ name, hue, points: points.map(([px, py]) => [px, rounded(py)]) })),
   };
   return `<figure class="chart" style="--least:${Math.round(width * 0.55)}px"><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(describe(chart.title, shown))}"><g class="grid">${across.join("")}${along.join("")}</g>${marks.join("")}${paths.join("")}${names}</svg><output></output>
-<script type="application/json">${JSON.stringify(data).replaceAll("<", "\\u003c")}</script></figure>`;
+<script type=application/json>${JSON.stringify(data).replaceAll("<", "\\u003c")}</script></figure>`;
 }
 
 /** For those who do not see it: where each line begins and ends. */

@@ -21,7 +21,7 @@ const page = (history: History): string => renderReport({ name: "runs/one", hist
 
 /** The numbers that charts carry. */
 const chartsOf = (html: string): readonly { along: string; lines: { name: string; points: (number | null)[][] }[] }[] =>
-  [...html.matchAll(/<script type="application\/json">(.*?)<\/script>/g)].map((m) => JSON.parse(m[1]!));
+  [...html.matchAll(/<script type=application\/json>(.*?)<\/script>/g)].map((m) => JSON.parse(m[1]!));
 
 test("loss, perplexity per domain, norm, rate, terms, loads, settings and sources are all there", () => {
   const html = page(historyOf(40));
