@@ -29,6 +29,7 @@ export const text = test("a text", isText);
 export const name = test("a text that is not empty", (value) => isText(value) && value !== "");
 export const count = test("a whole number from 0", isCount);
 export const positive = test("a whole number from 1", (value) => isCount(value) && value > 0);
+export const number = test("a number", (value) => typeof value === "number");
 export const truth = test("true or false", (value) => typeof value === "boolean");
 export const record = test("an object", isRecord);
 export const oneOf = (...words: readonly string[]): Check =>

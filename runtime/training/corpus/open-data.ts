@@ -14,7 +14,7 @@
  *
  * Texts are tokenised once, into `cache`; memory holds where documents begin, never the ids.
  */
-import { failure } from "../../../grammar/diagnostic.ts";
+import { failure, MoeError } from "../../../grammar/diagnostic.ts";
 import {
   callback,
   checkOptions,
@@ -35,14 +35,14 @@ import { DEFAULT_HELD_OUT, type HeldOut, type Split, splitStore } from "../data/
 import type { PackMode } from "../data/pack.ts";
 import { documentAt, type TokenStore } from "../data/stretch.ts";
 import type { Fim } from "./fim.ts";
-import { openTokenizer } from "./marks.ts";
+import { type NamedTokenizer, openTokenizer } from "./marks.ts";
 import { type OpenedSource, openSource, type Rewritten, type SourceContext } from "./open-source.ts";
 import type { DataSource } from "./source.ts";
 import type { WorkOptions } from "./work.ts";
 
 export interface DataOptions extends WorkOptions {
   readonly sources: readonly DataSource[];
-  /** The folder that has the tokenizer; null where there are only ids. */
+  /** The folder that has the tokenizer, if it has one; null where there is none. Ids need none, though without it nothing parts their documents. */
   readonly tokenizer: string | null;
   /** How many ids the model knows. */
   readonly vocabulary: number;
@@ -130,7 +130,7 @@ export async function openData(options: DataOptions): Promise<TrainingData> {
   checkOptions("openData", options, RULES);
   const { sources, context, sequences, micros, seed, pack = "joined", heldOut = DEFAULT_HELD_OUT } = options;
   checkSources(sources);
-  const tokenizer = options.tokenizer === null ? null : await openTokenizer(options.tokenizer);
+  const tokenizer = options.tokenizer === null ? null : await openTokenizerIfAny(options.tokenizer);
   const stores: TokenStore[] = [];
   const close = (): void => stores.forEach((store) => store.close());
   try {
@@ -160,6 +160,15 @@ export async function openData(options: DataOptions): Promise<TrainingData> {
     close();
     throw error;
   }
+}
+
+/** Null where the folder has none. */
+async function openTokenizerIfAny(folder: string): Promise<NamedTokenizer | null> {
+  return openTokenizer(folder).catch((error: unknown) => {
+    const hasNone = error instanceof MoeError && error.diagnostics.every((d) => d.code === "checkpoint/no-tokenizer");
+    if (hasNone) return null;
+    throw error;
+  });
 }
 
 interface Prepared extends Split {

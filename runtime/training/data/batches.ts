@@ -10,6 +10,17 @@
  * ```
  */
 import { failure } from "../../../grammar/diagnostic.ts";
+import {
+  count,
+  fields,
+  type Json,
+  listOf,
+  number,
+  type Problem,
+  showValue,
+  test,
+  text,
+} from "../../files/json-shape.ts";
 import { bitsAt } from "./counter.ts";
 import { Mixture, type MixtureState } from "./mixture.ts";
 import { newSequence, packAll, type Packed, type PackMode, packStretch, type Sequence } from "./pack.ts";
@@ -66,8 +77,8 @@ export interface Batches {
   /** Held-out sequences of a source in order, `most` of them at most, as batches of at most `sequences`; none where nothing is held out. */
   heldOut(source: number, most: number): Generator<Batch>;
   state(): DataState;
-  /** Throws `train/changed` where `state` is not what this data gives after as many draws. */
-  restore(state: DataState): void;
+  /** Throws `train/changed` where `state` is not what this data gives after as many draws, `train/bad-record` where it is no state. */
+  restore(state: Json): void;
 }
 
 /** Throws `train/empty-data`. */
@@ -118,7 +129,10 @@ export function openBatches(options: BatchOptions): Batches {
         tokens: train.end - train.begin,
       })),
     }),
-    restore(state) {
+    restore(given) {
+      const problem = shape(given, "data") ?? sum(given, "data");
+      if (problem !== null) throw noState(problem);
+      const state = given as DataState;
       mixture.seek(state.draws);
       const difference = findDifference(state, this.state());
       if (difference !== null)
@@ -127,6 +141,32 @@ export function openBatches(options: BatchOptions): Batches {
         });
     },
   };
+}
+
+const shape = fields({
+  draws: count,
+  positions: listOf(count),
+  seed: count,
+  context: count,
+  pack: text,
+  sources: listOf(fields({ name: text, weight: number, hash: text, tokens: count })),
+});
+
+/** Looked at before as many draws are made. */
+const sum = test("as many draws as there are positions in all", (value) => {
+  const { draws, positions } = value as DataState;
+  return draws === positions.reduce((a, b) => a + b, 0);
+});
+
+function noState({ path, wanted, value }: Problem): Error {
+  return failure(
+    "train/bad-record",
+    `what was kept of the data is not as moec writes it: \`${path}\` must be ${wanted}`,
+    {
+      notes: [`it is ${showValue(value)}`],
+      help: "go on from an earlier checkpoint",
+    },
+  );
 }
 
 interface Row extends Sequence {

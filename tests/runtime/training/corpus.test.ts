@@ -106,7 +106,8 @@ describe("documents", () => {
         expect([...data.next(1, 0).counted[0]!]).toEqual([1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
       });
       // Without a tokenizer nothing says where documents begin.
-      await withData(folder, [tokens], (data) => expect(data.sources[0]!.documents).toBe(2), { tokenizer: null });
+      for (const none of [null, folder])
+        await withData(folder, [tokens], (data) => expect(data.sources[0]!.documents).toBe(2), { tokenizer: none });
     }));
 
   test("are told by file and number in a batch", () =>

@@ -160,6 +160,16 @@ describe("batches", () => {
     expect(() => batches.restore({ ...state, positions: positions.toReversed() })).toThrow("train/changed");
   });
 
+  test.each([
+    null,
+    5,
+    {},
+    { draws: 1.5 },
+    { draws: 1, positions: [1], seed: 1, context: 8, pack: "joined", sources: [{}] },
+  ])("are refused to %j, which is no state", (state) =>
+    expect(() => openBatches(options).restore(state)).toThrow("train/bad-record"),
+  );
+
   test("of a source with nothing to predict are refused, with what is held out of it", () => {
     const empty = { ...a, train: stretchOf([40], 0, 1), heldOut: stretchOf([40], 1, 40) };
     const open = (): unknown => openBatches({ ...options, sources: [empty, b] });
