@@ -6,7 +6,7 @@ import type { Node } from "../../graph/node.ts";
 import { plainPath } from "../../graph/path.ts";
 import type { DType } from "../../graph/type.ts";
 import type { LowerContext } from "../lower/context.ts";
-import { lowerKernel } from "../lower/kernel.ts";
+import { lowerKernel } from "../lower/lower-kernel.ts";
 import { elementsOf } from "../lower/size.ts";
 import type { HostNumber, ParameterPlace } from "../lower/place.ts";
 import type { Binding, DeviceFacts, Dispatch, Layout, Size } from "../../plan/plan.ts";

@@ -3,7 +3,7 @@
  * kernel says where it is best cut, and the function is scheduled again with those nodes in memory. On most devices nothing is cut.
  */
 import type { Node } from "../../graph/node.ts";
-import { lowerKernel } from "../lower/kernel.ts";
+import { lowerKernel } from "../lower/lower-kernel.ts";
 import type { Kernel } from "../schedule/kernel.ts";
 import type { Schedule, ScheduleOptions } from "../schedule/scheduling.ts";
 import { schedule } from "../schedule/schedule.ts";

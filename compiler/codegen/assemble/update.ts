@@ -11,7 +11,7 @@ import { Builder } from "../../ops/builder.ts";
 import type { EmittedKernel } from "../kernel/contract/contract.ts";
 import { emitNormSum, emitVerdict, NORM_GROUPS } from "../kernel/norm.ts";
 import type { LowerContext, Lowered } from "../lower/context.ts";
-import { lowerKernel } from "../lower/kernel.ts";
+import { lowerKernel } from "../lower/lower-kernel.ts";
 import type { Binding, Dispatch, Entry, HostScalar, Kept, Parameter, Repeat } from "../../plan/plan.ts";
 import { inKept, type MapKernel, type Store } from "../schedule/kernel.ts";
 import type { Collector } from "./collect.ts";

@@ -5,7 +5,7 @@ import { KernelWriter } from "../kernel/writer.ts";
 import type { MapKernel } from "../schedule/kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
-import { hasRuns, unflatten } from "./index.ts";
+import { hasRuns, unflatten } from "./indexing.ts";
 import { ceilDiv, elementsOf } from "./size.ts";
 import { emitStore } from "./store.ts";
 

@@ -11,8 +11,8 @@ import { FORMATS } from "../../plan/format.ts";
 import { groupOf, matrixSteps } from "../../plan/layout.ts";
 import type { Binding, Layout, Parameter } from "../../plan/plan.ts";
 import { text } from "../wgsl/unpack.ts";
-import type { Index, Run } from "./index.ts";
-import { flatten, hasRuns } from "./index.ts";
+import type { Index, Run } from "./indexing.ts";
+import { flatten, hasRuns } from "./indexing.ts";
 import { fromMemory, identifier, memoryType, typeText } from "./text.ts";
 import { loadMatrix, loadPlain } from "./weight.ts";
 

@@ -5,7 +5,7 @@
 import type { Node } from "../../graph/node.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import { Emitter } from "./emit.ts";
-import type { Index, Run } from "./index.ts";
+import type { Index, Run } from "./indexing.ts";
 import type { Memory } from "./place.ts";
 import { typeText } from "./text.ts";
 

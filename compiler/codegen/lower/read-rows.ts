@@ -2,8 +2,8 @@
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
-import type { Index, Run } from "./index.ts";
-import { hasRuns, unflatten } from "./index.ts";
+import type { Index, Run } from "./indexing.ts";
+import { hasRuns, unflatten } from "./indexing.ts";
 import type { Memory } from "./place.ts";
 import { count } from "./place.ts";
 import { callValue } from "./prologue.ts";

@@ -5,8 +5,8 @@
 import type { Node } from "../../graph/node.ts";
 import { findAxis, hasAxis } from "../../graph/type.ts";
 import { tuning } from "../kernel/tuning.ts";
-import type { Index } from "./index.ts";
-import { hasRuns, shift, unflatten } from "./index.ts";
+import type { Index } from "./indexing.ts";
+import { hasRuns, shift, unflatten } from "./indexing.ts";
 import { count } from "./place.ts";
 import type { RowScope } from "./row-scope.ts";
 import { foldRow } from "./row-fold.ts";

@@ -2,8 +2,8 @@
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import { findAxis } from "../../graph/type.ts";
-import type { Index } from "./index.ts";
-import { flatten, unflatten } from "./index.ts";
+import type { Index } from "./indexing.ts";
+import { flatten, unflatten } from "./indexing.ts";
 import { count } from "./place.ts";
 import type { RowScope } from "./row-scope.ts";
 import { emitList } from "./row-fold.ts";

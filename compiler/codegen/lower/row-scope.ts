@@ -2,7 +2,7 @@
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import type { Emitter } from "./emit.ts";
-import type { Index } from "./index.ts";
+import type { Index } from "./indexing.ts";
 import type { Memory } from "./place.ts";
 import type { Team } from "./row-team.ts";
 

@@ -13,8 +13,8 @@ import { stateOf } from "../../ops/states.ts";
 import type { RecurrenceKernel } from "../schedule/kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
-import type { Index } from "./index.ts";
-import { flatten, unflatten } from "./index.ts";
+import type { Index } from "./indexing.ts";
+import { flatten, unflatten } from "./indexing.ts";
 import { count } from "./place.ts";
 import { emitStore } from "./store.ts";
 

@@ -6,8 +6,8 @@ import type { KernelWriter } from "../kernel/writer.ts";
 import type { Kernel } from "../schedule/kernel.ts";
 import type { LowerContext } from "./context.ts";
 import { Emitter } from "./emit.ts";
-import type { Run } from "./index.ts";
-import { unflatten } from "./index.ts";
+import type { Run } from "./indexing.ts";
+import { unflatten } from "./indexing.ts";
 import type { Memory } from "./place.ts";
 import { emitStore } from "./store.ts";
 

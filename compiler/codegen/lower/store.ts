@@ -9,8 +9,8 @@ import type { StoreType } from "../../plan/store.ts";
 import type { KeptPlace, Store } from "../schedule/kernel.ts";
 import type { LowerContext } from "./context.ts";
 import type { Emitter } from "./emit.ts";
-import type { Index, Run } from "./index.ts";
-import { at, flatten, hasRuns, shift } from "./index.ts";
+import type { Index, Run } from "./indexing.ts";
+import { at, flatten, hasRuns, shift } from "./indexing.ts";
 import { flattenIn, innerOf, type Memory } from "./place.ts";
 import { FIELDS, memoryType, toMemory, typeText } from "./text.ts";
 

@@ -1,6 +1,6 @@
 /** Small pieces of WGSL: literals, types, vectors, and how values that are no memory type are kept. */
 import type { DType } from "../../graph/type.ts";
-import type { Run } from "./index.ts";
+import type { Run } from "./indexing.ts";
 
 const LARGEST = 3.4028234663852886e38;
 

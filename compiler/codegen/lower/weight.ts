@@ -13,7 +13,7 @@ import {
   wordsOfColumns,
   wordsOfRun,
 } from "../wgsl/unpack.ts";
-import type { Run } from "./index.ts";
+import type { Run } from "./indexing.ts";
 import { typeText } from "./text.ts";
 
 /** Where a part's elements are bound, and in which format. */
