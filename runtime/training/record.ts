@@ -30,7 +30,8 @@ export interface StepRecord {
   readonly terms: Readonly<Record<string, number | null>>;
   /** Of the gradient, before it is clipped. */
   readonly norm: number | null;
-  readonly rate: number;
+  /** Null where the optimizer has no one rate. */
+  readonly rate: number | null;
   /** Ids of this step, and of all steps up to it. */
   readonly tokens: number;
   readonly total: number;

@@ -132,7 +132,9 @@ function renderSteps(steps: readonly StepRecord[], marks: readonly number[]): st
       false,
       true,
     ),
-    card("learning rate", "As the schedule says.", [{ name: "rate", hue: hueOf(1), points: of((s) => s.rate) }]),
+    ...(steps.every((s) => s.rate === null)
+      ? []
+      : [card("learning rate", "As the schedule says.", [{ name: "rate", hue: hueOf(1), points: of((s) => s.rate) }])]),
     ...(terms.length === 0
       ? []
       : [

@@ -125,7 +125,7 @@ function describe(record: TrainingRecord, steps: number, left: (step: StepRecord
     `step ${step}/${steps}`,
     `loss ${loss?.toFixed(4) ?? "not finite"}`,
     `norm ${norm?.toFixed(3) ?? "not finite"}`,
-    `rate ${rate.toPrecision(3)}`,
+    ...(rate === null || Number.isNaN(rate) ? [] : [`rate ${rate.toPrecision(3)}`]),
     `${humanCount(tokensPerSecond)} tokens/s`,
     ...(seconds === null || step === steps ? [] : [`${humanDuration(seconds)} left`]),
   ].join(" ");

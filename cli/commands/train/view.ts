@@ -68,7 +68,7 @@ function renderLoss({ step, losses }: View, width: number, paint: Paint): string
         ? []
         : [quiet(terms.length === 1 ? "loss term" : `${terms.length} loss terms`, fixed(sum, 3))]),
       quiet("norm", fixed(step.norm, 2)),
-      quiet("rate", step.rate.toPrecision(2)),
+      ...(step.rate === null || Number.isNaN(step.rate) ? [] : [quiet("rate", step.rate.toPrecision(2))]),
     ],
     width,
   );

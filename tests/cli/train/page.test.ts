@@ -44,6 +44,14 @@ test("loss, perplexity per domain, norm, rate, terms, loads, settings and source
   expect(html).toContain('class="mark"');
 });
 
+test("without a rate there is no chart of it", () => {
+  const { steps, ...history } = historyOf(40);
+  const names = chartsOf(page({ ...history, steps: steps.map((s) => ({ ...s, rate: null })) })).map(
+    (c) => c.lines[0]!.name,
+  );
+  expect(names).toEqual(["loss", "prose", "norm", "balance", "tokens per s"]);
+});
+
 describe("a page", () => {
   const cases: readonly (readonly [string, History])[] = [
     ["a whole run", historyOf(40)],

@@ -47,6 +47,12 @@ test("a picture has how far it is, the loss with its curve, perplexity per domai
   `);
 });
 
+test("without a rate, or with numbers that are not finite, it says so", () => {
+  const step = { ...stepOf(3), rate: null, loss: null, norm: null };
+  const [, line] = renderView({ ...viewAt(3), step, losses: [NaN, NaN] }, 120, plain);
+  expect(line).toBe("loss not finite    loss term 0.028   norm not finite");
+});
+
 test("no line is wider than the terminal, with colours or without, whatever the names", () => {
   fc.assert(
     fc.property(
