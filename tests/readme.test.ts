@@ -59,8 +59,9 @@ test("a profile of the mixture has the kernels that are shown, with their dispat
     const cells = line.split(/ {2,}/);
     return [cells[0], cells[1], cells.at(-1)];
   };
-  const [, , ...rows] = shown("profile");
+  const [first, , ...rows] = shown("profile");
   const report = (await moec("profile", mixture, "--tokens", "1")).out.split("\n");
+  expect(report.find((line) => line.startsWith("prompt of 256 tokens"))).toContain(first!.replace(/.* ms /, ""));
   for (const row of rows) expect(report.map(untimed)).toContainEqual(untimed(row));
 });
 

@@ -22,6 +22,10 @@ const more = (m: Buffer): Partial<Plan> => ({
 const typed = (type: Buffer["type"], initial: number): Partial<Plan> =>
   more({ ...kept("m", "run", initial, null), type });
 
+test("a plan for gradients alone is sound", () => {
+  expect(verifyPlan({ ...plan, entries: [micro] })).toEqual([]);
+});
+
 test.each<readonly [what: string, wrong: Partial<Plan>, said: RegExp]>([
   ["a size in a symbol that is not declared", { symbols: ["Q"] }, /x has a size in T, which the plan does not declare/],
   ["a symbol twice", { symbols: ["T", "T"] }, /symbol T is listed twice/],
@@ -47,8 +51,8 @@ test.each<readonly [what: string, wrong: Partial<Plan>, said: RegExp]>([
   ["scalars that are not there", { scalars: [] }, /binds .*scalars.*does not exist/],
   ["a parameter written while gradients are made", { entries: [micro, { ...update, phase: "micro" }] }, /no update/],
   [
-    "a parameter that no update writes",
-    { entries: [micro] },
+    "a parameter that the update does not write",
+    { entries: [micro, { ...update, steps: [] }] },
     /blocks\[0\]\.w.* is trained, and updates write it 0 times/,
   ],
   [
