@@ -68,17 +68,15 @@ export interface Attrs extends Readonly<Record<ScalarName, None>> {
    * (q [.., T, C], k [.., T, C], v [.., T, V], sink [..] if any): softmax over keys of scale * q·k, times v; by name, so heads are axes.
    * `channel` is the contracted axis C. A key j is seen from i iff j <= i (causal) and i - j < window. `softcap` c maps a
    * score s to c * tanh(s / c) before the mask. A `chunk` hides keys before the query's run of so many positions. A sink
-   * is one more score without a value: what it draws is lost. `state` names the cache that the incremental form keeps, null before.
+   * is one more score without a value: what it draws is lost. `part` asks for the logarithm of the softmax's sum instead, of which
+   * gradients are made. `state` names the cache that the incremental form keeps, null before.
    */
-  attend: {
-    readonly channel: string;
-    readonly causal: boolean;
-    readonly window: number | null;
-    readonly scale: number;
-    readonly softcap: number | null;
-    readonly chunk?: number;
-    readonly state: string | null;
-  };
+  attend: Attention & { readonly part?: "logsum"; readonly state: string | null };
+  /**
+   * (q, k, v, gradient of the result, rows [.., T, 2]): what `attend` passes on to one of the first three. `rows` has logsum and mean of
+   * each query, the mean being the sum over the value's channels of the result times its gradient.
+   */
+  attend_grad: Attention & { readonly part: "q" | "k" | "v" };
   /** x `by` positions earlier in its sequence, 0 before that begins; negative: later. `reach`: the longest delay that shares its state. */
   delay: { readonly by: number; readonly reach?: number; readonly state: string | null };
   /**
@@ -96,6 +94,16 @@ export interface Attrs extends Readonly<Record<ScalarName, None>> {
   };
   /** Result `part` of function `fn`, run with the parameters under `path` in place of `#`. */
   call: { readonly fn: string; readonly path: string; readonly part: number; readonly type: TensorType };
+}
+
+/** What a query sees, and how it scores it. */
+export interface Attention {
+  readonly channel: string;
+  readonly causal: boolean;
+  readonly window: number | null;
+  readonly scale: number;
+  readonly softcap: number | null;
+  readonly chunk?: number;
 }
 
 /** The axes that no type names: `batch`, the sequences of a micro-batch; `global`, all sequences of an optimizer step. */

@@ -15,7 +15,7 @@ export function cacheAxes(attend: Node<"attend">): CacheAxes {
   const [q, k, v] = attend.inputs as readonly [Node, Node, Node, Node?];
   const queryHeads = q.type.axes.filter((a) => a.name !== TIME && a.name !== attend.attrs.channel);
   const isHead = (a: Axis): boolean => queryHeads.some((h) => h.name === a.name);
-  const value = attend.type.axes.find((a) => a.name !== TIME && !isHead(a));
+  const value = v.type.axes.find((a) => a.name === attend.attrs.channel || (a.name !== TIME && !isHead(a)));
   const key = k.type.axes.find((a) => a.name === attend.attrs.channel);
   if (value === undefined || key === undefined) throw new Error("attend has no channel");
   // Values may lack heads that keys have and the other way round: the caches hold all of either.

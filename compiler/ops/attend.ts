@@ -1,13 +1,15 @@
 /**
  * Attention over the time axis, by name: heads and groups are axes that keys and values may share. The kernel is a
- * template; the gradient is written with primitive ops over a second time axis and recomputes the probabilities.
+ * template. So is its gradient, an op of its own (`attend-grad.ts`), which has the probabilities again from the logarithm of each
+ * softmax's sum, as in FlashAttention (arXiv 2205.14135, B.4).
  */
-import { Dim } from "../graph/dim.ts";
 import type { Attrs } from "../graph/attrs.ts";
+import { Dim } from "../graph/dim.ts";
 import { cacheAxes, valuesInKeys } from "../graph/cache.ts";
 import type { Node } from "../graph/node.ts";
 import type { Axis, TensorType } from "../graph/type.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
+import { forEachQuery, headAxes, headPlaces } from "./attend-scores.ts";
 import type { Shorthands } from "./shorthands.ts";
 import type { Rows, Value } from "./define.ts";
 import type { Mismatch } from "./mismatch.ts";
@@ -25,19 +27,14 @@ import {
   three,
   withoutAxes,
 } from "./typing.ts";
-import { countElements, offsetsOver, sizeOf, sizedAxes, strideOf } from "./values.ts";
-
-/** What a masked score becomes: far below any real one, and finite. */
-const MASKED = -1e30;
+import { countElements, offsetsOver, sizedAxes } from "./values.ts";
 
 export const attention = {
   attend: {
     infer: (inputs, attrs) => inferAttend(inputs, attrs),
     evaluate: (inputs, attrs, type, sizes) => {
-      const out: Value = {
-        axes: sizedAxes(type, sizes),
-        data: new Float64Array(countElements(sizedAxes(type, sizes))),
-      };
+      const axes = sizedAxes(type, sizes);
+      const out: Value = { axes, data: new Float64Array(countElements(axes)) };
       evaluateAttend(three(inputs.slice(0, 3)), inputs[3] ?? null, attrs, out);
       return out;
     },
@@ -52,14 +49,14 @@ export const attention = {
       if (valuesInKeys(node)) return [keys];
       return [keys, { part: "v", row: [...heads, value], rows: { kind: "positions", reach } }];
     },
-    flops: (inputs, { channel }) => {
+    flops: (inputs, { channel, part }) => {
       const [q, , v] = three(inputs.slice(0, 3));
       const pairs = Dim.product(withoutAxes(q, [channel]).map((a) => a.size)).times(axisOf(q, TIME).size);
       const width = axisOf(q, channel).size;
       const value = valueChannel(q, v, channel);
       return Dim.of(2)
         .times(pairs)
-        .times(isMismatch(value) ? width : width.plus(value.size));
+        .times(isMismatch(value) || part === "logsum" ? width : width.plus(value.size));
     },
     lowering: { kind: "attend" },
     samples: [
@@ -103,11 +100,31 @@ export const attention = {
         ],
         output: [3, 2, 6, 4.5, 12, 8],
       },
+      {
+        // One position, then two, then one again of the next chunk, each of weight 1, beside a sink of 1.
+        attrs: {
+          channel: "C",
+          causal: true,
+          window: null,
+          scale: 1,
+          softcap: null,
+          chunk: 2,
+          part: "logsum",
+          state: null,
+        },
+        inputs: [
+          { axes: "T=3 C=1", data: [0, 0, 0] },
+          { axes: "T=3 C=1", data: [1, 2, 3] },
+          { axes: "T=3 C=1", data: [6, 12, 24] },
+          { axes: "", data: [0] },
+        ],
+        output: [Math.log(2), Math.log(3), Math.log(2)],
+      },
     ],
   },
 } satisfies Rows<"attend">;
 
-function inferAttend(inputs: readonly TensorType[], { channel }: Attrs["attend"]): TensorType | Mismatch {
+function inferAttend(inputs: readonly TensorType[], { channel, part }: Attrs["attend"]): TensorType | Mismatch {
   const [q, k, v] = three(inputs.slice(0, 3));
   const [sink] = inputs.slice(3);
   const wrong =
@@ -139,7 +156,8 @@ function inferAttend(inputs: readonly TensorType[], { channel }: Attrs["attend"]
     ...(sink === undefined ? [] : [sink]),
     { dtype: "f32", axes: withoutAxes(v, [value.name]) },
   ]);
-  return isMismatch(sizes) ? sizes : distinctAxes("f32", replaceAxis(q, channel, [value]), [0, 2]);
+  if (isMismatch(sizes)) return sizes;
+  return distinctAxes("f32", replaceAxis(q, channel, part === "logsum" ? [] : [value]), [0, 2]);
 }
 
 /** The axis of the values that the result has in place of the channel. */
@@ -160,87 +178,53 @@ function evaluateAttend(
   attrs: Attrs["attend"],
   out: Value,
 ): void {
-  const { channel, causal, window, scale, softcap, chunk = null } = attrs;
-  const heads = q.axes.filter((a) => a.name !== TIME && a.name !== channel);
-  const valueAxis = out.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name));
-  if (valueAxis === undefined) throw new Error("attend has no value channel");
-  const [length, width] = [sizeOf(q, TIME), sizeOf(q, channel)];
-  const [atQ, atK, atV, atOut] = [q, k, v, out].map((x) => ({
-    heads: offsetsOver(x, heads),
-    time: strideOf(x, TIME),
-    channel: strideOf(x, x === v || x === out ? valueAxis.name : channel),
-  })) as [Place, Place, Place, Place];
+  const heads = headAxes(q, attrs.channel);
+  const value = v.axes.find((a) => a.name === attrs.channel || !q.axes.some((own) => own.name === a.name));
+  if (value === undefined) throw new Error("attend has no value channel");
+  const [atV, atOut] = [headPlaces(v, heads, value.name), headPlaces(out, heads, value.name)];
   const sinks = sink === null ? null : offsetsOver(sink, heads);
-  const scores = new Float64Array(length);
-  for (let h = 0; h < atQ.heads.length; h++) {
-    for (let i = 0; i < length; i++) {
-      const first = Math.max(0, window === null ? 0 : i - window + 1, chunk === null ? 0 : i - (i % chunk));
-      const last = causal ? i : length - 1;
-      const lost = sinks === null ? -Infinity : sink!.data[sinks[h]!]!;
-      let largest = lost;
-      for (let j = first; j <= last; j++) {
-        let s = 0;
-        const [rowQ, rowK] = [atQ.heads[h]! + i * atQ.time, atK.heads[h]! + j * atK.time];
-        for (let c = 0; c < width; c++) s += q.data[rowQ + c * atQ.channel]! * k.data[rowK + c * atK.channel]!;
-        s *= scale;
-        scores[j] = softcap === null ? s : softcap * Math.tanh(s / softcap);
-        largest = Math.max(largest, scores[j]!);
-      }
-      let total = lost === -Infinity ? 0 : Math.exp(lost - largest);
-      for (let j = first; j <= last; j++) total += scores[j] = Math.exp(scores[j]! - largest);
-      for (let c = 0; c < valueAxis.size; c++) {
-        let sum = 0;
-        for (let j = first; j <= last; j++) sum += scores[j]! * v.data[atV.heads[h]! + j * atV.time + c * atV.channel]!;
-        out.data[atOut.heads[h]! + i * atOut.time + c * atOut.channel] = sum / total;
-      }
+  forEachQuery(q, k, attrs, ({ head, query, first, last, scores }) => {
+    const lost = sinks === null ? -Infinity : sink!.data[sinks[head]!]!;
+    let largest = lost;
+    for (let j = first; j <= last; j++) largest = Math.max(largest, scores[j]!);
+    let total = lost === -Infinity ? 0 : Math.exp(lost - largest);
+    for (let j = first; j <= last; j++) total += scores[j] = Math.exp(scores[j]! - largest);
+    const row = atOut.heads[head]! + query * atOut.time;
+    if (attrs.part === "logsum") {
+      out.data[row] = largest + Math.log(total);
+      return;
     }
-  }
+    for (let c = 0; c < value.size; c++) {
+      let sum = 0;
+      for (let j = first; j <= last; j++)
+        sum += scores[j]! * v.data[atV.heads[head]! + j * atV.time + c * atV.channel]!;
+      out.data[row + c * atOut.channel] = sum / total;
+    }
+  });
 }
 
-interface Place {
-  readonly heads: Int32Array;
-  readonly time: number;
-  readonly channel: number;
-}
-
+/** The softmax's sum grows by each score's probability; what it loses to a sink, and what its result passes on, is of the same form. */
 function attendGradient(b: Shorthands, node: Node<"attend">, ct: Node): readonly (Node | null)[] {
-  const { channel, causal, window, scale, softcap, chunk = null } = node.attrs;
+  const { state: _, part, ...attention } = node.attrs;
   const [q, k, v] = three(node.inputs.slice(0, 3));
   const [sink] = node.inputs.slice(3);
-  const value = valueChannel(q.type, v.type, channel);
+  const value = valueChannel(q.type, v.type, attention.channel);
   if (isMismatch(value)) throw new Error(value.message);
-  const past = { ...axisOf(q.type, TIME), name: freshLabel(`${TIME}'`, [q.type, k.type, v.type]) };
-  const [keys, values] = [b.rename(k, TIME, past.name), b.rename(v, TIME, past.name)];
-
-  const raw = b.times(b.dot(q, keys, [channel]), scale);
-  const bend = softcap === null ? null : b.tanh(b.over(raw, softcap));
-  const scores = bend === null ? raw : b.times(bend, softcap ?? 1);
-  const [i, j] = [b.cast(b.iota(axisOf(q.type, TIME)), "i32"), b.cast(b.iota(past), "i32")];
-  const seen = [
-    ...(causal ? [b.le(j, i)] : []),
-    ...(window === null ? [] : [b.lt(b.minus(i, j), window)]),
-    ...(chunk === null ? [] : [b.ge(j, b.minus(i, b.must("mod", [i, b.constant(chunk, "i32")], {})))]),
-  ];
-  const masked = seen.reduce((s, condition) => b.select(condition, s, MASKED), scores);
-  const most = b.reduceMax(masked, [past.name]);
-  const largest = sink === undefined ? most : b.max(most, sink);
-  const weights = b.exp(b.minus(masked, largest));
-  const lost = sink === undefined ? null : b.exp(b.minus(sink, largest));
-  const kept = b.sum(weights, [past.name]);
-  const total = lost === null ? kept : b.plus(kept, lost);
-  const p = b.over(weights, total);
-
-  const dp = b.dot(ct, values, [value.name]);
-  const mean = b.sum(b.times(p, dp), [past.name]);
-  const ds = b.times(p, b.minus(dp, mean));
-  const dRaw = b.times(bend === null ? ds : b.times(ds, b.minus(1, b.times(bend, bend))), scale);
-  const queriesOnly = (type: TensorType) => dRaw.type.axes.filter((a) => !hasAxis(type, a.name)).map((a) => a.name);
+  const logsum = b.must("attend", node.inputs, { ...attention, part: "logsum", state: null }, node.origin);
+  const outer = part === "logsum" ? b.broadcast(b.constant(0), [value, ...ct.type.axes]) : ct;
+  const mean = part === "logsum" ? b.neg(ct) : b.dot(ct, node, [value.name]);
+  const label = freshLabel("row", [q.type, v.type]);
+  const rows = b.concat(
+    [logsum, mean].map((x) => b.broadcast(x, [{ name: label, size: Dim.of(1), origin: null }])),
+    label,
+    { name: label, size: Dim.of(2), origin: null },
+  );
+  const gradient = (of: "q" | "k" | "v"): Node =>
+    b.must("attend_grad", [q, k, v, outer, rows], { ...attention, part: of }, node.origin);
   return [
-    fitGradient(b, b.dot(dRaw, keys, [past.name]), q.type),
-    fitGradient(b, b.rename(b.dot(dRaw, q, queriesOnly(keys.type)), past.name, TIME), k.type),
-    fitGradient(b, b.rename(b.dot(p, ct, queriesOnly(values.type)), past.name, TIME), v.type),
-    ...(sink === undefined || lost === null
-      ? []
-      : [fitGradient(b, b.neg(b.times(b.over(lost, total), mean)), sink.type)]),
+    gradient("q"),
+    gradient("k"),
+    part === "logsum" ? null : gradient("v"),
+    ...(sink === undefined ? [] : [fitGradient(b, b.neg(b.times(b.exp(b.minus(sink, logsum)), mean)), sink.type)]),
   ];
 }

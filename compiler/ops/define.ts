@@ -72,6 +72,8 @@ export type Lowering<O extends OpName> =
   | { readonly kind: "running" }
   /** Attention over keys and values of other tokens, from a cache of them. */
   | { readonly kind: "attend" }
+  /** What attention passes back to its queries, keys or values, which lie in memory. */
+  | { readonly kind: "attend-grad" }
   /** An earlier row of the input: in memory, or in the op's state. */
   | { readonly kind: "delay" }
   /** Token after token of a sequence, from the op's state and back to it: a value for each element, or a memory of pairs. */

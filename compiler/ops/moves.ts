@@ -37,6 +37,8 @@ function isInStep(node: Node, label: string): boolean {
     case "memory":
     case "attend":
       return label !== TIME;
+    case "attend-grad":
+      return false;
     default:
       return lowering satisfies never;
   }

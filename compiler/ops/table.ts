@@ -1,6 +1,7 @@
 /** The op table: one row per op, total by type, so that an op without a row does not compile. */
 import type { OpName } from "../graph/attrs.ts";
 import { attention } from "./attend.ts";
+import { attentionGradient } from "./attend-grad.ts";
 import { call } from "./call.ts";
 import { compare } from "./compare.ts";
 import { concat } from "./concat.ts";
@@ -30,5 +31,6 @@ export const ops: Rows<OpName> = {
   ...recur,
   ...delta,
   ...attention,
+  ...attentionGradient,
   ...call,
 };

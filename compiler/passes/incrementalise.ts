@@ -118,6 +118,7 @@ function nameStates(fn: GraphFunction, prefix: string, b: Builder): GraphFunctio
   };
   const reaches = longestDelays(fn);
   const delayed = new Map<Node, string>();
+  const attended = new Map<Node, string>();
   return rewriteFunction(fn, (node, inputs) => {
     const rebuild = (attrs: object): Node => b.must(node.op, inputs, attrs as typeof node.attrs, node.origin);
     if (isOp(node, "cumsum") && node.attrs.axis === TIME) return runningSum(b, node, inputs[0]!, nameOf("cumsum"));
@@ -138,10 +139,14 @@ function nameStates(fn: GraphFunction, prefix: string, b: Builder): GraphFunctio
       const missing = heads.filter((h) => !hasAxis(x.type, h.name));
       return b.transpose(b.broadcast(x, missing), [TIME, ...heads.map((h) => h.name), channel]);
     };
-    const attrs = { ...node.attrs, state: nameOf("attend") };
     const keys = arrange(k, key.name);
     const values = isOp(v, "slice") && v.inputs[0] === k ? b.must("slice", [keys], v.attrs) : arrange(v, value.name);
-    return b.must("attend", [q, keys, values, ...sink], attrs, node.origin);
+    // Two results of one softmax look at the same caches.
+    const { part: _, ...attention } = node.attrs;
+    const softmax = b.must("attend", [q, keys, values, ...sink], { ...attention, state: null });
+    const state = attended.get(softmax) ?? nameOf("attend");
+    attended.set(softmax, state);
+    return b.must("attend", softmax.inputs, { ...node.attrs, state }, node.origin);
   });
 }
 

@@ -83,7 +83,8 @@ class Differentiation {
       if (gradient === undefined) continue;
       if (isOp(node, "param")) add(params, node.attrs.path, gradient, node.type);
       const row = ops[node.op] as OpDef<typeof node.op>;
-      const found = row.vjp?.(this.#b, node, gradient) ?? [];
+      if (row.vjp === null) throw new Error(`${node.op} has no gradient`);
+      const found = row.vjp(this.#b, node, gradient);
       node.inputs.forEach((input, i) => {
         const own = found[i] ?? null;
         if (own !== null && input.type.dtype === "f32") add(nodes, input, own, input.type);

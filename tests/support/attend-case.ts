@@ -91,6 +91,7 @@ export function makeAttendCase(id: string, shape: AttendShape): AttendCase {
     position: buffer("position"),
     slot: buffer("slot"),
     ahead: shape.ahead === true ? buffer("runs") : null,
+    storeLogsum: null,
     store: (w, width, token, head, channel, value) =>
       `${w.bind(buffer("out"), width === 4 ? "array<vec4<f32>>" : "array<f32>", "write")}[((${token} * ${heads}u + ${head}) * ${valueChannels}u + ${channel}) / ${width}u] = ${value};`,
   };

@@ -37,7 +37,7 @@ export const NAMINGS: readonly Naming[] = [
   },
   {
     room: "compiler/codegen/schedule/",
-    ops: ["attend", "delay", "delta_rule"],
+    ops: ["attend", "delay"],
     why: "these have states, whose inputs are read from memory",
   },
   {

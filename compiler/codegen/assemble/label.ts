@@ -12,6 +12,8 @@ export function labelKernel(kernel: Kernel, params: readonly string[]): string {
       return kernel.combine === null ? where : `${where} combined`;
     case "attend":
       return `${kernel.attend.attrs.state ?? "attend"}`;
+    case "attend-grad":
+      return `attention's gradient by ${kernel.computes.map((n) => (n as typeof kernel.gradient).attrs.part).join("·")}`;
     case "recurrence":
       return `${kernel.node.attrs.state ?? kernel.node.op}`;
     case "group":
@@ -43,7 +45,9 @@ function commonPath(paths: readonly string[]): string {
 export function originOf(kernel: Kernel): string | null {
   const nodes: readonly Node[] = [...kernel.computes, ...kernel.stores.map((s) => s.node)];
   const heavy = nodes.find(
-    (n) => n.origin !== null && ["contract", "attend", "choice", "scan", "memory"].includes(ops[n.op].lowering.kind),
+    (n) =>
+      n.origin !== null &&
+      ["contract", "attend", "attend-grad", "choice", "scan", "memory"].includes(ops[n.op].lowering.kind),
   );
   const span = (heavy ?? nodes.find((n) => n.origin !== null))?.origin ?? null;
   return span === null ? null : formatSpan(span);

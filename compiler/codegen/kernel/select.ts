@@ -1,10 +1,13 @@
 /**
- * Which template runs a contraction, an attention or a delta rule: the first in preference order that suits, or one by name.
+ * Which template runs a contraction, an attention, its gradient or a delta rule: the first in preference order that suits, or one by name.
  */
 import type { DeviceFacts } from "../../plan/plan.ts";
 import type { AttendSpec } from "./attend/attend.ts";
 import { attendGpu } from "./attend/attend-gpu.ts";
 import { attendSoftware } from "./attend/attend-software.ts";
+import type { AttendGradSpec, AttendGradTemplate } from "./attend-grad/attend-grad.ts";
+import { attendGradGpu } from "./attend-grad/attend-grad-gpu.ts";
+import { attendGradSoftware } from "./attend-grad/attend-grad-software.ts";
 import type { EmittedKernel, ContractSpec, ContractTemplate } from "./contract/contract.ts";
 import { contractDecodeGpu } from "./contract/contract-decode-gpu.ts";
 import { contractDecodeSoftware } from "./contract/contract-decode-software.ts";
@@ -70,6 +73,15 @@ export function chooseAttend(
   const found = attendTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
   if (found === undefined) throw new Error(`no template ${force ?? "that suits"} runs attention ${spec.id}`);
   return found.emit(spec, regime, device);
+}
+
+export const attendGradTemplates: readonly AttendGradTemplate[] = [attendGradSoftware, attendGradGpu];
+
+/** As `chooseContract`, for attention's gradient. */
+export function chooseAttendGrad(spec: AttendGradSpec, device: DeviceFacts, force?: string): EmittedKernel {
+  const found = attendGradTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
+  if (found === undefined) throw new Error(`no template ${force} runs attention's gradient ${spec.id}`);
+  return found.emit(spec, device);
 }
 
 export const deltaTemplates: readonly DeltaTemplate[] = [deltaChunked, deltaRecurrent];

@@ -137,6 +137,30 @@ export const tuning = {
     outputs: 32,
   },
 
+  /** Attention's gradient, where workgroup memory is fast or lanes are not known: tiles of pairs. As attention's tiles; not searched. */
+  attendGradGpu: {
+    /** Of a workgroup. */
+    invocations: 128,
+    /** Tokens of a workgroup, queries or keys, whose results it has; halved for room in workgroup memory, */
+    owners: 32,
+    /** down to so many. */
+    leastOwners: 4,
+    /** Tokens of the other side in a tile. */
+    others: 32,
+    /** Units of channels that pass through workgroup memory at a time. */
+    units: 8,
+    /** Most owners that an invocation adds up for: so many vectors are in registers. */
+    rows: 8,
+  },
+
+  /** The same in a subgroup, where workgroup memory is slow. lavapipe. */
+  attendGradSoftware: {
+    /** Tokens of a workgroup, queries or keys, whose results it has; never more than there are lanes, */
+    owners: 8,
+    /** and halved while a lane has more sums than this: it runs out of registers. */
+    sums: 32,
+  },
+
   /** The delta rule by chunks of tokens, in prefill. Not searched: the largest tile that has room in workgroup memory. */
   deltaChunked: {
     /** Of a workgroup. */

@@ -1,10 +1,10 @@
 /** Fills in an `AttendSpec`: heads from the axes of the result, keys and values from the caches that this step has appended to. */
 import type { Node } from "../../graph/node.ts";
-import { TIME, findAxis } from "../../graph/type.ts";
+import { TIME, findAxis, hasAxis } from "../../graph/type.ts";
 import type { AttendSpec, LoadCache } from "../kernel/attend/attend.ts";
 import { chooseAttend } from "../kernel/select.ts";
 import { readerOf } from "../kernel/stored.ts";
-import type { AttendKernel } from "../schedule/kernel.ts";
+import type { AttendKernel, Store } from "../schedule/kernel.ts";
 import { cacheAxes, valuesInKeys } from "../../graph/cache.ts";
 import { type NamedState, stateOf } from "../../ops/states.ts";
 import type { LowerContext, Lowered } from "./context.ts";
@@ -24,8 +24,18 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
   const time = findAxis(q.type, TIME)!;
   const heads = q.type.axes.filter((a) => a.name !== TIME && a.name !== channel);
   const width = findAxis(k.type, channel)!;
-  const value = attend.type.axes.find((a) => a.name !== TIME && !heads.some((h) => h.name === a.name))!;
-  const kvHeads = cacheAxes(attend).heads;
+  const { heads: kvHeads, value } = cacheAxes(attend);
+  const [out, logsum] = [false, true].map((isLogsum) =>
+    kernel.computes.find((n) => n.op === attend.op && ((n as typeof attend).attrs.part === "logsum") === isLogsum),
+  );
+  const values = new Map<Node, string>([
+    ...(out === undefined ? [] : [[out, "result"] as const]),
+    ...(logsum === undefined ? [] : [[logsum, "logsum"] as const]),
+  ]);
+  // What is stored of the logarithm has no value channel.
+  const [ofRows, ofChannels] = [false, true].map((has) =>
+    kernel.stores.filter((x) => hasAxis(x.node.type, value.name) === has),
+  ) as [Store[], Store[]];
   const keys = stateOf(attend, "k");
   const loadOf =
     (state: NamedState): LoadCache =>
@@ -62,9 +72,16 @@ export function lowerAttend(kernel: AttendKernel, id: string, context: LowerCont
     position: memory.builtin("position"),
     slot: memory.builtin("slot"),
     ahead: causal ? null : memory.builtin("runs"),
+    storeLogsum:
+      logsum === undefined
+        ? null
+        : (w, token, head) =>
+            storeHead(w, context, memory, ofRows, values, { heads, value }, { token, head, channel: "0u" }, null),
     store: (w, lanes, token, head, channel, result) => {
+      if (out === undefined) return "";
+      const own = new Map(values).set(out, result);
       const run = lanes === 4 ? value.name : null;
-      return storeHead(w, context, memory, kernel, attend, { heads, value }, { token, head, channel }, result, run);
+      return storeHead(w, context, memory, ofChannels, own, { heads, value }, { token, head, channel }, run);
     },
   };
   return chooseAttend(spec, context.regime, context.device, context.force.attend);

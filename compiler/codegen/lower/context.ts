@@ -20,6 +20,7 @@ export interface LowerContext {
     readonly contract?: string;
     readonly outer?: string;
     readonly attend?: string;
+    readonly attendGrad?: string;
     readonly delta?: string;
   };
   /** What rows that a position each has, such as keys, are kept as between steps. */

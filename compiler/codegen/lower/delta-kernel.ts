@@ -44,7 +44,16 @@ export function lowerDelta(
     v: read("v", v, value.name),
     beta: read("beta", beta, null),
     store: (w: KernelWriter, token: string, head: string, channel: string, result: string): string =>
-      storeHead(w, context, memory, kernel, delta, { heads, value }, { token, head, channel }, result, null),
+      storeHead(
+        w,
+        context,
+        memory,
+        kernel.stores,
+        new Map([[delta, result]]),
+        { heads, value },
+        { token, head, channel },
+        null,
+      ),
   };
   return chooseDelta(spec, context.regime, context.device, context.force.delta);
 }

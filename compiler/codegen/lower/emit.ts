@@ -122,6 +122,7 @@ export class Emitter {
       case "choice":
       case "running":
       case "attend":
+      case "attend-grad":
       case "scan":
       case "memory":
       case "call":

@@ -1,6 +1,7 @@
 /** A scheduled kernel as code: one dispatch, or one per part of a weight. */
 import type { Kernel } from "../schedule/kernel.ts";
 import { lowerAttend } from "./attend-kernel.ts";
+import { lowerAttendGrad } from "./attend-grad-kernel.ts";
 import { lowerContract } from "./contract-kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { lowerGroup } from "./group-kernel.ts";
@@ -26,6 +27,8 @@ export function lowerKernel(
       return lowerOuter(kernel, id, context);
     case "attend":
       return [lowerAttend(kernel, id, context)];
+    case "attend-grad":
+      return [lowerAttendGrad(kernel, id, context)];
     case "recurrence":
       return [lowerRecurrence(kernel, id, context)];
     case "group":

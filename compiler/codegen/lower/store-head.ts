@@ -3,7 +3,7 @@ import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import { TIME } from "../../graph/type.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
-import type { Kernel } from "../schedule/kernel.ts";
+import type { Store } from "../schedule/kernel.ts";
 import type { LowerContext } from "./context.ts";
 import { Emitter } from "./emit.ts";
 import type { Run } from "./indexing.ts";
@@ -18,19 +18,18 @@ export interface HeadPlace {
   readonly channel: string;
 }
 
-/** The lines that store `result`, the variable of what `heavy` [T, heads..., value] is at a place; a vec4 along `run`. */
+/** The lines that store what is made of `values`, the variables that hold the kernel's results [T, heads..., value] at a place; vec4s along `run`. */
 export function storeHead(
   w: KernelWriter,
   context: LowerContext,
   memory: Memory,
-  { stores }: Kernel,
-  heavy: Node,
+  stores: readonly Store[],
+  values: ReadonlyMap<Node, string>,
   axes: { readonly heads: readonly Axis[]; readonly value: Axis },
   { token, head, channel }: HeadPlace,
-  result: string,
   run: Run,
 ): string {
-  const e = new Emitter(w, memory, (node) => (node === heavy ? result : null));
+  const e = new Emitter(w, memory, (node) => values.get(node) ?? null);
   const places = [[TIME, token], ...unflatten(axes.heads, head, w.size), [axes.value.name, channel]] as const;
   const index = new Map(places.map(([label, text]) => [label, e.name(text)]));
   for (const store of stores) emitStore(e, context, memory, store, index, run, e.value(store.node, index, run));

@@ -24,6 +24,7 @@ export type Role =
   | { readonly kind: "matrix"; readonly matrix: Matrix }
   | { readonly kind: "outer"; readonly outer: Outer }
   | { readonly kind: "attend" }
+  | { readonly kind: "attend-grad" }
   | { readonly kind: "recurrence" }
   | { readonly kind: "call" };
 
@@ -70,6 +71,8 @@ function roleOf(
       return { kind: "row" };
     case "attend":
       return { kind: "attend" };
+    case "attend-grad":
+      return { kind: "attend-grad" };
     case "call":
       return { kind: "call" };
     case "contract": {

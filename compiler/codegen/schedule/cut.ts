@@ -64,6 +64,7 @@ function beginnings(kernel: Kernel): readonly Node[] {
       return kernel.groups.slice(1).map((g) => g.matrices[0]!.dot);
     case "outer":
     case "attend":
+    case "attend-grad":
     case "recurrence":
     case "group":
     case "call":

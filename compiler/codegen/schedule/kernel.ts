@@ -48,7 +48,15 @@ export function isInBuffer({ state, kept }: Store): boolean {
 }
 
 export type Kernel =
-  MapKernel | RowKernel | ContractKernel | OuterKernel | AttendKernel | RecurrenceKernel | GroupKernel | CallKernel;
+  | MapKernel
+  | RowKernel
+  | ContractKernel
+  | OuterKernel
+  | AttendKernel
+  | AttendGradKernel
+  | RecurrenceKernel
+  | GroupKernel
+  | CallKernel;
 
 interface Common {
   /** Heavy nodes, and light ones that end it, in topological order. */
@@ -92,9 +100,17 @@ export interface OuterKernel extends Common {
   root: Node;
 }
 
+/** Attention's result, the logarithm of its softmax's sum, or both: `attend` is the first of them. */
 export interface AttendKernel extends Common {
   readonly kind: "attend";
   readonly attend: Node<"attend">;
+}
+
+/** The gradient of attention by its queries; or by its keys, its values, or both at once, which are made of the same probabilities. */
+export interface AttendGradKernel extends Common {
+  readonly kind: "attend-grad";
+  /** The first that it computes. */
+  readonly gradient: Node<"attend_grad">;
 }
 
 /** Walks over the tokens of each sequence of the step. */
@@ -133,6 +149,8 @@ export function placeLabels(kernel: Kernel): ReadonlySet<string> {
       return labels([kernel.root]);
     case "attend":
       return labels([kernel.attend]);
+    case "attend-grad":
+      return labels([kernel.gradient]);
     case "recurrence":
       return labels([kernel.node]);
     case "map":

@@ -7,8 +7,9 @@ import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import { topologicalOrder, usersOf } from "../../graph/traverse.ts";
 import { TIME, findAxis } from "../../graph/type.ts";
-import { stateOf, statesOf } from "../../ops/states.ts";
+import { stateOf } from "../../ops/states.ts";
 import { ops } from "../../ops/table.ts";
+import { addAttention, addAttentionGradient, appendToCaches } from "./attention.ts";
 import { baseOf } from "./bytes.ts";
 import type { Role } from "./classify.ts";
 import { classify } from "./classify.ts";
@@ -16,7 +17,7 @@ import { Clusters } from "./clusters.ts";
 import { addContraction } from "./contractions.ts";
 import { chooseCut } from "./cut.ts";
 import { joinEpilogue } from "./grow.ts";
-import type { AttendKernel, Kernel, KeptPlace, MapKernel, OuterKernel, RecurrenceKernel } from "./kernel.ts";
+import type { Kernel, KeptPlace, MapKernel, OuterKernel, RecurrenceKernel } from "./kernel.ts";
 import { inBuffer, inKept, inState, isInBuffer } from "./kernel.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
 import { recomputedNodes } from "./recomputed.ts";
@@ -52,7 +53,7 @@ export function schedule(outputs: readonly Node[], sinks: readonly Sink[], optio
     if (cut.has(node) || options.cuts.apart.has(node)) place(node);
   }
   for (const node of nodes) if (required.has(node)) place(node);
-  for (const node of nodes) if (isOp(node, "attend")) appendToCaches(s, node);
+  appendToCaches(s);
   for (const { node, kept } of sinks) addSink(s, node, kept);
   if (options.regime === "prefill") addGroups(s);
   mergeMaps(s);
@@ -87,15 +88,10 @@ function addHeavy(s: Scheduling, node: Node): void {
       kernel.root = joinEpilogue(s, kernel, [node]) ?? node;
       return s.clusters.store(kernel, inBuffer(kernel.root));
     }
-    case "attend": {
-      const kernel = s.clusters.add<AttendKernel>({
-        kind: "attend",
-        computes: [node],
-        stores: [],
-        attend: node as Node<"attend">,
-      });
-      return storeEnd(s, kernel, node);
-    }
+    case "attend":
+      return storeEnd(s, addAttention(s, node as Node<"attend">), node);
+    case "attend-grad":
+      return s.clusters.store(addAttentionGradient(s, node as Node<"attend_grad">), inBuffer(node));
     case "recurrence": {
       const own = node as Node<"scan"> | Node<"delta_rule">;
       const kernel = s.clusters.add<RecurrenceKernel>({ kind: "recurrence", computes: [node], stores: [], node: own });
@@ -136,8 +132,9 @@ function requiredNodes(
     if (isOp(node, "call")) for (const x of node.inputs) required.add(baseOf(x));
     // Every token is compared with all others.
     if (isOp(node, "rename") && node.attrs.from === TIME) required.add(viewed(node));
-    // Rows of other tokens, and what every column of a memory reads again.
-    if (isOp(node, "delay") || isOp(node, "delta_rule")) for (const x of node.inputs) required.add(viewed(x));
+    // Rows of other tokens, what every column of a memory reads again, and what every pair of tokens does.
+    if (["delay", "memory", "attend-grad"].includes(ops[node.op].lowering.kind))
+      for (const x of node.inputs) required.add(viewed(x));
     if (role?.kind === "row") fromRow.add(node);
     if (role?.kind === "light") {
       if (node.inputs.some((x) => fromRow.has(x))) fromRow.add(node);
@@ -161,19 +158,6 @@ function viewed(node: Node): Node {
   let base = node;
   while (ops[base.op].lowering.kind === "view") base = base.inputs[0]!;
   return base;
-}
-
-/** This step's keys and values go into the caches before attention reads them. */
-function appendToCaches(s: Scheduling, attend: Node<"attend">): void {
-  const [, keys, values] = attend.inputs as readonly [Node, Node, Node];
-  const apart = s.cuts.memory.has(keys) || s.cuts.memory.has(values);
-  for (const state of statesOf(attend)) {
-    const node = state.part === "k" ? keys : values;
-    const store = inState(node, state);
-    const owner = s.clusters.ownerOf(node);
-    if (owner?.kind === "contract") s.clusters.store(owner, store);
-    s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store, apart));
-  }
 }
 
 /** What delays look back at is kept at the end of the step, when nothing reads the rows of the step before any more. */

@@ -57,6 +57,7 @@ function storageOf(
       else bound.add("position").add("slot");
     }
   }
+  if (kernel.kind === "attend-grad") bound.add("slot").add("runs");
   for (const { node, state, kept } of piece.stores) {
     if (kept !== null) bound.add(`kept ${kept.id}`);
     else if (state === null) bound.add(`buffer ${baseOf(node).id}`);

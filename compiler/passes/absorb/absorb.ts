@@ -50,6 +50,7 @@ function absorb(b: Builder, attend: Node<"attend">): { readonly attend: Node; re
       ? b.slice(keys, channel, 0, width)
       : b.rename(value.latent, value.over, latent);
   const inner = b.must("attend", [queries, keys, values, ...sink], attend.attrs, attend.origin);
+  if (attend.attrs.part === "logsum") return { attend: inner, result: inner };
   const apart = [...value.labels].reduce<Node>(
     (x, [own, label]) => (hasAxis(x.type, label) ? b.rename(x, label, `${own}"`) : x),
     inner,

@@ -68,7 +68,7 @@ test("only sources and calls have no samples", () => {
 });
 
 test("only comparisons, logic and calls have no gradient rule", () => {
-  const without = ["eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "call"];
+  const without = ["eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "attend_grad", "call"];
   expect(opNames.filter((op) => rowOf(op).vjp === null)).toEqual(without);
 });
 
@@ -98,6 +98,10 @@ test("ops that mix positions say so", () => {
     "attend 2",
     "attend 3",
     "attend 4",
+    "attend 5",
+    "attend_grad 1",
+    "attend_grad 2",
+    "attend_grad 3",
   ]);
 });
 

@@ -12,7 +12,7 @@ import { topologicalOrder } from "../../../compiler/graph/traverse.ts";
 import { formatType } from "../../../compiler/graph/type.ts";
 import { findPeeks } from "../../../compiler/passes/incrementalise.ts";
 import type { DeviceFacts } from "../../../compiler/plan/plan.ts";
-import { attendTemplates, deltaTemplates } from "../../../compiler/codegen/kernel/select.ts";
+import { attendGradTemplates, attendTemplates, deltaTemplates } from "../../../compiler/codegen/kernel/select.ts";
 import { Builder } from "../../../compiler/ops/builder.ts";
 import { isMismatch } from "../../../compiler/ops/mismatch.ts";
 import { ops } from "../../../compiler/ops/table.ts";
@@ -136,7 +136,21 @@ const cases: { readonly [O in OpName]?: Case<O> } = {
       scale: [0.5],
       softcap: [0.4],
       chunk: [3],
+      part: ["logsum"],
       state: states,
+    },
+  },
+  attend_grad: {
+    of: ["f32[T, H=2, C=4]", "f32[T, C=4]", "f32[T, C=4]", "f32[T, H=2, C=4]", "f32[T, H=2, Z=2]"],
+    attrs: { channel: "C", causal: true, window: null, scale: 1.5, softcap: null, part: "q" },
+    vary: {
+      channel: { unseen: "another channel needs other inputs" },
+      causal: [false],
+      window: [2],
+      scale: [0.5],
+      softcap: [0.4],
+      chunk: [3],
+      part: ["k", "v"],
     },
   },
   delay: {
@@ -186,6 +200,12 @@ const together: { readonly [O in OpName]?: readonly Partial<Attrs[O]>[] } = {
     { causal: false, softcap: 0.4, window: 3, chunk: 4 },
     { window: 2, chunk: 3, softcap: 0.7 },
   ],
+  attend_grad: [
+    { part: "q", causal: false, chunk: 3, softcap: 0.4 },
+    { part: "k", causal: false, window: 2 },
+    { part: "k", window: 2, chunk: 3, softcap: 0.7 },
+    { part: "v", causal: false, window: 3, chunk: 4 },
+  ],
   scan: [{ pair: "P", reverse: true }],
   delta_rule: [{ part: "error", reverse: true }],
 };
@@ -193,6 +213,7 @@ const together: { readonly [O in OpName]?: readonly Partial<Attrs[O]>[] } = {
 /** Templates that each op's kernel may be made of. */
 const templates: { readonly [O in OpName]?: readonly object[] } = {
   attend: attendTemplates.map(({ name }) => ({ force: { attend: name } })),
+  attend_grad: attendGradTemplates.map(({ name }) => ({ force: { attendGrad: name } })),
   delta_rule: deltaTemplates.map(({ name }) => ({ force: { delta: name } })),
   scan: [{}, { facts: likeGpu }],
 };

@@ -21,8 +21,9 @@ import type { Case } from "./generate.ts";
 export function differentiate({ program }: Case): Program | null {
   const b = new Builder(new Graph());
   const own = parseProgram(printProgram(program), b.graph);
-  // A value that stands still while others move has no difference to be held to; errors are made for gradients, and have none.
-  const isApart = (n: Node): boolean => isOp(n, "detach") || (isOp(n, "delta_rule") && n.attrs.part === "error");
+  // A value that stands still while others move has no difference to be held to; what is made for gradients has none.
+  const isApart = (n: Node): boolean =>
+    isOp(n, "detach") || isOp(n, "attend_grad") || (isOp(n, "delta_rule") && n.attrs.part === "error");
   if (allFunctions(own).some((fn) => topologicalOrder(outputNodes(fn)).some(isApart))) return null;
   const parts = own.main.outputs.flatMap(({ node }, i): Node[] =>
     node.type.dtype === "f32" ? [weighted(node, i, b)] : [],

@@ -27,6 +27,7 @@ export function attendRow(g: Grower): Node | null {
     scale: g.draw.of([1, 0.5, 0.25]),
     softcap: g.draw.next() < 0.25 ? g.draw.of([1, 5]) : null,
     ...(g.draw.next() < 0.25 ? { chunk: 1 + g.draw.below(4) } : {}),
+    ...(g.draw.next() < 0.15 ? { part: "logsum" as const } : {}),
     state: null,
   };
   return g.make("attend", [tamed(g, q, 40), tamed(g, k, 40), v, ...sink], attrs);

@@ -152,7 +152,14 @@ mix${turn}_${r} = ${["x", "y", "z", "w"].reduce((sum, c, e) => `fma(${value.type
 }`;
 }
 
-function storeOwn({ spec, tile, value, w }: Pieces, turn: number): string {
+/** By whoever stores a query's first channel. */
+function storeLogsum({ spec, w }: Pieces, top: string, total: string): string {
+  if (spec.storeLogsum === null) return "";
+  return `let logsum = ${top} + log(${total});\nif (channel == 0u) { ${spec.storeLogsum(w, "out_token", "head")} }`;
+}
+
+function storeOwn(pieces: Pieces, turn: number): string {
+  const { spec, tile, value, w } = pieces;
   const { invocations, queries, rows } = tile;
   return `{
 let i = lane + ${turn * invocations}u;
@@ -164,6 +171,7 @@ ${range(rows)
     (r) => `if (row + ${r}u < count) {
 let out_token = token + row + ${r}u;
 let result = mix${turn}_${r} / total${turn}_${r};
+${storeLogsum(pieces, `tops[row + ${r}u]`, `total${turn}_${r}`)}
 ${spec.store(w, value.width, "out_token", "head", "channel", "result")}
 }`,
   )
@@ -173,7 +181,8 @@ ${spec.store(w, value.width, "out_token", "head", "channel", "result")}
 }
 
 /** One query: the sums of the shares meet, always in the same order. */
-function storeSplit({ spec, tile, value, w, strided }: Pieces, turns: readonly number[]): string {
+function storeSplit(pieces: Pieces, turns: readonly number[]): string {
+  const { spec, tile, value, w, strided } = pieces;
   const { invocations, splits } = tile;
   return `${turns.map((t) => `partial[lane + ${t * invocations}u] = mix${t}_0; partial_sums[lane + ${t * invocations}u] = total${t}_0;`).join("\n")}
 workgroupBarrier();
@@ -189,6 +198,7 @@ total += partial_sums[s * ${value.units}u + i];
 let out_token = token;
 let channel = i * ${value.width}u;
 let result = sum / total;
+${storeLogsum(pieces, "tops[0]", "total")}
 ${spec.store(w, value.width, "out_token", "head", "channel", "result")}`,
 )}`;
 }

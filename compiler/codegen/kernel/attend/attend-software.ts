@@ -122,11 +122,19 @@ ${forEachRun(
     ${q.map(softmax).join("")}
     ${accumulate}`,
 )}
+${spec.storeLogsum === null ? "" : `var tops = array<f32, ${queries}>(${q.map((i) => `max${i}`).join(", ")});`}
 var totals = array<f32, ${queries}>(${q.map((i) => `total${i}`).join(", ")});
 var outs = array<${value.type}, ${queries * owned}>(${q.flatMap((i) => range(owned).map((u) => `out${i}_${u}`)).join(", ")});
 for (var i = 0u; i < count * once; i++) {
-  let inverse = 1.0 / subgroupAdd(totals[i]);
+  let total = subgroupAdd(totals[i]);
+  let inverse = 1.0 / total;
   let out_token = token + i;
+  ${
+    spec.storeLogsum === null
+      ? ""
+      : `let logsum = tops[i] + log(total);
+  if (lane == 0u) { ${spec.storeLogsum(w, "out_token", "head")} }`
+  }
   for (var u = lane; u < ${value.units}u; u += ${lanes}u) {
     let result = outs[i * ${owned}u + u / ${lanes}u] * inverse;
     let channel = u * ${value.width}u;

@@ -42,7 +42,9 @@ export interface AttendSpec {
   readonly slot: Binding;
   /** Where every sequence's tokens of the step are, u32 [S, 2], for queries that see to the last of them; null: no further than themselves. */
   readonly ahead: Binding | null;
-  /** Stores one output: `value` at (token, head, channel), width as for q by valueChannels. */
+  /** Stores the variable `logsum`, f32, the logarithm of what a query's softmax is divided by; null: nobody wants it. */
+  readonly storeLogsum: ((w: KernelWriter, token: string, head: string) => string) | null;
+  /** Stores one output, by `logsum` as well where that is wanted: `value` at (token, head, channel), width as for q by valueChannels. */
   readonly store: (
     w: KernelWriter,
     width: 1 | 4,
