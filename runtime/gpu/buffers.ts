@@ -325,7 +325,7 @@ function placeOf(buffer: Buffer): string {
   return buffer.share === null ? buffer.id : `shared ${buffer.share}`;
 }
 
-function bytesOf(elements: Size, sizes: StepSizes): number {
+export function bytesOf(elements: Size, sizes: StepSizes): number {
   return whole(evaluateSize(elements, sizes) * 4);
 }
 

@@ -1,0 +1,46 @@
+/** What a training plan takes on the device, told from the plan alone before anything is allocated. */
+import type { Buffer, Plan } from "../../compiler/plan/plan.ts";
+import { GRADIENT } from "../../compiler/index.ts";
+import { bytesOf, type StepSizes } from "../gpu/buffers.ts";
+
+/** Bytes by what they are for. */
+export interface TrainingMemory {
+  readonly weights: number;
+  readonly gradients: number;
+  /** What the optimizer remembers. */
+  readonly optimizer: number;
+  /** What layers were given, kept from forward to backward. */
+  readonly inputs: number;
+  /** The work of one layer and of what is around the layers. */
+  readonly work: number;
+  /** Tables, losses, and whatever else is small. */
+  readonly rest: number;
+  readonly total: number;
+}
+
+export function memoryOf(plan: Plan, sizes: StepSizes): TrainingMemory {
+  const weights = plan.parameters.reduce((n, p) => n + p.parts.reduce((m, part) => m + part.bytes, 0), 0);
+  const sums = { gradients: 0, optimizer: 0, inputs: 0, work: 0, rest: 0 };
+  const shared = new Map<string, { readonly purpose: keyof typeof sums; bytes: number }>();
+  for (const buffer of plan.buffers) {
+    const key = buffer.share === null ? buffer.id : `shared ${buffer.share}`;
+    const known = shared.get(key) ?? { purpose: purposeOf(buffer), bytes: 0 };
+    known.bytes = Math.max(known.bytes, bytesOf(buffer.elements, sizes));
+    shared.set(key, known);
+  }
+  for (const { purpose, bytes } of shared.values()) sums[purpose] += bytes;
+  for (const { elements } of plan.states) sums.rest += bytesOf(elements, sizes);
+  for (const { axes } of plan.tables)
+    sums.rest += bytesOf(
+      axes.reduce<Buffer["elements"]>((n, a) => ["*", n, a.size], 1),
+      sizes,
+    );
+  const total = weights + Object.values(sums).reduce((a, b) => a + b, 0);
+  return { weights, ...sums, total };
+}
+
+function purposeOf({ id, role }: Buffer): "gradients" | "optimizer" | "inputs" | "work" | "rest" {
+  if (role === "temporary") return id.includes(".saved[") ? "inputs" : "work";
+  if (id.startsWith(GRADIENT)) return "gradients";
+  return id.startsWith("optimizer.") ? "optimizer" : "rest";
+}
