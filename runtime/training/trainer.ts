@@ -3,7 +3,7 @@
  * during a step, and nothing is waited for but the few numbers that a step reports, which ride on its last submit.
  */
 import { GRADIENT, STEP_LOSS, STEP_METRIC, VERDICT } from "../../compiler/index.ts";
-import type { Binding, HostValues, Parameter, Plan } from "../../compiler/plan/plan.ts";
+import { type Binding, evaluateSize, type HostValues, type Parameter, type Plan } from "../../compiler/plan/plan.ts";
 import { Buffers } from "../gpu/buffers.ts";
 import type { Device } from "../gpu/device.ts";
 import { Executor, findEntry } from "../gpu/execute.ts";
@@ -126,8 +126,8 @@ export class Trainer {
     const ids = [VERDICT.norm, VERDICT.finite, ...this.#losses, ...(metrics ? this.#metrics : [])];
     const reads = new Map(
       ids.map((id) => {
-        const { buffer, size = buffer.size } = buffers.find({ kind: "buffer", id });
-        return [id, this.#staging.read(buffer, size)] as const;
+        const { buffer } = buffers.find({ kind: "buffer", id });
+        return [id, this.#staging.read(buffer, 4 * this.#elementsOf(id))] as const;
       }),
     );
     await this.#executor.run("update", buffers.sizes, [...reads.values()]);
@@ -193,6 +193,11 @@ export class Trainer {
   destroy(): void {
     this.#staging.destroy();
     this.#executor.buffers.destroy();
+  }
+
+  /** Of something kept. */
+  #elementsOf(id: string): number {
+    return evaluateSize(this.plan.buffers.find((b) => b.id === id)!.elements, {});
   }
 
   #writeInputs(entry: string, T: number, given: Readonly<Record<string, Uint32Array<ArrayBuffer>>>): void {

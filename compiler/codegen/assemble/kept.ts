@@ -64,9 +64,9 @@ export function placeKept(
   };
   for (const { output, keep } of outputs) {
     const place = placeOf(keep, output.node.type.axes, keep.id);
-    context.collector.buffer(keep.id, "f32", elementsIn(place), { role: "kept", kept: keep.kept });
-    if (keep.next !== null)
-      context.collector.buffer(keep.next, "f32", elementsIn(place), { role: "kept", kept: keep.kept });
+    const elements = keep.like === null ? count(place.axes) : elementsIn(place);
+    context.collector.buffer(keep.id, "f32", elements, { role: "kept", kept: keep.kept });
+    if (keep.next !== null) context.collector.buffer(keep.next, "f32", elements, { role: "kept", kept: keep.kept });
   }
   const addends = outputs.flatMap(({ output: { name, node }, keep }): Addend[] =>
     (keep.adds ? addendsOf(node) : [node]).map((x) => ({ name, keep, node: x })),

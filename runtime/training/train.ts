@@ -1,0 +1,228 @@
+/**
+ * A training run in a folder: data, plan, optimizer steps, what is measured on the way, checkpoints, and going on from the last one to the
+ * same bits.
+ *
+ *     const run = await openTraining({ device, loaded, out: "run", data: { sources }, steps: 400, ... });
+ *     console.log(run.memory.total);               // before anything is allocated
+ *     for await (const event of run.events()) ...  // records of `metrics.jsonl`, checkpoints, samples
+ *     await run.close();
+ */
+import { join } from "node:path";
+import { compileTraining, type Optimizing, splitMetric } from "../../compiler/index.ts";
+import type { Plan } from "../../compiler/plan/plan.ts";
+import type { AbortOptions } from "../abort.ts";
+import type { Lock } from "../files/lock.ts";
+import type { Device } from "../gpu/device.ts";
+import { type ParameterSource, uploadParameters } from "../gpu/parameters.ts";
+import type { LoadedModel } from "../model/model.ts";
+import { nameAdapter, hashPlan, writeTrainingCheckpoint } from "./checkpoint.ts";
+import { checkTrainingFolder, lockTraining } from "./checkpoint-folder.ts";
+import { type DataOptions, openData, type SourceFacts, type TrainingData } from "./corpus/open-data.ts";
+import { runSteps, type StepResult } from "./loop.ts";
+import { measureDomains } from "./measure.ts";
+import { memoryOf, type TrainingMemory } from "./memory.ts";
+import { openMetrics } from "./metrics-file.ts";
+import type { EvaluationRecord, LoadRecord, RunRecord, StepRecord, TrainingRecord } from "./record.ts";
+import { checkSame, readTrainingCheckpoint, type StoredTraining } from "./resume.ts";
+import { Trainer } from "./trainer.ts";
+
+export interface TrainOptions extends AbortOptions {
+  readonly device: Device;
+  /** What is trained, as it is in its folder. */
+  readonly loaded: LoadedModel;
+  /** The folder of the run: checkpoints, `metrics.jsonl`, tokenised texts. */
+  readonly out: string;
+  readonly data: Pick<DataOptions, "sources" | "pack" | "heldOut" | "onProgress"> & {
+    readonly tokenizer: string | null;
+  };
+  /** Ids that the model knows. */
+  readonly vocabulary: number;
+  readonly steps: number;
+  /** Ids of a sequence, sequences of a micro-batch, micro-batches of a step. */
+  readonly context: number;
+  readonly sequences: number;
+  readonly micros: number;
+  readonly seed: number;
+  /** Whether the parameter of a path is trained. */
+  readonly trains: (path: string) => boolean;
+  readonly optimizing: Optimizing;
+  /** Held-out text is measured before the first step, after every so many, and at the end; 0: never. */
+  readonly evaluateEvery: number;
+  /** Of each source, at most. */
+  readonly evaluateSequences: number;
+  /** Checkpoints are written after every so many steps and at the end; 0: at the end alone. */
+  readonly checkpointEvery: number;
+  /** The load of experts is told of every so many steps; 0: never. */
+  readonly loadsEvery: number;
+  /** Go on from the last checkpoint in `out`. */
+  readonly resume?: boolean;
+  readonly acceptChanged?: boolean;
+  /** What the run was told, for reports: it is in `metrics.jsonl` and in the checkpoints. */
+  readonly settings: RunRecord["settings"];
+}
+
+export type TrainingEvent =
+  TrainingRecord | { readonly kind: "checkpoint"; readonly step: number; readonly path: string };
+
+export interface TrainingRun {
+  readonly plan: Plan;
+  readonly memory: TrainingMemory;
+  readonly sources: readonly SourceFacts[];
+  /** Steps that are done already. */
+  readonly done: number;
+  /** What differs from the run that is gone on with, where that was accepted. */
+  readonly differences: readonly string[];
+  /** Runs the steps that are left. To be asked for once. */
+  events(): AsyncGenerator<TrainingEvent>;
+  close(): Promise<void>;
+}
+
+/** Throws `train/*`, `checkpoint/*`, `device/*`, and what opening the data throws. */
+export async function openTraining(options: TrainOptions): Promise<TrainingRun> {
+  const { out, loaded, device, resume = false } = options;
+  const stored = resume ? await readTrainingCheckpoint(out) : null;
+  if (stored === null) checkTrainingFolder(out, loaded);
+  let data: TrainingData | null = null;
+  let lock: Lock | null = null;
+  const close = async (): Promise<void> => {
+    data?.close();
+    lock?.release();
+    await stored?.close();
+  };
+  try {
+    const { sequences, trains, optimizing, context, micros, seed, vocabulary } = options;
+    const { plan } = compileTraining(loaded.model, {
+      device: device.facts,
+      sequences,
+      trains,
+      optimizing,
+      metrics: [LOAD],
+    });
+    const going = { plan: hashPlan(plan), adapter: nameAdapter(device.adapter) };
+    const differences = stored === null ? [] : checkSame(stored, going, options.acceptChanged);
+    lock = lockTraining(out);
+    data = await openData({
+      ...options.data,
+      ...{ vocabulary, cache: join(out, "tokens"), context, sequences, micros, seed, signal: options.signal },
+    });
+    if (stored !== null) data.restore(stored.record.data as never);
+    const own = { ...options, plan, data, stored, going };
+    return {
+      plan,
+      memory: memoryOf(plan, { T: context, Q: context, S: 1, P: context }),
+      sources: data.sources,
+      done: stored?.record.step ?? 0,
+      differences,
+      events: () => runEvents(own),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** What routers count. */
+const LOAD = "expert_load";
+
+interface Opened extends Omit<TrainOptions, "data"> {
+  readonly plan: Plan;
+  readonly data: TrainingData;
+  readonly stored: StoredTraining | null;
+  readonly going: { readonly plan: string; readonly adapter: string };
+}
+
+async function* runEvents(run: Opened): AsyncGenerator<TrainingEvent> {
+  const { device, plan, loaded, stored, steps, context, sequences, data, out } = run;
+  const done = stored?.record.step ?? 0;
+  const source: ParameterSource = stored === null ? loaded.source : sourceOf(stored);
+  const metrics = openMetrics(join(out, "metrics.jsonl"), done);
+  const uploaded = await uploadParameters(device, plan, source, run.signal === undefined ? {} : { signal: run.signal });
+  const trainer = await Trainer.open(device, plan, uploaded, { sequences, tokens: context });
+  const told = <R extends TrainingRecord>(record: R): R => {
+    metrics.write(record);
+    return record;
+  };
+  try {
+    if (stored !== null)
+      for (const { state, path } of trainer.states)
+        trainer.writeState(state, path, Float32Array.from(await stored.state(`${state}.${path}`)));
+    yield told(runRecord(run, done));
+    const isDue = (step: number, every: number): boolean => step === steps || (every > 0 && step % every === 0);
+    const evaluates = run.evaluateEvery > 0;
+    if (evaluates && done === 0) yield told(await evaluate(trainer, run, 0));
+    let total = done * context * sequences * run.micros;
+    const iterator = runSteps(trainer, data, {
+      first: done + 1,
+      last: steps,
+      steps,
+      micros: run.micros,
+      metricsEvery: run.loadsEvery,
+      pauseAfter: (step) => (evaluates && isDue(step, run.evaluateEvery)) || isDue(step, run.checkpointEvery),
+      signal: run.signal,
+    });
+    for await (const result of iterator) {
+      total += result.tokens;
+      yield told(stepRecord(result, total));
+      const load = loadRecord(result);
+      if (load !== null) yield told(load);
+      if (evaluates && isDue(result.step, run.evaluateEvery)) yield told(await evaluate(trainer, run, result.step));
+      if (!isDue(result.step, run.checkpointEvery)) continue;
+      await metrics.flush();
+      yield { kind: "checkpoint", step: result.step, path: await writeStep(trainer, run, result.step) };
+    }
+  } finally {
+    metrics.close();
+    trainer.destroy();
+  }
+}
+
+/** A checkpoint's parameters as they were trained, in f32. */
+function sourceOf(stored: StoredTraining): ParameterSource {
+  return {
+    storage: () => "f32",
+    read: async (path, start, length) => {
+      const values = (await stored.parameter(path)).slice(start, start + length);
+      return new Uint8Array(values.buffer);
+    },
+  };
+}
+
+async function writeStep(trainer: Trainer, run: Opened, step: number): Promise<string> {
+  const { loaded, out, seed, going, data, settings } = run;
+  const { path } = await writeTrainingCheckpoint(out, {
+    loaded,
+    record: { step, seed, ...going, data: data.state() as never, accumulators: {}, run: { settings } },
+    parameter: (of) => trainer.readParameter(of),
+    states: trainer.states.map(({ state, path: of }) => ({
+      state,
+      path: of,
+      read: () => trainer.readState(state, of),
+    })),
+  });
+  return path;
+}
+
+async function evaluate(
+  trainer: Trainer,
+  { data, evaluateSequences }: Opened,
+  step: number,
+): Promise<EvaluationRecord> {
+  const names = data.sources.map((s) => s.name);
+  return { kind: "evaluation", step, domains: await measureDomains(trainer, data, names, evaluateSequences) };
+}
+
+function runRecord({ loaded: { model }, steps, settings, data }: Opened, step: number): RunRecord {
+  const parameters = model.parameters.reduce((n, p) => n + p.axes.reduce((m, a) => m * a.size, 1), 0);
+  const sources = data.sources.map(({ name, share, tokens, heldOut }) => ({ name, share, tokens, heldOut }));
+  return { kind: "run", step, steps, model: model.name, parameters, settings, sources };
+}
+
+function stepRecord({ step, loss, terms, norm, rate, tokens, seconds }: StepResult, total: number): StepRecord {
+  return { kind: "step", step, loss, terms, norm, rate, tokens, total, seconds, tokensPerSecond: tokens / seconds };
+}
+
+function loadRecord({ step, metrics }: StepResult): LoadRecord | null {
+  const layers = [...metrics].map(([name, values]) => ({ part: splitMetric(name).part, load: [...values] }));
+  return layers.length === 0 ? null : { kind: "load", step, layers };
+}
