@@ -125,6 +125,8 @@ export interface CompileTrainingOptions extends Pick<
 export interface TrainingPlan {
   readonly plan: Plan;
   readonly trained: readonly string[];
+  /** How many words the model knows. */
+  readonly vocabulary: number;
 }
 
 /** An update goes through a parameter element by element. */
@@ -152,5 +154,5 @@ export function compileTraining(
     scalars: [...SHARES, { id: CLIP, expr: optimizing.clip }, ...optimizing.scalars],
     update: { clip: CLIP, ruleOf: optimizing.ruleOf, replaced: updates.map((o) => stateOfUpdate(o.name)) },
   });
-  return { plan, trained: training.trained };
+  return { plan, trained: training.trained, vocabulary: training.vocabulary };
 }

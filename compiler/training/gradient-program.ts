@@ -27,9 +27,8 @@ export interface GradientProgram {
 /** `program` is that of one sequence, built for training. Null where there is no likelihood that training could lower. */
 export function gradientProgram(program: Program, sequences: number, b: Builder): GradientProgram | null {
   const objective = addObjective(program, b);
-  const words = program.main.outputs.find((o) => o.name === "logits")?.node.type.axes.find((axis) => axis.name !== TIME)
-    ?.size.value;
-  if (objective === null || words == null) return null;
+  const words = vocabularyOf(program);
+  if (objective === null || words === null) return null;
   const losses = program.main.outputs.filter((o) => o.role === "loss");
   const terms = losses.map((o) => o.name);
   const main = { ...objective.main, outputs: [...objective.main.outputs, ...losses] };
@@ -45,6 +44,12 @@ export function gradientProgram(program: Program, sequences: number, b: Builder)
     accumulators: batched.accumulators,
     vocabulary: words,
   };
+}
+
+/** How many words a model's logits tell apart; null where that is no number. */
+export function vocabularyOf({ main }: Program): number | null {
+  const logits = main.outputs.find((o) => o.name === "logits")?.node.type.axes;
+  return logits?.find((axis) => axis.name !== TIME)?.size.value ?? null;
 }
 
 /** What the name of a gradient begins with; the parameter's path follows. */

@@ -9,7 +9,7 @@ import type { Builder } from "../ops/builder.ts";
 import type { Accumulator } from "./accumulate.ts";
 import { BATCH, batchProgram } from "./batch.ts";
 import { differentiateProgram } from "./differentiate.ts";
-import { GRADIENT } from "./gradient-program.ts";
+import { GRADIENT, vocabularyOf } from "./gradient-program.ts";
 import { addStepObjective } from "./objective.ts";
 
 /** A training program, and what of it is kept across micro-batches. */
@@ -19,6 +19,8 @@ export interface TrainingProgram {
   /** Parameters with a gradient. */
   readonly trained: readonly string[];
   readonly accumulators: readonly Accumulator[];
+  /** How many words there are. */
+  readonly vocabulary: number;
 }
 
 /**
@@ -33,7 +35,8 @@ export function trainingProgram(
   b: Builder,
 ): TrainingProgram | null {
   const objective = addStepObjective(one, b);
-  if (objective === null) return null;
+  const words = vocabularyOf(one);
+  if (objective === null || words === null) return null;
   const { program, accumulators } = batchProgram(objective, b, { ...BATCH, size: Dim.of(sequences) });
   const { main, functions } = differentiateProgram(program, "loss", b);
   const gradients = main.outputs.filter((o) => o.role === "gradient" && trains(o.name.slice(GRADIENT.length)));
@@ -47,5 +50,6 @@ export function trainingProgram(
     program: { main: { ...main, outputs: [...others, ...gradients] }, functions },
     trained: gradients.map((o) => o.name.slice(GRADIENT.length)),
     accumulators,
+    vocabulary: words,
   };
 }

@@ -8,9 +8,11 @@
  *     await run.close();
  */
 import { join } from "node:path";
-import { compileTraining, type Optimizing, splitMetric } from "../../compiler/index.ts";
+import { compileTraining, type Optimizing, splitMetric, type TrainingPlan } from "../../compiler/index.ts";
 import type { Plan } from "../../compiler/plan/plan.ts";
+import { failure } from "../../grammar/diagnostic.ts";
 import type { AbortOptions } from "../abort.ts";
+import { bytesOf } from "../gpu/buffers.ts";
 import type { Lock } from "../files/lock.ts";
 import type { Device } from "../gpu/device.ts";
 import { type ParameterSource, uploadParameters } from "../gpu/parameters.ts";
@@ -35,13 +37,13 @@ export interface TrainOptions extends AbortOptions {
   readonly data: Pick<DataOptions, "sources" | "pack" | "heldOut" | "onProgress"> & {
     readonly tokenizer: string | null;
   };
-  /** Ids that the model knows. */
-  readonly vocabulary: number;
   readonly steps: number;
-  /** Ids of a sequence, sequences of a micro-batch, micro-batches of a step. */
+  /** Ids of a sequence. */
   readonly context: number;
-  readonly sequences: number;
-  readonly micros: number;
+  /** Sequences of an optimizer step. */
+  readonly batch: number;
+  /** Of these, how many run at once, which is part of what decides the bits; null: as many as the device has room for, of up to 4096 ids. */
+  readonly together: number | null;
   readonly seed: number;
   /** Whether the parameter of a path is trained. */
   readonly trains: (path: string) => boolean;
@@ -68,6 +70,12 @@ export interface TrainingRun {
   readonly plan: Plan;
   readonly memory: TrainingMemory;
   readonly sources: readonly SourceFacts[];
+  /** Parameters in all, and those that are trained. */
+  readonly parameters: number;
+  readonly trained: number;
+  /** Sequences that run at once, and how often that is for a step. */
+  readonly sequences: number;
+  readonly micros: number;
   /** Steps that are done already. */
   readonly done: number;
   /** What differs from the run that is gone on with, where that was accepted. */
@@ -90,14 +98,9 @@ export async function openTraining(options: TrainOptions): Promise<TrainingRun> 
     await stored?.close();
   };
   try {
-    const { sequences, trains, optimizing, context, micros, seed, vocabulary } = options;
-    const { plan } = compileTraining(loaded.model, {
-      device: device.facts,
-      sequences,
-      trains,
-      optimizing,
-      metrics: [LOAD],
-    });
+    const { context, batch, seed } = options;
+    const { plan, trained, vocabulary, sequences } = chooseTogether(options);
+    const micros = batch / sequences;
     const going = { plan: hashPlan(plan), adapter: nameAdapter(device.adapter) };
     const differences = stored === null ? [] : checkSame(stored, going, options.acceptChanged);
     lock = lockTraining(out);
@@ -106,11 +109,15 @@ export async function openTraining(options: TrainOptions): Promise<TrainingRun> 
       ...{ vocabulary, cache: join(out, "tokens"), context, sequences, micros, seed, signal: options.signal },
     });
     if (stored !== null) data.restore(stored.record.data as never);
-    const own = { ...options, plan, data, stored, going };
+    const own = { ...options, plan, data, stored, going, sequences, micros };
     return {
       plan,
       memory: memoryOf(plan, { T: context, Q: context, S: 1, P: context }),
       sources: data.sources,
+      parameters: countParameters(loaded, () => true),
+      trained: countParameters(loaded, (path) => trained.includes(path)),
+      sequences,
+      micros,
       done: stored?.record.step ?? 0,
       differences,
       events: () => runEvents(own),
@@ -122,10 +129,50 @@ export async function openTraining(options: TrainOptions): Promise<TrainingRun> 
   }
 }
 
+/** Ids of a micro-batch beyond which running more at once gains little. */
+const MOST_IDS = 4096;
+
+/** The plan for as many sequences at once as are asked for, or fit. Throws `train/bad-batch` where they do not divide a step's. */
+function chooseTogether({
+  loaded,
+  device,
+  batch,
+  together,
+  context,
+  trains,
+  optimizing,
+}: TrainOptions): TrainingPlan & {
+  readonly sequences: number;
+} {
+  const compile = (sequences: number): TrainingPlan & { readonly sequences: number } => ({
+    ...compileTraining(loaded.model, { device: device.facts, sequences, trains, optimizing, metrics: [LOAD] }),
+    sequences,
+  });
+  if (together !== null && batch % together !== 0)
+    throw failure("train/uneven-batch", `${together} sequences at once do not divide the ${batch} of a step`, {
+      help: "choose a divisor, so that all micro-batches are alike",
+    });
+  const divisors = Array.from({ length: batch }, (_, i) => batch - i).filter((n) => batch % n === 0);
+  const candidates = together !== null ? [together] : divisors.filter((n) => n === 1 || n * context <= MOST_IDS);
+  for (const sequences of candidates) {
+    const made = compile(sequences);
+    if (sequences === candidates.at(-1) || fits(made.plan, device, context)) return made;
+  }
+  throw new Error("there is no way to divide a step");
+}
+
+function fits(plan: Plan, { facts }: Device, context: number): boolean {
+  const limit = Math.min(facts.maxBinding, facts.maxBuffer);
+  const sizes = { T: context, Q: context, S: 1, P: context };
+  return plan.buffers.every(({ elements }) => bytesOf(elements, sizes) <= limit);
+}
+
 /** What routers count. */
 const LOAD = "expert_load";
 
 interface Opened extends Omit<TrainOptions, "data"> {
+  readonly sequences: number;
+  readonly micros: number;
   readonly plan: Plan;
   readonly data: TrainingData;
   readonly stored: StoredTraining | null;
@@ -212,10 +259,10 @@ async function evaluate(
   return { kind: "evaluation", step, domains: await measureDomains(trainer, data, names, evaluateSequences) };
 }
 
-function runRecord({ loaded: { model }, steps, settings, data }: Opened, step: number): RunRecord {
-  const parameters = model.parameters.reduce((n, p) => n + p.axes.reduce((m, a) => m * a.size, 1), 0);
+function runRecord({ loaded, steps, settings, data }: Opened, step: number): RunRecord {
+  const parameters = countParameters(loaded, () => true);
   const sources = data.sources.map(({ name, share, tokens, heldOut }) => ({ name, share, tokens, heldOut }));
-  return { kind: "run", step, steps, model: model.name, parameters, settings, sources };
+  return { kind: "run", step, steps, model: loaded.model.name, parameters, settings, sources };
 }
 
 function stepRecord({ step, loss, terms, norm, rate, tokens, seconds }: StepResult, total: number): StepRecord {
@@ -225,4 +272,8 @@ function stepRecord({ step, loss, terms, norm, rate, tokens, seconds }: StepResu
 function loadRecord({ step, metrics }: StepResult): LoadRecord | null {
   const layers = [...metrics].map(([name, values]) => ({ part: splitMetric(name).part, load: [...values] }));
   return layers.length === 0 ? null : { kind: "load", step, layers };
+}
+
+function countParameters({ model }: LoadedModel, wanted: (path: string) => boolean): number {
+  return model.parameters.reduce((n, p) => n + (wanted(p.path) ? p.axes.reduce((m, a) => m * a.size, 1) : 0), 0);
 }
