@@ -96,4 +96,10 @@ describe("a run", () => {
       });
     });
   });
+
+  test("its micro-batches are of one size", async () => {
+    await withScratch(async (folder) => {
+      await expect(run(folder, { together: 3 })).rejects.toThrow("train/uneven-batch");
+    });
+  });
 });
