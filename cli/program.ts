@@ -23,6 +23,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   route: async () => (await import("./commands/route/route.ts")).registerRoute,
   generate: async () => (await import("./commands/generate.ts")).registerGenerate,
   profile: async () => (await import("./commands/profile.ts")).registerProfile,
+  train: async () => (await import("./commands/train/train.ts")).registerTrain,
   upcycle: async () => (await import("./commands/upcycle.ts")).registerUpcycle,
   import: async () => (await import("./commands/import.ts")).registerImport,
   export: async () => (await import("./commands/export.ts")).registerExport,

@@ -16,7 +16,7 @@ import type { HostScalar, Plan } from "./plan/plan.ts";
 import { GRADIENT } from "./training/gradient-program.ts";
 import { BATCH, batchProgram } from "./training/batch.ts";
 import { addLikelihood, LIKELIHOOD, STEP_SHARES } from "./training/objective.ts";
-import { type TrainingProgram, trainingProgram } from "./training/training-program.ts";
+import { DRAWN, type TrainingProgram, trainingProgram } from "./training/training-program.ts";
 
 export { VERDICT } from "./codegen/assemble/update.ts";
 
@@ -97,6 +97,8 @@ function evaluationEntry(model: Model, sequences: number): EntryOptions {
 export const SHARES: readonly HostScalar[] = [
   { id: STEP_SHARES.token, expr: ["div", 1, "tokens"] },
   { id: STEP_SHARES.micro, expr: ["div", 1, "micro"] },
+  // Beyond 2^24 an f32 has no odd numbers; the noise begins anew then.
+  { id: DRAWN, expr: ["sub", "drawn", ["mul", 16777216, ["floor", ["div", "drawn", 16777216]]]] },
 ];
 
 const CLIP = "clip";

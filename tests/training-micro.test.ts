@@ -48,7 +48,7 @@ describe.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe",
       counted: Float32Array.from({ length: S * T }, (_, i) => Number(i > 3 * m)),
     }));
     const tokens = batches.reduce((n, { counted }) => n + counted.reduce((a, x) => a + x, 0), 0);
-    const host = { step: 1, steps: 1, tokens, micro: batches.length };
+    const host = { step: 1, steps: 1, tokens, micro: batches.length, drawn: 0 };
     const trainer = await Trainer.open(device, plan, await uploadParameters(device, plan, loaded.source), {
       sequences: S,
       tokens: T,

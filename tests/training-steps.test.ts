@@ -55,7 +55,7 @@ test.each(["llama", "cohere", "mixtral", "qwen3_moe", "granitemoe", "olmoe"])("%
         counted: Float32Array.from(ids, (_, i) => Number(!isLast(i))),
       };
       for (let step = 1; step <= 3; step++) {
-        trainer.begin({ step, steps: 3, tokens: sequences * (tokens - 1), micro: 1 });
+        trainer.begin({ step, steps: 3, tokens: sequences * (tokens - 1), micro: 1, drawn: 0 });
         await trainer.micro(batch);
         const { loss, applied } = await (await trainer.update())();
         expect(applied).toBe(true);
@@ -95,7 +95,7 @@ test("a step whose gradient is not finite changes nothing and says so; the next 
     const before = await trainer.readParameter(path!);
     const cost = await trainer.evaluate(batch);
     const step = async (n: number, counted: Float32Array<ArrayBuffer>) => {
-      trainer.begin({ step: n, steps: 2, tokens, micro: 1 });
+      trainer.begin({ step: n, steps: 2, tokens, micro: 1, drawn: 0 });
       await trainer.micro({ ...batch, counted });
       return (await trainer.update())();
     };

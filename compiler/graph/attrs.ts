@@ -18,6 +18,8 @@ export interface Attrs extends Readonly<Record<ScalarName, None>> {
   sequence: { readonly axis: Axis };
   /** The length that each token's sequence is declared to have in the end, u32 [T]. */
   length: { readonly axis: Axis };
+  /** Which sequence of a training run this is, from 0, u32 []; 0 where there is no run. */
+  draw: None;
   /** Numbers that are known when the model is compiled, f32 along an axis. */
   values: { readonly axis: Axis; readonly values: readonly number[] };
 

@@ -58,6 +58,7 @@ export const OWN_FUNCTIONS = {
   iota: called("A", [], "0, 1, 2, ... along an axis, u32"),
   position: called(null, [], "the position of each token in its sequence, u32"),
   length: called(null, [], "the length that each token's sequence is declared to have in the end, u32"),
+  draw: called(null, [], "which sequence of a training run this is, from 0, u32; 0 where there is no run"),
   values: called("A", ["list"], "a list of numbers that is known when the model is compiled, along an axis"),
   size: called("A", [], "the size of an axis, as a number"),
   split: called("A -> B*C", ["x"], "one axis as several, the first varying slowest"),

@@ -81,6 +81,16 @@ export const source = {
     lowering: { kind: "source" },
     samples: [{ attrs: { axis: { name: TIME, size: Dim.of(2), origin: null } }, inputs: [], output: [2, 2] }],
   },
+  draw: {
+    infer: () => ({ dtype: "u32", axes: [] }),
+    evaluate: () => ({ axes: [], data: new Float64Array(1) }),
+    vjp: () => [],
+    time: () => "pointwise",
+    flops: () => Dim.of(0),
+    // A run puts its count in the place of this before anything is lowered.
+    lowering: { kind: "map", scalar: (_operands, _attrs, _dtype, width) => (width === 1 ? "0u" : "vec4<u32>()") },
+    samples: [{ attrs: {}, inputs: [], output: [0] }],
+  },
   values: {
     infer: (_inputs, { axis, values }) =>
       (axis.size.value ?? values.length) === values.length
@@ -109,7 +119,7 @@ export const source = {
       },
     ],
   },
-} satisfies Rows<"input" | "param" | "constant" | "iota" | "position" | "sequence" | "length" | "values">;
+} satisfies Rows<"input" | "param" | "constant" | "iota" | "position" | "sequence" | "length" | "draw" | "values">;
 
 function bound<O extends "input" | "param">(what: O): OpDef<O> {
   return {

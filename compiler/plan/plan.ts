@@ -85,6 +85,7 @@ export const HOST_NAMES = {
   steps: "optimizer steps of the whole run",
   tokens: "tokens of this optimizer step",
   micro: "micro-batches of this optimizer step",
+  drawn: "sequences of the run before this micro-batch",
 } as const;
 
 export type HostValues = Readonly<Record<keyof typeof HOST_NAMES, number>>;

@@ -17,8 +17,11 @@ import { type Accumulated, accumulateProgram } from "./accumulate.ts";
 /** The axis of a micro-batch's sequences, and the symbol of its size. */
 export const BATCH: Axis = { name: "batch", size: Dim.of("batch"), origin: null };
 
-/** `batch`: the axis, where the number of sequences is known. */
-export function batchProgram(one: Program, b: Builder, batch: Axis = BATCH): Accumulated {
+/**
+ * `batch`: the axis, where the number of sequences is known. `drawn`: how many sequences of the run came before these, u32 [], where there is
+ * one.
+ */
+export function batchProgram(one: Program, b: Builder, batch: Axis = BATCH, drawn: Node | null = null): Accumulated {
   const { program, accumulators } = accumulateProgram(one, b);
   const functions = new Map<string, GraphFunction>();
   const batched = (name: string): GraphFunction => {
@@ -26,12 +29,12 @@ export function batchProgram(one: Program, b: Builder, batch: Axis = BATCH): Acc
     if (known !== undefined) return known;
     const fn = program.functions.get(name);
     if (fn === undefined) throw new Error(`there is no function ${name}`);
-    const made = batchFunction(fn, batched, batch, b);
+    const made = batchFunction(fn, batched, batch, drawn, b);
     functions.set(name, made);
     return made;
   };
   for (const name of program.functions.keys()) batched(name);
-  const main = batchFunction(program.main, batched, batch, b);
+  const main = batchFunction(program.main, batched, batch, drawn, b);
   return { program: { main, functions }, accumulators };
 }
 
@@ -39,10 +42,11 @@ function batchFunction(
   fn: GraphFunction,
   callee: (name: string) => GraphFunction,
   batch: Axis,
+  drawn: Node | null,
   b: Builder,
 ): GraphFunction {
   const images = rewriteNodes([...fn.inputs, ...outputNodes(fn)], (node, inputs) =>
-    batchNode(node, inputs, callee, batch, b),
+    batchNode(node, inputs, callee, batch, drawn, b),
   );
   const outputs = fn.outputs.map((output, i) => batchOutput(output, images[fn.inputs.length + i]!, batch, b));
   return { name: fn.name, inputs: images.slice(0, fn.inputs.length) as Node<"input">[], outputs };
@@ -64,12 +68,14 @@ function batchNode(
   inputs: readonly Node[],
   callee: (name: string) => GraphFunction,
   batch: Axis,
+  drawn: Node | null,
   b: Builder,
 ): Node {
   if (isOp(node, "input")) {
     const type = { ...node.attrs.type, axes: [batch, ...node.attrs.type.axes] };
     return b.must("input", [], { ...node.attrs, type }, node.origin);
   }
+  if (isOp(node, "draw") && drawn !== null) return b.plus(b.iota(batch), drawn);
   if (isOp(node, "pool")) return poolSequences(node, inputs[0]!, batch, b);
   if (isOp(node, "call")) {
     const { fn, part } = node.attrs;

@@ -12,6 +12,9 @@ import { differentiateProgram } from "./differentiate.ts";
 import { GRADIENT, vocabularyOf } from "./gradient-program.ts";
 import { addStepObjective } from "./objective.ts";
 
+/** The host's count of sequences before those of a micro-batch, by which noise of a step differs from that of another. */
+export const DRAWN = "share.drawn";
+
 /** A training program, and what of it is kept across micro-batches. */
 export interface TrainingProgram {
   /** Outputs: `loss`, what it is made of, `grad.` and the path of each trained parameter, updates, accumulators, and metrics summed over sequences. */
@@ -36,8 +39,9 @@ export function trainingProgram(
 ): TrainingProgram | null {
   const objective = addStepObjective(one, b);
   const words = vocabularyOf(one);
+  const drawn = b.cast(b.must("param", [], { path: DRAWN, type: { dtype: "f32", axes: [] } }), "u32");
   if (objective === null || words === null) return null;
-  const { program, accumulators } = batchProgram(objective, b, { ...BATCH, size: Dim.of(sequences) });
+  const { program, accumulators } = batchProgram(objective, b, { ...BATCH, size: Dim.of(sequences) }, drawn);
   const { main, functions } = differentiateProgram(program, "loss", b);
   const gradients = main.outputs.filter((o) => o.role === "gradient" && trains(o.name.slice(GRADIENT.length)));
   const others = program.main.outputs.flatMap((o): Output[] => {

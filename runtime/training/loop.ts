@@ -58,7 +58,13 @@ export async function* runSteps(
   for (let step = first; step <= last; step++) {
     checkAborted("train", signal);
     const batches = Array.from({ length: micros }, (_, micro) => data.next(step, micro));
-    const host = { step, steps, tokens: Math.max(1, countTokens(batches)), micro: micros };
+    const host = {
+      step,
+      steps,
+      tokens: Math.max(1, countTokens(batches)),
+      micro: micros,
+      drawn: (step - 1) * micros * trainer.sequences,
+    };
     // The queue keeps the order: these numbers are read after the step before has run.
     trainer.begin(host);
     for (const batch of batches) await trainer.micro(joinRows(batch));

@@ -2,16 +2,16 @@
  * A training run in a folder: data, plan, optimizer steps, what is measured on the way, checkpoints, and going on from the last one to the
  * same bits.
  *
- *     const run = await openTraining({ device, loaded, out: "run", data: { sources }, steps: 400, ... });
+ *     const run = await openTraining({ device, loaded, out: "run", data: { sources }, steps: 400 });
  *     console.log(run.memory.total);               // before anything is allocated
  *     for await (const event of run.events()) ...  // records of `metrics.jsonl`, checkpoints, samples
  *     await run.close();
  */
 import { join } from "node:path";
-import { compileTraining, type Optimizing, splitMetric, type TrainingPlan } from "../../compiler/index.ts";
+import { compileTraining, splitMetric, type TrainingPlan } from "../../compiler/index.ts";
 import type { Plan } from "../../compiler/plan/plan.ts";
 import { failure } from "../../grammar/diagnostic.ts";
-import type { AbortOptions } from "../abort.ts";
+import { checkOptions } from "../../grammar/option.ts";
 import { bytesOf } from "../gpu/buffers.ts";
 import type { Lock } from "../files/lock.ts";
 import type { Device } from "../gpu/device.ts";
@@ -19,49 +19,17 @@ import { type ParameterSource, uploadParameters } from "../gpu/parameters.ts";
 import type { LoadedModel } from "../model/model.ts";
 import { nameAdapter, hashPlan, writeTrainingCheckpoint } from "./checkpoint.ts";
 import { checkTrainingFolder, lockTraining } from "./checkpoint-folder.ts";
-import { type DataOptions, openData, type SourceFacts, type TrainingData } from "./corpus/open-data.ts";
+import { openData, type SourceFacts, type TrainingData } from "./corpus/open-data.ts";
 import { runSteps, type StepResult } from "./loop.ts";
 import { measureDomains } from "./measure.ts";
+import { openWorkspace } from "../load/modules.ts";
+import { readOptimizing } from "./optimizing.ts";
+import { settingsOf, type SettledOptions, TRAIN_RULES, type TrainOptions, withDefaults } from "./train-options.ts";
 import { memoryOf, type TrainingMemory } from "./memory.ts";
 import { openMetrics } from "./metrics-file.ts";
 import type { EvaluationRecord, LoadRecord, RunRecord, StepRecord, TrainingRecord } from "./record.ts";
 import { checkSame, readTrainingCheckpoint, type StoredTraining } from "./resume.ts";
 import { Trainer } from "./trainer.ts";
-
-export interface TrainOptions extends AbortOptions {
-  readonly device: Device;
-  /** What is trained, as it is in its folder. */
-  readonly loaded: LoadedModel;
-  /** The folder of the run: checkpoints, `metrics.jsonl`, tokenised texts. */
-  readonly out: string;
-  readonly data: Pick<DataOptions, "sources" | "pack" | "heldOut" | "onProgress"> & {
-    readonly tokenizer: string | null;
-  };
-  readonly steps: number;
-  /** Ids of a sequence. */
-  readonly context: number;
-  /** Sequences of an optimizer step. */
-  readonly batch: number;
-  /** Of these, how many run at once, which is part of what decides the bits; null: as many as the device has room for, of up to 4096 ids. */
-  readonly together: number | null;
-  readonly seed: number;
-  /** Whether the parameter of a path is trained. */
-  readonly trains: (path: string) => boolean;
-  readonly optimizing: Optimizing;
-  /** Held-out text is measured before the first step, after every so many, and at the end; 0: never. */
-  readonly evaluateEvery: number;
-  /** Of each source, at most. */
-  readonly evaluateSequences: number;
-  /** Checkpoints are written after every so many steps and at the end; 0: at the end alone. */
-  readonly checkpointEvery: number;
-  /** The load of experts is told of every so many steps; 0: never. */
-  readonly loadsEvery: number;
-  /** Go on from the last checkpoint in `out`. */
-  readonly resume?: boolean;
-  readonly acceptChanged?: boolean;
-  /** What the run was told, for reports: it is in `metrics.jsonl` and in the checkpoints. */
-  readonly settings: RunRecord["settings"];
-}
 
 export type TrainingEvent =
   TrainingRecord | { readonly kind: "checkpoint"; readonly step: number; readonly path: string };
@@ -86,7 +54,9 @@ export interface TrainingRun {
 }
 
 /** Throws `train/*`, `checkpoint/*`, `device/*`, and what opening the data throws. */
-export async function openTraining(options: TrainOptions): Promise<TrainingRun> {
+export async function openTraining(given: TrainOptions): Promise<TrainingRun> {
+  checkOptions("openTraining", given, TRAIN_RULES);
+  const options = withDefaults(given);
   const { out, loaded, device, resume = false } = options;
   const stored = resume ? await readTrainingCheckpoint(out) : null;
   if (stored === null) checkTrainingFolder(out, loaded);
@@ -105,6 +75,7 @@ export async function openTraining(options: TrainOptions): Promise<TrainingRun> 
     const differences = stored === null ? [] : checkSame(stored, going, options.acceptChanged);
     lock = lockTraining(out);
     data = await openData({
+      tokenizer: loaded.checkpoint.path,
       ...options.data,
       ...{ vocabulary, cache: join(out, "tokens"), context, sequences, micros, seed, signal: options.signal },
     });
@@ -139,21 +110,22 @@ function chooseTogether({
   batch,
   together,
   context,
-  trains,
-  optimizing,
-}: TrainOptions): TrainingPlan & {
+  steps,
+  ...options
+}: SettledOptions): TrainingPlan & {
   readonly sequences: number;
 } {
+  const optimizing = readOptimizing(openWorkspace(), loaded.model, options, steps);
   const compile = (sequences: number): TrainingPlan & { readonly sequences: number } => ({
-    ...compileTraining(loaded.model, { device: device.facts, sequences, trains, optimizing, metrics: [LOAD] }),
+    ...compileTraining(loaded.model, { device: device.facts, sequences, ...optimizing, metrics: [LOAD] }),
     sequences,
   });
-  if (together !== null && batch % together !== 0)
+  if (together !== undefined && batch % together !== 0)
     throw failure("train/uneven-batch", `${together} sequences at once do not divide the ${batch} of a step`, {
       help: "choose a divisor, so that all micro-batches are alike",
     });
   const divisors = Array.from({ length: batch }, (_, i) => batch - i).filter((n) => batch % n === 0);
-  const candidates = together !== null ? [together] : divisors.filter((n) => n === 1 || n * context <= MOST_IDS);
+  const candidates = together !== undefined ? [together] : divisors.filter((n) => n === 1 || n * context <= MOST_IDS);
   for (const sequences of candidates) {
     const made = compile(sequences);
     if (sequences === candidates.at(-1) || fits(made.plan, device, context)) return made;
@@ -170,7 +142,7 @@ function fits(plan: Plan, { facts }: Device, context: number): boolean {
 /** What routers count. */
 const LOAD = "expert_load";
 
-interface Opened extends Omit<TrainOptions, "data"> {
+interface Opened extends Omit<SettledOptions, "data"> {
   readonly sequences: number;
   readonly micros: number;
   readonly plan: Plan;
@@ -236,10 +208,17 @@ function sourceOf(stored: StoredTraining): ParameterSource {
 }
 
 async function writeStep(trainer: Trainer, run: Opened, step: number): Promise<string> {
-  const { loaded, out, seed, going, data, settings } = run;
+  const { loaded, out, seed, going, data } = run;
   const { path } = await writeTrainingCheckpoint(out, {
     loaded,
-    record: { step, seed, ...going, data: data.state() as never, accumulators: {}, run: { settings } },
+    record: {
+      step,
+      seed,
+      ...going,
+      data: data.state() as never,
+      accumulators: {},
+      run: { settings: settingsOf(run) },
+    },
     parameter: (of) => trainer.readParameter(of),
     states: trainer.states.map(({ state, path: of }) => ({
       state,
@@ -259,7 +238,9 @@ async function evaluate(
   return { kind: "evaluation", step, domains: await measureDomains(trainer, data, names, evaluateSequences) };
 }
 
-function runRecord({ loaded, steps, settings, data }: Opened, step: number): RunRecord {
+function runRecord(run: Opened, step: number): RunRecord {
+  const { loaded, steps, data } = run;
+  const settings = settingsOf(run);
   const parameters = countParameters(loaded, () => true);
   const sources = data.sources.map(({ name, share, tokens, heldOut }) => ({ name, share, tokens, heldOut }));
   return { kind: "run", step, steps, model: loaded.model.name, parameters, settings, sources };

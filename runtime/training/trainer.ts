@@ -46,6 +46,7 @@ export class Trainer {
   readonly #metrics: readonly string[];
   /** Of a micro-batch. */
   readonly sequences: number;
+  #host: HostValues | null = null;
 
   private constructor(executor: Executor, device: Device, sequences: number) {
     const { plan } = executor;
@@ -100,6 +101,7 @@ export class Trainer {
 
   /** Says what the host's numbers of an optimizer step are, before its first micro-batch. */
   begin(host: HostValues): void {
+    this.#host = host;
     this.#executor.buffers.writeScalars(host);
   }
 
@@ -115,6 +117,9 @@ export class Trainer {
     const bits = new Uint32Array(counted.buffer, counted.byteOffset, counted.length);
     this.#writeInputs(MICRO, T, { ids, target, counted: bits });
     await this.#executor.run(MICRO, { T, Q: T, S: 1, P: T });
+    if (this.#host === null) return;
+    this.#host = { ...this.#host, drawn: this.#host.drawn + this.sequences };
+    this.#executor.buffers.writeScalars(this.#host);
   }
 
   /**

@@ -52,6 +52,7 @@ const own: Readonly<Record<Own, Meaning>> = {
     ),
   position: (g) => addNode(g.env, "position", [], { axis: toAxis(TIME_AXIS, TIME) }, g.span),
   length: (g) => addNode(g.env, "length", [], { axis: toAxis(TIME_AXIS, TIME) }, g.span),
+  draw: (g) => addNode(g.env, "draw", [], {}, g.span),
   values: (g) => withAxis(g, (axis) => listAlong(g, axis)),
   select: (g) => select(g),
   split: (g) =>

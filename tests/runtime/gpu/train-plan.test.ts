@@ -43,7 +43,7 @@ class Trained {
   }
 
   async update(): Promise<void> {
-    this.buffers.writeScalars({ step: 1, steps: 2, tokens: 4, micro: 2 });
+    this.buffers.writeScalars({ step: 1, steps: 2, tokens: 4, micro: 2, drawn: 0 });
     await this.executor.run("update", SIZES);
   }
 
@@ -114,7 +114,7 @@ test("an entry that is profiled begins and ends a step as it does otherwise", as
   await trained.micro([0, 0, 0, 0]);
   const [w] = await trained.weight(1);
   expect((await trained.gradient(1))[0]).toBe(w! + 0.5);
-  trained.buffers.writeScalars({ step: 2, steps: 2, tokens: 4, micro: 2 });
+  trained.buffers.writeScalars({ step: 2, steps: 2, tokens: 4, micro: 2, drawn: 0 });
   await profile("update");
   await trained.micro([0, 0, 0, 0]);
   expect((await trained.gradient(1))[0]).toBe(0.5);
@@ -135,10 +135,10 @@ test("an update without the host's numbers of its own step is refused, and chang
 });
 
 test.each([
-  [{ step: 1, steps: 0, tokens: 4, micro: 2 }, /`rate` is Infinity in optimizer step 1 of 0/],
-  [{ step: 1, steps: 2, tokens: 0, micro: 0 }, /`decay` is NaN in optimizer step 1 of 2/],
+  [{ step: 1, steps: 0, tokens: 4, micro: 2, drawn: 0 }, /`rate` is Infinity in optimizer step 1 of 0/],
+  [{ step: 1, steps: 2, tokens: 0, micro: 0, drawn: 0 }, /`decay` is NaN in optimizer step 1 of 2/],
   // Finite in float64.
-  [{ step: 1, steps: 2, tokens: 1e-39, micro: 1 }, /`decay` is Infinity in optimizer step 1 of 2/],
+  [{ step: 1, steps: 2, tokens: 1e-39, micro: 1, drawn: 0 }, /`decay` is Infinity in optimizer step 1 of 2/],
 ])("a number of the host's that is not finite is refused: of %j", async (host, said) => {
   using trained = await Trained.open();
   expect(() => trained.buffers.writeScalars(host)).toThrow("train/scalar");

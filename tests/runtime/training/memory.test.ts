@@ -40,7 +40,7 @@ test("the memory that a plan tells of beforehand is what is allocated, and no st
       counted: new Float32Array(sequences * tokens).fill(1),
     };
     const step = async (n: number): Promise<void> => {
-      trainer.begin({ step: n, steps: 20, tokens: sequences * tokens, micro: 1 });
+      trainer.begin({ step: n, steps: 20, tokens: sequences * tokens, micro: 1, drawn: 0 });
       await trainer.micro(batch);
       await (
         await trainer.update()

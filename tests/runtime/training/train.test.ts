@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openDevice } from "../../../runtime/dawn/open-device.ts";
 import type { Device } from "../../../runtime/gpu/device.ts";
 import { loadModel } from "../../../runtime/load/load-model.ts";
-import { openTraining, type TrainingEvent, type TrainOptions } from "../../../runtime/training/train.ts";
-import { adamw } from "../../support/adamw.ts";
+import { openTraining, type TrainingEvent } from "../../../runtime/training/train.ts";
+import type { TrainOptions } from "../../../runtime/training/train-options.ts";
 import { withScratch } from "../checkpoint/scratch.ts";
 
 let device: Device;
@@ -43,13 +43,11 @@ async function run(
       batch: 4,
       together: 2,
       seed: 7,
-      trains: () => true,
-      optimizing: adamw(),
+      rate: 1e-2,
       evaluateEvery: 2,
       evaluateSequences: 4,
       checkpointEvery: 2,
       loadsEvery: 1,
-      settings: {},
       ...more,
     });
     try {
