@@ -34,11 +34,17 @@ export function readOptimizing(
     model,
     readSettings(workspace, {
       optimizer,
-      rate: typeof rate === "string" ? rate : `${rate} * cosine(t, of, warmup: ${Math.round(warmup * steps)})`,
+      rate: typeof rate === "string" ? rate : cosine(rate, Math.round(warmup * steps)),
       ...(set === undefined ? {} : { rules: set }),
       ...(only === undefined ? {} : { only }),
       ...(frozen === undefined ? {} : { frozen }),
     }),
   );
   return { optimizing: { ...groups, clip }, trains: groups.trains };
+}
+
+/** To a tenth of the highest rate at the end. Loshchilov, Hutter (2017), arXiv 1608.03983. */
+function cosine(rate: number, warmup: number): string {
+  const fall = `0.1 + 0.45 * (1.0 + cos(3.141592653589793 * (t - ${warmup}.0) / max(of - ${warmup}.0, 1.0)))`;
+  return `${rate} * ${warmup === 0 ? `(${fall})` : `select(t < ${warmup}.0, t / ${warmup}.0, ${fall})`}`;
 }

@@ -6,7 +6,8 @@ import { uploadParameters } from "../../../runtime/gpu/parameters.ts";
 import { loadModel } from "../../../runtime/load/load-model.ts";
 import { memoryOf } from "../../../runtime/training/memory.ts";
 import { Trainer } from "../../../runtime/training/trainer.ts";
-import { adamw } from "../../support/adamw.ts";
+import { openWorkspace } from "../../../runtime/load/modules.ts";
+import { readOptimizing } from "../../../runtime/training/optimizing.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -20,8 +21,7 @@ test("the memory that a plan tells of beforehand is what is allocated, and no st
   const { plan } = compileTraining(loaded.model, {
     device: device.facts,
     sequences,
-    trains: () => true,
-    optimizing: adamw(),
+    ...readOptimizing(openWorkspace(), loaded.model, {}, 20),
   });
   const told = memoryOf(plan, { T: tokens, Q: tokens, S: 1, P: tokens });
   const trainer = await Trainer.open(device, plan, await uploadParameters(device, plan, loaded.source), {
