@@ -29,7 +29,7 @@ export interface TrainingSettings {
   /** In which expressions are read. */
   readonly scope: Scope;
   readonly optimizer: Expr;
-  /** Over `t`, the number of the step, and `of`, that of all. */
+  /** Over `t`, the number of the step, and `steps`, how many there are. */
   readonly rate: Expr;
   readonly rules: readonly PathRule[];
   /** Paths of what is not trained; those of what is, where not all else is. */

@@ -37,7 +37,7 @@ export interface OptimizerRule {
   readonly scalars: readonly HostScalar[];
 }
 
-/** The learning rate as an expression of `t`, the number of the step, and `of`, that of all steps; also of `rate`, what it is `within`. */
+/** The learning rate as an expression of `t`, the number of the step, and `steps`, how many there are; also of `rate`, what it is `within`. */
 export interface Rate {
   readonly expr: Expr;
   readonly scope: Scope;
@@ -52,7 +52,7 @@ export const SCALE = "scale";
 /** What an expression of the language calls the host's numbers. */
 const HOST = new Map<string, ScalarExpr>([
   ["t", "step"],
-  ["of", "steps"],
+  ["steps", "steps"],
 ]);
 
 /** The optimizer that takes a tensor of these axes (`for ... else`), with all its parameters. Throws a `MoeError` with what is wrong with it. */
@@ -95,7 +95,7 @@ export function buildOptimizer(
   };
 }
 
-/** The rate in the graph of a context, over inputs `t` and `of`; null after reporting what it is instead of a number. */
+/** The rate in the graph of a context, over inputs `t` and `steps`; null after reporting what it is instead of a number. */
 function rateNode(ctx: Context, { expr, scope, within, locals: own }: Rate): Node | null {
   const outer = within === null ? null : rateNode(ctx, within);
   if (within !== null && outer === null) return null;
@@ -111,7 +111,7 @@ function rateNode(ctx: Context, { expr, scope, within, locals: own }: Rate): Nod
   const node = value.kind === "error" ? null : toNode(env, value, null, expr.span);
   if (node === null || formatType(node.type) === "f32[]") return node;
   const told = `a learning rate is one number f32[], and this is ${formatType(node.type)}`;
-  report(env, "type/parameter-kind", told, expr.span, "given here", "give a number, or a function of `t` and `of`");
+  report(env, "type/parameter-kind", told, expr.span, "given here", "give a number, or a function of `t` and `steps`");
   return null;
 }
 

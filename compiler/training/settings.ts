@@ -9,7 +9,7 @@ import type { PathRule, TrainingSettings } from "./groups.ts";
 export interface SettingTexts {
   /** `AdamW(decay: 0.1)`. */
   readonly optimizer: string;
-  /** `2e-3 * cosine(t, of, warmup: 100)`. */
+  /** `2e-3 * cosine_decay(t, steps, warmup: 100)`. */
   readonly rate: string;
   /** By paths, with commas between them: `norm, blocks[l].norm`; what is set there by name, as text. */
   readonly rules?: Readonly<Record<string, Readonly<Record<string, string>>>>;

@@ -1,5 +1,5 @@
 /** What a training plan takes on the device, told from the plan alone before anything is allocated. */
-import type { Buffer, Plan } from "../../compiler/plan/plan.ts";
+import { stateBytes, type Buffer, type Plan } from "../../compiler/plan/plan.ts";
 import { GRADIENT } from "../../compiler/index.ts";
 import { bytesOf, type StepSizes } from "../gpu/buffers.ts";
 
@@ -29,7 +29,7 @@ export function memoryOf(plan: Plan, sizes: StepSizes): TrainingMemory {
     shared.set(key, known);
   }
   for (const { purpose, bytes } of shared.values()) sums[purpose] += bytes;
-  for (const { elements } of plan.states) sums.rest += bytesOf(elements, sizes);
+  for (const state of plan.states) sums.rest += stateBytes(state, sizes);
   for (const { axes } of plan.tables)
     sums.rest += bytesOf(
       axes.reduce<Buffer["elements"]>((n, a) => ["*", n, a.size], 1),

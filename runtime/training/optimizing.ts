@@ -1,17 +1,17 @@
 /** How a run optimizes, as texts in the language: the optimizer, its rate over the run, and what holds for some parameters alone. */
+import { join } from "node:path";
 import { groupParameters, type Model, type Optimizing, readSettings, type Workspace } from "../../compiler/index.ts";
+import { readText } from "../files/read.ts";
+import { standardLibraryFolder } from "../load/modules.ts";
 
 export interface OptimizingOptions {
-  /** An optimizer of the library, with arguments: `AdamW(decay: 0.1)`, which is the default without them. */
+  /** An optimizer in scope, with arguments, such as `AdamW(decay: 0.1)`. Default, as of the next three: that of the library. */
   readonly optimizer?: string;
-  /**
-   * A number is the highest rate, default 1e-3: it rises in the first steps and falls by a cosine. A text is an expression of the step `t`, from
-   * 1, and the number `of` all.
-   */
+  /** The highest rate, or an expression of the step `t`, from 1, and `steps`, how many there are. */
   readonly rate?: number | string;
-  /** Share of the steps in which it rises, where the rate is a number; default 0.05. */
-  readonly warmup?: number;
-  /** Gradients of a larger norm are scaled down to it; 0: none. Default 1. */
+  /** A factor of the rate over the run, an expression of `t` and `steps`: `cosine_decay(t, steps, warmup: 100)`, `1`. */
+  readonly schedule?: string;
+  /** Gradients of a larger norm are scaled down to it; 0: none. */
   readonly clip?: number;
   /** Paths such as `blocks[l].ffn.pick` of what alone is trained, and of what is not. */
   readonly only?: readonly string[];
@@ -20,31 +20,37 @@ export interface OptimizingOptions {
   readonly set?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 }
 
-export const OPTIMIZING_DEFAULTS = { optimizer: "AdamW", rate: 1e-3, warmup: 0.05, clip: 1 } as const;
+export interface OptimizingDefaults {
+  readonly optimizer: string;
+  readonly rate: string;
+  readonly schedule: string;
+  readonly clip: number;
+}
+
+let defaults: OptimizingDefaults | null = null;
+
+/** How the standard library would optimize what nothing else is known of. */
+export function optimizingDefaults(): OptimizingDefaults {
+  const path = join(standardLibraryFolder(), "optim", "defaults.json");
+  return (defaults ??= JSON.parse(readText(path)) as OptimizingDefaults);
+}
 
 /** For `compileTraining`. Throws a `MoeError` at what is wrong with an expression or a path. */
 export function readOptimizing(
   workspace: Workspace,
   model: Model,
   options: OptimizingOptions,
-  steps: number,
 ): { readonly optimizing: Optimizing; readonly trains: (path: string) => boolean } {
-  const { optimizer, rate, warmup, clip, only, frozen, set } = { ...OPTIMIZING_DEFAULTS, ...options };
+  const { optimizer, rate, schedule, clip, only, frozen, set } = { ...optimizingDefaults(), ...options };
   const groups = groupParameters(
     model,
     readSettings(workspace, {
       optimizer,
-      rate: typeof rate === "string" ? rate : cosine(rate, Math.round(warmup * steps)),
+      rate: `(${rate}) * (${schedule})`,
       ...(set === undefined ? {} : { rules: set }),
       ...(only === undefined ? {} : { only }),
       ...(frozen === undefined ? {} : { frozen }),
     }),
   );
   return { optimizing: { ...groups, clip }, trains: groups.trains };
-}
-
-/** To a tenth of the highest rate at the end. Loshchilov, Hutter (2017), arXiv 1608.03983. */
-function cosine(rate: number, warmup: number): string {
-  const fall = `0.1 + 0.45 * (1.0 + cos(3.141592653589793 * (t - ${warmup}.0) / max(of - ${warmup}.0, 1.0)))`;
-  return `${rate} * ${warmup === 0 ? `(${fall})` : `select(t < ${warmup}.0, t / ${warmup}.0, ${fall})`}`;
 }

@@ -4,7 +4,7 @@ import type { AbortOptions } from "../abort.ts";
 import type { Device } from "../gpu/device.ts";
 import type { LoadedModel } from "../model/model.ts";
 import type { DataOptions } from "./corpus/open-data.ts";
-import { OPTIMIZING_DEFAULTS, type OptimizingOptions } from "./optimizing.ts";
+import { type OptimizingOptions, optimizingDefaults } from "./optimizing.ts";
 import type { RunRecord } from "./record.ts";
 
 export interface TrainOptions extends OptimizingOptions, AbortOptions {
@@ -62,7 +62,7 @@ export const TRAIN_RULES: Rules<TrainOptions> = {
     allowed: "a number above 0, or an expression",
     accepts: (v) => (typeof v === "number" ? v > 0 && v < Infinity : text.accepts(v)),
   },
-  warmup: number(0, 1),
+  schedule: text,
   clip: number(0),
   only: list(text, "a list of paths"),
   frozen: list(text, "a list of paths"),
@@ -103,12 +103,12 @@ export function settingsOf({
   set = {},
   ...options
 }: Omit<SettledOptions, "data">): RunRecord["settings"] {
-  const { optimizer, rate, warmup, clip } = { ...OPTIMIZING_DEFAULTS, ...options };
+  const { optimizer, rate, schedule, clip } = { ...optimizingDefaults(), ...options };
   const rules = Object.entries(set).flatMap(([path, values]) =>
     Object.entries(values).map(([name, value]) => [`${path}.${name}`, value] as const),
   );
   return {
-    ...{ steps, batch, context, optimizer, rate, ...(typeof rate === "number" ? { warmup } : {}), clip, seed },
+    ...{ steps, batch, context, optimizer, rate, schedule, clip, seed },
     ...(only.length === 0 ? {} : { only: only.join(", ") }),
     ...(frozen.length === 0 ? {} : { frozen: frozen.join(", ") }),
     ...Object.fromEntries(rules),

@@ -104,18 +104,10 @@ export async function openTraining(given: TrainOptions): Promise<TrainingRun> {
 const MOST_IDS = 4096;
 
 /** The plan for as many sequences at once as are asked for, or fit. Throws `train/bad-batch` where they do not divide a step's. */
-function chooseTogether({
-  loaded,
-  device,
-  batch,
-  together,
-  context,
-  steps,
-  ...options
-}: SettledOptions): TrainingPlan & {
+function chooseTogether({ loaded, device, batch, together, context, ...options }: SettledOptions): TrainingPlan & {
   readonly sequences: number;
 } {
-  const optimizing = readOptimizing(openWorkspace(), loaded.model, options, steps);
+  const optimizing = readOptimizing(openWorkspace(), loaded.model, options);
   const compile = (sequences: number): TrainingPlan & { readonly sequences: number } => ({
     ...compileTraining(loaded.model, { device: device.facts, sequences, ...optimizing, metrics: [LOAD] }),
     sequences,

@@ -56,6 +56,11 @@ export const NAMINGS: readonly Naming[] = [
     why: "which views leave elements where they are in memory",
   },
   {
+    room: "compiler/training/",
+    ops: ["draw"],
+    why: "the number of a sequence is known where several become one program",
+  },
+  {
     room: "compiler/codegen/assemble/",
     ops: ["broadcast"],
     why: "what an optimizer does to all elements alike is written for as many as a parameter takes",

@@ -4,7 +4,7 @@
  */
 import type { Value } from "../../compiler/ops/define.ts";
 import type { Parameter, Plan, SizeValues } from "../../compiler/plan/plan.ts";
-import { evaluateSize, stateBytes } from "../../compiler/plan/plan.ts";
+import { evaluateSize, fillIndex, stateBytes } from "../../compiler/plan/plan.ts";
 import { evaluateScalar } from "../../compiler/plan/scalar.ts";
 import type { StepSizes, TestGpu } from "./gpu.ts";
 import { bindingKey } from "./gpu.ts";
@@ -87,10 +87,7 @@ export function openPlan(plan: Plan, gpu: TestGpu, params: (path: string) => Val
       const prepared = await Promise.all(
         flat.map(({ d, index }) => {
           const module = plan.modules.find((m) => m.id === d.module)!;
-          const bind = (text: string): string => (index === null ? text : text.replaceAll("#", `${index}`));
-          const bindings = d.bindings.map((b) =>
-            b.kind === "parameter" ? { ...b, path: bind(b.path) } : b.kind === "state" ? { ...b, id: bind(b.id) } : b,
-          );
+          const bindings = index === null ? d.bindings : d.bindings.map((b) => fillIndex(b, index));
           return gpu.prepare({ module, grid: d.grid, bindings, constants: d.constants }, fixed, sizes);
         }),
       );

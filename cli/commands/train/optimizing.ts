@@ -1,12 +1,12 @@
 /** How a run optimizes, as its command line says: the optimizer, its rate over the run, and what holds for some parameters alone. */
 import { type Command, InvalidArgumentError } from "commander";
-import type { OptimizingOptions } from "../../../runtime/training/optimizing.ts";
+import { optimizingDefaults, type OptimizingOptions } from "../../../runtime/training/optimizing.ts";
 import { parseNumber } from "../../options.ts";
 
 export interface OptimizingFlags {
   readonly optimizer: string;
   readonly rate: string;
-  readonly warmup: number;
+  readonly schedule: string;
   readonly clip: number;
   readonly only?: readonly string[];
   readonly frozen?: readonly string[];
@@ -14,24 +14,20 @@ export interface OptimizingFlags {
 }
 
 export function addOptimizingOptions(command: Command): Command {
+  const { optimizer, rate, schedule, clip } = optimizingDefaults();
   return command
-    .option(
-      "--optimizer <call>",
-      "an optimizer of the standard library with its parameters, such as Lion(decay: 0.2)",
-      "AdamW",
-    )
+    .option("--optimizer <call>", "an optimizer of the standard library, with arguments in parentheses", optimizer)
     .option(
       "--rate <rate>",
-      "the highest learning rate, or an expression of the step `t` and the number `of` all",
-      "1e-3",
+      "the highest learning rate, or an expression of `t`, the step, and `steps`, how many there are",
+      rate,
     )
     .option(
-      "--warmup <share>",
-      "share of the steps in which the rate rises, before it falls by a cosine",
-      parseNumber(1),
-      0.05,
+      "--schedule <factor>",
+      "what the rate is multiplied with, an expression of `t` and `steps`; 1: nothing",
+      schedule,
     )
-    .option("--clip <norm>", "scale gradients down to this norm; 0: never", parseNumber(), 1)
+    .option("--clip <norm>", "scale gradients down to this norm; 0: never", parseNumber(), clip)
     .option("--only <path...>", "train nothing but these parameters, such as blocks[l].ffn.pick")
     .option("--frozen <path...>", "do not train these parameters")
     .option(
@@ -44,17 +40,16 @@ export function addOptimizingOptions(command: Command): Command {
 export function readOptimizingFlags({
   optimizer,
   rate,
-  warmup,
+  schedule,
   clip,
   only,
   frozen,
   set = [],
 }: OptimizingFlags): OptimizingOptions {
-  const isNumber = rate.trim() !== "" && Number.isFinite(Number(rate));
   const rules: Record<string, Record<string, string>> = {};
   for (const { path, name, value } of set) (rules[path] ??= {})[name] = value;
   return {
-    ...{ optimizer, rate: isNumber ? Number(rate) : rate, warmup, clip, set: rules },
+    ...{ optimizer, rate, schedule, clip, set: rules },
     ...(only === undefined ? {} : { only }),
     ...(frozen === undefined ? {} : { frozen }),
   };

@@ -1,4 +1,5 @@
 /** `moec train`: a checkpoint is taught on texts; what it will take is told first, what it comes to as it goes on. */
+import { basename, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { failure } from "../../../grammar/index.ts";
 import type { EvaluationRecord } from "../../../runtime/training/record.ts";
@@ -8,6 +9,7 @@ import { parseCount, parseIndex } from "../../options.ts";
 import { humanBytes, humanCount, plural, print, printJson, say, table } from "../../output.ts";
 import { addSessionOptions, type SessionFlags, withDevice } from "../../session.ts";
 import { addOptimizingOptions, type OptimizingFlags, readOptimizingFlags } from "./optimizing.ts";
+import { writeReport } from "./page.ts";
 import { startTraining } from "./progress.ts";
 
 interface Flags extends SessionFlags, DataFlags, OptimizingFlags {
@@ -118,6 +120,8 @@ async function follow(run: TrainingRun, steps: number, flags: Flags): Promise<vo
   if (run.done > 0) say(`going on after step ${run.done}`);
   for (const difference of run.differences) say(`changed: ${difference}`);
   const progress = startTraining(steps, run.done + 1);
+  const page = join(flags.out, "report.html");
+  const report = (): void => writeReport(page, join(flags.out, "metrics.jsonl"), basename(resolve(flags.out)));
   let last: string | null = null;
   let first: EvaluationRecord | null = null;
   let final: EvaluationRecord | null = null;
@@ -125,6 +129,7 @@ async function follow(run: TrainingRun, steps: number, flags: Flags): Promise<vo
     for await (const event of run.events()) {
       if (event.kind === "checkpoint") last = event.path;
       else progress.show(event);
+      if (event.kind === "checkpoint" || event.kind === "evaluation") report();
       if (event.kind !== "evaluation") continue;
       first ??= event;
       final = event;
@@ -134,7 +139,7 @@ async function follow(run: TrainingRun, steps: number, flags: Flags): Promise<vo
   }
   if (flags.json === true) return printJson({ ...planJson(run, steps), checkpoint: last, first, final });
   if (first !== null && final !== null) print(`\n${describeGain(first, final)}`);
-  if (last !== null) print(`\nThe checkpoint is ${last}`);
+  if (last !== null) print(`\nThe checkpoint is ${last}, the report ${page}`);
 }
 
 /** Perplexity of each domain before and after. */

@@ -165,7 +165,7 @@ test.each<readonly [string, Partial<SettingTexts>]>([
   ["a learning rate is one number f32[], and this is bool[] [type/parameter-kind]", { rate: "t > 3.0" }],
   ["an optimizer is needed here, not the layer `Linear` [type/not-an-optimizer]", { optimizer: "Linear(4 -> 4)" }],
   ["there is no `fnn` in `blocks[0]` [map/no-member]", { frozen: ["blocks[l].fnn"] }],
-  ["there is no name `steps` here [name/unknown]", { rate: "0.1 * steps" }],
+  ["there is no name `step` here [name/unknown]", { rate: "0.1 * step" }],
   ["expected an expression, found the end of the file [syntax/unexpected-token]", { rate: "0.1 *" }],
   ["expected the end, found `SGD` [syntax/unexpected-token]", { optimizer: "SGD SGD" }],
   ["this is not the path of a parameter [map/bad-path]", { only: ["blocks[l"] }],

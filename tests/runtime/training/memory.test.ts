@@ -21,7 +21,7 @@ test("the memory that a plan tells of beforehand is what is allocated, and no st
   const { plan } = compileTraining(loaded.model, {
     device: device.facts,
     sequences,
-    ...readOptimizing(openWorkspace(), loaded.model, {}, 20),
+    ...readOptimizing(openWorkspace(), loaded.model, {}),
   });
   const told = memoryOf(plan, { T: tokens, Q: tokens, S: 1, P: tokens });
   const trainer = await Trainer.open(device, plan, await uploadParameters(device, plan, loaded.source), {
