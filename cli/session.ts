@@ -16,9 +16,9 @@ export interface SessionFlags {
   readonly traceFinite?: true;
 }
 
-export function addSessionOptions(command: Command): Command {
+export function addSessionOptions(command: Command, argument = "<checkpoint>"): Command {
   return command
-    .argument("<checkpoint>", "folder with config.json and safetensors files")
+    .argument(argument, "folder with config.json and safetensors files")
     .option("--adapter <name>", "run on the adapter whose name contains this (`moec devices` lists them)")
     .option("--map <file>", "a .moe file with the map of the checkpoint's family");
 }

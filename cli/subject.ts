@@ -32,7 +32,8 @@ export async function openSubject(path: string, options: SubjectOptions): Promis
   return { name: path, model, storage: () => "f32", close: async () => undefined };
 }
 
-function configuredModel(workspace: Workspace, path: string, name: string | undefined): Model {
+/** The model of a `config` of a file; `name` may be left out where there is but one. Throws `cli/no-config`. */
+export function configuredModel(workspace: Workspace, path: string, name: string | undefined): Model {
   const scope = openChecked(workspace, path);
   const configs = scope.module.items.filter((item) => item.kind === "config");
   const names = configs.map((c) => c.name.text);

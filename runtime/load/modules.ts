@@ -91,10 +91,15 @@ export function openChecked(workspace: Workspace, path: string): Scope {
 /** The maps of a file, which must be right and have some. */
 export function readMaps(workspace: Workspace, path: string): readonly MapBinding[] {
   const scope = openChecked(workspace, path);
-  const maps = scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
+  const maps = mapsIn(scope);
   if (maps.length === 0)
     throw failure("cli/no-map", `${path} declares no map`, { help: "write `map name: Model { ... }` in it" });
   return maps;
+}
+
+/** Those that a module declares. */
+export function mapsIn(scope: Scope): readonly MapBinding[] {
+  return scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
 }
 
 function shorten(path: string): string {

@@ -15,12 +15,14 @@ export interface TrainingMemory {
   readonly work: number;
   /** Tables, losses, and whatever else is small. */
   readonly rest: number;
+  /** While samples are written, which takes the weights once more. */
+  readonly samples: number;
   readonly total: number;
 }
 
-export function memoryOf(plan: Plan, sizes: StepSizes): TrainingMemory {
+export function memoryOf(plan: Plan, sizes: StepSizes, samples = 0): TrainingMemory {
   const weights = plan.parameters.reduce((n, p) => n + p.parts.reduce((m, part) => m + part.bytes, 0), 0);
-  const sums = { gradients: 0, optimizer: 0, inputs: 0, work: 0, rest: 0 };
+  const sums = { gradients: 0, optimizer: 0, inputs: 0, work: 0, rest: 0, samples };
   const shared = new Map<string, { readonly purpose: keyof typeof sums; bytes: number }>();
   for (const buffer of plan.buffers) {
     const key = buffer.share === null ? buffer.id : `shared ${buffer.share}`;

@@ -56,7 +56,14 @@ export interface LoadRecord {
   readonly layers: readonly Readonly<{ part: string; load: readonly number[] }>[];
 }
 
-export type TrainingRecord = RunRecord | StepRecord | EvaluationRecord | LoadRecord;
+/** How the model went on from each prompt. */
+export interface SampleRecord {
+  readonly kind: "sample";
+  readonly step: number;
+  readonly texts: readonly Readonly<{ prompt: string; text: string }>[];
+}
+
+export type TrainingRecord = RunRecord | StepRecord | EvaluationRecord | LoadRecord | SampleRecord;
 
 export const formatRecord = (record: TrainingRecord): string => `${JSON.stringify(record)}\n`;
 
@@ -66,6 +73,7 @@ export interface History {
   readonly steps: readonly StepRecord[];
   readonly evaluations: readonly EvaluationRecord[];
   readonly loads: readonly LoadRecord[];
+  readonly samples: readonly SampleRecord[];
 }
 
 /** What a file of metrics says; a last line that was not written to its end is none. Throws `train/bad-metrics`. */
@@ -74,7 +82,10 @@ export function readHistory(path: string, text: string): History {
   const records = lines.slice(0, -1).map((line, i) => parseRecord(path, i + 1, line));
   const of = <K extends TrainingRecord["kind"]>(kind: K): Extract<TrainingRecord, { kind: K }>[] =>
     records.filter((record): record is Extract<TrainingRecord, { kind: K }> => record.kind === kind);
-  return { runs: of("run"), steps: of("step"), evaluations: of("evaluation"), loads: of("load") };
+  return {
+    ...{ runs: of("run"), steps: of("step"), evaluations: of("evaluation") },
+    ...{ loads: of("load"), samples: of("sample") },
+  };
 }
 
 /** The fields that each kind's lines need to have; further ones are somebody's own. */
@@ -83,6 +94,7 @@ const NEEDED: Readonly<Record<TrainingRecord["kind"], readonly string[]>> = {
   step: ["loss", "terms", "norm", "rate", "tokens", "total", "seconds", "tokensPerSecond"],
   evaluation: ["domains"],
   load: ["layers"],
+  sample: ["texts"],
 };
 
 /** Throws `train/bad-metrics`. */

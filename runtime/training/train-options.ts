@@ -1,11 +1,12 @@
 /** What a training run is told, what it then takes, and how reports call it. */
-import { flag, list, needed, number, object, type Rules, signal, text, whole } from "../../grammar/option.ts";
+import { flag, list, members, needed, number, object, type Rules, signal, text, whole } from "../../grammar/option.ts";
 import type { AbortOptions } from "../abort.ts";
 import type { Device } from "../gpu/device.ts";
 import type { LoadedModel } from "../model/model.ts";
 import type { DataOptions } from "./corpus/open-data.ts";
 import { type OptimizingOptions, optimizingDefaults } from "./optimizing.ts";
 import type { RunRecord } from "./record.ts";
+import { SAMPLE_RULES, type SampleOptions } from "./samples.ts";
 
 export interface TrainOptions extends OptimizingOptions, AbortOptions {
   readonly device: Device;
@@ -33,6 +34,8 @@ export interface TrainOptions extends OptimizingOptions, AbortOptions {
   readonly evaluateSequences?: number;
   /** Checkpoints are written after every so many steps (default 200), and at the end; 0: at the end alone. */
   readonly checkpointEvery?: number;
+  /** What it writes each time that held-out text is measured, and at the end. */
+  readonly samples?: SampleOptions;
   /** The load of experts is told of every so many steps; 0: never. Default: a hundred times in all. */
   readonly loadsEvery?: number;
   /** Go on from the last checkpoint in `out`. */
@@ -55,6 +58,7 @@ export const TRAIN_RULES: Rules<TrainOptions> = {
   evaluateSequences: whole(1),
   checkpointEvery: whole(0),
   loadsEvery: whole(0),
+  samples: members("what to write: { prompts }", SAMPLE_RULES),
   resume: flag,
   acceptChanged: flag,
   optimizer: text,

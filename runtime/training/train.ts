@@ -29,6 +29,7 @@ import { memoryOf, type TrainingMemory } from "./memory.ts";
 import { openMetrics } from "./metrics-file.ts";
 import type { EvaluationRecord, LoadRecord, RunRecord, StepRecord, TrainingRecord } from "./record.ts";
 import { checkSame, readTrainingCheckpoint, type StoredTraining } from "./resume.ts";
+import { openSampling, type Sampling, writeSamples } from "./samples.ts";
 import { Trainer } from "./trainer.ts";
 
 export type TrainingEvent =
@@ -80,10 +81,14 @@ export async function openTraining(given: TrainOptions): Promise<TrainingRun> {
       ...{ vocabulary, cache: join(out, "tokens"), context, sequences, micros, seed, signal: options.signal },
     });
     if (stored !== null) data.restore(stored.record.data as never);
-    const own = { ...options, plan, data, stored, going, sequences, micros };
+    const sampling =
+      options.samples === undefined
+        ? null
+        : await openSampling(options.samples, loaded, options.data.tokenizer ?? loaded.checkpoint.path, device);
+    const own = { ...options, plan, data, stored, going, sequences, micros, sampling };
     return {
       plan,
-      memory: memoryOf(plan, { T: context, Q: context, S: 1, P: context }),
+      memory: memoryOf(plan, { T: context, Q: context, S: 1, P: context }, sampling?.bytes),
       sources: data.sources,
       parameters: countParameters(loaded, () => true),
       trained: countParameters(loaded, (path) => trained.includes(path)),
@@ -139,6 +144,7 @@ interface Opened extends Omit<SettledOptions, "data"> {
   readonly micros: number;
   readonly plan: Plan;
   readonly data: TrainingData;
+  readonly sampling: Sampling | null;
   readonly stored: StoredTraining | null;
   readonly going: { readonly plan: string; readonly adapter: string };
 }
@@ -161,7 +167,11 @@ async function* runEvents(run: Opened): AsyncGenerator<TrainingEvent> {
     yield told(runRecord(run, done));
     const isDue = (step: number, every: number): boolean => step === steps || (every > 0 && step % every === 0);
     const evaluates = run.evaluateEvery > 0;
-    if (evaluates && done === 0) yield told(await evaluate(trainer, run, 0));
+    const measure = async function* (step: number): AsyncGenerator<TrainingEvent> {
+      if (evaluates) yield told(await evaluate(trainer, run, step));
+      if (run.sampling !== null) yield told(await writeSamples(trainer, run.sampling, loaded, device, step));
+    };
+    if (done === 0) yield* measure(0);
     let total = done * context * sequences * run.micros;
     const iterator = runSteps(trainer, data, {
       first: done + 1,
@@ -169,7 +179,7 @@ async function* runEvents(run: Opened): AsyncGenerator<TrainingEvent> {
       steps,
       micros: run.micros,
       metricsEvery: run.loadsEvery,
-      pauseAfter: (step) => (evaluates && isDue(step, run.evaluateEvery)) || isDue(step, run.checkpointEvery),
+      pauseAfter: (step) => isDue(step, run.evaluateEvery) || isDue(step, run.checkpointEvery),
       signal: run.signal,
     });
     for await (const result of iterator) {
@@ -177,7 +187,7 @@ async function* runEvents(run: Opened): AsyncGenerator<TrainingEvent> {
       yield told(stepRecord(result, total));
       const load = loadRecord(result);
       if (load !== null) yield told(load);
-      if (evaluates && isDue(result.step, run.evaluateEvery)) yield told(await evaluate(trainer, run, result.step));
+      if (isDue(result.step, run.evaluateEvery)) yield* measure(result.step);
       if (!isDue(result.step, run.checkpointEvery)) continue;
       await metrics.flush();
       yield { kind: "checkpoint", step: result.step, path: await writeStep(trainer, run, result.step) };

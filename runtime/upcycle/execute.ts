@@ -105,7 +105,7 @@ export async function executeTransfer(transfer: Transfer, target: string, option
 
 /** Folders and files that are read. */
 const sourcesOf = ({ checkpoints, folder }: Transfer): readonly string[] => [
-  folder,
+  ...(folder === null ? [] : [folder]),
   ...checkpoints.flatMap(({ path, files }) => [path, ...files.map((file) => file.path)]),
 ];
 

@@ -34,6 +34,7 @@ import { embedSource } from "../model/embedded.ts";
 import type { LoadedModel } from "../model/model.ts";
 import { countElements } from "../checkpoint/strided.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import { mapsIn } from "../load/modules.ts";
 import { openOverrides } from "./overrides.ts";
 import type { ProvenanceHead } from "./provenance-head.ts";
 import { openPrompts, planRuns } from "./runs.ts";
@@ -126,7 +127,7 @@ export async function planUpcycle(request: UpcycleRequest): Promise<UpcyclePlan>
   const starts = await checkTokenizers(sources.map((s) => s.checkpoint.path));
   check();
   const { target } = upcycling;
-  const map = findTargetMap(workspace, target, [...maps, ...ownMaps(scope), ...sources.map((s) => s.map)]);
+  const map = findTargetMap(workspace, target, [...maps, ...mapsIn(scope), ...sources.map((s) => s.map)]);
   const entries = expandWhole(map, target, request.layout ?? null);
   const opened = await openOverrides(overrides, sources.length);
   try {
@@ -211,10 +212,6 @@ function checkContracts(
   const families = sources.map(({ instance, args }) => ({ decl: instance.decl, scope: instance.scope, args }));
   reportContracts(bag, decl, runContracts(decl, scope, families, options, to));
   if (bag.hasErrors) throw new MoeError(bag.list);
-}
-
-function ownMaps(scope: Scope): readonly MapBinding[] {
-  return scope.module.items.flatMap((item): MapBinding[] => (item.kind === "map" ? [{ item, scope }] : []));
 }
 
 /** Every tensor of the model as the map writes it. Throws `map/one-layout` when there is no choice where one is asked for. */

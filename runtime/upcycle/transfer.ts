@@ -30,8 +30,8 @@ export interface Transfer {
   readonly metadata: Readonly<Record<string, string>>;
   /** The text of config.json. */
   readonly config: string;
-  /** The checkpoint whose tokenizer and settings for generation go along. */
-  readonly folder: string;
+  /** The checkpoint whose tokenizer and settings for generation go along; null where there is none. */
+  readonly folder: string | null;
   readonly bytesRead: number;
   readonly bytesWritten: number;
   /** The most bytes of weights held at a time, by all lanes. The program, and 8 MiB for a strided read, come on top. */

@@ -18,6 +18,7 @@ const commands = [
   "route",
   "generate",
   "profile",
+  "train",
   "upcycle",
   "import",
   "devices",

@@ -5,6 +5,7 @@ import {
   type History,
   type LoadRecord,
   readHistory,
+  type SampleRecord,
   type StepRecord,
 } from "../../../runtime/training/record.ts";
 import { humanCount, humanParameters } from "../../output.ts";
@@ -28,7 +29,7 @@ export function writeReport(path: string, metrics: string, name: string): void {
 }
 
 export function renderReport({ name, history }: Report): string {
-  const { runs, steps, evaluations, loads } = history;
+  const { runs, steps, evaluations, loads, samples } = history;
   const run = runs.at(-1);
   const model = run?.model ?? name;
   const marks = runs.slice(1).map((r) => r.step);
@@ -41,6 +42,7 @@ ${renderLoss(steps, marks)}
 ${evaluations.length === 0 ? "" : renderDomains(evaluations, marks)}
 ${renderSteps(steps, marks)}
 ${loads.length === 0 ? "" : renderLoads(loads)}
+${samples.length === 0 ? "" : renderSamples(samples)}
 ${run === undefined ? "" : renderSettings(run)}`;
   return renderDocument({
     title: `Training of ${model}`,
@@ -185,6 +187,30 @@ function renderLoads(loads: readonly LoadRecord[]): string {
 </section>`;
 }
 
+/** The first, and the last of each prompt below it. */
+function renderSamples(samples: readonly SampleRecord[]): string {
+  const [first, last] = [samples[0]!, samples.at(-1)!];
+  const shown = first === last ? [first] : [first, last];
+  const cards = last.texts.map(({ prompt }) => {
+    const rows = shown.flatMap(({ step, texts }) =>
+      texts
+        .filter((t) => t.prompt === prompt)
+        .map(
+          ({ text }) =>
+            `<h3>step ${count(step)}</h3><p class="sample"><b>${escapeHtml(prompt)}</b>${escapeHtml(text)}</p>`,
+        ),
+    );
+    return `<article class="card scroll">${rows.join("")}</article>`;
+  });
+  return `<section>
+<h2>What it writes</h2>
+<p class="quiet">Behind the words in bold, with the same draws each time.</p>
+<div class="cards">
+${cards.join("\n")}
+</div>
+</section>`;
+}
+
 function renderSettings({ settings, sources }: NonNullable<History["runs"][number]>): string {
   const rows = Object.entries(settings).map(
     ([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(String(value ?? "none"))}</td></tr>`,
@@ -243,6 +269,7 @@ const STYLE = `:root { --name: 0.55 0.15; --good: oklch(0.5 0.13 155); }
 .card > p { margin: 0; font-size: 0.85rem; }
 .card > h3 { font-family: inherit; }
 .good { color: var(--good); }
+.card > .sample { font: 0.88rem/1.5 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 .plain { border-spacing: 0; font-size: 0.88rem; }
 .plain th, .plain td { padding: 0.4rem 0.6rem; border-radius: 0; text-align: right; }
 .plain tr > th:first-child { padding-left: 0; text-align: left; font-family: inherit; }

@@ -9,7 +9,13 @@
  * progress.end(); // leaves the last picture
  * ```
  */
-import type { EvaluationRecord, LoadRecord, StepRecord, TrainingRecord } from "../../../runtime/training/record.ts";
+import type {
+  EvaluationRecord,
+  LoadRecord,
+  SampleRecord,
+  StepRecord,
+  TrainingRecord,
+} from "../../../runtime/training/record.ts";
 import { humanCount, type Paint, paintError } from "../../output.ts";
 import { humanDuration, renderView } from "./view.ts";
 
@@ -86,14 +92,17 @@ export function startTraining(
       case "load":
         load = record;
         return false;
+      case "sample":
       case "run":
         return false;
       default:
         return record satisfies never;
     }
   };
+  const say = (text: string): void => (isScreen ? draw(`${text}\n`) : void screen.write(`${text}\n`));
   return {
     show(record) {
+      if (record.kind === "sample") return say(describeSamples(record, paint));
       const isNews = note(record);
       if (isScreen) {
         if (isNews || now() - drawnAt >= 1000 / DRAWINGS || step?.step === steps) draw("");
@@ -104,12 +113,20 @@ export function startTraining(
         record.kind === "step" && (record.step % every === 0 || record.step === steps || record.step === first);
       if (isTime || isNews) screen.write(`${describe(record, steps, secondsLeft)}\n`);
     },
-    say: (text) => (isScreen ? draw(`${text}\n`) : void screen.write(`${text}\n`)),
+    say,
     end() {
       if (isScreen && step !== null) draw("");
       drawn = 0;
     },
   };
+}
+
+/** A line for each, on which what is not one is made visible. */
+function describeSamples({ step, texts }: SampleRecord, paint: Paint): string {
+  const line = (text: string): string => text.replaceAll("\n", "⏎").replaceAll(/\p{Cc}/gu, " ");
+  return texts
+    .map(({ prompt, text }) => `${paint.dim(`step ${step} writes`)} ${paint.bold(line(prompt))}${line(text)}`)
+    .join("\n");
 }
 
 /** A record on one plain line. */

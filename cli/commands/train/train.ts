@@ -9,11 +9,14 @@ import { parseCount, parseIndex } from "../../options.ts";
 import { humanBytes, humanCount, plural, print, printJson, say, table } from "../../output.ts";
 import { addSessionOptions, type SessionFlags, withDevice } from "../../session.ts";
 import { addOptimizingOptions, type OptimizingFlags, readOptimizingFlags } from "./optimizing.ts";
+import { writeFresh } from "./fresh.ts";
 import { writeReport } from "./page.ts";
 import { startTraining } from "./progress.ts";
 
 interface Flags extends SessionFlags, DataFlags, OptimizingFlags {
   readonly out: string;
+  readonly init?: string;
+  readonly tokenizer?: string;
   readonly steps?: number;
   readonly tokens?: number;
   readonly context: number;
@@ -23,6 +26,8 @@ interface Flags extends SessionFlags, DataFlags, OptimizingFlags {
   readonly evaluate: number;
   readonly evaluateSequences: number;
   readonly checkpoint: number;
+  readonly sample?: readonly string[];
+  readonly sampleTokens: number;
   readonly resume?: true;
   readonly acceptChanged?: true;
   readonly plan?: true;
@@ -30,18 +35,27 @@ interface Flags extends SessionFlags, DataFlags, OptimizingFlags {
 }
 
 export function registerTrain(program: Command): void {
-  addOptimizingOptions(addDataOptions(addSessionOptions(program.command("train"))))
+  addOptimizingOptions(addDataOptions(addSessionOptions(program.command("train"), "[checkpoint]")))
     .description("teach a checkpoint on texts: optimizer steps on the GPU, measured and kept as they go on")
     .requiredOption("--out <folder>", "folder of the run: checkpoints, metrics.jsonl, report.html")
+    .option("--init <file#config>", "train a fresh model of this config of a .moe file, instead of a checkpoint")
+    .option("--tokenizer <folder>", "checkpoint with the tokenizer of a fresh model")
     .option("--steps <n>", "optimizer steps (default: what --tokens makes)", parseCount)
     .option("--tokens <n>", "tokens to train on, instead of --steps (default: 200000)", parseCount)
     .option("--context <n>", "tokens of a sequence", parseCount, 256)
     .option("--batch <n>", "sequences of an optimizer step", parseCount, 8)
     .option("--together <n>", "sequences that run at once; a divisor of --batch (default: as many as fit)", parseCount)
-    .option("--seed <n>", "of the data's order and of what is drawn in training", parseIndex, 1)
+    .option(
+      "--seed <n>",
+      "of the data's order, of what is drawn in training, and of a fresh model's weights",
+      parseIndex,
+      1,
+    )
     .option("--evaluate <n>", "measure held-out text every so many steps; 0: never", parseIndex, 50)
     .option("--evaluate-sequences <n>", "held-out sequences of each source", parseCount, 64)
     .option("--checkpoint <n>", "keep a checkpoint every so many steps; 0: at the end alone", parseIndex, 200)
+    .option("--sample <text...>", "write on from these texts each time that is measured, to see what it learns")
+    .option("--sample-tokens <n>", "tokens to write behind each", parseCount, 48)
     .option("--resume", "go on from the last checkpoint in --out, to the same bits")
     .option("--accept-changed", "go on although what follows would not be what an unbroken run gives")
     .option("--plan", "only show what would be done: data, steps, memory")
@@ -50,8 +64,9 @@ export function registerTrain(program: Command): void {
     .action(runTrain);
 }
 
-async function runTrain(folder: string, flags: Flags): Promise<void> {
+async function runTrain(checkpoint: string | undefined, flags: Flags): Promise<void> {
   const steps = stepsOf(flags);
+  const folder = await openSubjectOf(checkpoint, flags);
   await withDevice(folder, flags, flags.context, async (loaded, openDevice) => {
     const { openTraining } = await import("../../../runtime/training/train.ts");
     const run = await openTraining({
@@ -68,6 +83,7 @@ async function runTrain(folder: string, flags: Flags): Promise<void> {
       evaluateEvery: flags.evaluate,
       evaluateSequences: flags.evaluateSequences,
       checkpointEvery: flags.checkpoint,
+      ...(flags.sample === undefined ? {} : { samples: { prompts: flags.sample, tokens: flags.sampleTokens } }),
       resume: flags.resume === true,
       acceptChanged: flags.acceptChanged === true,
     });
@@ -79,6 +95,22 @@ async function runTrain(folder: string, flags: Flags): Promise<void> {
       await run.close();
     }
   });
+}
+
+/** The folder of what is trained. Throws `cli/usage`. */
+async function openSubjectOf(checkpoint: string | undefined, { init, tokenizer, ...flags }: Flags): Promise<string> {
+  if (checkpoint !== undefined && init !== undefined)
+    throw failure("cli/usage", "a checkpoint and `--init` are both given", {
+      help: "leave out one: a run goes on from a checkpoint, or begins with a fresh model",
+    });
+  if (init === undefined && tokenizer !== undefined)
+    throw failure("cli/usage", "`--tokenizer` needs `--init`", { help: "leave it out: a checkpoint brings its own" });
+  if (checkpoint !== undefined) return checkpoint;
+  if (init === undefined)
+    throw failure("cli/usage", "there is nothing to train", {
+      help: "give a checkpoint's folder, or `--init FILE.moe#CONFIG` for a fresh model",
+    });
+  return writeFresh(init, { ...flags, tokenizer: tokenizer ?? null });
 }
 
 const DEFAULT_TOKENS = 200_000;

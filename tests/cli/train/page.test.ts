@@ -15,6 +15,11 @@ const historyOf = (steps: number): History => ({
   steps: Array.from({ length: steps }, (_, i) => stepOf(i + 1)),
   evaluations: [0, 20, 40].map((step) => evaluationOf(step)),
   loads: [10, 20, 30, 40].map((step) => loadOf(step)),
+  samples: [20, 40].map((step) => ({
+    kind: "sample",
+    step,
+    texts: [{ prompt: "Once <upon>", text: ` a time ${step}\n  there was` }],
+  })),
 });
 
 const page = (history: History): string => renderReport({ name: "runs/one", history });
@@ -52,11 +57,19 @@ test("without a rate there is no chart of it", () => {
   expect(names).toEqual(["loss", "prose", "norm", "balance", "tokens per s"]);
 });
 
+test("the first text that was written behind a prompt stands above the last, as it is", () => {
+  const html = page(historyOf(40));
+  const [first, last] = [20, 40].map((step) => html.indexOf(`<b>Once &#60;upon&#62;</b> a time ${step}\n  there was`));
+  expect(first).toBeGreaterThan(0);
+  expect(last).toBeGreaterThan(first!);
+  expect(page({ ...historyOf(40), samples: [] })).not.toContain("What it writes");
+});
+
 describe("a page", () => {
   const cases: readonly (readonly [string, History])[] = [
     ["a whole run", historyOf(40)],
-    ["one step", { ...historyOf(1), evaluations: [], loads: [] }],
-    ["a run that has not begun", { runs: [], steps: [], evaluations: [], loads: [] }],
+    ["one step", { ...historyOf(1), evaluations: [], loads: [], samples: [] }],
+    ["a run that has not begun", { runs: [], steps: [], evaluations: [], loads: [], samples: [] }],
     [
       "numbers that are not finite",
       { ...historyOf(3), steps: [stepOf(1, { loss: null, norm: null }), stepOf(2, { loss: null })] },
@@ -139,7 +152,7 @@ test("the page of a run is written from its metrics, and not over what else is t
     writeReport(out, metrics, "one");
     writeReport(out, metrics, "one");
     expect(await readFile(out, "utf8")).toBe(
-      renderReport({ name: "one", history: { runs, steps, evaluations: [], loads: [] } }),
+      renderReport({ name: "one", history: { runs, steps, evaluations: [], loads: [], samples: [] } }),
     );
     await expectFailure(
       (async () => writeReport(metrics, metrics, "one"))(),

@@ -21,6 +21,7 @@ async function run(
   folder: string,
   more: Partial<TrainOptions> = {},
   stopAfter = Infinity,
+  tokenizer: string | null = null,
 ): Promise<readonly TrainingEvent[]> {
   const ids = Uint16Array.from({ length: 600 }, (_, i) => (i % 61 === 0 ? 0 : 1 + ((i * i + 3 * i) % 90)));
   writeFileSync(join(folder, "ids.bin"), new Uint8Array(ids.buffer));
@@ -35,7 +36,7 @@ async function run(
         sources: [
           { name: "ids", kind: "tokens", paths: [join(folder, "ids.bin")], weight: null, field: "text", fim: null },
         ],
-        tokenizer: null,
+        tokenizer,
         heldOut: { tokens: 64 },
       },
       steps: 4,
@@ -67,6 +68,20 @@ async function run(
 const weightsOf = (folder: string, step: string): readonly Buffer[] =>
   ["model.safetensors", "optimizer.safetensors"].map((file) => readFileSync(join(folder, "run", step, file)));
 
+/** A tokenizer of words `w0`, `w1` and so on. */
+const words = (count: number): object => ({
+  added_tokens: [],
+  normalizer: null,
+  post_processor: null,
+  pre_tokenizer: { type: "WhitespaceSplit" },
+  decoder: null,
+  model: {
+    type: "WordLevel",
+    vocab: Object.fromEntries(Array.from({ length: count }, (_, i) => [`w${i}`, i])),
+    unk_token: "w0",
+  },
+});
+
 describe("a run", () => {
   test("tells of steps, held-out text and experts, learns, and goes on from a checkpoint to the same bits", async () => {
     await withScratch(async (whole) => {
@@ -92,6 +107,20 @@ describe("a run", () => {
         ]);
         expect(weightsOf(broken, "step-00000004")).toEqual(weightsOf(whole, "step-00000004"));
       });
+    });
+  });
+
+  test("shows what it writes each time that it measures", async () => {
+    await withScratch(async (folder) => {
+      const samples = { prompts: ["w3 w5 w8", "w1"], tokens: 5 };
+      writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(words(96)));
+      const events = await run(folder, { steps: 2, samples }, Infinity, folder);
+      const written = events.flatMap((e) => (e.kind === "sample" ? [e] : []));
+      expect(written.map((e) => [e.step, e.texts.map((t) => t.prompt)])).toEqual([
+        [0, samples.prompts],
+        [2, samples.prompts],
+      ]);
+      for (const { texts } of written) for (const { text } of texts) expect(text.trim().split(" ")).toHaveLength(5);
     });
   });
 
