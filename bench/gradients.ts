@@ -3,10 +3,11 @@
  * are interleaved. With `--parts` also each dispatch of the backward program alone, the dearest first.
  * `node bench/gradients.ts [folder] [tokens] [--parts]`
  */
-import { addObjective, buildProgram, differentiateProgram, newContext } from "../compiler/index.ts";
+import { buildProgram, newContext } from "../compiler/index.ts";
 import { compileProgram } from "../compiler/pipeline.ts";
 import type { Binding, Dispatch, Entry, Plan } from "../compiler/plan/plan.ts";
 import { evaluateSize } from "../compiler/plan/plan.ts";
+import { gradientProgram } from "../compiler/training/gradient-program.ts";
 import { loadModel } from "../runtime/load/load-model.ts";
 import { type Prepared, bindingKey, openTestGpu } from "../tests/support/gpu.ts";
 import { median } from "./engine.ts";
@@ -17,13 +18,9 @@ const T = Number(tokens);
 const gpu = await openTestGpu();
 const { model, checkpoint } = await loadModel(folder);
 const ctx = newContext();
-const program = addObjective(buildProgram(model.instance, ctx), ctx.builder)!;
+const { program: both } = gradientProgram(buildProgram(model.instance, ctx), 1, ctx.builder)!;
 await checkpoint.close();
-const forward = {
-  ...program,
-  main: { ...program.main, outputs: program.main.outputs.filter((o) => o.name === "loss") },
-};
-const both = differentiateProgram(program, "loss", ctx.builder);
+const forward = { ...both, main: { ...both.main, outputs: both.main.outputs.filter((o) => o.name === "loss") } };
 const sizes = { T, Q: T, S: 1, P: T };
 
 interface Run {
@@ -34,7 +31,7 @@ interface Run {
   readonly seconds: number[];
 }
 
-async function open(name: string, of: typeof program): Promise<Run> {
+async function open(name: string, of: typeof both): Promise<Run> {
   const began = performance.now();
   const plan = compileProgram(of, {
     model: "gradients",

@@ -9,6 +9,7 @@ import { outputNodes, topologicalOrder } from "../compiler/graph/traverse.ts";
 import { differentiateProgram } from "../compiler/index.ts";
 import type { Value } from "../compiler/ops/define.ts";
 import { compileProgram } from "../compiler/pipeline.ts";
+import { chosenAlone } from "../compiler/training/chosen-alone.ts";
 import { evaluateProgram } from "../compiler/reference/interpret.ts";
 import { randomParams } from "./support/compare-plan.ts";
 import type { TestGpu } from "./support/gpu.ts";
@@ -38,7 +39,7 @@ test("that is nearly all", () => expect(differentiable.length).toBeGreaterThan(n
 
 test.each(differentiable)("%s", async (name) => {
   const { program, b } = makeLayer(name, {}, "train");
-  const gradient = differentiateProgram(scaleInputs(weighted(program, b), b), "loss", b);
+  const gradient = differentiateProgram(chosenAlone(scaleInputs(weighted(program, b), b), b), "loss", b);
   expect(gradient.main.outputs.length).toBeGreaterThan(1);
   const [found, wanted] = await runBoth(gradient);
   for (const [output, { data }] of Object.entries(wanted)) {

@@ -59,6 +59,8 @@ export interface Attrs extends Readonly<Record<ScalarName, None>> {
   dot: { readonly axes: readonly string[] };
   /** (x, index: u32): x at `index` along `axis`; other shared axes match by name. */
   take: { readonly axis: string };
+  /** (x, index: u32): the sums of x over the index's axes `over`, each row at its index along `axis`, which comes in front; what is beyond it is in none. */
+  spread: { readonly axis: Axis; readonly over: readonly string[] };
   /**
    * The k largest along an axis, ties to the lowest index, in descending order; `part` says which of the results. `ranks` are those of all
    * elements, whatever k is: the largest has rank 0.

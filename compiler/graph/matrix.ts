@@ -76,11 +76,12 @@ function asMatrix(dot: Node<"dot">, a: Node, weight: Node): Matrix | null {
   if (k.length !== axes.length || n.some((name) => hasAxis(a.type, label(name)))) return null;
   const aRows = a.type.axes.map((axis) => axis.name).filter((name) => !axes.includes(name));
   const indexLabels = picked?.index.type.axes.map((axis) => axis.name) ?? null;
-  // Routed: every row of the result is a choice of the index, and A has a row per token or per choice.
+  // Routed: every row of the result is a choice of the index, whose last axis are the choices of a token; A has a row per token or per choice.
   if (indexLabels !== null) {
-    if (indexLabels.length !== 2 || !aRows.every((name) => indexLabels.includes(name))) return null;
-    if (aRows.length === 1 && aRows[0] !== indexLabels[0]) return null;
-    if (aRows.length === 0) return null;
+    const ofTokens = indexLabels.slice(0, -1);
+    const rows = aRows.length === indexLabels.length ? indexLabels : ofTokens;
+    if (ofTokens.length === 0 || aRows.length !== rows.length || !aRows.every((name) => rows.includes(name)))
+      return null;
   }
   return {
     dot,

@@ -65,6 +65,8 @@ export type Lowering<O extends OpName> =
     }
   | { readonly kind: "concat" }
   | { readonly kind: "gather" }
+  /** Sums of rows, each where an index puts it. */
+  | { readonly kind: "spread" }
   | { readonly kind: "contract" }
   /** Elements along one axis of a row by their rank in it. */
   | { readonly kind: "choice" }

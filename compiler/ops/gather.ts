@@ -1,4 +1,7 @@
-/** Picking elements by index. The gradient adds back by a contraction with one-hot rows, which is its meaning. */
+/**
+ * Picking elements by index. The gradient adds rows back where they came from (`spread`), or, within a token's own row, is a contraction with
+ * one-hot rows.
+ */
 import { Dim } from "../graph/dim.ts";
 import { TIME, hasAxis } from "../graph/type.ts";
 import type { Rows } from "./define.ts";
@@ -56,7 +59,11 @@ export const gather = {
       const [x, index] = two(node.inputs);
       if (x.type.dtype !== "f32") return [null, null];
       const added = index.type.axes.filter((a) => !hasAxis(x.type, a.name)).map((a) => a.name);
-      return [fitGradient(b, b.dot(ct, oneHot(b, index, axisOf(x.type, node.attrs.axis)), added), x.type), null];
+      const axis = axisOf(x.type, node.attrs.axis);
+      // Of what all tokens look up, most is not looked up by one; what a token picks of its own row is few numbers.
+      if (!x.type.axes.some((a) => a.size.value === null) && index.type.axes.some((a) => a.size.value === null))
+        return [fitGradient(b, b.spread(ct, index, axis, added), x.type), null];
+      return [fitGradient(b, b.dot(ct, oneHot(b, index, axis), added), x.type), null];
     },
     time: ({ axis }) => (axis === TIME ? "future" : "pointwise"),
     flops: () => Dim.of(0),

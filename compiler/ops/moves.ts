@@ -27,6 +27,9 @@ function isInStep(node: Node, label: string): boolean {
       const out = new Map(node.type.axes.map((a) => [a.name, `<${a.name}>`]));
       return lowering.index(out, node.attrs, node.inputs[0]!.type, (size) => size.key).get(label) === out.get(label);
     }
+    // Rows of one place of the result may be anywhere along what is summed over, which the result lacks.
+    case "spread":
+      return true;
     case "concat":
     case "gather":
     case "choice":

@@ -165,6 +165,10 @@ export abstract class Shorthands {
     return this.must("take", [x, index], { axis });
   }
 
+  spread(x: Node, index: Node, axis: Axis, over: readonly string[]): Node {
+    return this.must("spread", [x, index], { axis, over });
+  }
+
   delay(x: Node, by: number): Node {
     return by === 0 ? x : this.must("delay", [x], { by, state: null });
   }

@@ -15,6 +15,7 @@ import { reduce } from "./reduce.ts";
 import { recur } from "./recur.ts";
 import { row } from "./row.ts";
 import { source } from "./source.ts";
+import { spread } from "./spread.ts";
 import { view } from "./view.ts";
 
 export const ops: Rows<OpName> = {
@@ -27,6 +28,7 @@ export const ops: Rows<OpName> = {
   concat,
   ...contract,
   ...gather,
+  ...spread,
   ...row,
   ...recur,
   ...delta,

@@ -9,6 +9,7 @@ import { TIME } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import type { Accumulator } from "./accumulate.ts";
 import { BATCH, batchProgram } from "./batch.ts";
+import { chosenAlone } from "./chosen-alone.ts";
 import { differentiateProgram } from "./differentiate.ts";
 import { addObjective } from "./objective.ts";
 
@@ -33,8 +34,9 @@ export function gradientProgram(program: Program, sequences: number, b: Builder)
   const terms = losses.map((o) => o.name);
   const main = { ...objective.main, outputs: [...objective.main.outputs, ...losses] };
   const batched = batchProgram({ ...objective, main }, b, { ...BATCH, size: Dim.of(sequences) });
-  const found = differentiateProgram(batched.program, "loss", b);
-  const shown = batched.program.main.outputs.filter((o) => terms.includes(o.name));
+  const chosen = chosenAlone(batched.program, b);
+  const found = differentiateProgram(chosen, "loss", b);
+  const shown = chosen.main.outputs.filter((o) => terms.includes(o.name));
   return {
     program: { ...found, main: { ...found.main, outputs: [...found.main.outputs, ...shown] } },
     terms,

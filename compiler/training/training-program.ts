@@ -8,6 +8,7 @@ import { hasAxis, TIME } from "../graph/type.ts";
 import type { Builder } from "../ops/builder.ts";
 import type { Accumulator } from "./accumulate.ts";
 import { BATCH, batchProgram } from "./batch.ts";
+import { chosenAlone } from "./chosen-alone.ts";
 import { differentiateProgram } from "./differentiate.ts";
 import { GRADIENT, vocabularyOf } from "./gradient-program.ts";
 import { addStepObjective } from "./objective.ts";
@@ -41,7 +42,8 @@ export function trainingProgram(
   const words = vocabularyOf(one);
   const drawn = b.cast(b.must("param", [], { path: DRAWN, type: { dtype: "f32", axes: [] } }), "u32");
   if (objective === null || words === null) return null;
-  const { program, accumulators } = batchProgram(objective, b, { ...BATCH, size: Dim.of(sequences) }, drawn);
+  const { program: batched, accumulators } = batchProgram(objective, b, { ...BATCH, size: Dim.of(sequences) }, drawn);
+  const program = chosenAlone(batched, b);
   const { main, functions } = differentiateProgram(program, "loss", b);
   const gradients = main.outputs.filter((o) => o.role === "gradient" && trains(o.name.slice(GRADIENT.length)));
   const others = program.main.outputs.flatMap((o): Output[] => {

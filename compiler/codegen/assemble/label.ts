@@ -19,7 +19,9 @@ export function labelKernel(kernel: Kernel, params: readonly string[]): string {
     case "group":
       return "group choices by bank";
     case "outer":
-      return `${[...kernel.outer.rows].join("·")} by ${kernel.outer.columns.join("·")} over tokens`;
+      return `${kernel.outer.left.labels.join("·")} by ${kernel.outer.right.labels.join("·")} over tokens`;
+    case "spread":
+      return `rows added up by ${kernel.spread.attrs.axis.name}`;
     case "row":
     case "map": {
       const what = kernel.stores.some((s) => s.state !== null) ? [...ops, "append"] : ops;

@@ -187,6 +187,14 @@ export const tuning = {
     invocations: 256,
   },
 
+  /** Rows that are added up where an index says: a workgroup has some rows of the result, an invocation four columns of them. Not searched. */
+  spread: {
+    /** Of a workgroup, on many cores. */
+    invocations: 64,
+    /** Rows of a workgroup, which walks over the whole index for them. */
+    rows: 64,
+  },
+
   /** Whatever is neither a product nor a row: an element, or four, for each invocation. */
   map: {
     /** Of a workgroup. Usual. */
@@ -233,6 +241,8 @@ export const tuning = {
     list: 2048,
     /** Elements of a product over tokens with a kernel of its own, at least: below, a loop for each does as well. */
     overTokens: 64,
+    /** Banks that it may have a sum for each of, at most: the counts of their choices have to fit into workgroup memory. */
+    banks: 1024,
     /** A sum is a loop of its result's elements when a token has so many times as many of them as each has terms; else a row's. */
     columnsPerTerm: 4,
     /** Maps that an epilogue takes in, at most. */

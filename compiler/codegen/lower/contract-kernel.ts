@@ -42,7 +42,7 @@ function specOf(kernel: ContractKernel, id: string, context: LowerContext, part:
   const rowAxes = first.rowLabels.map((name) => axisOfRow(first, name));
   const kAxes = first.kLabels.map((name) => findAxis(first.a.type, name)!);
   const { combine } = kernel;
-  const outRows = combine === null ? rowAxes : rowAxes.slice(0, 1);
+  const outRows = combine === null ? rowAxes : rowAxes.slice(0, -1);
   const rows = Dim.product(outRows.map((a) => a.size));
   const aRows = rowAxes.filter((axis) => findAxis(first.a.type, axis.name) !== null);
   return {
@@ -53,7 +53,10 @@ function specOf(kernel: ContractKernel, id: string, context: LowerContext, part:
     a: (w, width, row, k) =>
       readRows(w, memory, "a", first.a, aRows, kAxes, width === 4 ? kAxes.at(-1)!.name : null, row, k),
     groups: kernel.groups.map((group) => columnGroup(kernel, group, outRows, context, memory, part)),
-    routing: first.index === null ? null : routingOf(kernel, first, first.index, context, memory, aRows.length === 1),
+    routing:
+      first.index === null
+        ? null
+        : routingOf(kernel, first, first.index, context, memory, aRows.length < rowAxes.length),
   };
 }
 
@@ -142,7 +145,7 @@ function routingOf(
   perToken: boolean,
 ): Routing {
   const banks = fixedSize(findAxis(first.param.type, first.bank[0]!)!);
-  const choices = fixedSize(index.type.axes[1]!);
+  const choices = fixedSize(index.type.axes.at(-1)!);
   const binding = memory.bufferOf(index);
   if (binding === null) throw new Error(`the index of ${first.param.attrs.path} is not in memory`);
   const grouped = context.regime === "prefill" ? groupBuffers(context, index, binding, banks) : null;

@@ -105,6 +105,8 @@ export class Emitter {
         return this.#concat(node as Node<"concat">, index, run);
       case "gather":
         return this.#take(node as Node<"take">, index, run);
+      case "spread":
+        return this.#spread(node as Node<"spread">, index, run);
       case "reduce": {
         const { axes } = node.attrs as { readonly axes: readonly string[] };
         const [x] = node.inputs as [Node];
@@ -190,6 +192,29 @@ export class Emitter {
     if (run !== null && (hasAxis(chosen.type, run) || !hasAxis(x.type, run))) return this.#lanes(node, index, run);
     const i = this.value(chosen, index, null);
     return this.value(x, new Map(index).set(node.attrs.axis, i), run);
+  }
+
+  /** Looks at every row, and reads those that belong here. */
+  #spread(node: Node<"spread">, index: Index, run: Run): string {
+    const [x, chosen] = node.inputs as [Node, Node];
+    const { axis, over } = node.attrs;
+    if (run === axis.name) return this.#lanes(node, index, run);
+    const place = at(index, axis.name);
+    const sum = this.w.fresh("sum");
+    this.line(`var ${sum} = ${typeText(node.type.dtype, run)}();`);
+    const inside = new Map(index);
+    const loops = over.map((name) => {
+      const i = this.w.fresh("i");
+      inside.set(name, i);
+      return `for (var ${i} = 0u; ${i} < ${this.w.size(findAxis(chosen.type, name)!.size)}; ${i}++) {`;
+    });
+    const body = this.block(() => {
+      const chosenHere = this.value(chosen, inside, null);
+      const inner = this.block(() => this.line(`${sum} = ${sum} + ${this.value(x, inside, run)};`));
+      this.line(`if (${chosenHere} == ${place}) {\n${inner}\n}`);
+    });
+    this.line(`${loops.join("\n")}\n${body}\n${"}".repeat(loops.length)}`);
+    return checkSum(this.w, sum, run);
   }
 
   /** Within the step the other token's value is computed again; what was before the step lies in the state, after it is nothing. */

@@ -8,6 +8,7 @@ import { lowerGroup } from "./group-kernel.ts";
 import { lowerMap } from "./map-kernel.ts";
 import { lowerOuter } from "./outer-kernel.ts";
 import { lowerRecurrence } from "./recurrence-kernel.ts";
+import { lowerSpread } from "./spread-kernel.ts";
 import { lowerRow } from "./row-kernel.ts";
 
 /** Calls have no code of their own: whoever assembles the plan puts their function's kernels in their place. */
@@ -25,6 +26,8 @@ export function lowerKernel(
       return lowerContract(kernel, id, context);
     case "outer":
       return lowerOuter(kernel, id, context);
+    case "spread":
+      return [lowerSpread(kernel, id, context)];
     case "attend":
       return [lowerAttend(kernel, id, context)];
     case "attend-grad":

@@ -23,6 +23,7 @@ export type Role =
   | { readonly kind: "row" }
   | { readonly kind: "matrix"; readonly matrix: Matrix }
   | { readonly kind: "outer"; readonly outer: Outer }
+  | { readonly kind: "spread" }
   | { readonly kind: "attend" }
   | { readonly kind: "attend-grad" }
   | { readonly kind: "recurrence" }
@@ -75,6 +76,12 @@ function roleOf(
       return { kind: "attend-grad" };
     case "call":
       return { kind: "call" };
+    case "spread": {
+      const outer = matchOuter(node);
+      const isAlone = outer !== null && chainOf(node, outer).every((x) => users.get(x)?.length === 1);
+      if (isAlone && outer.groups!.bank.size.value! <= tuning.schedule.banks) return { kind: "outer", outer };
+      return isSpreadKernel(node as Node<"spread">) ? { kind: "spread" } : { kind: "loop" };
+    }
     case "contract": {
       const matrix = matchMatrix(node);
       const outer = matchOuter(node);
@@ -86,6 +93,25 @@ function roleOf(
         ? { kind: "matrix", matrix }
         : { kind: "loop" };
     }
+  }
+}
+
+/** One index says where rows go, and how long they are and how many there may be is known. */
+function isSpreadKernel({ inputs, attrs, type }: Node<"spread">): boolean {
+  return (
+    attrs.over.length === inputs[1]!.type.axes.length &&
+    type.axes.length > 1 &&
+    type.axes[0]!.name === attrs.axis.name &&
+    type.axes.every((a) => a.size.value !== null)
+  );
+}
+
+/** From a sum's product up to what it sums. */
+function chainOf(sum: Node, { product }: Outer): readonly Node[] {
+  const chain: Node[] = [];
+  for (let x = sum.inputs[0]!; ; x = x.inputs[0]!) {
+    chain.push(x);
+    if (x === product) return chain;
   }
 }
 

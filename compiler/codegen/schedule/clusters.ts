@@ -10,7 +10,7 @@ import { isOp } from "../../graph/node.ts";
 import { ownLabels } from "../../ops/moves.ts";
 import { statesOf } from "../../ops/states.ts";
 import type { Kernel, Store } from "./kernel.ts";
-import { placeLabels } from "./kernel.ts";
+import { groupingOf, placeLabels } from "./kernel.ts";
 
 /** A node on the way from what a kernel computes and stores to what lies in memory. */
 interface Visit {
@@ -132,10 +132,8 @@ export class Clusters {
       if (owner !== undefined) kernels.add(owner);
     }
     if (kernel.kind === "attend") for (const k of this.#appends.get(kernel.attend) ?? []) kernels.add(k);
-    if (kernel.kind === "contract") {
-      const index = kernel.groups[0]?.matrices[0]?.index ?? null;
-      if (index !== null) for (const k of this.kernels) if (k.kind === "group" && k.index === index) kernels.add(k);
-    }
+    const index = groupingOf(kernel)?.index ?? null;
+    if (index !== null) for (const k of this.kernels) if (k.kind === "group" && k.index === index) kernels.add(k);
     return kernels;
   }
 

@@ -97,7 +97,7 @@ interface Combine {
 /** sum[K](dot * weight), where the weight is one number per choice: the choices of a token are added as they are computed. */
 function matchCombine(s: Scheduling, matrix: Matrix): Combine | null {
   const { index } = matrix;
-  const choices = index?.type.axes[1];
+  const choices = index?.type.axes.at(-1);
   if (index === null || choices === undefined) return null;
   const [scales, between]: [Node[], Node[]] = [[], []];
   for (let node = matrix.dot; ;) {

@@ -63,6 +63,7 @@ function beginnings(kernel: Kernel): readonly Node[] {
     case "contract":
       return kernel.groups.slice(1).map((g) => g.matrices[0]!.dot);
     case "outer":
+    case "spread":
     case "attend":
     case "attend-grad":
     case "recurrence":

@@ -5,6 +5,7 @@
  */
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
+import { findAxis } from "../../graph/type.ts";
 import type { NamedState } from "../../ops/states.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import type { Outer } from "../../graph/outer.ts";
@@ -52,6 +53,7 @@ export type Kernel =
   | RowKernel
   | ContractKernel
   | OuterKernel
+  | SpreadKernel
   | AttendKernel
   | AttendGradKernel
   | RecurrenceKernel
@@ -98,6 +100,23 @@ export interface OuterKernel extends Common {
   readonly outer: Outer;
   /** What is stored: the product itself or the end of its epilogue. */
   root: Node;
+}
+
+/** The index by whose banks a kernel walks over choices, which are sorted for it. */
+export function groupingOf(kernel: Kernel): { readonly index: Node; readonly banks: number } | null {
+  if (kernel.kind === "outer") {
+    const { groups } = kernel.outer;
+    return groups === null ? null : { index: groups.index, banks: groups.bank.size.value! };
+  }
+  const matrix = kernel.kind === "contract" ? kernel.groups[0]?.matrices[0] : undefined;
+  if (matrix === undefined || matrix.index === null) return null;
+  return { index: matrix.index, banks: findAxis(matrix.param.type, matrix.bank[0]!)!.size.value! };
+}
+
+/** Adds rows up where an index says. */
+export interface SpreadKernel extends Common {
+  readonly kind: "spread";
+  readonly spread: Node<"spread">;
 }
 
 /** Attention's result, the logarithm of its softmax's sum, or both: `attend` is the first of them. */
@@ -147,6 +166,8 @@ export function placeLabels(kernel: Kernel): ReadonlySet<string> {
       return labels(kernel.groups.map((g) => g.root));
     case "outer":
       return labels([kernel.root]);
+    case "spread":
+      return labels([kernel.spread]);
     case "attend":
       return labels([kernel.attend]);
     case "attend-grad":

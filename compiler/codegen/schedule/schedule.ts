@@ -6,7 +6,7 @@
 import type { Node } from "../../graph/node.ts";
 import { isOp } from "../../graph/node.ts";
 import { topologicalOrder, usersOf } from "../../graph/traverse.ts";
-import { TIME, findAxis } from "../../graph/type.ts";
+import { TIME } from "../../graph/type.ts";
 import { stateOf } from "../../ops/states.ts";
 import { ops } from "../../ops/table.ts";
 import { addAttention, addAttentionGradient, appendToCaches } from "./attention.ts";
@@ -17,8 +17,8 @@ import { Clusters } from "./clusters.ts";
 import { addContraction } from "./contractions.ts";
 import { chooseCut } from "./cut.ts";
 import { joinEpilogue } from "./grow.ts";
-import type { Kernel, KeptPlace, MapKernel, OuterKernel, RecurrenceKernel } from "./kernel.ts";
-import { inBuffer, inKept, inState, isInBuffer } from "./kernel.ts";
+import type { Kernel, KeptPlace, MapKernel, OuterKernel, RecurrenceKernel, SpreadKernel } from "./kernel.ts";
+import { groupingOf, inBuffer, inKept, inState, isInBuffer } from "./kernel.ts";
 import { addRowStage, mergeMaps, placeLight } from "./places.ts";
 import { recomputedNodes } from "./recomputed.ts";
 import type { Schedule, ScheduleOptions, Scheduling, Uses } from "./scheduling.ts";
@@ -84,9 +84,15 @@ function addHeavy(s: Scheduling, node: Node): void {
     }
     case "outer": {
       const { outer } = role;
-      const kernel = s.clusters.add<OuterKernel>({ kind: "outer", computes: [node], stores: [], outer, root: node });
+      const computes = outer.product === node ? [node] : [outer.product, node];
+      const kernel = s.clusters.add<OuterKernel>({ kind: "outer", computes, stores: [], outer, root: node });
       kernel.root = joinEpilogue(s, kernel, [node]) ?? node;
       return s.clusters.store(kernel, inBuffer(kernel.root));
+    }
+    case "spread": {
+      const own = node as Node<"spread">;
+      const kernel = s.clusters.add<SpreadKernel>({ kind: "spread", computes: [node], stores: [], spread: own });
+      return s.clusters.store(kernel, inBuffer(node));
     }
     case "attend":
       return storeEnd(s, addAttention(s, node as Node<"attend">), node);
@@ -140,7 +146,11 @@ function requiredNodes(
       if (node.inputs.some((x) => fromRow.has(x))) fromRow.add(node);
       for (const x of node.inputs) if (fromRow.has(x) && isWider(node, x)) required.add(viewed(x));
     }
-    if (role?.kind === "outer") for (const x of node.inputs) required.add(viewed(x));
+    if (role?.kind === "outer") {
+      for (const { node: side } of [role.outer.left, role.outer.right]) required.add(viewed(side));
+      if (role.outer.groups !== null) required.add(baseOf(role.outer.groups.index));
+    }
+    if (role?.kind === "spread") required.add(viewed(node.inputs[0]!)).add(baseOf(node.inputs[1]!));
     if (role?.kind !== "matrix") continue;
     required.add(viewed(role.matrix.a));
     if (role.matrix.index !== null) required.add(baseOf(role.matrix.index));
@@ -186,10 +196,9 @@ function addSink(s: Scheduling, node: Node, kept: KeptPlace): void {
 
 function addGroups(s: Scheduling): void {
   for (const kernel of [...s.clusters.kernels]) {
-    const matrix = kernel.kind === "contract" ? kernel.groups[0]?.matrices[0] : undefined;
-    if (matrix === undefined || matrix.index === null) continue;
-    const { index } = matrix;
-    const banks = findAxis(matrix.param.type, matrix.bank[0]!)!.size.value!;
+    const grouping = groupingOf(kernel);
+    if (grouping === null) continue;
+    const { index, banks } = grouping;
     if (s.clusters.kernels.some((k) => k.kind === "group" && k.index === index && k.banks === banks)) continue;
     s.clusters.add({ kind: "group", computes: [], stores: [], index, banks });
   }

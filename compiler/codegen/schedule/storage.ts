@@ -8,6 +8,7 @@ import { statesOf } from "../../ops/states.ts";
 import { ops } from "../../ops/table.ts";
 import { baseOf } from "./bytes.ts";
 import type { Kernel, Store } from "./kernel.ts";
+import { groupingOf } from "./kernel.ts";
 import type { Scheduling } from "./scheduling.ts";
 
 /** Storage buffers of a kernel. */
@@ -63,7 +64,7 @@ function storageOf(
     else if (state === null) bound.add(`buffer ${baseOf(node).id}`);
     else bound.add(`state ${state.id}`).add("position").add("slot");
   }
-  if (s.regime === "prefill" && [...matrices].some((m) => m.index !== null)) bound.add("order").add("tiles");
+  if (s.regime === "prefill" && groupingOf(kernel) !== null) bound.add("order").add("tiles");
   if (kernel.kind === "group") bound.add("index").add("order").add("tiles");
   return bound;
 }

@@ -21,7 +21,20 @@ export const contractions: readonly SimplifyRule[] = [
       return at < 0 ? null : absorb(n, x.inputs[at]!, x.inputs[1 - at]!, b);
     },
   },
+  {
+    name: "dot[F, K](a, w) = sum[K](dot[F](a, w)) where K is of the index that picks w: each choice is a row of its own",
+    build: (n, b) => (isOp(n, "dot") ? byChoice(n, b) : null),
+  },
 ];
+
+function byChoice(dot: Node<"dot">, b: Builder): Node | null {
+  const index = dot.inputs.flatMap((x) => viewWeight(x)?.picked?.index ?? [])[0];
+  const choices = dot.attrs.axes.filter((name) => index !== undefined && hasAxis(index.type, name));
+  if (choices.length === 0 || choices.length === dot.attrs.axes.length) return null;
+  const axes = dot.attrs.axes.filter((name) => !choices.includes(name));
+  const next = b.sum(b.must("dot", dot.inputs, { axes }, dot.origin), choices);
+  return sameType(next.type, dot.type) ? next : null;
+}
 
 function absorb(sum: Node<"sum">, dot: Node, gate: Node | null, b: Builder): Node | null {
   if (!isOp(dot, "dot")) return null;

@@ -118,6 +118,7 @@ function* inward(s: Selection, x: Node): Generator<Wanted, Node | null, Node> {
       // Another token's row would be picked by this token's index.
       return axis === TIME || hasAxis(index.type, TIME) ? null : yield* rebuild();
     case "attend-grad":
+    case "spread":
     case "scan":
     case "memory":
     case "call":

@@ -83,6 +83,7 @@ test("ops that mix positions say so", () => {
     "slice 2",
     "roll 3",
     "concat 2",
+    "spread 1",
     "topk 4",
     "cumsum 2",
     "delay 1",

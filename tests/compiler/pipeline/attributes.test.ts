@@ -115,6 +115,11 @@ const cases: { readonly [O in OpName]?: Case<O> } = {
     attrs: { axes: ["D"] },
     vary: { axes: [["E"], ["D", "E"]] },
   },
+  spread: {
+    of: ["f32[T, K=2, D=4]", "u32[T, K=2]"],
+    attrs: { axis: along("V=5"), over: ["T", "K"] },
+    vary: { axis: [along("V=3")], over: [["K"]] },
+  },
   take: { of: ["f32[T, D=4, E=4]", "u32[T, K=3]"], attrs: { axis: "D" }, vary: { axis: ["E"] } },
   topk: {
     of: ["f32[T, D=6, E=6]"],

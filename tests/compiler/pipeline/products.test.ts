@@ -69,3 +69,36 @@ test.each(outerTemplates.map((t) => t.name))("%s: products over tokens leave wha
   const plan = await compareOutputs(overTokens, gpu, 29, {}, ["whole"], { force: { outer } });
   expect(loopsOf(plan)).toEqual([]);
 });
+
+/** What an index chose of a bank, in the place of all of its rows; an empty bank, and rows that a sum of two is. */
+const spreads = makeProgram(({ b, input }) => {
+  const chosen = b.must("topk", [input("s", "f32[T, N=6]")], { axis: "N", k: parseAxis("K=2"), part: "indices" });
+  const gradient = b.rename(b.dot(input("g", "f32[T, K=2, F=20]"), input("x", "f32[T, D=12]"), []), "F", "E");
+  const odd = b.dot(input("h", "f32[T, D=7]"), input("g", "f32[T, K=2, F=20]"), []);
+  const ids = b.must("mod", [b.cast(b.times(input("t", "f32[T]"), 40), "u32"), b.constant(9, "u32")], {});
+  return {
+    grouped: b.spread(gradient, chosen, parseAxis("N=8"), ["T", "K"]),
+    turned: b.transpose(b.spread(odd, chosen, parseAxis("N=6"), ["T", "K"]), ["N", "F", "D"]),
+    rows: b.times(b.spread(input("x", "f32[T, D=12]"), ids, parseAxis("V=11"), ["T"]), 2),
+    many: b.spread(input("h", "f32[T, D=7]"), b.must("mod", [ids, b.constant(7, "u32")], {}), parseAxis("V=150"), [
+      "T",
+    ]),
+    within: b.spread(input("g", "f32[T, K=2, F=20]"), chosen, parseAxis("N=6"), ["K"]),
+  };
+});
+
+test.each(outerTemplates.map((t) => t.name))(
+  "%s: what is spread over banks leaves what the oracle does",
+  async (outer) => {
+    if (!canRun(outer, gpu.facts)) return;
+    const plan = await compareOutputs(spreads, gpu, 29, {}, ["whole"], { force: { outer } });
+    const grouped = plan.entries.flatMap((e) =>
+      e.steps.filter((d) => d.kind === "dispatch" && d.label.endsWith("over tokens")),
+    );
+    expect(grouped.length).toBe(2);
+    const rows = plan.entries.flatMap((e) =>
+      e.steps.filter((d) => d.kind === "dispatch" && d.label === "rows added up by V"),
+    );
+    expect(rows.length).toBe(2);
+  },
+);

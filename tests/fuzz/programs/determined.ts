@@ -210,7 +210,15 @@ const EXACT: ReadonlySet<string> = new Set([
 ] satisfies OpName[]);
 
 /** Rounded once or never: exact where the result has few bits. */
-const ROUNDED: ReadonlySet<string> = new Set(["add", "sub", "mul", "sum", "dot", "cumsum"] satisfies OpName[]);
+const ROUNDED: ReadonlySet<string> = new Set([
+  "add",
+  "sub",
+  "mul",
+  "sum",
+  "dot",
+  "cumsum",
+  "spread",
+] satisfies OpName[]);
 
 /** Where adding up loses what cancels. */
 const SUMS: ReadonlySet<string> = new Set([
@@ -218,6 +226,7 @@ const SUMS: ReadonlySet<string> = new Set([
   "sum",
   "dot",
   "cumsum",
+  "spread",
   "scan",
   "delta_rule",
   "attend",

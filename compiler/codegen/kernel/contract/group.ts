@@ -22,13 +22,16 @@ export interface GroupSpec {
   readonly index: Binding;
   /** Written: u32 [T * K]. */
   readonly order: Binding;
-  /** Written: vec4<u32>(bank, first, count, 0) per tile, `tilesElements` u32 in all; tiles that are not needed have count 0. */
+  /**
+   * Written: vec4<u32>(bank, first, count, 0) per tile, those that are not needed with count 0, and behind them the same of each bank;
+   * `tilesElements` u32 in all.
+   */
   readonly tiles: Binding;
 }
 
 /** Elements (u32) of the tiles buffer. */
 export function tilesElements(choices: Size, banks: number, tileRows: number): Size {
-  return ["*", tileCount(choices, banks, tileRows), 4];
+  return ["*", ["+", tileCount(choices, banks, tileRows), banks], 4];
 }
 
 /** One workgroup; throws when the counts of `banks` banks do not fit the device's workgroup memory. */
@@ -90,6 +93,9 @@ for (var bank = lane; bank < ${banks}u; bank += ${runs}u) {
 }
 let room = (choices + ${tileRows - 1}u) / ${tileRows}u + min(choices, ${banks}u);
 for (var tile = starts[${banks}u].y + lane; tile < room; tile += ${runs}u) { ${tiles}[tile] = vec4<u32>(); }
+for (var bank = lane; bank < ${banks}u; bank += ${runs}u) {
+  ${tiles}[room + bank] = vec4<u32>(bank, starts[bank].x, starts[bank + 1u].x - starts[bank].x, 0u);
+}
 workgroupBarrier();
 ${ownChoices(`let to = offsets[at];
     offsets[at] = to + 1u;

@@ -27,6 +27,7 @@ async function check(index: Uint32Array, banks: number, tileRows: number, kind: 
     tiles: buffer("tiles"),
   };
   const order: number[] = [];
+  // Of tiles, and behind them of banks.
   const tiles: number[] = [];
   for (let bank = 0; bank < banks; bank++) {
     const first = order.length;
@@ -38,7 +39,12 @@ async function check(index: Uint32Array, banks: number, tileRows: number, kind: 
   }
   const room = evaluateSize(tilesElements("T", banks, tileRows), sizes);
   expect(tiles.length).toBeLessThanOrEqual(room);
-  while (tiles.length < room) tiles.push(0);
+  while (tiles.length < room - 4 * banks) tiles.push(0);
+  for (let bank = 0, at = 0; bank < banks; bank++) {
+    const count = index.filter((b) => b === bank).length;
+    tiles.push(bank, at, count, 0);
+    at += count;
+  }
 
   const buffers = new Map([
     [bindingKey(spec.index), gpu.upload(index)],
