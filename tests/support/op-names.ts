@@ -22,8 +22,8 @@ export const NAMINGS: readonly Naming[] = [
   { room: "compiler/passes/", ops: null, why: "a rewrite is about the ops of its pattern" },
   {
     room: "compiler/graph/",
-    ops: ["dot", "rename", "slice", "take", "transpose"],
-    why: "a matrix product and a cache of latents are patterns of these",
+    ops: ["dot", "mul", "rename", "slice", "spread", "take", "transpose"],
+    why: "a matrix product, one over tokens and a cache of latents are patterns of these",
   },
   {
     room: "compiler/training/",
