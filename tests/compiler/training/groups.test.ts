@@ -172,3 +172,16 @@ test.each<readonly [string, Partial<SettingTexts>]>([
 ])("%s", (message, texts) => {
   expect(told(texts)).toBe(message);
 });
+
+test.each<readonly [string, Readonly<Record<number, number>>]>([
+  ["warm_up(t, 4)", { 1: 0.25, 4: 1, 10: 1 }],
+  ["cosine_decay(t, steps, warmup: 2)", { 1: 0.5, 2: 1, 6: 0.55, 10: 0.1 }],
+  ["cosine_decay(t, steps, floor: 0)", { 5: 0.5, 10: 0 }],
+  ["linear_decay(t, steps, warmup: 2)", { 1: 0.5, 2: 1, 6: 0.5, 10: 0 }],
+  ["inverse_sqrt_decay(t, warmup: 4)", { 1: 0.25, 4: 1, 9: 2 / 3 }],
+  ["trapezoid(t, steps, warmup: 2, cooldown: 4)", { 1: 0.5, 2: 1, 6: 1, 8: 0.5, 10: 0 }],
+])("the schedule %s", (schedule, factors) => {
+  const rule = group({ rate: `2e-3 * ${schedule}` }).ruleOf("head.w");
+  for (const [step, factor] of Object.entries(factors))
+    expect(numbersOf(rule, Number(step))[0]).toBeCloseTo(2e-3 * factor, 12);
+});
