@@ -14,6 +14,8 @@ export const tasks = {
   matvec: { title: "vector times matrix, 1024 x 4096, f32", unit: "GB/s" },
   prefill: { title: "mixture of experts, 50.1 M parameters: prompt of 128 tokens", unit: "tokens/s" },
   decode: { title: "mixture of experts, 50.1 M parameters: tokens after it", unit: "tokens/s" },
+  "train-forward": { title: "Llama of 1.3 M parameters: the loss of 4 x 256 tokens", unit: "tokens/s" },
+  "train-step": { title: "Llama of 1.3 M parameters: a step of AdamW over 4 x 256 tokens", unit: "tokens/s" },
   "fma-peak": { title: "multiply-adds in registers", unit: "GFLOP/s" },
   "streaming-read": { title: "reading 64 MiB once", unit: "GB/s" },
   dispatches: { title: "dispatches of one workgroup, in one pass", unit: "per second" },
