@@ -2,14 +2,12 @@
  * tfjs's training step with its WebGPU backend, on the same Dawn and adapter. The backend belongs into a browser: the few things of one
  * that it asks for when it is loaded are put there, empty. Only ops are used that run on the GPU without a read in between.
  */
-import type { Tensor } from "@tensorflow/tfjs";
 import { create, globals } from "webgpu";
 import { type Engine, measurement, timeCalls } from "./engine.ts";
+import type { Backend, Library, Tensor } from "./tfjs-types.ts";
 import { makeBatch, trainShape as shape } from "./train-shape.ts";
 
 export const engines: readonly Engine[] = [makeEngine()];
-
-type Library = typeof import("@tensorflow/tfjs");
 
 function makeEngine(): Engine {
   let step: () => Promise<unknown>;
@@ -50,6 +48,9 @@ function makeEngine(): Engine {
   };
 }
 
+/** Without a look at its types. */
+const load = async <T>(name: string): Promise<T> => (await import(name)) as T;
+
 async function openLibrary(): Promise<Library> {
   const nothing = { getContext: () => null };
   Object.assign(globalThis, globals, {
@@ -62,8 +63,8 @@ async function openLibrary(): Promise<Library> {
   });
   const gpu = create([]);
   Object.defineProperty(globalThis, "navigator", { value: { gpu, userAgent: "node" }, configurable: true });
-  const tf = await import("@tensorflow/tfjs");
-  const { WebGPUBackend } = await import("@tensorflow/tfjs-backend-webgpu");
+  const tf = await load<Library>("@tensorflow/tfjs");
+  const { WebGPUBackend } = await load<Backend>("@tensorflow/tfjs-backend-webgpu");
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (adapter === null) throw new Error("no GPU adapter: run `npm run setup`");
   const wanted = [

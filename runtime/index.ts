@@ -31,6 +31,8 @@ export {
   type TrainingCheckpoint,
   writeTrainingCheckpoint,
 } from "./training/checkpoint.ts";
+export { openTraining, type TrainingEvent, type TrainingRun } from "./training/train.ts";
+export type { TrainOptions } from "./training/train-options.ts";
 export { checkTrainingFolder, lockTraining } from "./training/checkpoint-folder.ts";
 export type { TrainingRecord } from "./training/train-record.ts";
 export { checkSame, readTrainingCheckpoint, type StoredTraining } from "./training/resume.ts";
@@ -45,6 +47,7 @@ export { type ExecuteOptions, executeTransfer } from "./upcycle/execute.ts";
 export type { Transfer, TransferTensor } from "./upcycle/transfer.ts";
 export { type Estimate, estimateTransfer } from "./upcycle/estimate.ts";
 export { readProvenance, type Trace, traceOrigin } from "./upcycle/why.ts";
+export { type FreshOptions, planFresh } from "./upcycle/fresh.ts";
 export { exportModel, type ExportOptions, planExport } from "./upcycle/export.ts";
 export { compareModels, type Compared } from "./upcycle/compare.ts";
 export { type Verification, verifyModels } from "./upcycle/verify.ts";

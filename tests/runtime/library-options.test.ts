@@ -29,6 +29,12 @@ const { checkModule, compile, compileModel, accountModel, makeConfigured, parse,
 const { readSource, formatSpan, lineAndColumn } = moec;
 const { loadTokenizer, compareModels, estimateTransfer, readProvenance, traceOrigin, measureRoofline } = moec;
 
+const run = {
+  device: { gpu: {}, facts: {} },
+  loaded: { model: {}, source: {}, checkpoint: {} },
+  ...{ out: "run", steps: 1, data: { sources: [] } },
+};
+
 const refused: readonly (readonly [string, () => unknown])[] = [
   ["option/missing: `parse` needs `file`", () => call(parse)],
   ['`file` of `parse` is "x", and has to be a file', () => call(parse, "x")],
@@ -126,6 +132,12 @@ const refused: readonly (readonly [string, () => unknown])[] = [
   ["`openData` has no option `packing`", () => call(moec.openData, { ...data, packing: "joined" })],
   ["`sources` of `openData` is [an object]", () => call(moec.openData, { ...data, sources: [{ name: "a" }] })],
   ["`heldOut` of `openData` is an object", () => call(moec.openData, { ...data, heldOut: { share: 2, most: 1 } })],
+  ["`openTraining` needs `device`", () => call(moec.openTraining, { out: "run" })],
+  ["`steps` of `openTraining` is 0", () => call(moec.openTraining, { ...run, steps: 0 })],
+  ["`rate` of `openTraining` is -1", () => call(moec.openTraining, { ...run, rate: -1 })],
+  ["`openTraining` has no option `warmup`", () => call(moec.openTraining, { ...run, warmup: 0.1 })],
+  ["`samples` of `openTraining` is an object", () => call(moec.openTraining, { ...run, samples: { prompts: "a" } })],
+  ["`model` of `planFresh` is an object", () => call(moec.planFresh, {}, {}, { seed: 1, tokenizer: null })],
   ["`device` of `measureRoofline` is an object", () => call(measureRoofline, {})],
 ];
 

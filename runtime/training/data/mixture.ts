@@ -1,6 +1,7 @@
 /**
- * Which source the next sequence is from, and which of its sequences that is. The source is drawn by its weight, by the hash of the seed and
- * the draw's number; within a source every sequence comes once a pass, in an order of that pass. So where training stands is one
+ * Which source the next sequence is from, and which of its sequences that is. Sources take turns, evenly by
+ * their weights from a beginning that the seed says, so that a batch has of each what its weight says, or one more or less: draws at random would
+ * have steps differ by what they are about. Within a source every sequence comes once a pass, in an order of that pass. So where training stands is one
  * number per source, and follows from how many draws there were: any draw can be found again.
  */
 import { placeAt, shareAt } from "./counter.ts";
@@ -30,17 +31,15 @@ export interface MixtureSource {
 export class Mixture {
   readonly #sources: readonly MixtureSource[];
   readonly #seed: number;
-  /** Sums of shares; the last is 1. */
-  readonly #upTo: readonly number[];
+  /** When each source's first turn comes, as a part of the time between its turns. */
+  readonly #phases: readonly number[];
   #draws = 0;
   #positions: number[];
 
   /** Every source has a sequence at least. */
   constructor(sources: readonly MixtureSource[], seed: number) {
-    const total = sources.reduce((sum, { weight }) => sum + weight, 0);
-    let sum = 0;
-    this.#upTo = sources.map(({ weight }) => (sum += weight) / total);
     this.#sources = sources;
+    this.#phases = sources.map((_, i) => shareAt(seed, "source", i));
     this.#seed = seed;
     this.#positions = sources.map(() => 0);
   }
@@ -55,12 +54,12 @@ export class Mixture {
       this.#draws = 0;
       this.#positions = this.#sources.map(() => 0);
     }
-    for (; this.#draws < draws; this.#draws++) this.#positions[this.#sourceOf(this.#draws)]!++;
+    for (; this.#draws < draws; this.#draws++) this.#positions[this.#nextSource()]!++;
   }
 
   next(): Draw {
     const draw = this.#draws++;
-    const source = this.#sourceOf(draw);
+    const source = this.#nextSource();
     const position = this.#positions[source]!++;
     const { sequences } = this.#sources[source]!;
     const pass = Math.floor(position / sequences);
@@ -68,9 +67,13 @@ export class Mixture {
     return { draw, source, pass, sequence };
   }
 
-  #sourceOf(draw: number): number {
-    const share = shareAt(this.#seed, "source", draw);
-    const found = this.#upTo.findIndex((end) => share < end);
-    return found < 0 ? this.#upTo.length - 1 : found;
+  /** Whose turn comes first. */
+  #nextSource(): number {
+    let [next, first] = [0, Infinity];
+    for (let i = 0; i < this.#sources.length; i++) {
+      const time = (this.#positions[i]! + this.#phases[i]!) / this.#sources[i]!.weight;
+      if (time < first) [next, first] = [i, time];
+    }
+    return next;
   }
 }

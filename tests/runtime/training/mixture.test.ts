@@ -64,16 +64,23 @@ describe("a mixture", () => {
     );
   });
 
-  test("draws by the weights", () => {
+  test("has each source take its turns by the weights, at any moment", () => {
+    const weights = [9, 1, 0.5];
     const draws = take(
       new Mixture(
-        [9, 1, 0.5].map((weight) => ({ weight, sequences: 7 })),
+        weights.map((weight) => ({ weight, sequences: 7 })),
         3,
       ),
-      20_000,
+      2000,
     );
-    const shares = [0, 1, 2].map((source) => draws.filter((d) => d.source === source).length / draws.length);
-    shares.forEach((share, i) => expect(Math.abs(share - [9, 1, 0.5][i]! / 10.5)).toBeLessThan(0.01));
+    for (const [i, weight] of weights.entries()) {
+      const counts = draws.map((_, n) => draws.slice(0, n + 1).filter((d) => d.source === i).length);
+      for (const [n, count] of counts.entries()) expect(Math.abs(count - ((n + 1) * weight) / 10.5)).toBeLessThan(2);
+    }
+    const alike = [1, 1, 1, 1].map((weight) => ({ weight, sequences: 7 }));
+    const orders = [1, 2, 3, 4].map((seed) => take(new Mixture(alike, seed), 8).map((d) => d.source));
+    for (const order of orders) expect(order.slice(0, 4).toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3]);
+    expect(new Set(orders.map((order) => order.join())).size).toBeGreaterThan(1);
   });
 });
 
