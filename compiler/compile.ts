@@ -54,6 +54,7 @@ const COMPILE_RULES: Rules<CompileModelOptions> = {
   purpose: oneOf("generate", "evaluate"),
   force: object("an object of kernel templates"),
   cache: oneOf(...STORE_TYPES),
+  activations: oneOf(...STORE_TYPES),
   stepTokens: whole(1),
   dump: callback,
   scheduled: callback,

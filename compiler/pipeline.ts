@@ -44,6 +44,8 @@ export interface CompileOptions {
   readonly update?: UpdateSpec;
   /** What keys and values of attention are kept as between steps; f32 unless it is said. */
   readonly cache?: StoreType;
+  /** What rows of numbers are in the memory in which kernels leave them for each other; f32 unless it is said. */
+  readonly activations?: StoreType;
   /** Kernel templates by name, for tests and tuning. */
   readonly force?: LowerContext["force"];
   /** The most tokens that a step will hold of one sequence: sliding windows keep so many more. */
@@ -156,6 +158,7 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
     storage,
     force = {},
     cache = "f32",
+    activations = "f32",
     stepTokens = STEP_TOKENS,
     scheduled = () => {},
     scalars = [],
@@ -167,6 +170,7 @@ export function compileProgram(program: Program, options: CompileOptions): Plan 
     storage,
     force,
     cache,
+    activations,
     stepTokens,
     scheduled,
     scalars,

@@ -16,6 +16,7 @@ interface Options extends SubjectOptions {
   readonly kind?: DeviceKind;
   readonly weights?: WeightFormat;
   readonly cache?: StoreType;
+  readonly activations?: StoreType;
   readonly dump?: string;
   readonly json?: true;
 }
@@ -43,6 +44,11 @@ export function registerBuild(program: Command): void {
     .addOption(
       new Option("--cache <type>", "keep keys and values of attention in this (default: f32)").choices(STORE_TYPES),
     )
+    .addOption(
+      new Option("--activations <type>", "keep rows of numbers between kernels in this (default: f32)").choices(
+        STORE_TYPES,
+      ),
+    )
     .option("--dump <after:pass>", `print the program after a pass: ${passNames().join(", ")}`)
     .option("--json", "print what was built as JSON")
     .addHelpText("after", "\nExample:\n  moec build examples/03-model.moe --kind gpu --out small.plan")
@@ -63,6 +69,7 @@ async function runBuild(path: string, options: Options): Promise<void> {
       device,
       storage: storageOf(subject, options.weights),
       ...(options.cache === undefined ? {} : { cache: options.cache }),
+      ...(options.activations === undefined ? {} : { activations: options.activations }),
       ...(wanted === null ? {} : { dump }),
     });
     if (options.out !== undefined) await (await import("../../runtime/save/save-plan.ts")).savePlan(plan, options.out);
@@ -112,6 +119,12 @@ function describeCache({ states }: Plan, type: StoreType): string {
   return `keys and values in ${type}: ${bytes} bytes for each token of context, numbers up to ${largest.toExponential(1)}, ${held}`;
 }
 
+function describeActivations({ buffers }: Plan, type: StoreType): string {
+  const { largest } = STORES[type];
+  const count = buffers.filter((b) => b.role === "temporary" && b.type === "f32" && b.store === type).length;
+  return `between kernels ${plural(count, "buffer")} in ${type}, numbers up to ${largest.toExponential(1)}`;
+}
+
 interface Summary {
   readonly model: string;
   readonly kernels: number;
@@ -132,11 +145,12 @@ function summarise(plan: Plan): Summary {
   return { model: plan.model, kernels: plan.modules.length, parameters: plan.parameters.length, entries };
 }
 
-function report(plan: Plan, { out, weights, cache }: Options): void {
+function report(plan: Plan, { out, weights, cache, activations }: Options): void {
   const { model, kernels, entries } = summarise(plan);
   say(`${model}: ${plural(kernels, "kernel")}${out === undefined ? "" : `, written to ${out}`}`);
   if (weights !== undefined) say(`  ${describeFormat(weights)}`);
   if (cache !== undefined) say(`  ${describeCache(plan, cache)}`);
+  if (activations !== undefined) say(`  ${describeActivations(plan, activations)}`);
   for (const { name, dispatches, perLayer } of entries) {
     const layers = perLayer.length === 0 ? "" : `, ${perLayer.join(" and ")} per layer`;
     say(`  ${name}: ${plural(dispatches, "dispatch").replace(/hs$/, "hes")}${layers}`);

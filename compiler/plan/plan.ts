@@ -136,7 +136,7 @@ export interface State {
 }
 
 /**
- * A buffer of 4-byte elements. `input` buffers are written by the runtime before a step: the model's inputs by name, and
+ * A buffer of elements that kernels compute with in 4 bytes. `input` buffers are written by the runtime before a step: the model's inputs by name, and
  * the built-in `position`, `slot`, `length` (each u32 [T]: where a token stands, in which sequence, and how long that is
  * declared to become), `wanted` (u32 [Q]) and `runs` (u32 [S, 2]: of each sequence the first token in the step and how many it has,
  * which follow each other).
@@ -150,6 +150,8 @@ export interface Buffer {
   readonly name: string;
   readonly type: "f32" | "u32" | "i32";
   readonly elements: Size;
+  /** What elements f32 are in memory: f32 but for what kernels leave for each other. Others take 4 bytes. */
+  readonly store: StoreType;
   readonly share: string | null;
   /** Of role `kept`, else null. */
   readonly kept: Kept | null;
@@ -250,8 +252,8 @@ export function fillIndex(binding: Binding, index: number): Binding {
   }
 }
 
-/** Bytes of a state. */
-export function stateBytes({ elements, store }: State, values: SizeValues): number {
+/** Bytes of a state, or of a buffer. */
+export function heldBytes({ elements, store }: Pick<State | Buffer, "elements" | "store">, values: SizeValues): number {
   return storedBytes(store, evaluateSize(elements, values));
 }
 

@@ -21,6 +21,10 @@ export function verifyPlan(plan: Plan): readonly string[] {
   return [
     ...verifyNames(plan),
     ...verifySizes(plan),
+    // The runtime, and what is kept of training, read and write whole numbers of 4 bytes.
+    ...plan.buffers
+      .filter((b) => b.store !== "f32" && (b.role !== "temporary" || b.type !== "f32"))
+      .map((b) => `buffer ${b.id} is in ${b.store}, and only numbers f32 between kernels may be in other than 4 bytes`),
     ...plan.scalars.flatMap(({ id, expr }) =>
       namesIn(expr)
         .filter((name) => !Object.hasOwn(HOST_NAMES, name))

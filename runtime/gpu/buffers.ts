@@ -7,11 +7,10 @@ import {
   type Binding,
   type Buffer,
   evaluateSize,
-  stateBytes,
+  heldBytes,
   type HostValues,
   type Kept,
   type Plan,
-  type Size,
   type SizeValues,
   type Table,
 } from "../../compiler/plan/plan.ts";
@@ -142,7 +141,7 @@ export class Buffers {
       case "buffer": {
         const declared = this.#declared.get(binding.id);
         const { buffer } = whole(declared && this.#work.get(placeOf(declared)));
-        return { buffer, size: bytesOf(declared!.elements, this.#sizes) };
+        return { buffer, size: bytesOf(declared!, this.#sizes) };
       }
     }
   }
@@ -215,7 +214,7 @@ export class Buffers {
     if (!this.#isOpen) return;
     const encoder = this.#device.gpu.createCommandEncoder();
     for (const state of this.#plan.states) {
-      const own = stateBytes(state, this.#sizes) / this.#sizes.S;
+      const own = heldBytes(state, this.#sizes) / this.#sizes.S;
       encoder.clearBuffer(this.#states.get(state.id)!, slot * own, own);
     }
     this.#device.gpu.queue.submit([encoder.finish()]);
@@ -243,9 +242,9 @@ export class Buffers {
       const { id } = state;
       const buffer = await this.#create(
         `state \`${id}\` for ${sizes.S} × ${sizes.P} positions`,
-        whole(stateBytes(state, sizes)),
+        whole(heldBytes(state, sizes)),
       );
-      const [before, after] = [old, sizes].map((at) => stateBytes(state, at) / at.S) as [number, number];
+      const [before, after] = [old, sizes].map((at) => heldBytes(state, at) / at.S) as [number, number];
       const held = this.#states.get(id);
       for (let slot = 0; held !== undefined && slot < sizes.S; slot++)
         encoder.copyBufferToBuffer(held, slot * before, buffer, slot * after, before);
@@ -259,7 +258,7 @@ export class Buffers {
     const wanted = new Map<string, number>();
     for (const buffer of this.#plan.buffers) {
       const key = placeOf(buffer);
-      wanted.set(key, Math.max(wanted.get(key) ?? 0, bytesOf(buffer.elements, sizes)));
+      wanted.set(key, Math.max(wanted.get(key) ?? 0, bytesOf(buffer, sizes)));
     }
     for (const [key, bytes] of wanted) {
       if ((this.#work.get(key)?.size ?? 0) >= bytes) continue;
@@ -315,7 +314,7 @@ export function sessionClosed(): MoeError {
 /** The most tokens, up to `most`, of a step whose buffers this device can bind. */
 export function fitTokens(plan: Plan, device: Device, most: number, sizesOf: (tokens: number) => StepSizes): number {
   const limit = Math.min(device.facts.maxBinding, device.facts.maxBuffer);
-  const fits = (tokens: number): boolean => plan.buffers.every((b) => bytesOf(b.elements, sizesOf(tokens)) <= limit);
+  const fits = (tokens: number): boolean => plan.buffers.every((b) => bytesOf(b, sizesOf(tokens)) <= limit);
   let tokens = most;
   while (tokens > 1 && !fits(tokens)) tokens = Math.ceil(tokens / 2);
   return tokens;
@@ -325,8 +324,9 @@ function placeOf(buffer: Buffer): string {
   return buffer.share === null ? buffer.id : `shared ${buffer.share}`;
 }
 
-export function bytesOf(elements: Size, sizes: StepSizes): number {
-  return whole(evaluateSize(elements, sizes) * 4);
+/** As it is allocated. */
+export function bytesOf(buffer: Pick<Buffer, "elements" | "store">, sizes: StepSizes): number {
+  return whole(heldBytes(buffer, sizes));
 }
 
 /** Up to a multiple of 16. */

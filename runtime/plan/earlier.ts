@@ -1,7 +1,7 @@
 /**
  * Plans of earlier moecs, as the one of today has them. In version 1 sizes had four symbols without being said so, regimes were called `many`
  * and `few`, inputs per sequence `condition`, an entry's output was the first part of its name, and there was nothing for training. Kernels are
- * the same: a step's uniform holds the same words. In it, and in version 2 at first, a device had a `kind` and not capabilities, and all states were f32. What is not
+ * the same: a step's uniform holds the same words. In it, and in version 2 at first, a device had a `kind` and not capabilities, and all states and buffers were f32. What is not
  * as a plan has it is left as it is, for the check that comes next.
  */
 import { DEVICE_KINDS, type DeviceKind } from "../../compiler/plan/facts.ts";
@@ -11,11 +11,12 @@ const REGIMES: Readonly<Record<string, string>> = { many: "prefill", few: "decod
 
 /** `json` is a plan's record, of any version; what is of today comes back as it is. */
 export function fromEarlier(json: Readonly<Record<string, Json>>): Readonly<Record<string, Json>> {
-  const { device, states, ...plan } = json["version"] === 1 ? fromVersionOne(json) : json;
+  const { device, states, buffers, ...plan } = json["version"] === 1 ? fromVersionOne(json) : json;
   return {
     ...plan,
     device: isRecord(device) ? withCapabilities(device) : device,
     states: each(states, (state) => ({ store: "f32", ...state })),
+    buffers: each(buffers, (buffer) => ({ store: "f32", ...buffer })),
   };
 }
 

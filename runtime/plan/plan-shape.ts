@@ -143,6 +143,7 @@ const plan = fields({
       name: text,
       type: oneOf("f32", "u32", "i32"),
       elements: size,
+      store: oneOf(...STORE_TYPES),
       share: orNull(name),
       kept: orNull(fields({ reset: oneOf("run", "step"), initial: finite, of: orNull(name) })),
     }),

@@ -1,5 +1,5 @@
 /** What a training plan takes on the device, told from the plan alone before anything is allocated. */
-import { stateBytes, type Buffer, type Plan } from "../../compiler/plan/plan.ts";
+import { heldBytes, type Buffer, type Plan } from "../../compiler/plan/plan.ts";
 import { GRADIENT } from "../../compiler/index.ts";
 import { bytesOf, type StepSizes } from "../gpu/buffers.ts";
 
@@ -27,14 +27,14 @@ export function memoryOf(plan: Plan, sizes: StepSizes, samples = 0): TrainingMem
   for (const buffer of plan.buffers) {
     const key = buffer.share === null ? buffer.id : `shared ${buffer.share}`;
     const known = shared.get(key) ?? { purpose: purposeOf(buffer), bytes: 0 };
-    known.bytes = Math.max(known.bytes, bytesOf(buffer.elements, sizes));
+    known.bytes = Math.max(known.bytes, bytesOf(buffer, sizes));
     shared.set(key, known);
   }
   for (const { purpose, bytes } of shared.values()) sums[purpose] += bytes;
-  for (const state of plan.states) sums.rest += stateBytes(state, sizes);
+  for (const state of plan.states) sums.rest += heldBytes(state, sizes);
   for (const { axes } of plan.tables)
     sums.rest += bytesOf(
-      axes.reduce<Buffer["elements"]>((n, a) => ["*", n, a.size], 1),
+      { elements: axes.reduce<Buffer["elements"]>((n, a) => ["*", n, a.size], 1), store: "f32" },
       sizes,
     );
   const total = weights + Object.values(sums).reduce((a, b) => a + b, 0);

@@ -133,7 +133,7 @@ function chooseTogether({ loaded, device, batch, together, context, ...options }
 function fits(plan: Plan, { facts }: Device, context: number): boolean {
   const limit = Math.min(facts.maxBinding, facts.maxBuffer);
   const sizes = { T: context, Q: context, S: 1, P: context };
-  return plan.buffers.every(({ elements }) => bytesOf(elements, sizes) <= limit);
+  return plan.buffers.every((buffer) => bytesOf(buffer, sizes) <= limit);
 }
 
 /** What routers count. */

@@ -27,18 +27,20 @@ test("the size of a plan does not depend on the number of layers", async () => {
   expect(eight.entries[0]!.dispatches - two.entries[0]!.dispatches).toBe(6 * two.entries[0]!.perLayer[0]!);
 });
 
-test("--weights and --cache say what is kept, and what that costs", async () => {
+test("--weights, --cache and --activations say what is kept, and what that costs", async () => {
   const out = temporary("kept.plan");
-  const args = ["--kind", "gpu", "--weights", "q8", "--cache", "f16", "--out", out];
+  const args = ["--kind", "gpu", "--weights", "q8", "--cache", "f16", "--activations", "f16", "--out", out];
   const run = await moec("build", "tests/fixtures/families/llama", ...args);
   expect(run.out + run.err).toContain("weights in q8: 9 bits each");
   expect(run.out + run.err).toContain("within 0.39 % of the largest of its 32 neighbours");
+  expect(run.out + run.err).toMatch(/between kernels \d+ buffers in f16, numbers up to 6.6e\+4/);
   expect(run.out + run.err).toMatch(/keys and values in f16: \d+ bytes for each token of context, .* within 0\.098 %/);
   const plan = await loadPlan(out);
   expect(new Set(plan.parameters.map((p) => `${p.storage} ${p.axes.length > 1}`))).toEqual(
     new Set(["q8 true", "f32 false"]),
   );
   expect(new Set(plan.states.map((s) => s.store))).toEqual(new Set(["f16"]));
+  expect(plan.buffers.some((b) => b.store === "f16")).toBe(true);
 });
 
 test("--dump prints the program after a pass", async () => {

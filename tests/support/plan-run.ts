@@ -4,7 +4,7 @@
  */
 import type { Value } from "../../compiler/ops/define.ts";
 import type { Parameter, Plan, SizeValues } from "../../compiler/plan/plan.ts";
-import { evaluateSize, fillIndex, stateBytes } from "../../compiler/plan/plan.ts";
+import { evaluateSize, fillIndex, heldBytes } from "../../compiler/plan/plan.ts";
 import { evaluateScalar } from "../../compiler/plan/scalar.ts";
 import type { StepSizes, TestGpu } from "./gpu.ts";
 import { bindingKey } from "./gpu.ts";
@@ -49,7 +49,7 @@ export function openPlan(plan: Plan, gpu: TestGpu, params: (path: string) => Val
   for (const s of plan.states)
     fixed.set(
       bindingKey({ kind: "state", id: s.id }),
-      gpu.upload(new Uint32Array(Math.ceil(stateBytes(s, limits) / 4))),
+      gpu.upload(new Uint32Array(Math.ceil(heldBytes(s, limits) / 4))),
     );
   const shared = new Map<string, number>();
   const bytesOf = (id: string): number =>

@@ -161,6 +161,7 @@ export function tinyPlan(device: DeviceFacts, more: Partial<Plan> = {}): Plan {
     name,
     type: "u32",
     elements,
+    store: "f32",
     share: null,
     kept: null,
   });
@@ -185,17 +186,27 @@ export function tinyPlan(device: DeviceFacts, more: Partial<Plan> = {}): Plan {
     states: [{ id: "cache", elements: ["*", "S", "P"], store: "f32", bytesPerToken: 4 }],
     buffers: [
       ...[input("ids", "T"), input("position", "T"), input("slot", "T"), input("wanted", "Q"), input("target", "T")],
-      { id: "hidden", role: "temporary", name: "hidden", type: "f32", elements: "T", share: "a", kept: null },
+      {
+        id: "hidden",
+        role: "temporary",
+        name: "hidden",
+        type: "f32",
+        elements: "T",
+        store: "f32",
+        share: "a",
+        kept: null,
+      },
       {
         id: "logits",
         role: "output",
         name: "logits",
         type: "f32",
         elements: ["*", "Q", VOCAB],
+        store: "f32",
         share: null,
         kept: null,
       },
-      { id: "nll", role: "output", name: "nll", type: "f32", elements: "Q", share: null, kept: null },
+      { id: "nll", role: "output", name: "nll", type: "f32", elements: "Q", store: "f32", share: null, kept: null },
     ],
     modules,
     entries: [

@@ -71,6 +71,7 @@ export const kept = (id: string, reset: "run" | "step", initial: number, of: str
   name: id,
   type: "f32",
   elements: SIZE,
+  store: "f32",
   share: null,
   kept: { reset, initial, of },
 });
@@ -96,7 +97,7 @@ export const trainPlan: Plan = {
   tables: [],
   states: [],
   buffers: [
-    { id: "x", role: "input", name: "x", type: "f32", elements: "T", share: null, kept: null },
+    { id: "x", role: "input", name: "x", type: "f32", elements: "T", store: "f32", share: null, kept: null },
     kept("grad.blocks[0].w", "step", 0, "blocks[0].w"),
     kept("grad.blocks[1].w", "step", 0.5, "blocks[1].w"),
     kept("visits", "run", 2, null),

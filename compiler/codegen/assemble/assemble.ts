@@ -42,6 +42,7 @@ export interface AssembleOptions {
   readonly scalars: readonly HostScalar[];
   readonly force: LowerContext["force"];
   readonly cache: StoreType;
+  readonly activations: StoreType;
   readonly stepTokens: number;
   readonly scheduled: (work: ScheduleWork) => void;
   /** What ends an optimizer step, where the plan trains. */
@@ -57,7 +58,7 @@ export interface UpdateSpec {
 }
 
 export function assemblePlan(programs: readonly EntryProgram[], options: AssembleOptions): Plan {
-  const { stepTokens, cache } = options;
+  const { stepTokens, cache, activations } = options;
   const functions = programs.flatMap((p) => allFunctions(p.program));
   const layouts = chooseLayouts(functions);
   const calls = callsByFunction(programs.map((p) => p.program));
@@ -94,6 +95,7 @@ export function assemblePlan(programs: readonly EntryProgram[], options: Assembl
         regime,
         force,
         cache,
+        activations,
         stepTokens: entryRegime === "whole" ? null : stepTokens,
         collector,
         scheduled: options.scheduled,

@@ -2,13 +2,15 @@
 import type { DType } from "../../graph/type.ts";
 import { memoryType } from "../lower/text.ts";
 import type { Buffer, KernelModule, Size } from "../../plan/plan.ts";
-import { evaluateSize } from "../../plan/plan.ts";
+import { heldBytes } from "../../plan/plan.ts";
+import type { StoreType } from "../../plan/store.ts";
 
 /** A temporary and the steps of its function between which it has to keep its contents, both included. */
 export interface Lifetime {
   readonly id: string;
   readonly dtype: DType;
   readonly elements: Size;
+  readonly store: StoreType;
   readonly from: number;
   readonly to: number;
 }
@@ -28,11 +30,16 @@ export class Collector {
     return [...this.#modules.values()];
   }
 
+  /** What a buffer's elements f32 are in memory. */
+  storeOf(id: string): StoreType {
+    return this.#buffers.get(id)?.store ?? "f32";
+  }
+
   buffer(
     id: string,
     dtype: DType,
     elements: Size,
-    more: Partial<Pick<Buffer, "role" | "name" | "share" | "kept">> = {},
+    more: Partial<Pick<Buffer, "role" | "name" | "store" | "share" | "kept">> = {},
   ): string {
     const buffer: Buffer = {
       id,
@@ -40,6 +47,7 @@ export class Collector {
       name: id,
       type: memoryType(dtype),
       elements,
+      store: "f32",
       share: null,
       kept: null,
       ...more,
@@ -66,7 +74,7 @@ export class Collector {
    */
   temporaries(pool: string, lifetimes: readonly Lifetime[]): void {
     const classes: { readonly size: number; readonly members: Lifetime[] }[] = [];
-    const size = (l: Lifetime): number => evaluateSize(l.elements, TYPICAL);
+    const size = (l: Lifetime): number => heldBytes(l, TYPICAL);
     // The largest first: the classes they open are the ones the small ones then share.
     for (const life of [...lifetimes].sort((a, b) => size(b) - size(a))) {
       const free = classes.find((c) => c.members.every((m) => m.to < life.from || life.to < m.from));
@@ -74,7 +82,7 @@ export class Collector {
       else free.members.push(life);
     }
     classes.forEach(({ members }, i) =>
-      members.forEach((m) => this.buffer(m.id, m.dtype, m.elements, { share: `${pool}${i}` })),
+      members.forEach((m) => this.buffer(m.id, m.dtype, m.elements, { store: m.store, share: `${pool}${i}` })),
     );
   }
 }

@@ -9,6 +9,8 @@ import type { LowerContext } from "../lower/context.ts";
 import { lowerKernel } from "../lower/lower-kernel.ts";
 import { elementsOf } from "../lower/size.ts";
 import type { HostNumber, ParameterPlace } from "../lower/place.ts";
+import type { StoreType } from "../../plan/store.ts";
+import { tuning } from "../kernel/tuning.ts";
 import type { Binding, DeviceFacts, Dispatch, Layout, Size } from "../../plan/plan.ts";
 import { baseOf } from "../schedule/bytes.ts";
 import type { Kernel, MapKernel, Regime } from "../schedule/kernel.ts";
@@ -25,6 +27,8 @@ export interface FunctionContext {
   readonly regime: Regime;
   readonly force: LowerContext["force"];
   readonly cache: LowerContext["cache"];
+  /** What rows of numbers are in the memory in which kernels leave them for each other. */
+  readonly activations: StoreType;
   readonly stepTokens: number | null;
   readonly collector: Collector;
   /** Gets what the scheduling of each function took. */
@@ -56,7 +60,9 @@ export function placeTemporaries(
       if (!isInBuffer(store) || places.has(store.node)) continue;
       const id = `${context.prefix}.${lifetimes.size}`;
       const to = kept.has(store.node) ? Number.POSITIVE_INFINITY : step;
-      lifetimes.set(store.node, { id, dtype: store.node.type.dtype, elements: elementsOf(store.node), from: step, to });
+      const { dtype } = store.node.type;
+      const held = isRow(store.node) ? context.activations : "f32";
+      lifetimes.set(store.node, { id, dtype, elements: elementsOf(store.node), store: held, from: step, to });
     }
     for (const node of schedule.reads(kernel)) {
       const life = lifetimes.get(node);
@@ -65,6 +71,12 @@ export function placeTemporaries(
   });
   context.collector.temporaries(context.pool, [...lifetimes.values()]);
   for (const [node, { id }] of lifetimes) places.set(node, id);
+}
+
+/** What is few numbers for a token, such as a norm's factor or scores of experts, is exact in all that follows from it. */
+function isRow({ type: { dtype, axes } }: Node): boolean {
+  const columns = axes.at(-1)?.size.value ?? 0;
+  return dtype === "f32" && columns % 4 === 0 && columns >= tuning.schedule.narrow;
 }
 
 /** Lowers a kernel; `places` says where each stored node and each input lies. */
@@ -98,13 +110,17 @@ export function emitKernel(
 
 /** For code that is only looked at: every node lies in a buffer of its own. */
 export function probeContext(schedule: Schedule, context: FunctionContext): LowerContext {
-  return lowerContext(schedule, { get: (node) => `${node.id}` }, { ...context, collector: { buffer: (id) => id } });
+  return lowerContext(
+    schedule,
+    { get: (node) => `${node.id}` },
+    { ...context, collector: { buffer: (id) => id, storeOf: () => "f32" } },
+  );
 }
 
 function lowerContext(
   schedule: Schedule,
   places: Pick<Places, "get">,
-  context: Omit<FunctionContext, "collector"> & { readonly collector: Pick<Collector, "buffer"> },
+  context: Omit<FunctionContext, "collector"> & { readonly collector: Pick<Collector, "buffer" | "storeOf"> },
 ): LowerContext & { partOf: (path: string, part: number) => { start: number; count: number; bytes: number } } {
   const { collector } = context;
   const byPath = new Map<string, ParameterPlace>();
@@ -141,6 +157,7 @@ function lowerContext(
         if (table !== null) return { bound: { kind: "table", id: table } };
         return context.boundOf(param) ?? parameterOf(param);
       },
+      storeOf: (binding) => (binding.kind === "buffer" ? collector.storeOf(binding.id) : "f32"),
       accessOf: (binding) => {
         const own = kernel.stores.some(
           (s) => isInBuffer(s) && binding.kind === "buffer" && places.get(s.node) === binding.id,
@@ -160,6 +177,7 @@ export function emitCopy(node: Node, from: string, to: string, context: Function
   const kernel: MapKernel = { kind: "map", computes: [], stores: [inBuffer(node)] };
   const memory = {
     bufferOf: (n: Node): Binding | null => (n === node ? { kind: "buffer", id: from } : null),
+    storeOf: (binding: Binding) => (binding.kind === "buffer" ? context.collector.storeOf(binding.id) : "f32"),
     accessOf: () => "read" as const,
     parameterOf: context.parameterOf,
     builtin: (): Binding => ({ kind: "step" }),

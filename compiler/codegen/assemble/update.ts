@@ -131,6 +131,7 @@ function updateOne(
     },
     memoryFor: () => ({
       bufferOf: (node) => (isOp(node, "input") ? (bindings.get(node.attrs.name) ?? null) : null),
+      storeOf: () => "f32",
       accessOf: (binding) => (written.has(binding) ? "write" : "read"),
       parameterOf: ({ attrs: { path } }) => {
         const scalar = scalars.findIndex((s) => s.id === path);

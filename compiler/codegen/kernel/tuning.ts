@@ -245,6 +245,8 @@ export const tuning = {
     banks: 1024,
     /** A sum is a loop of its result's elements when a token has so many times as many of them as each has terms; else a row's. */
     columnsPerTerm: 4,
+    /** Numbers of a row, at least, that may be kept in 16 bits between kernels: fewer are few bytes, and much may follow from each. */
+    narrow: 32,
     /** Maps that an epilogue takes in, at most. */
     epilogue: 48,
     /** Times that a light value is computed for one element of another before it is left in memory. */

@@ -82,7 +82,8 @@ export class Emitter {
     const buffer = this.#memory.bufferOf(node);
     if (buffer !== null)
       return (
-        loadBuffer(this.w, buffer, node, index, run, this.#memory.accessOf(buffer)) ?? this.#lanes(node, index, run)
+        loadBuffer(this.w, buffer, node, index, run, this.#memory.storeOf(buffer), this.#memory.accessOf(buffer)) ??
+        this.#lanes(node, index, run)
       );
     const lowering = ops[node.op].lowering as Lowering<typeof node.op>;
     switch (lowering.kind) {

@@ -4,6 +4,7 @@
  */
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
+import type { StoreType } from "../../plan/store.ts";
 import { readerOf } from "../kernel/stored.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { WriteSize } from "../../ops/size-text.ts";
@@ -29,6 +30,8 @@ export interface HostNumber {
 export interface Memory {
   /** The buffer that an earlier kernel left a node in, or that the runtime fills; null when it is not in memory. */
   readonly bufferOf: (node: Node) => Binding | null;
+  /** What a buffer's elements f32 are in memory. */
+  readonly storeOf: (binding: Binding) => StoreType;
   /** `write` for a buffer that the kernel also writes, element by element over what it reads: it has one binding. */
   readonly accessOf: (binding: Binding) => "read" | "write";
   /** A parameter, or what lies row-major in its stead: the table that a pass made of constants, a buffer kept across steps. */
@@ -44,11 +47,12 @@ export function loadBuffer(
   node: Node,
   index: Index,
   run: Run,
+  store: StoreType = "f32",
   access: "read" | "write" = "read",
 ): string | null {
   if (run !== null && !isInner(node, run)) return null;
   const { dtype, axes } = node.type;
-  const read = readerOf(w, binding, memoryType(dtype), run === null ? 1 : 4, access);
+  const read = readerOf(w, binding, dtype === "f32" ? store : memoryType(dtype), run === null ? 1 : 4, access);
   const flat = flatten(axes, index, w.size);
   return fromMemory(read(run === null ? flat : `${flat} / 4u`), dtype, run);
 }

@@ -1,6 +1,7 @@
 /** Activations as matrices: what kernels of products ask of their operands. */
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
+import { readerOf } from "../kernel/stored.ts";
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { Index, Run } from "./indexing.ts";
 import { hasRuns, unflatten } from "./indexing.ts";
@@ -28,9 +29,8 @@ export function readRows(
   const names = [...rowAxes, ...kAxes].map((x) => x.name).join();
   if (buffer !== null && names === a.type.axes.map((x) => x.name).join() && (run === null || k4)) {
     const flat = `(${row}) * ${count(kAxes)}u + ${k}`;
-    return run === null
-      ? `${w.bind(buffer, "array<f32>", "read")}[${flat}]`
-      : `${w.bind(buffer, "array<vec4<f32>>", "read")}[(${flat}) / 4u]`;
+    const read = readerOf(w, buffer, memory.storeOf(buffer), run === null ? 1 : 4);
+    return read(run === null ? flat : `(${flat}) / 4u`);
   }
   // A run of k is a run of its last axis only when whole runs cover that axis.
   if (run !== null && !hasRuns(a.type, run)) {

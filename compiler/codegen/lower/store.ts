@@ -30,8 +30,10 @@ export function emitStore(
   const axes = state === null ? store.node.type.axes : store.node.type.axes.filter((a) => a.name !== TIME);
   const { dtype } = store.node.type;
   const whole = run !== null && axes.at(-1)?.name === run && hasRuns(store.node.type, run);
-  const type = state === null ? memoryType(dtype) : storeOf(state, context.cache);
-  const put = writerOf(e.w, context.targetOf(store), type, whole ? 4 : 1);
+  const target = context.targetOf(store);
+  const type =
+    state !== null ? storeOf(state, context.cache) : dtype === "f32" ? memory.storeOf(target) : memoryType(dtype);
+  const put = writerOf(e.w, target, type, whole ? 4 : 1);
   const place = state === null ? null : placeInState(e, context, memory, state, axes, index);
   const write = (i: Index, v: string): void => {
     const flat = place === null ? flatten(axes, i, e.w.size) : `${place.start} + ${flatten(axes, i, e.w.size)}`;

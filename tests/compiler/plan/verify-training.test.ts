@@ -29,6 +29,11 @@ test("a plan for gradients alone is sound", () => {
 test.each<readonly [what: string, wrong: Partial<Plan>, said: RegExp]>([
   ["a size in a symbol that is not declared", { symbols: ["Q"] }, /x has a size in T, which the plan does not declare/],
   ["a symbol twice", { symbols: ["T", "T"] }, /symbol T is listed twice/],
+  [
+    "an input in 16 bits",
+    { buffers: [{ ...x, store: "f16" }] },
+    /buffer x is in f16, and only numbers f32 between kernels/,
+  ],
   ["two scalars of one name", { scalars: [rate, { id: "rate", expr: 1 }] }, /scalar rate is listed twice/],
   ["two entries of one name", { entries: [micro, update, { ...micro, steps: [] }] }, /entry micro is listed twice/],
   ["an index in a name", { buffers: [...plan.buffers, { ...x, id: "y[#]" }] }, /buffer y\[#\] has # in its name/],
