@@ -3,14 +3,14 @@
  * memory and one that only multiplies and adds. Rounds are interleaved, so that whatever else the machine does meets all
  * alike; the share of the roofline in the same round is the number to compare. `node bench/kernels.ts [part of a name]`
  */
-import { emitGroup } from "../compiler/codegen/kernel/contract/group.ts";
+import { emitGroup } from "../compiler/codegen/kernel/contraction/group.ts";
 import { SETTINGS_WORDS, emitSample } from "../compiler/codegen/kernel/sample.ts";
-import { chooseAttend, chooseContract } from "../compiler/codegen/kernel/select.ts";
+import { chooseAttend, chooseContraction } from "../compiler/codegen/kernel/select.ts";
 import { tileRowsFor } from "../compiler/codegen/kernel/tuning.ts";
 import { type Binding, evaluateSize } from "../compiler/plan/plan.ts";
 import type { WeightFormat } from "../compiler/plan/format.ts";
 import { type AttendShape, makeAttendCase } from "../tests/support/attend-case.ts";
-import { type ContractShape, makeContractCase, randomNumbers } from "../tests/support/contract-case.ts";
+import { type ContractionShape, makeContractionCase, randomNumbers } from "../tests/support/contraction-case.ts";
 import { type Prepared, type TestKernel, type Words, bindingKey, openTestGpu } from "../tests/support/gpu.ts";
 
 const ROUNDS = 15;
@@ -53,10 +53,15 @@ async function add(
   all.push({ name, steps, times, ...work, first, samples: [] });
 }
 
-async function addContract(name: string, regime: "prefill" | "decode", shape: ContractShape, sets = 1): Promise<void> {
+async function addContraction(
+  name: string,
+  regime: "prefill" | "decode",
+  shape: ContractionShape,
+  sets = 1,
+): Promise<void> {
   if (!name.includes(wanted)) return;
-  const { spec, data, outputs, index } = makeContractCase(name, { ...shape, unchecked: true });
-  const kernel = chooseContract(spec, regime, gpu.facts);
+  const { spec, data, outputs, index } = makeContractionCase(name, { ...shape, unchecked: true });
+  const kernel = chooseContraction(spec, regime, gpu.facts);
   const words = new Map(data);
   for (const o of outputs) words.set(bindingKey(o.binding), new Float32Array(o.length));
   const { routing } = shape;
@@ -187,42 +192,47 @@ await addRoofline();
 const one = (cols: number, storage: WeightFormat = "f32", matrices = 1) => ({ cols, matrices, storage });
 const tileRows = tileRowsFor(gpu.facts);
 for (const storage of ["f32", "bf16", "f16"] as const) {
-  await addContract(`product 1024^3 ${storage}`, "prefill", { tokens: 1024, k: 1024, groups: [one(1024, storage)] });
-  await addContract(`one row 1024x4096 ${storage}`, "decode", { tokens: 1, k: 1024, groups: [one(4096, storage)] }, 4);
+  await addContraction(`product 1024^3 ${storage}`, "prefill", { tokens: 1024, k: 1024, groups: [one(1024, storage)] });
+  await addContraction(
+    `one row 1024x4096 ${storage}`,
+    "decode",
+    { tokens: 1, k: 1024, groups: [one(4096, storage)] },
+    4,
+  );
 }
-await addContract("product 1000x1022x1021 f32", "prefill", { tokens: 1000, k: 1022, groups: [one(1021)] });
-await addContract("four rows 1024x4096 f32", "decode", { tokens: 4, k: 1024, groups: [one(4096)] }, 4);
-await addContract("qkv 128x512x(512+128+128)", "prefill", {
+await addContraction("product 1000x1022x1021 f32", "prefill", { tokens: 1000, k: 1022, groups: [one(1021)] });
+await addContraction("four rows 1024x4096 f32", "decode", { tokens: 4, k: 1024, groups: [one(4096)] }, 4);
+await addContraction("qkv 128x512x(512+128+128)", "prefill", {
   tokens: 128,
   k: 512,
   groups: [one(512), one(128), one(128)],
 });
-await addContract(
+await addContraction(
   "qkv 1x512x(512+128+128)",
   "decode",
   { tokens: 1, k: 512, groups: [one(512), one(128), one(128)] },
   8,
 );
 const experts = { banks: 16, choices: 4, aPer: "token" as const, tileRows };
-await addContract("experts gate/up 128 tokens", "prefill", {
+await addContraction("experts gate/up 128 tokens", "prefill", {
   tokens: 128,
   k: 512,
   groups: [one(256, "f32", 2)],
   routing: experts,
 });
-await addContract("experts down 128 tokens", "prefill", {
+await addContraction("experts down 128 tokens", "prefill", {
   tokens: 128,
   k: 256,
   groups: [one(512)],
   routing: { ...experts, aPer: "choice" },
 });
-await addContract(
+await addContraction(
   "experts gate/up 1 token",
   "decode",
   { tokens: 1, k: 512, groups: [one(256, "f32", 2)], routing: experts },
   4,
 );
-await addContract(
+await addContraction(
   "experts down 1 token",
   "decode",
   { tokens: 1, k: 256, groups: [one(512)], routing: { ...experts, aPer: "choice", combine: true } },

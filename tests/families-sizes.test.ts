@@ -20,7 +20,7 @@ const first = Number(process.env["FIRST"] ?? 0);
 interface Variant {
   readonly name: string;
   readonly facts?: Partial<DeviceFacts>;
-  readonly force?: { readonly contract?: string; readonly attend?: string };
+  readonly force?: { readonly contraction?: string; readonly attend?: string };
 }
 
 const variants: readonly Variant[] = [

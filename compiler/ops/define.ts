@@ -67,7 +67,7 @@ export type Lowering<O extends OpName> =
   | { readonly kind: "gather" }
   /** Sums of rows, each where an index puts it. */
   | { readonly kind: "spread" }
-  | { readonly kind: "contract" }
+  | { readonly kind: "contraction" }
   /** Elements along one axis of a row by their rank in it. */
   | { readonly kind: "choice" }
   /** Along one axis of a row, what the elements so far come to. */

@@ -20,7 +20,7 @@ function isInStep(node: Node, label: string): boolean {
     case "source":
     case "map":
     case "reduce":
-    case "contract":
+    case "contraction":
     case "call":
       return true;
     case "view": {

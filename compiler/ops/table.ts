@@ -5,7 +5,7 @@ import { attentionGradient } from "./attend-grad.ts";
 import { call } from "./call.ts";
 import { compare } from "./compare.ts";
 import { concat } from "./concat.ts";
-import { contract } from "./contract.ts";
+import { contraction } from "./contraction.ts";
 import type { Rows } from "./define.ts";
 import { elementwise } from "./elementwise.ts";
 import { delta } from "./delta.ts";
@@ -26,7 +26,7 @@ export const ops: Rows<OpName> = {
   ...pool,
   ...view,
   concat,
-  ...contract,
+  ...contraction,
   ...gather,
   ...spread,
   ...row,

@@ -92,7 +92,7 @@ export function reduceValue(
 }
 
 /** Sums the product of two values over `summed`, at every index over `axes`. */
-export function contractValues(a: Value, b: Value, axes: readonly SizedAxis[], summed: readonly SizedAxis[]): Value {
+export function contractionValues(a: Value, b: Value, axes: readonly SizedAxis[], summed: readonly SizedAxis[]): Value {
   const [outA, outB, inA, inB] = [
     offsetsOver(a, axes),
     offsetsOver(b, axes),

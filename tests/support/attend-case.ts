@@ -8,7 +8,7 @@ import { narrowF16, widenF16 } from "../../compiler/plan/half.ts";
 import type { Binding } from "../../compiler/plan/plan.ts";
 import type { StoreType } from "../../compiler/plan/store.ts";
 import { runsOf } from "../../runtime/session/feed.ts";
-import { randomNumbers } from "./contract-case.ts";
+import { randomNumbers } from "./contraction-case.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 import { packArray } from "./matrix.ts";
 

@@ -6,7 +6,7 @@ import type { AttendGradSpec } from "../../compiler/codegen/kernel/attend-grad/a
 import type { KernelWriter } from "../../compiler/codegen/kernel/writer.ts";
 import type { Binding } from "../../compiler/plan/plan.ts";
 import { runsOf } from "../../runtime/session/feed.ts";
-import { randomNumbers } from "./contract-case.ts";
+import { randomNumbers } from "./contraction-case.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 
 export interface AttendGradShape {

@@ -32,7 +32,7 @@ export const DERIVED: readonly {
     why: "an estimate for reports: bytes of a weight that is picked from",
   },
   {
-    path: "compiler/codegen/kernel/contract/weights.ts",
+    path: "compiler/codegen/kernel/contraction/weights.ts",
     numbers: [16],
     why: "bytes of four words, which weights are bound in",
   },

@@ -1,7 +1,7 @@
 /** Products over tokens with random operands: the spec, the buffers it binds, and what must come out, in float64. */
 import type { OuterSide, OuterSpec } from "../../compiler/codegen/kernel/outer/outer.ts";
 import type { Binding } from "../../compiler/plan/plan.ts";
-import { randomNumbers } from "./contract-case.ts";
+import { randomNumbers } from "./contraction-case.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 
 export interface OuterShape {

@@ -22,7 +22,7 @@ export function mayOverwrite(planned: Schedule, input: Node, node: Node): boolea
 
 /** Every way from the kernel's stores to the input goes through maps over the result's own axes. */
 function readsOwnElement(planned: Schedule, kernel: Kernel, input: Node, root: Node): boolean {
-  if ((kernel.kind !== "map" && kernel.kind !== "contract") || order(input.type) !== order(root.type)) return false;
+  if ((kernel.kind !== "map" && kernel.kind !== "contraction") || order(input.type) !== order(root.type)) return false;
   const seen = new Set<string>();
   const visit = (node: Node, same: boolean): boolean => {
     if (node === input) return same;

@@ -8,7 +8,7 @@ export function labelKernel(kernel: Kernel, params: readonly string[]): string {
   const where = commonPath(params);
   const ops = [...new Set(kernel.computes.map((n) => n.op))];
   switch (kernel.kind) {
-    case "contract":
+    case "contraction":
       return kernel.combine === null ? where : `${where} combined`;
     case "attend":
       return `${kernel.attend.attrs.state ?? "attend"}`;
@@ -49,7 +49,7 @@ export function originOf(kernel: Kernel): string | null {
   const heavy = nodes.find(
     (n) =>
       n.origin !== null &&
-      ["contract", "attend", "attend-grad", "choice", "scan", "memory"].includes(ops[n.op].lowering.kind),
+      ["contraction", "attend", "attend-grad", "choice", "scan", "memory"].includes(ops[n.op].lowering.kind),
   );
   const span = (heavy ?? nodes.find((n) => n.origin !== null))?.origin ?? null;
   return span === null ? null : formatSpan(span);

@@ -8,7 +8,7 @@ import { Graph, isOp, type Node, type Program } from "../../graph/node.ts";
 import { outputNodes, rewriteNodes, topologicalOrder } from "../../graph/traverse.ts";
 import type { Axis } from "../../graph/type.ts";
 import { Builder } from "../../ops/builder.ts";
-import type { EmittedKernel } from "../kernel/contract/contract.ts";
+import type { EmittedKernel } from "../kernel/contraction/contraction.ts";
 import { emitNormSum, emitVerdict, NORM_GROUPS } from "../kernel/norm.ts";
 import type { LowerContext, Lowered } from "../lower/context.ts";
 import { lowerKernel } from "../lower/lower-kernel.ts";

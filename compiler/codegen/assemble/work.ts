@@ -25,13 +25,13 @@ export function bytesOf(kernel: Kernel, reads: ReadonlySet<Node>, parts: readonl
   const weights = parts.reduce((n, p) => n + p.bytes, 0);
   const stored = kernel.stores.map((s) => times(elementsOf(s.node), 4));
   const read = [...reads].map((n) => times(elementsOf(n), 4));
-  const routed = kernel.kind === "contract" ? (kernel.groups[0]?.matrices[0]?.index ?? null) : null;
+  const routed = kernel.kind === "contraction" ? (kernel.groups[0]?.matrices[0]?.index ?? null) : null;
   let touched: Size = weights;
   if (routed !== null) {
-    const matrix = kernel.kind === "contract" ? kernel.groups[0]?.matrices[0] : undefined;
+    const matrix = kernel.kind === "contraction" ? kernel.groups[0]?.matrices[0] : undefined;
     const banks = matrix === undefined ? 1 : (findAxis(matrix.param.type, matrix.bank[0] ?? "")?.size.value ?? 1);
     touched = ["min", weights, times(elementsOf(routed), Math.ceil(weights / banks))];
-  } else if (kernel.kind !== "contract" && weights > 0) {
+  } else if (kernel.kind !== "contraction" && weights > 0) {
     const most = stored.reduce<Size>((a, b) => ["+", a, b], 0);
     touched = ["min", weights, ["max", most, 4096]];
   }

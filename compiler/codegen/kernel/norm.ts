@@ -4,7 +4,7 @@
  * that pass what f32 holds count as not finite. Pascanu et al. (2013), arXiv 1211.5063, with the 1e-6 of torch's `clip_grad_norm_`.
  */
 import type { Binding } from "../../plan/plan.ts";
-import type { EmittedKernel } from "./contract/contract.ts";
+import type { EmittedKernel } from "./contraction/contraction.ts";
 import { tuning } from "./tuning.ts";
 import { KernelWriter } from "./writer.ts";
 

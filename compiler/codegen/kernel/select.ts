@@ -8,12 +8,12 @@ import { attendSoftware } from "./attend/attend-software.ts";
 import type { AttendGradSpec, AttendGradTemplate } from "./attend-grad/attend-grad.ts";
 import { attendGradGpu } from "./attend-grad/attend-grad-gpu.ts";
 import { attendGradSoftware } from "./attend-grad/attend-grad-software.ts";
-import type { EmittedKernel, ContractSpec, ContractTemplate } from "./contract/contract.ts";
-import { contractDecodeGpu } from "./contract/contract-decode-gpu.ts";
-import { contractDecodeSoftware } from "./contract/contract-decode-software.ts";
-import { contractRowsGpu } from "./contract/contract-rows-gpu.ts";
-import { contractRowsPlain } from "./contract/contract-rows-plain.ts";
-import { contractRowsSoftware } from "./contract/contract-rows-software.ts";
+import type { EmittedKernel, ContractionSpec, ContractionTemplate } from "./contraction/contraction.ts";
+import { contractionDecodeGpu } from "./contraction/contraction-decode-gpu.ts";
+import { contractionDecodeSoftware } from "./contraction/contraction-decode-software.ts";
+import { contractionRowsGpu } from "./contraction/contraction-rows-gpu.ts";
+import { contractionRowsPlain } from "./contraction/contraction-rows-plain.ts";
+import { contractionRowsSoftware } from "./contraction/contraction-rows-software.ts";
 import { outerGpu } from "./outer/outer-gpu.ts";
 import { outerPlain, outerSoftware } from "./outer/outer-rows.ts";
 import type { OuterSpec, OuterTemplate } from "./outer/outer.ts";
@@ -21,22 +21,22 @@ import { deltaChunked } from "./delta/delta-chunked.ts";
 import { deltaRecurrent } from "./delta/delta-recurrent.ts";
 import type { DeltaKernel, DeltaSpec, DeltaTemplate } from "./delta/delta.ts";
 
-export const contractTemplates: readonly ContractTemplate[] = [
-  contractRowsSoftware,
-  contractRowsGpu,
-  contractRowsPlain,
-  contractDecodeSoftware,
-  contractDecodeGpu,
+export const contractionTemplates: readonly ContractionTemplate[] = [
+  contractionRowsSoftware,
+  contractionRowsGpu,
+  contractionRowsPlain,
+  contractionDecodeSoftware,
+  contractionDecodeGpu,
 ];
 
 /** The kernel for `spec`; `force` names a template of the regime, whatever it says about suiting. Throws when none suits. */
-export function chooseContract(
-  spec: ContractSpec,
+export function chooseContraction(
+  spec: ContractionSpec,
   regime: "prefill" | "decode",
   device: DeviceFacts,
   force?: string,
 ): EmittedKernel {
-  const found = contractTemplates.find(
+  const found = contractionTemplates.find(
     (t) => t.regime === regime && (force === undefined ? t.suits(spec, device) : t.name === force),
   );
   if (found === undefined)
@@ -46,7 +46,7 @@ export function chooseContract(
 
 export const outerTemplates: readonly OuterTemplate[] = [outerSoftware, outerGpu, outerPlain];
 
-/** As `chooseContract`, for a product over tokens. */
+/** As `chooseContraction`, for a product over tokens. */
 export function chooseOuter(spec: OuterSpec, device: DeviceFacts, force?: string): readonly EmittedKernel[] {
   const found = outerTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
   if (found === undefined)
@@ -63,7 +63,7 @@ export interface AttendTemplate {
 
 export const attendTemplates: readonly AttendTemplate[] = [attendSoftware, attendGpu];
 
-/** As `chooseContract`, for attention. */
+/** As `chooseContraction`, for attention. */
 export function chooseAttend(
   spec: AttendSpec,
   regime: "prefill" | "decode",
@@ -77,7 +77,7 @@ export function chooseAttend(
 
 export const attendGradTemplates: readonly AttendGradTemplate[] = [attendGradSoftware, attendGradGpu];
 
-/** As `chooseContract`, for attention's gradient. */
+/** As `chooseContraction`, for attention's gradient. */
 export function chooseAttendGrad(spec: AttendGradSpec, device: DeviceFacts, force?: string): EmittedKernel {
   const found = attendGradTemplates.find((t) => (force === undefined ? t.suits(spec, device) : t.name === force));
   if (found === undefined) throw new Error(`no template ${force} runs attention's gradient ${spec.id}`);
@@ -86,7 +86,7 @@ export function chooseAttendGrad(spec: AttendGradSpec, device: DeviceFacts, forc
 
 export const deltaTemplates: readonly DeltaTemplate[] = [deltaChunked, deltaRecurrent];
 
-/** As `chooseContract`, for the delta rule. */
+/** As `chooseContraction`, for the delta rule. */
 export function chooseDelta(
   spec: DeltaSpec,
   regime: "prefill" | "decode",

@@ -17,7 +17,7 @@ export interface LowerContext {
   /** A parameter by its path inside the function. */
   readonly parameterOf: (param: Node<"param">) => ParameterPlace;
   readonly force: {
-    readonly contract?: string;
+    readonly contraction?: string;
     readonly outer?: string;
     readonly attend?: string;
     readonly attendGrad?: string;

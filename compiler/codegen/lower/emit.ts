@@ -114,7 +114,7 @@ export class Emitter {
         const over = axes.map((name) => findAxis(x.type, name)!);
         return this.fold(over, node, index, run, lowering.identity, lowering.combine, (i, r) => this.value(x, i, r));
       }
-      case "contract": {
+      case "contraction": {
         const [x, y] = node.inputs as [Node, Node];
         const over = (node as Node<"dot">).attrs.axes.map((name) => findAxis(x.type, name)!);
         const product = (i: Index, r: Run): string => `${this.value(x, i, r)} * ${this.value(y, i, r)}`;

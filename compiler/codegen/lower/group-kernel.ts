@@ -1,7 +1,7 @@
 /** Sorting the choices of an index by bank, once per index and step; routed contractions of many rows read the result. */
 import type { KernelWriter } from "../kernel/writer.ts";
 import type { Node } from "../../graph/node.ts";
-import { emitGroup, tilesElements } from "../kernel/contract/group.ts";
+import { emitGroup, tilesElements } from "../kernel/contraction/group.ts";
 import { tileRowsFor } from "../kernel/tuning.ts";
 import type { Binding } from "../../plan/plan.ts";
 import { Dim } from "../../graph/dim.ts";

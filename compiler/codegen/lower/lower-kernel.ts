@@ -2,7 +2,7 @@
 import type { Kernel } from "../schedule/kernel.ts";
 import { lowerAttend } from "./attend-kernel.ts";
 import { lowerAttendGrad } from "./attend-grad-kernel.ts";
-import { lowerContract } from "./contract-kernel.ts";
+import { lowerContraction } from "./contraction-kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { lowerGroup } from "./group-kernel.ts";
 import { lowerMap } from "./map-kernel.ts";
@@ -22,8 +22,8 @@ export function lowerKernel(
       return [lowerMap(kernel, id, context)];
     case "row":
       return [lowerRow(kernel, id, context)];
-    case "contract":
-      return lowerContract(kernel, id, context);
+    case "contraction":
+      return lowerContraction(kernel, id, context);
     case "outer":
       return lowerOuter(kernel, id, context);
     case "spread":

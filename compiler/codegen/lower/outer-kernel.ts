@@ -6,7 +6,7 @@ import type { OuterGroups, OuterSide, OuterSpec } from "../kernel/outer/outer.ts
 import { chooseOuter } from "../kernel/select.ts";
 import type { OuterKernel } from "../schedule/kernel.ts";
 import type { LowerContext, Lowered } from "./context.ts";
-import { splitLanes } from "./contract-kernel.ts";
+import { splitLanes } from "./contraction-kernel.ts";
 import { Emitter } from "./emit.ts";
 import { groupBuffers } from "./group-kernel.ts";
 import type { Run } from "./indexing.ts";

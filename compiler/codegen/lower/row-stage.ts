@@ -15,7 +15,7 @@ import { emitSmallDot } from "./row-dot.ts";
 
 /** Light nodes are no stages: they are computed where they are read. */
 export function isStage(node: Node): boolean {
-  return ["reduce", "choice", "running", "contract"].includes(ops[node.op].lowering.kind);
+  return ["reduce", "choice", "running", "contraction"].includes(ops[node.op].lowering.kind);
 }
 
 export function emitStage(scope: RowScope, node: Node): void {
@@ -33,7 +33,7 @@ export function emitStage(scope: RowScope, node: Node): void {
         );
       return;
     }
-    case "contract":
+    case "contraction":
       return emitSmallDot(scope, node as Node<"dot">);
     case "choice":
       return emitTopk(scope, node as Node<"topk">);

@@ -63,8 +63,8 @@ export function appendToCaches(s: Scheduling): void {
       const node = state.part === "k" ? keys : values;
       const store = inState(node, state);
       const owner = s.clusters.ownerOf(node);
-      if (owner?.kind === "contract") s.clusters.store(owner, store);
-      s.clusters.appendsTo(attend, owner?.kind === "contract" ? owner : placeLight(s, store, apart));
+      if (owner?.kind === "contraction") s.clusters.store(owner, store);
+      s.clusters.appendsTo(attend, owner?.kind === "contraction" ? owner : placeLight(s, store, apart));
     }
   }
 }

@@ -82,7 +82,7 @@ function roleOf(
       if (isAlone && outer.groups!.bank.size.value! <= tuning.schedule.banks) return { kind: "outer", outer };
       return isSpreadKernel(node as Node<"spread">) ? { kind: "spread" } : { kind: "loop" };
     }
-    case "contract": {
+    case "contraction": {
       const matrix = matchMatrix(node);
       const outer = matchOuter(node);
       if (outer !== null && perRow(node) >= tuning.schedule.overTokens) return { kind: "outer", outer };
@@ -156,7 +156,7 @@ function feedsRows(node: Node, roles: ReadonlyMap<Node, Role>, users: ReadonlyMa
     if (seen.has(user)) continue;
     seen.add(user);
     const role = roles.get(user)?.kind;
-    if (role === "row" && ops[user.op].lowering.kind !== "contract") return true;
+    if (role === "row" && ops[user.op].lowering.kind !== "contraction") return true;
     if (role === "light") stack.push(...(users.get(user) ?? []));
   }
   return false;

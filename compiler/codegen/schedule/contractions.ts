@@ -7,7 +7,7 @@ import { isOp } from "../../graph/node.ts";
 import { hasAxis } from "../../graph/type.ts";
 import { sameBytes } from "./bytes.ts";
 import { joinEpilogue } from "./grow.ts";
-import { type ContractKernel, inBuffer } from "./kernel.ts";
+import { type ContractionKernel, inBuffer } from "./kernel.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import type { Scheduling } from "./scheduling.ts";
 
@@ -15,8 +15,8 @@ export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
   const whole = s.partsOf(matrix.param.attrs.path) === 1;
   const combine = s.regime === "decode" && whole ? matchCombine(s, matrix) : null;
   const first = combine?.sum ?? dot;
-  const kernel = s.clusters.add<ContractKernel>({
-    kind: "contract",
+  const kernel = s.clusters.add<ContractionKernel>({
+    kind: "contraction",
     computes: [dot, ...(combine?.between ?? [])],
     stores: [],
     a: matrix.a,
@@ -32,7 +32,7 @@ export function addContraction(s: Scheduling, dot: Node, matrix: Matrix): void {
 }
 
 /** Two contractions of the same activation and shape whose results meet in maps before anything else reads them. */
-function pairUp(s: Scheduling, kernel: ContractKernel, matrix: Matrix): void {
+function pairUp(s: Scheduling, kernel: ContractionKernel, matrix: Matrix): void {
   for (const other of candidates(s)) {
     if (
       other.dot === matrix.dot ||
@@ -51,10 +51,10 @@ function pairUp(s: Scheduling, kernel: ContractKernel, matrix: Matrix): void {
 }
 
 /** Puts the kernel's groups into an earlier kernel over the same activation. */
-function lieBeside(s: Scheduling, kernel: ContractKernel): void {
+function lieBeside(s: Scheduling, kernel: ContractionKernel): void {
   const own = kernel.groups[0]!.matrices[0]!;
   for (const other of s.clusters.kernels) {
-    if (other === kernel || other.kind !== "contract" || other.combine !== null) continue;
+    if (other === kernel || other.kind !== "contraction" || other.combine !== null) continue;
     const first = other.groups[0]!.matrices[0]!;
     if (!sameActivation(first, own) || s.partsOf(first.param.attrs.path) !== 1) continue;
     if (!s.clusters.merge(other, kernel)) continue;

@@ -60,7 +60,7 @@ function beginnings(kernel: Kernel): readonly Node[] {
       return kernel.computes.slice(1);
     case "map":
       return kernel.stores.slice(1).flatMap((x) => (isInBuffer(x) ? [x.node] : []));
-    case "contract":
+    case "contraction":
       return kernel.groups.slice(1).map((g) => g.matrices[0]!.dot);
     case "outer":
     case "spread":

@@ -51,7 +51,7 @@ export function isInBuffer({ state, kept }: Store): boolean {
 export type Kernel =
   | MapKernel
   | RowKernel
-  | ContractKernel
+  | ContractionKernel
   | OuterKernel
   | SpreadKernel
   | AttendKernel
@@ -79,17 +79,17 @@ export interface RowKernel extends Common {
 }
 
 /** Matrices that share columns and an epilogue. */
-export interface ContractGroup {
+export interface ContractionGroup {
   readonly matrices: Matrix[];
   /** What is stored at each column: the contraction itself or the end of its epilogue. */
   root: Node;
 }
 
-export interface ContractKernel extends Common {
-  readonly kind: "contract";
+export interface ContractionKernel extends Common {
+  readonly kind: "contraction";
   /** The activation side as the contraction sees it; all groups share it. */
   readonly a: Node;
-  readonly groups: ContractGroup[];
+  readonly groups: ContractionGroup[];
   /** Sum over a token's choices inside the kernel: the sum, and what scales each choice (null: 1). */
   readonly combine: { readonly sum: Node<"sum">; readonly scales: readonly Node[] } | null;
 }
@@ -108,7 +108,7 @@ export function groupingOf(kernel: Kernel): { readonly index: Node; readonly ban
     const { groups } = kernel.outer;
     return groups === null ? null : { index: groups.index, banks: groups.bank.size.value! };
   }
-  const matrix = kernel.kind === "contract" ? kernel.groups[0]?.matrices[0] : undefined;
+  const matrix = kernel.kind === "contraction" ? kernel.groups[0]?.matrices[0] : undefined;
   if (matrix === undefined || matrix.index === null) return null;
   return { index: matrix.index, banks: findAxis(matrix.param.type, matrix.bank[0]!)!.size.value! };
 }
@@ -162,7 +162,7 @@ export function placeLabels(kernel: Kernel): ReadonlySet<string> {
   switch (kernel.kind) {
     case "row":
       return new Set(kernel.rows);
-    case "contract":
+    case "contraction":
       return labels(kernel.groups.map((g) => g.root));
     case "outer":
       return labels([kernel.root]);

@@ -104,7 +104,7 @@ export function mergeMaps(s: Scheduling): void {
 function rowsOf(node: Node): readonly string[] {
   const labels = node.type.axes.map((a) => a.name);
   switch (ops[node.op].lowering.kind) {
-    case "contract":
+    case "contraction":
       return labels.filter((name) =>
         node.inputs[0]!.type.axes.some((a) => a.name === name) !==
         node.inputs[1]!.type.axes.some((a) => a.name === name)

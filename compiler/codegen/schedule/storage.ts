@@ -40,7 +40,7 @@ function storageOf(
   stored: ReadonlySet<Node> = new Set(),
 ): ReadonlySet<string> {
   const bound = new Set<string>();
-  const matrices = new Set(kernel.kind === "contract" ? kernel.groups.flatMap((g) => g.matrices) : []);
+  const matrices = new Set(kernel.kind === "contraction" ? kernel.groups.flatMap((g) => g.matrices) : []);
   const params = new Set([...matrices].map((m) => m.param));
   const roots = [...piece.computes, ...piece.stores.map((x) => x.node)];
   const { visits, reads } = s.clusters.walkFrom(roots, kernel, stored);

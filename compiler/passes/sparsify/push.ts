@@ -76,7 +76,7 @@ function* inward(s: Selection, x: Node): Generator<Wanted, Node | null, Node> {
     case "map":
       return yield* rebuild();
     case "reduce":
-    case "contract":
+    case "contraction":
       return touchesIndex((x as Node<"sum" | "dot">).attrs.axes) ? null : yield* rebuild();
     case "view":
       return yield* throughView(s, x, rebuild);

@@ -28,7 +28,7 @@ export const variants: readonly Variant[] = [
   { name: "eight storage buffers", facts: { maxStorageBuffers: 8 } },
   { name: "ten storage buffers, kernels for GPUs", facts: { ...likeGpu, maxStorageBuffers: 10 } },
   { name: "parameters in several parts", facts: { maxBinding: 256 } },
-  { name: "plain rows", force: { contract: "rows-plain" }, regime: "prefill" },
+  { name: "plain rows", force: { contraction: "rows-plain" }, regime: "prefill" },
   { name: "delta rule token by token", force: { delta: "delta-recurrent" } },
   { name: "delta rule in chunks", force: { delta: "delta-chunked" } },
   { name: "two workgroups in a row", workgroups: 2 },

@@ -5,7 +5,7 @@
  */
 import type { DeviceFacts } from "../../../plan/plan.ts";
 import { float, range, unitOf } from "../attend/attend-pieces.ts";
-import type { EmittedKernel } from "../contract/contract.ts";
+import type { EmittedKernel } from "../contraction/contraction.ts";
 import { fixedLanes, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 import {

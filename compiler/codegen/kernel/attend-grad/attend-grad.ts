@@ -5,7 +5,7 @@
  * position is told from where its sequence begins.
  */
 import type { Binding, DeviceFacts, Size } from "../../../plan/plan.ts";
-import type { EmittedKernel } from "../contract/contract.ts";
+import type { EmittedKernel } from "../contraction/contraction.ts";
 import type { KernelWriter } from "../writer.ts";
 
 /** An operand at a token, a query head and a channel: vec4<f32> for width 4, else f32. */

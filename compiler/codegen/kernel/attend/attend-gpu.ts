@@ -11,7 +11,7 @@ import type { AttendSpec } from "./attend.ts";
 import { cacheAt, forEachRun, range, unitOf, valueRow } from "./attend-pieces.ts";
 import { type Pieces, scoreMany, scoreOne, weigh } from "./attend-scores.ts";
 import { chooseTile, countTurns, foldsOf, KEY_LANES, type Tile } from "./attend-tile.ts";
-import type { EmittedKernel } from "../contract/contract.ts";
+import type { EmittedKernel } from "../contraction/contraction.ts";
 import { KernelWriter } from "../writer.ts";
 
 export const attendGpu = {

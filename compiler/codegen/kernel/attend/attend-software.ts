@@ -17,7 +17,7 @@ import {
   unitOf,
   valueRow,
 } from "./attend-pieces.ts";
-import type { EmittedKernel } from "../contract/contract.ts";
+import type { EmittedKernel } from "../contraction/contraction.ts";
 import { fixedLanes, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 

@@ -3,8 +3,8 @@
  * rows times four columns. A result of few tiles leaves multiprocessors without work, so the tokens are divided too: every part leaves its
  * sums, and a second dispatch adds them up, always in the same order. Needs no feature.
  */
-import type { EmittedKernel } from "../contract/contract.ts";
-import { storeRow, storeRows } from "../contract/places.ts";
+import type { EmittedKernel } from "../contraction/contraction.ts";
+import { storeRow, storeRows } from "../contraction/places.ts";
 import { tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 import type { OuterSpec, OuterTemplate } from "./outer.ts";

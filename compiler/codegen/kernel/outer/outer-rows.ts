@@ -1,11 +1,11 @@
 /**
  * Products over tokens in registers: an invocation owns four columns of a block of rows. On a software adapter a workgroup is one subgroup
  * whose lanes share the left side by broadcast: in a round of four tokens, lane i loads four rows at token i & 3, so that a load serves all
- * columns; the loop is as heavy in loads as that of the forward product (`contract/row-block.ts`) and as fast. Elsewhere every invocation
+ * columns; the loop is as heavy in loads as that of the forward product (`contraction/row-block.ts`) and as fast. Elsewhere every invocation
  * loads for itself: the last choice, and the simplest kernel to check the others against.
  */
-import type { EmittedKernel } from "../contract/contract.ts";
-import { storeRows } from "../contract/places.ts";
+import type { EmittedKernel } from "../contraction/contraction.ts";
+import { storeRows } from "../contraction/places.ts";
 import { fixedLanes, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 import type { OuterSpec, OuterTemplate } from "./outer.ts";

@@ -6,7 +6,7 @@
  * A workgroup owns a block of the result and walks over all its tokens in order, so that no sum depends on timing and none needs atomics.
  */
 import type { Binding, DeviceFacts } from "../../../plan/plan.ts";
-import type { EmittedKernel } from "../contract/contract.ts";
+import type { EmittedKernel } from "../contraction/contraction.ts";
 import type { KernelWriter } from "../writer.ts";
 
 export interface OuterSpec {

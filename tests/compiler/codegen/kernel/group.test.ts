@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type GroupSpec, emitGroup, tilesElements } from "../../../../compiler/codegen/kernel/contract/group.ts";
+import { type GroupSpec, emitGroup, tilesElements } from "../../../../compiler/codegen/kernel/contraction/group.ts";
 import { DEVICE_KINDS, type DeviceKind } from "../../../../compiler/plan/facts.ts";
 import { type Binding, evaluateSize } from "../../../../compiler/plan/plan.ts";
-import { randomNumbers } from "../../../support/contract-case.ts";
+import { randomNumbers } from "../../../support/contraction-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
 
 let gpu: TestGpu;

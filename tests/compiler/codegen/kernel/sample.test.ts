@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NO_TOKEN, SETTINGS_WORDS, emitSample } from "../../../../compiler/codegen/kernel/sample.ts";
 import { DEVICE_KINDS, type DeviceKind } from "../../../../compiler/plan/facts.ts";
-import { randomNumbers } from "../../../support/contract-case.ts";
+import { randomNumbers } from "../../../support/contraction-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
 
 let gpu: TestGpu;

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { chooseAttend, chooseContract, contractTemplates } from "../../../../compiler/codegen/kernel/select.ts";
+import { chooseAttend, chooseContraction, contractionTemplates } from "../../../../compiler/codegen/kernel/select.ts";
 import { tileRowsFor } from "../../../../compiler/codegen/kernel/tuning.ts";
 import { DEVICE_KINDS } from "../../../../compiler/plan/facts.ts";
 import type { DeviceFacts } from "../../../../compiler/plan/plan.ts";
 import { makeAttendCase } from "../../../support/attend-case.ts";
-import { makeContractCase } from "../../../support/contract-case.ts";
+import { makeContractionCase } from "../../../support/contraction-case.ts";
 
 const software: DeviceFacts = {
   ...DEVICE_KINDS.software,
@@ -33,7 +33,7 @@ const devices = {
   gpu: plain,
 };
 
-const dense = makeContractCase("dense", { tokens: 2, k: 8, groups: [{ cols: 8, matrices: 2, storage: "f32" }] });
+const dense = makeContractionCase("dense", { tokens: 2, k: 8, groups: [{ cols: 8, matrices: 2, storage: "f32" }] });
 const attend = makeAttendCase("attend", {
   heads: 2,
   kvHeads: 1,
@@ -52,14 +52,14 @@ describe("choosing a template", () => {
   ] as const)("takes the first that suits on %s", (name, many, few) => {
     const device = devices[name];
     const named = (regime: "prefill" | "decode", force?: string): string =>
-      chooseContract(dense.spec, regime, device, force).module.wgsl;
+      chooseContraction(dense.spec, regime, device, force).module.wgsl;
     expect(named("prefill")).toBe(named("prefill", many));
     expect(named("decode")).toBe(named("decode", few));
   });
 
   it("makes modules that need neither subgroups nor more than a device's workgroup memory and invocations", () => {
     for (const regime of ["prefill", "decode"] as const) {
-      const kernels = [chooseContract(dense.spec, regime, plain), chooseAttend(attend.spec, regime, plain)];
+      const kernels = [chooseContraction(dense.spec, regime, plain), chooseAttend(attend.spec, regime, plain)];
       for (const { module } of kernels) {
         expect(module.features).toEqual([]);
         expect(module.workgroup[0]).toBeLessThanOrEqual(plain.maxInvocations);
@@ -71,19 +71,19 @@ describe("choosing a template", () => {
   it("offers tiles that every grouped template can cut", () => {
     for (const device of Object.values(devices)) {
       const routing = { banks: 4, choices: 2, aPer: "token" as const, tileRows: tileRowsFor(device) };
-      const { spec } = makeContractCase("grouped", {
+      const { spec } = makeContractionCase("grouped", {
         tokens: 2,
         k: 8,
         groups: [{ cols: 8, matrices: 1, storage: "f32" }],
         routing,
       });
-      expect(chooseContract(spec, "prefill", device).module.wgsl).toContain("tile");
+      expect(chooseContraction(spec, "prefill", device).module.wgsl).toContain("tile");
     }
   });
 
   it("refuses a name that is no template of the regime", () => {
-    expect(() => chooseContract(dense.spec, "decode", software, "rows-plain")).toThrow("no template rows-plain");
-    expect(contractTemplates.filter((t) => t.regime === "decode" && t.suits(dense.spec, plain))).not.toEqual([]);
+    expect(() => chooseContraction(dense.spec, "decode", software, "rows-plain")).toThrow("no template rows-plain");
+    expect(contractionTemplates.filter((t) => t.regime === "decode" && t.suits(dense.spec, plain))).not.toEqual([]);
   });
 });
 

@@ -4,7 +4,7 @@ import { readerOf, writerOf } from "../../../../compiler/codegen/kernel/stored.t
 import { KernelWriter } from "../../../../compiler/codegen/kernel/writer.ts";
 import type { Binding } from "../../../../compiler/plan/plan.ts";
 import { STORE_TYPES, STORES, type StoreType } from "../../../../compiler/plan/store.ts";
-import { randomNumbers } from "../../../support/contract-case.ts";
+import { randomNumbers } from "../../../support/contraction-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
 
 let gpu: TestGpu;

@@ -1,14 +1,14 @@
 /**
- * Fills in a `ContractSpec` for a contraction kernel: where A is read, what is stored at each column, how rows choose
+ * Fills in a `ContractionSpec` for a contraction kernel: where A is read, what is stored at each column, how rows choose
  * their bank. A weight in several parts gives one dispatch per part, told apart by override constants.
  */
 import { Dim } from "../../graph/dim.ts";
 import type { Node } from "../../graph/node.ts";
 import type { Axis } from "../../graph/type.ts";
 import { findAxis } from "../../graph/type.ts";
-import type { ColumnGroup, ContractSpec, MatrixOperand, Routing } from "../kernel/contract/contract.ts";
-import { chooseContract } from "../kernel/select.ts";
-import type { ContractGroup, ContractKernel } from "../schedule/kernel.ts";
+import type { ColumnGroup, ContractionSpec, MatrixOperand, Routing } from "../kernel/contraction/contraction.ts";
+import { chooseContraction } from "../kernel/select.ts";
+import type { ContractionGroup, ContractionKernel } from "../schedule/kernel.ts";
 import type { Matrix } from "../../graph/matrix.ts";
 import type { LowerContext, Lowered } from "./context.ts";
 import { Emitter } from "./emit.ts";
@@ -22,21 +22,21 @@ import { readRows } from "./read-rows.ts";
 import { fixedSize, sizeOf } from "./size.ts";
 import { emitStore } from "./store.ts";
 
-export function lowerContract(kernel: ContractKernel, id: string, context: LowerContext): readonly Lowered[] {
+export function lowerContraction(kernel: ContractionKernel, id: string, context: LowerContext): readonly Lowered[] {
   const parts = partsOf(kernel, context);
   return parts.map((part) => {
     const spec = specOf(kernel, id, context, part);
-    return chooseContract(spec, context.regime, context.device, context.force.contract);
+    return chooseContraction(spec, context.regime, context.device, context.force.contraction);
   });
 }
 
 /** Numbers of the parts; kernels with a weight in parts have one matrix per group and one group. */
-function partsOf(kernel: ContractKernel, context: LowerContext): readonly number[] {
+function partsOf(kernel: ContractionKernel, context: LowerContext): readonly number[] {
   const [first] = kernel.groups.flatMap((g) => g.matrices);
   return first === undefined ? [] : context.parameterOf(first.param).parts.map((_, i) => i);
 }
 
-function specOf(kernel: ContractKernel, id: string, context: LowerContext, part: number): ContractSpec {
+function specOf(kernel: ContractionKernel, id: string, context: LowerContext, part: number): ContractionSpec {
   const memory = context.memoryFor(kernel);
   const first = kernel.groups[0]!.matrices[0]!;
   const rowAxes = first.rowLabels.map((name) => axisOfRow(first, name));
@@ -61,8 +61,8 @@ function specOf(kernel: ContractKernel, id: string, context: LowerContext, part:
 }
 
 function columnGroup(
-  kernel: ContractKernel,
-  group: ContractGroup,
+  kernel: ContractionKernel,
+  group: ContractionGroup,
   rowAxes: readonly Axis[],
   context: LowerContext,
   memory: Memory,
@@ -116,7 +116,7 @@ export function splitLanes(
 }
 
 /** The sum that a node of the epilogue stands for. */
-function sumOf(kernel: ContractKernel, group: ContractGroup, node: Node, sums: readonly string[]): string | null {
+function sumOf(kernel: ContractionKernel, group: ContractionGroup, node: Node, sums: readonly string[]): string | null {
   if (kernel.combine !== null) return node === kernel.combine.sum ? (sums[0] ?? null) : null;
   const i = group.matrices.findIndex((m) => m.dot === node);
   return i < 0 ? null : (sums[i] ?? null);
@@ -137,7 +137,7 @@ function operandOf(matrix: Matrix, place: ParameterPlace, part: number): MatrixO
 }
 
 function routingOf(
-  kernel: ContractKernel,
+  kernel: ContractionKernel,
   first: Matrix,
   index: Node,
   context: LowerContext,

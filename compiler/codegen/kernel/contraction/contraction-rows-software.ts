@@ -2,13 +2,13 @@
  * Many rows on a software adapter: a workgroup is one subgroup; its lanes share the rows of A by broadcast and own four
  * columns each. Needs small subgroups of one size. Idea and measurements: the inner loop in `row-block.ts`.
  */
-import type { EmittedKernel, ContractSpec, ContractTemplate } from "./contract.ts";
+import type { EmittedKernel, ContractionSpec, ContractionTemplate } from "./contraction.ts";
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows, vectorOf } from "./places.ts";
 import { emitRowBlock } from "./row-block.ts";
 import { fixedLanes, rowsFor, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";
 
-export const contractRowsSoftware: ContractTemplate = {
+export const contractionRowsSoftware: ContractionTemplate = {
   name: "rows-software",
   regime: "prefill",
   suits(spec, device) {
@@ -24,7 +24,7 @@ export const contractRowsSoftware: ContractTemplate = {
 };
 
 /** The tallest block that the tuning allows and that cuts tiles evenly. */
-function chooseHeight(spec: ContractSpec, lanes: number): number {
+function chooseHeight(spec: ContractionSpec, lanes: number): number {
   const wanted = Math.max(
     lanes,
     rowsFor(tuning.rowsSoftware.rows, Math.max(...spec.groups.map((g) => g.matrices.length))),
@@ -40,7 +40,7 @@ function chooseHeight(spec: ContractSpec, lanes: number): number {
  * broadcast (the workgroup is then one subgroup), or null when each invocation loads them.
  */
 export function emitRegisterRows(
-  spec: ContractSpec,
+  spec: ContractionSpec,
   height: number,
   lanes: number | null,
   invocations: number,

@@ -45,7 +45,7 @@ export interface Routing {
   readonly combine: { readonly scale: (w: KernelWriter, choice: string) => string } | null;
 }
 
-export interface ContractSpec {
+export interface ContractionSpec {
   readonly id: string;
   /** Length of the contraction. */
   readonly k: number;
@@ -68,10 +68,10 @@ export interface EmittedKernel {
 }
 
 /** A template: one way to run a contraction on one kind of device. */
-export interface ContractTemplate {
+export interface ContractionTemplate {
   readonly name: string;
   readonly regime: "prefill" | "decode";
   /** Whether it can run this spec on this device; the first that can, in preference order, is taken. */
-  readonly suits: (spec: ContractSpec, device: DeviceFacts) => boolean;
-  readonly emit: (spec: ContractSpec, device: DeviceFacts) => EmittedKernel;
+  readonly suits: (spec: ContractionSpec, device: DeviceFacts) => boolean;
+  readonly emit: (spec: ContractionSpec, device: DeviceFacts) => EmittedKernel;
 }

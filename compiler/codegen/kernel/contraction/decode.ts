@@ -4,7 +4,7 @@
  * kernel runs. Routed: a workgroup per choice, or, with `combine`, per token over all its choices. With `splits` > 1 the
  * invocations of a workgroup also divide k, and their sums meet in workgroup memory.
  */
-import type { ColumnGroup, EmittedKernel, ContractSpec, Routing } from "./contract.ts";
+import type { ColumnGroup, EmittedKernel, ContractionSpec, Routing } from "./contraction.ts";
 import {
   chooseBank,
   columnBlocks,
@@ -29,11 +29,11 @@ export interface FewShape {
   readonly ahead: number;
 }
 
-export function emitDecode(spec: ContractSpec, shape: FewShape): EmittedKernel {
+export function emitDecode(spec: ContractionSpec, shape: FewShape): EmittedKernel {
   return spec.routing === null ? emitDense(spec, shape) : emitGather(spec, spec.routing, shape);
 }
 
-function emitDense(spec: ContractSpec, shape: FewShape): EmittedKernel {
+function emitDense(spec: ContractionSpec, shape: FewShape): EmittedKernel {
   const w = new KernelWriter();
   declarePartial(w, spec, shape, shape.height);
   const rows = denseRows(w, spec, shape.height, columnBlocks(spec, shape.columns * 4).total);
@@ -67,7 +67,7 @@ ${store(several.sums)}
   return { module, grid: [rows.grid, 1, 1], bindings: w.bindings, constants: w.constants };
 }
 
-function emitGather(spec: ContractSpec, routing: Routing, shape: FewShape): EmittedKernel {
+function emitGather(spec: ContractionSpec, routing: Routing, shape: FewShape): EmittedKernel {
   const w = new KernelWriter();
   declarePartial(w, spec, shape, 1);
   const { total } = columnBlocks(spec, shape.columns * 4);
@@ -143,7 +143,7 @@ function storeOne(w: KernelWriter, group: ColumnGroup, row: string, sums: readon
 }
 
 /** Room for the sums of all rows and matrices of the widest group. */
-function declarePartial(w: KernelWriter, spec: ContractSpec, { columns, splits }: FewShape, rows: number): void {
+function declarePartial(w: KernelWriter, spec: ContractionSpec, { columns, splits }: FewShape, rows: number): void {
   if (splits === 1) return;
   const sums = rows * Math.max(...spec.groups.map((g) => g.matrices.length));
   w.global("partial", `var<workgroup> partial: array<vec4<f32>, ${columns * splits * sums}>;`);

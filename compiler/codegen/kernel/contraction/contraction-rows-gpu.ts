@@ -3,7 +3,7 @@
  * through workgroup memory sixteen steps of k at a time, and each invocation holds eight rows times four columns.
  * Needs no feature; f32 throughout, so it does not use tensor cores.
  */
-import type { ColumnGroup, EmittedKernel, ContractSpec, ContractTemplate, MatrixOperand } from "./contract.ts";
+import type { ColumnGroup, EmittedKernel, ContractionSpec, ContractionTemplate, MatrixOperand } from "./contraction.ts";
 import { columnBlocks, denseRows, forEachGroup, storeRows, tiledRows } from "./places.ts";
 import { loadA } from "./row-block.ts";
 import { rowsFor, tuning } from "../tuning.ts";
@@ -12,7 +12,7 @@ import { KernelWriter } from "../writer.ts";
 
 const { vectors: VECTORS, ownRows: OWN_ROWS, quads: QUADS } = tuning.rowsGpu;
 
-export const contractRowsGpu: ContractTemplate = {
+export const contractionRowsGpu: ContractionTemplate = {
   name: "rows-gpu",
   regime: "prefill",
   suits: (spec, device) =>
@@ -26,7 +26,7 @@ export const contractRowsGpu: ContractTemplate = {
   },
 };
 
-function emitTiled(spec: ContractSpec, height: number): EmittedKernel {
+function emitTiled(spec: ContractionSpec, height: number): EmittedKernel {
   const w = new KernelWriter();
   const invocations = (VECTORS * height) / OWN_ROWS;
   const matrices = Math.max(...spec.groups.map((g) => g.matrices.length));

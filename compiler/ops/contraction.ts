@@ -8,7 +8,7 @@ import type { Rows } from "./define.ts";
 import { isMismatch } from "./mismatch.ts";
 import { fitGradient } from "./gradient.ts";
 import { checkDtypes, checkHas, elementCount, joinTypes, two, withoutAxes } from "./typing.ts";
-import { contractValues, sizeOf, sizedAxes } from "./values.ts";
+import { contractionValues, sizeOf, sizedAxes } from "./values.ts";
 
 /** The product in the order of operands whose result has the axes as they are wanted, so that nothing has to be turned around afterwards. */
 function gradientOf(b: Shorthands, ct: Node, other: Node, axes: readonly string[], like: TensorType): Node {
@@ -17,7 +17,7 @@ function gradientOf(b: Shorthands, ct: Node, other: Node, axes: readonly string[
   return fitGradient(b, [product, turned].find((x) => sameType(x.type, like)) ?? product, like);
 }
 
-export const contract = {
+export const contraction = {
   dot: {
     infer: (inputs, { axes }) => {
       const [a, b] = two(inputs);
@@ -34,7 +34,7 @@ export const contract = {
     evaluate: (inputs, { axes }, type, sizes) => {
       const [a, b] = two(inputs);
       const summed = axes.map((name) => ({ name, size: sizeOf(a, name) }));
-      return contractValues(a, b, sizedAxes(type, sizes), summed);
+      return contractionValues(a, b, sizedAxes(type, sizes), summed);
     },
     vjp: (b, node, ct) => {
       const [x, y] = two(node.inputs);
@@ -50,7 +50,7 @@ export const contract = {
       const summed = a.axes.filter((x) => axes.includes(x.name)).map((x) => x.size);
       return Dim.product([Dim.of(2), elementCount(out), ...summed]);
     },
-    lowering: { kind: "contract" },
+    lowering: { kind: "contraction" },
     called: {
       doc: "the sum of products over these axes; other axes meet by name",
       operands: ["x", "y"],

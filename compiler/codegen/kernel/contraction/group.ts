@@ -6,7 +6,7 @@
  * tile. The counts live in workgroup memory, which bounds the invocations for many banks.
  */
 import type { Binding, DeviceFacts, Size } from "../../../plan/plan.ts";
-import type { EmittedKernel } from "./contract.ts";
+import type { EmittedKernel } from "./contraction.ts";
 import { tileCount } from "./places.ts";
 import { fewLanes, tuning } from "../tuning.ts";
 import { KernelWriter } from "../writer.ts";

@@ -2,11 +2,11 @@
  * One to a few rows on a software adapter: a workgroup is one subgroup, which reads the weights as a stream; nothing goes
  * through workgroup memory, whose barriers are slow there. The loop is in `decode.ts`.
  */
-import type { ContractTemplate } from "./contract.ts";
+import type { ContractionTemplate } from "./contraction.ts";
 import { emitDecode } from "./decode.ts";
 import { fixedLanes, tuning } from "../tuning.ts";
 
-export const contractDecodeSoftware: ContractTemplate = {
+export const contractionDecodeSoftware: ContractionTemplate = {
   name: "decode-software",
   regime: "decode",
   suits: (_, device) => !device.fastWorkgroupMemory,

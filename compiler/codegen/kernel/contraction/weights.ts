@@ -5,7 +5,7 @@
 import { FORMATS } from "../../../plan/format.ts";
 import { groupOf, type MatrixSteps, matrixStart, matrixSteps, QUAD, quadSteps } from "../../../plan/layout.ts";
 import { loadColumns, readFour, text, typeOfWords, wordsOfColumns } from "../../wgsl/unpack.ts";
-import type { ColumnGroup, ContractSpec, MatrixOperand } from "./contract.ts";
+import type { ColumnGroup, ContractionSpec, MatrixOperand } from "./contraction.ts";
 import type { KernelWriter } from "../writer.ts";
 
 /** Where four rows of k and four columns are: WGSL for the bank, or null; for `k`, a multiple of four; for the vector of columns. */
@@ -27,7 +27,7 @@ export interface MatrixReader {
 
 export function readMatrix(
   w: KernelWriter,
-  spec: ContractSpec,
+  spec: ContractionSpec,
   group: ColumnGroup,
   matrix: MatrixOperand,
 ): MatrixReader {
@@ -65,7 +65,7 @@ interface Lying {
   readonly n: number;
 }
 
-function lyingOf(w: KernelWriter, spec: ContractSpec, group: ColumnGroup, matrix: MatrixOperand): Lying {
+function lyingOf(w: KernelWriter, spec: ContractionSpec, group: ColumnGroup, matrix: MatrixOperand): Lying {
   const { storage, part, transposed } = matrix;
   const type = storage === "f32" ? "vec4<f32>" : typeOfWords(wordsOfColumns(FORMATS[storage]));
   const [k, n] = transposed ? [group.cols, spec.k] : [spec.k, group.cols];

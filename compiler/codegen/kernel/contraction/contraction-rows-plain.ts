@@ -2,11 +2,11 @@
  * Many rows anywhere: every invocation holds eight rows times four columns in registers and reads both operands
  * itself. No subgroups, no workgroup memory; the last choice, and the simplest kernel to check the others against.
  */
-import type { ContractTemplate } from "./contract.ts";
-import { emitRegisterRows } from "./contract-rows-software.ts";
+import type { ContractionTemplate } from "./contraction.ts";
+import { emitRegisterRows } from "./contraction-rows-software.ts";
 import { tuning } from "../tuning.ts";
 
-export const contractRowsPlain: ContractTemplate = {
+export const contractionRowsPlain: ContractionTemplate = {
   name: "rows-plain",
   regime: "prefill",
   suits: () => true,

@@ -2,12 +2,12 @@
  * One to a few rows on a GPU: a few invocations side by side read a run of a row of weights, and many such sets divide k,
  * so that even a few hundred columns make work for many multiprocessors. Needs no feature. The loop is in `decode.ts`.
  */
-import type { ContractTemplate } from "./contract.ts";
+import type { ContractionTemplate } from "./contraction.ts";
 import { emitDecode } from "./decode.ts";
 import { columnBlocks } from "./places.ts";
 import { tuning } from "../tuning.ts";
 
-export const contractDecodeGpu: ContractTemplate = {
+export const contractionDecodeGpu: ContractionTemplate = {
   name: "decode-gpu",
   regime: "decode",
   suits: () => true,

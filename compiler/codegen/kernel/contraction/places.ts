@@ -4,7 +4,7 @@
  * workgroups that run together read the same weights.
  */
 import type { Size } from "../../../plan/plan.ts";
-import type { ColumnGroup, ContractSpec, Routing } from "./contract.ts";
+import type { ColumnGroup, ContractionSpec, Routing } from "./contraction.ts";
 import type { KernelWriter } from "../writer.ts";
 
 export interface Rows {
@@ -27,7 +27,7 @@ export function tileCount(choices: Size, banks: number, tileRows: number): Size 
 
 /** Columns cut into blocks of `width`: how many, and where each group's begin. */
 export function columnBlocks(
-  spec: ContractSpec,
+  spec: ContractionSpec,
   width: number,
 ): { readonly total: number; readonly starts: readonly number[] } {
   let total = 0;
@@ -40,7 +40,7 @@ export function columnBlocks(
 }
 
 /** Rows in blocks of `height`, in order. */
-export function denseRows(w: KernelWriter, spec: ContractSpec, height: number, blocks: number): Rows {
+export function denseRows(w: KernelWriter, spec: ContractionSpec, height: number, blocks: number): Rows {
   const text = `
 let rows = ${spec.rowCount(w)};
 let row_blocks = (rows + ${height - 1}u) / ${height}u;
@@ -53,7 +53,13 @@ let count = min(${height}u, rows - first);`;
 }
 
 /** Rows from the tile map, `height` at a time; `routing.tileRows` is a multiple of it. */
-export function tiledRows(w: KernelWriter, spec: ContractSpec, routing: Routing, height: number, blocks: number): Rows {
+export function tiledRows(
+  w: KernelWriter,
+  spec: ContractionSpec,
+  routing: Routing,
+  height: number,
+  blocks: number,
+): Rows {
   if (routing.order === null || routing.tiles === null)
     throw new Error(`${spec.id}: a grouped contraction needs the order and the tiles`);
   const order = w.bind(routing.order, "array<u32>", "read");
@@ -82,7 +88,7 @@ export function rowOfChoice(routing: Routing, choice: string): string {
 }
 
 /** Declares `bank`, the index within the bound part, and runs `otherwise` for a bank that another part holds. */
-export function chooseBank(w: KernelWriter, spec: ContractSpec, bank: string, otherwise: string): string {
+export function chooseBank(w: KernelWriter, spec: ContractionSpec, bank: string, otherwise: string): string {
   const routing = spec.routing as Routing;
   const { start, count } = bankPart(spec);
   if (start === 0 && count === routing.banks) return `let bank = ${bank};\nif (bank >= ${count}u) { ${otherwise} }`;
@@ -91,7 +97,7 @@ export function chooseBank(w: KernelWriter, spec: ContractSpec, bank: string, ot
 }
 
 /** The banks that a kernel's weights hold: the same for all of them. */
-export function bankPart(spec: ContractSpec): { readonly start: number; readonly count: number } {
+export function bankPart(spec: ContractionSpec): { readonly start: number; readonly count: number } {
   const banks = spec.routing?.banks ?? 1;
   const parts = spec.groups.flatMap((g) =>
     g.matrices.map((m) => (m.part.split === "bank" ? m.part : { start: 0, count: banks })),
@@ -104,7 +110,7 @@ export function bankPart(spec: ContractSpec): { readonly start: number; readonly
 
 /** `body` for the column group of `block`, with `column` declared: the first of this invocation's four columns. */
 export function forEachGroup(
-  spec: ContractSpec,
+  spec: ContractionSpec,
   width: number,
   column: (block: string) => string,
   body: (group: ColumnGroup) => string,

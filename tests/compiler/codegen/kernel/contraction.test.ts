@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { ContractSpec } from "../../../../compiler/codegen/kernel/contract/contract.ts";
+import type { ContractionSpec } from "../../../../compiler/codegen/kernel/contraction/contraction.ts";
 import { WEIGHT_FORMATS } from "../../../../compiler/plan/format.ts";
-import { contractTemplates } from "../../../../compiler/codegen/kernel/select.ts";
-import { type ContractCase, type ContractShape, makeContractCase } from "../../../support/contract-case.ts";
+import { contractionTemplates } from "../../../../compiler/codegen/kernel/select.ts";
+import { type ContractionCase, type ContractionShape, makeContractionCase } from "../../../support/contraction-case.ts";
 import { type TestGpu, bindingKey, openTestGpu } from "../../../support/gpu.ts";
 import { canRun } from "../../../support/templates.ts";
 
@@ -18,12 +18,12 @@ afterAll(() => gpu.close());
 /** Runs a case through one template, whatever the device, and compares every output with float64. */
 async function check(
   name: string,
-  test: ContractCase,
+  test: ContractionCase,
   tokens: number,
   more: ReadonlyMap<string, GPUBuffer> = new Map(),
 ): Promise<void> {
   if (!canRun(name, gpu.facts)) return;
-  const template = contractTemplates.find((t) => t.name === name);
+  const template = contractionTemplates.find((t) => t.name === name);
   if (template === undefined) throw new Error(`no template ${name}`);
   const kernel = template.emit(test.spec, gpu.facts);
   const buffers = new Map(more);
@@ -47,7 +47,7 @@ async function check(
 }
 
 /** Order and tiles as the group kernel makes them: choices of a bank ascending, cut into tiles. */
-function tilesOf(spec: ContractSpec, index: Uint32Array): Map<string, GPUBuffer> {
+function tilesOf(spec: ContractionSpec, index: Uint32Array): Map<string, GPUBuffer> {
   const routing = spec.routing;
   if (routing === null || routing.order === null || routing.tiles === null) return new Map();
   const order: number[] = [];
@@ -69,11 +69,11 @@ function tilesOf(spec: ContractSpec, index: Uint32Array): Map<string, GPUBuffer>
   ]);
 }
 
-const many = contractTemplates.filter((t) => t.regime === "prefill").map((t) => t.name);
-const few = contractTemplates.filter((t) => t.regime === "decode").map((t) => t.name);
+const many = contractionTemplates.filter((t) => t.regime === "prefill").map((t) => t.name);
+const few = contractionTemplates.filter((t) => t.regime === "decode").map((t) => t.name);
 
 /** One shape per pipeline; the numbers of rows then cost no compilation. */
-const dense: Readonly<Record<string, Omit<ContractShape, "tokens">>> = {
+const dense: Readonly<Record<string, Omit<ContractionShape, "tokens">>> = {
   "columns and k that are no multiples of four": { k: 37, groups: [{ cols: 45, matrices: 1, storage: "f32" }] },
   ...Object.fromEntries(
     WEIGHT_FORMATS.map((storage) => [
@@ -99,7 +99,7 @@ const dense: Readonly<Record<string, Omit<ContractShape, "tokens">>> = {
 describe.each(many)("template %s", (name) => {
   it.each(Object.keys(dense))("multiplies %s, for any number of rows", async (title) => {
     for (const tokens of [1, 3, 33, 64])
-      await check(name, makeContractCase("dense", { ...(dense[title] as ContractShape), tokens }), tokens);
+      await check(name, makeContractionCase("dense", { ...(dense[title] as ContractionShape), tokens }), tokens);
   });
 
   it("multiplies each choice by its own bank, whatever the load", async () => {
@@ -107,7 +107,7 @@ describe.each(many)("template %s", (name) => {
     const loads: readonly (((choice: number) => number) | undefined)[] = [undefined, () => 3, (s) => (s % 2) * 4];
     for (const bankOf of loads) {
       const routing = { banks: 5, choices: 2, aPer: "token" as const, tileRows: 16, ...(bankOf ? { bankOf } : {}) };
-      const test = makeContractCase("grouped", { tokens: 37, k: 24, groups, routing });
+      const test = makeContractionCase("grouped", { tokens: 37, k: 24, groups, routing });
       await check(name, test, 37, tilesOf(test.spec, test.index));
     }
   });
@@ -118,7 +118,7 @@ describe.each(many)("template %s", (name) => {
       const groups = [{ cols: 35, matrices: 1, storage, transposed: true }];
       const bankOf = (choice: number): number => [0, 3, 3, 4][choice % 4]!;
       const routing = { banks: 5, choices: 2, aPer: "choice" as const, tileRows: 16, bankOf };
-      const test = makeContractCase("grouped", { tokens: 37, k: 70, groups, routing });
+      const test = makeContractionCase("grouped", { tokens: 37, k: 70, groups, routing });
       await check(name, test, 37, tilesOf(test.spec, test.index));
     },
   );
@@ -128,7 +128,7 @@ describe.each(many)("template %s", (name) => {
     async (storage) => {
       const groups = [{ cols: 20, matrices: 1, storage }];
       const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 32, part: { start: 1, count: 2 } };
-      const test = makeContractCase("part", { tokens: 20, k: 40, groups, routing });
+      const test = makeContractionCase("part", { tokens: 20, k: 40, groups, routing });
       await check(name, test, 20, tilesOf(test.spec, test.index));
     },
   );
@@ -137,14 +137,14 @@ describe.each(many)("template %s", (name) => {
 describe.each(few)("template %s", (name) => {
   it.each(Object.keys(dense))("multiplies %s, for one row to nine", async (title) => {
     for (const tokens of [1, 2, 8, 9])
-      await check(name, makeContractCase("dense", { ...(dense[title] as ContractShape), tokens }), tokens);
+      await check(name, makeContractionCase("dense", { ...(dense[title] as ContractionShape), tokens }), tokens);
   });
 
   it("gathers the bank of each choice", async () => {
     const groups = [{ cols: 40, matrices: 2, storage: "f32" as const }];
     for (const tokens of [1, 3]) {
       const routing = { banks: 5, choices: 2, aPer: "token" as const, tileRows: 16 };
-      await check(name, makeContractCase("gathered", { tokens, k: 30, groups, routing }), tokens);
+      await check(name, makeContractionCase("gathered", { tokens, k: 30, groups, routing }), tokens);
     }
   });
 
@@ -152,13 +152,13 @@ describe.each(few)("template %s", (name) => {
     const groups = [{ cols: 38, matrices: 1, storage, transposed: storage === "bf16" }];
     for (const tokens of [1, 3]) {
       const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 16, combine: true };
-      await check(name, makeContractCase("combined", { tokens, k: 72, groups, routing }), tokens);
+      await check(name, makeContractionCase("combined", { tokens, k: 72, groups, routing }), tokens);
     }
   });
 
   it("leaves the choices of banks in other parts alone", async () => {
     const groups = [{ cols: 20, matrices: 1, storage: "f16" as const }];
     const routing = { banks: 4, choices: 4, aPer: "choice" as const, tileRows: 16, part: { start: 1, count: 2 } };
-    await check(name, makeContractCase("part", { tokens: 5, k: 16, groups, routing }), 5);
+    await check(name, makeContractionCase("part", { tokens: 5, k: 16, groups, routing }), 5);
   });
 });

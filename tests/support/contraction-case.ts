@@ -2,14 +2,14 @@
  * Contractions with random operands, for tests and timings of the kernel templates: the spec, the buffers it binds, and
  * what must come out, in float64. The epilogue stores sum_i (i + 1) * acc_i over a group's matrices.
  */
-import type { ContractSpec, Routing } from "../../compiler/codegen/kernel/contract/contract.ts";
+import type { ContractionSpec, Routing } from "../../compiler/codegen/kernel/contraction/contraction.ts";
 import type { KernelWriter } from "../../compiler/codegen/kernel/writer.ts";
 import type { Binding, Size } from "../../compiler/plan/plan.ts";
 import type { WeightFormat } from "../../compiler/plan/format.ts";
 import { type Words, bindingKey } from "./gpu.ts";
 import { packMatrix, roundMatrix } from "./matrix.ts";
 
-export interface ContractShape {
+export interface ContractionShape {
   readonly tokens: number;
   readonly k: number;
   readonly groups: readonly {
@@ -34,8 +34,8 @@ export interface ContractShape {
   readonly unchecked?: boolean;
 }
 
-export interface ContractCase {
-  readonly spec: ContractSpec;
+export interface ContractionCase {
+  readonly spec: ContractionSpec;
   readonly data: ReadonlyMap<string, Words>;
   /** Per group: the output's binding, its length, and the expected values; rows that the kernel must leave alone are NaN. */
   readonly outputs: readonly { readonly binding: Binding; readonly length: number; readonly expected: Float64Array }[];
@@ -53,7 +53,7 @@ export function randomNumbers(length: number, seed: number): Float32Array {
 
 const buffer = (id: string): Binding => ({ kind: "buffer", id });
 
-export function makeContractCase(id: string, shape: ContractShape): ContractCase {
+export function makeContractionCase(id: string, shape: ContractionShape): ContractionCase {
   const { tokens, k, routing } = shape;
   const choices = tokens * (routing?.choices ?? 1);
   const aRows = routing?.aPer === "choice" ? choices : tokens;
@@ -79,7 +79,7 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
     put(buffer("scale"), scale);
   }
 
-  const outputs: ContractCase["outputs"][number][] = [];
+  const outputs: ContractionCase["outputs"][number][] = [];
   const groups = shape.groups.map((g, gi) => {
     const made = Array.from({ length: g.matrices }, (_, m) => makeWeight(g, 10 + gi * 10 + m));
     const values = made.map((weight) => weight.values);
@@ -107,7 +107,7 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
 
   /** [bank][k][cols] as the format keeps it, and as it lies. */
   function makeWeight(
-    { cols, storage, transposed }: ContractShape["groups"][number],
+    { cols, storage, transposed }: ContractionShape["groups"][number],
     seed: number,
   ): { readonly values: Float32Array; readonly words: Words } {
     const [rows, columns] = transposed === true ? [cols, k] : [k, cols];
@@ -161,7 +161,7 @@ export function makeContractCase(id: string, shape: ContractShape): ContractCase
               ? { scale: (w, choice) => `${w.bind(buffer("scale"), "array<f32>", "read")}[${choice}]` }
               : null,
         };
-  const spec: ContractSpec = {
+  const spec: ContractionSpec = {
     id,
     k,
     rows,

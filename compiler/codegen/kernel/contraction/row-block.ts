@@ -5,7 +5,7 @@
  * every load is a sequence per lane, and this is what makes the loop three times as fast. The body stays small, because
  * a longer one (unrolled further) falls out of the instruction cache.
  */
-import type { ColumnGroup, ContractSpec } from "./contract.ts";
+import type { ColumnGroup, ContractionSpec } from "./contraction.ts";
 import { type QuadPlace, readMatrix } from "./weights.ts";
 import type { KernelWriter } from "../writer.ts";
 
@@ -32,7 +32,7 @@ export interface RowSums {
   readonly sums: readonly (readonly string[])[];
 }
 
-export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnGroup, block: RowBlock): RowSums {
+export function emitRowBlock(w: KernelWriter, spec: ContractionSpec, group: ColumnGroup, block: RowBlock): RowSums {
   const k = w.fresh("k");
   const matrices = group.matrices.map((operand) => ({
     reader: readMatrix(w, spec, group, operand),
@@ -102,7 +102,7 @@ export function emitRowBlock(w: KernelWriter, spec: ContractSpec, group: ColumnG
 const plus = (name: string, n: number): string => (n === 0 ? name : `(${name} + ${n}u)`);
 
 /** A at k .. k+3 as a vec4<f32>. Past the end of k the last element stands in: the weights are zero there. */
-export function loadA(w: KernelWriter, spec: ContractSpec, row: string, k: string): string {
+export function loadA(w: KernelWriter, spec: ContractionSpec, row: string, k: string): string {
   if (spec.k % 4 === 0) return spec.a(w, 4, row, k);
   const at = [0, 1, 2, 3].map((i) => spec.a(w, 1, row, i === 0 ? k : `min(${k} + ${i}u, ${spec.k - 1}u)`));
   return `vec4<f32>(${at.join(", ")})`;
