@@ -1,6 +1,6 @@
 /** Options and steps of the commands that write checkpoints: what to expect beforehand, progress, what an earlier run left. */
 import { type Command, Option } from "commander";
-import type { Layout } from "../compiler/index.ts";
+import type { ExpertLayout } from "../compiler/index.ts";
 import { ELEMENT_TYPES, type ElementType } from "../runtime/checkpoint/element-type.ts";
 import { freeBytes } from "../runtime/files/disk.ts";
 import { partialFolder } from "../runtime/files/staging.ts";
@@ -12,7 +12,7 @@ import { humanBytes, humanTime, plural, say, startProgress } from "./output.ts";
 
 export interface TransferFlags {
   readonly dtype?: ElementType;
-  readonly layout?: Layout;
+  readonly layout?: ExpertLayout;
   readonly maxShardSize?: number;
   readonly memory?: number;
   readonly overwrite?: true;

@@ -23,7 +23,7 @@ export { findContradictions } from "./weights/map/contradictions.ts";
 export { findFloats, readConfig, writeConfig } from "./weights/map/config.ts";
 export { findMap, lookupMap, modelType, settingKey } from "./weights/map/family.ts";
 export { encodings, type EncodingName, FP8_BLOCK, MX_BLOCK } from "./weights/map/encoding.ts";
-export type { Alike, Layout, Piece, TensorEntry, TensorMap } from "./weights/map/tensors.ts";
+export type { Alike, ExpertLayout, Piece, TensorEntry, TensorMap } from "./weights/map/tensors.ts";
 export { expandMap } from "./weights/map/tensors.ts";
 export { checkTotal } from "./weights/map/total.ts";
 export { fillInit } from "./language/model/init.ts";

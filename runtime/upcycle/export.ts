@@ -4,7 +4,7 @@
  * means, under the names that the map writes.
  */
 import { STORING_RULES, commonType, type ElementType } from "../checkpoint/element-type.ts";
-import { contiguousView, expandMap, type Layout, type TensorEntry } from "../../compiler/index.ts";
+import { contiguousView, expandMap, type ExpertLayout, type TensorEntry } from "../../compiler/index.ts";
 import { DiagnosticBag } from "../../grammar/diagnostic.ts";
 import { checkOption, checkOptions, needed, object, type Rules, whole } from "../../grammar/option.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -20,7 +20,7 @@ export interface ExportOptions {
   /** How to store parameters; unless given, as they are. */
   readonly dtype?: ElementType | undefined;
   /** Among the layouts that the map has; unless given, as they are. */
-  readonly layout?: Layout | undefined;
+  readonly layout?: ExpertLayout | undefined;
   /** Bytes of weights to hold at a time. */
   readonly budget?: number | undefined;
 }

@@ -4,7 +4,7 @@
  */
 import type {
   Assignment,
-  Layout,
+  ExpertLayout,
   MapBinding,
   Model,
   Scope,
@@ -60,7 +60,7 @@ export interface UpcycleRequest extends AbortOptions {
   /** How parameters are stored; unless given, as in the sources. */
   readonly dtype?: ElementType | undefined;
   /** Among the layouts that the target's map has; the first unless given. */
-  readonly layout?: Layout | undefined;
+  readonly layout?: ExpertLayout | undefined;
   /** Maps that are tried before those of the standard library. */
   readonly maps?: readonly MapBinding[];
   /** Bytes of weights to hold at a time. */
@@ -215,7 +215,7 @@ function checkContracts(
 }
 
 /** Every tensor of the model as the map writes it. Throws `map/one-layout` when there is no choice where one is asked for. */
-export function expandWhole(map: MapBinding, model: Model, layout: Layout | null): readonly TensorEntry[] {
+export function expandWhole(map: MapBinding, model: Model, layout: ExpertLayout | null): readonly TensorEntry[] {
   const bag = new DiagnosticBag();
   const { entries } = expandMap(map, model, layout, bag);
   if (!bag.hasErrors) checkTotal(model, entries, bag, map.item.span);

@@ -59,7 +59,7 @@ export interface Alike {
 }
 
 /** Which of `either ... or` is written: the one with the fewest tensors, or the one with the most. */
-export type Layout = "fused" | "per-expert";
+export type ExpertLayout = "fused" | "per-expert";
 
 /**
  * Expands a map over a model. `present`: the names in a checkpoint, to choose among `either` layouts; when writing, which of them
@@ -68,7 +68,7 @@ export type Layout = "fused" | "per-expert";
 export function expandMap(
   map: MapBinding,
   model: Model,
-  present: ReadonlySet<string> | Layout | null,
+  present: ReadonlySet<string> | ExpertLayout | null,
   bag: DiagnosticBag,
 ): TensorMap {
   const ctx = newContext("build", bag);
@@ -111,7 +111,7 @@ interface Place {
   readonly banks: ReadonlyMap<string, number>;
   /** The layer of each stack passed through, by its template's path. */
   readonly layers: ReadonlyMap<string, number>;
-  readonly present: ReadonlySet<string> | Layout | null;
+  readonly present: ReadonlySet<string> | ExpertLayout | null;
   readonly ignored: Ignored[];
   /** What names more tensors than there can be, which matters only in the layout that is meant. */
   readonly tooMany: DiagnosticBag;
