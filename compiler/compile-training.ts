@@ -131,22 +131,12 @@ export interface TrainingPlan {
   readonly vocabulary: number;
 }
 
-/** An update goes through a parameter element by element. */
-function checkRule({ ruleOf }: Optimizing, path: string): void {
-  const { program, isElementwise = true } = ruleOf(path);
-  if (isElementwise) return;
-  throw failure("train/matrix", `\`${program.main.name}\` works on matrices, and would step \`${path}\``, {
-    help: "choose an optimizer without `for [.., A, B]`",
-  });
-}
-
-/** A plan with the entries `micro.whole`, `update` and `nll.whole`. Weights are f32 on the device. Throws `train/no-loss`, `train/matrix`. */
+/** A plan with the entries `micro.whole`, `update` and `nll.whole`. Weights are f32 on the device. Throws `train/no-loss`. */
 export function compileTraining(
   model: Model,
   { sequences, trains, optimizing, metrics = [], ...options }: CompileTrainingOptions,
 ): TrainingPlan {
   const training = makeTrainingProgram(model, { sequences, trains, metrics });
-  for (const path of training.trained) checkRule(optimizing, path);
   const updates = training.program.main.outputs.filter((o) => o.role === "update");
   const plan = compileProgram(training.program, {
     ...options,

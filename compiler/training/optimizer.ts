@@ -19,7 +19,7 @@ import type { ConstructorValue, Init, Value } from "../language/interpret/value.
 import { listParameters, newContext, tryBuildProgram } from "../language/model/model.ts";
 import type { Scope } from "../language/resolve/scope.ts";
 import type { Builder } from "../ops/builder.ts";
-import { inlineCalls } from "../passes/simplify/inline.ts";
+import { inlineAll } from "../passes/simplify/inline.ts";
 import { splitNumbers } from "../passes/tabulate/host-numbers.ts";
 import type { HostScalar } from "../plan/plan.ts";
 import type { ScalarExpr } from "../plan/scalar.ts";
@@ -80,7 +80,7 @@ export function buildOptimizer(
   if (instance === null || program === null || number === null || ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
   const states = listParameters(instance).map(({ path, init }) => ({ name: path, initial: startOf(init) }));
   const { builder } = ctx;
-  const { main } = inlineCalls(program, builder);
+  const { main } = inlineAll(program, builder);
   const order = shape.map((axis) => axis.name);
   const bound = bindInputs(main.outputs, number, builder).map((o) =>
     o.role === "result" ? { ...o, node: builder.transpose(o.node, order) } : o,

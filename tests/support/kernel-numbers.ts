@@ -27,6 +27,11 @@ export const DERIVED: readonly {
     why: "bytes of an element that is read and written",
   },
   {
+    path: "compiler/codegen/assemble/update-matrix.ts",
+    numbers: [8],
+    why: "bytes of an element that is read and written",
+  },
+  {
     path: "compiler/codegen/assemble/work.ts",
     numbers: [4096],
     why: "an estimate for reports: bytes of a weight that is picked from",

@@ -12,10 +12,12 @@ import type { EmittedKernel } from "../kernel/contraction/contraction.ts";
 import { emitNormSum, emitVerdict, NORM_GROUPS } from "../kernel/norm.ts";
 import type { LowerContext, Lowered } from "../lower/context.ts";
 import { lowerKernel } from "../lower/lower-kernel.ts";
+import type { HostNumber } from "../lower/place.ts";
 import type { Binding, Dispatch, Entry, HostScalar, Kept, Parameter, Repeat } from "../../plan/plan.ts";
 import { inKept, type MapKernel, type Store } from "../schedule/kernel.ts";
 import type { Collector } from "./collect.ts";
 import { pushRepeat } from "./repeat.ts";
+import { updateMatrix } from "./update-matrix.ts";
 
 /** What an optimizer does to one parameter, element by element. */
 export interface UpdateRule {
@@ -24,7 +26,7 @@ export interface UpdateRule {
    * of the names that change. A parameter f32 [] of the program is the host scalar of its path, or `scale`, what clipping makes of a gradient.
    */
   readonly program: Program;
-  /** False of one over all axes of the parameter, which this does not run. */
+  /** False of one over all axes of the parameter. */
   readonly isElementwise?: boolean;
   readonly states: readonly { readonly name: string; readonly initial: number }[];
 }
@@ -64,10 +66,10 @@ export function assembleUpdate(options: UpdateOptions): Entry {
   const partial = kept("norm.partial", NORM_GROUPS, once);
   const [norm, scale, finite] = Object.values(VERDICT).map((id) => kept(id, 4, once)) as [Binding, Binding, Binding];
   const steps: (Dispatch | Repeat)[] = [];
-  const add = (path: string, make: (hole: (text: string) => string) => Dispatch): void => {
+  const add = (path: string, make: (hole: (text: string) => string) => Dispatch | readonly Dispatch[]): void => {
     const index = /\[(\d+)\]/.exec(path)?.[1];
-    if (index === undefined) steps.push(make((text) => text));
-    else pushRepeat(steps, Number(index), [make((text) => text.replace(`[${index}]`, "[#]"))]);
+    if (index === undefined) steps.push(...[make((text) => text)].flat());
+    else pushRepeat(steps, Number(index), [make((text) => text.replace(`[${index}]`, "[#]"))].flat());
   };
   for (const { parameter } of rules) {
     const elements = elementsIn(parameter);
@@ -89,7 +91,17 @@ export function assembleUpdate(options: UpdateOptions): Entry {
         ["g", { kind: "buffer", id: hole(`grad.${path}`) }],
         ...rule.states.map(({ name }) => [name, { kind: "buffer", id: hole(stateId(name, path)) }] as const),
       ]);
-      return updateOne(options, elementsIn(parameter), rule.program, bindings, `update ${hole(path)}`);
+      const label = `update ${hole(path)}`;
+      if (rule.isElementwise ?? true) return updateOne(options, elementsIn(parameter), rule.program, bindings, label);
+      const { context, collector } = options;
+      return updateMatrix(
+        {
+          ...{ parameter, bindings, program: rule.program, prefix: `update.${hole(path).replaceAll("#", "layer")}` },
+          context: { device: context.device, force: context.force, collector },
+          numberOf: (number) => numberOf(options, number),
+        },
+        label,
+      );
     });
   }
   for (const parameter of replaced)
@@ -101,6 +113,13 @@ export function assembleUpdate(options: UpdateOptions): Entry {
       return updateOne(options, elementsIn(parameter), replacing(), bindings, `update ${hole(parameter.path)}`);
     });
   return { name: "update", output: "update", regime: "whole", phase: "update", inputs: [], outputs: [], steps };
+}
+
+/** A number of the step by its path: of the host, what clipping makes of a gradient, or whether all are finite. */
+function numberOf({ scalars }: UpdateOptions, path: string): HostNumber | { readonly bound: Binding } {
+  const scalar = scalars.findIndex((s) => s.id === path);
+  if (scalar >= 0) return { scalar, count: scalars.length };
+  return { bound: { kind: "buffer", id: path === "scale" ? VERDICT.scale : VERDICT.finite } };
 }
 
 /** One kernel: every element of the outputs from the same elements of the inputs, over which it is written. */
@@ -119,7 +138,6 @@ function updateOne(
   );
   const written = new Set(stores.map(({ kept }) => bindings.get(kept!.id)));
   const kernel: MapKernel = { kind: "map", computes: [], stores };
-  const { scalars } = options;
   const [lowered] = lowerKernel(kernel, "kernel", {
     ...options.context,
     cache: "f32",
@@ -133,11 +151,7 @@ function updateOne(
       bufferOf: (node) => (isOp(node, "input") ? (bindings.get(node.attrs.name) ?? null) : null),
       storeOf: () => "f32",
       accessOf: (binding) => (written.has(binding) ? "write" : "read"),
-      parameterOf: ({ attrs: { path } }) => {
-        const scalar = scalars.findIndex((s) => s.id === path);
-        if (scalar >= 0) return { scalar, count: scalars.length };
-        return { bound: { kind: "buffer", id: path === "scale" ? VERDICT.scale : VERDICT.finite } };
-      },
+      parameterOf: ({ attrs: { path } }) => numberOf(options, path),
       builtin: () => ({ kind: "step" }),
     }),
   });

@@ -16,7 +16,7 @@ import { groupBuffers } from "./group-kernel.ts";
 import type { Run } from "./indexing.ts";
 import { hasRuns, unflatten } from "./indexing.ts";
 import type { Memory, ParameterPlace } from "./place.ts";
-import { count } from "./place.ts";
+import { count, partBinding } from "./place.ts";
 import { callValue } from "./prologue.ts";
 import { readRows } from "./read-rows.ts";
 import { fixedSize, sizeOf } from "./size.ts";
@@ -129,7 +129,7 @@ function operandOf(matrix: Matrix, place: ParameterPlace, part: number): MatrixO
   const transposed = place.layout.kind === "matrix" && place.layout.n.join() !== matrix.n.join();
   const whole = place.parts.length === 1;
   return {
-    binding: { kind: "parameter", path: place.path, part },
+    binding: partBinding(place, part),
     storage: place.storage,
     transposed,
     part: { split, start, count: whole && split === "n" ? columns : n },

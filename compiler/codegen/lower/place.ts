@@ -17,8 +17,8 @@ import { flatten, hasRuns } from "./indexing.ts";
 import { fromMemory, identifier, memoryType, typeText } from "./text.ts";
 import { loadMatrix, loadPlain } from "./weight.ts";
 
-/** A parameter as kernels of a function see it: `#` in the path, one layout for all layers. */
-export type ParameterPlace = Pick<Parameter, "path" | "storage" | "layout" | "parts">;
+/** A parameter as kernels of a function see it: `#` in the path, one layout for all layers. `buffer`: what lies like it, but in a buffer. */
+export type ParameterPlace = Pick<Parameter, "path" | "storage" | "layout" | "parts"> & { readonly buffer?: string };
 
 /** One of the plan's host scalars, by its place among `count`. */
 export interface HostNumber {
@@ -144,7 +144,11 @@ export function count(axes: readonly Axis[]): number {
 }
 
 function bindingOf(place: ParameterPlace, part: Part): Binding {
-  return { kind: "parameter", path: place.path, part: place.parts.indexOf(part) };
+  return partBinding(place, place.parts.indexOf(part));
+}
+
+export function partBinding({ path, buffer }: ParameterPlace, part: number): Binding {
+  return buffer === undefined ? { kind: "parameter", path, part } : { kind: "buffer", id: buffer };
 }
 
 /** Chooses the part by the element number over the axes that the parts cut. */

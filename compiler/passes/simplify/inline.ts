@@ -10,6 +10,23 @@ import type { Builder } from "../../ops/builder.ts";
 
 /** The same program with calls in main alone. */
 export function inlineCalls(program: Program, b: Builder): Program {
+  const { flatten } = expanding(program, b);
+  const main = rewriteFunction(program.main, (node, inputs) => b.must(node.op, inputs, node.attrs, node.origin));
+  return { main, functions: new Map([...program.functions].map(([name, fn]) => [name, flatten(fn)])) };
+}
+
+/** The same program with no calls at all, which is as long as all of its layers together. */
+export function inlineAll(program: Program, b: Builder): Program {
+  const { expand } = expanding(program, b);
+  return { main: rewriteFunction(program.main, expand), functions: new Map() };
+}
+
+interface Expanding {
+  readonly flatten: (fn: GraphFunction) => GraphFunction;
+  readonly expand: (node: Node, inputs: readonly Node[]) => Node;
+}
+
+function expanding(program: Program, b: Builder): Expanding {
   const flat = new Map<string, GraphFunction>();
   const flatten = (fn: GraphFunction): GraphFunction => {
     const known = flat.get(fn.name);
@@ -35,6 +52,5 @@ export function inlineCalls(program: Program, b: Builder): Program {
     });
     return result!;
   };
-  const main = rewriteFunction(program.main, (node, inputs) => b.must(node.op, inputs, node.attrs, node.origin));
-  return { main, functions: new Map([...program.functions].map(([name, fn]) => [name, flatten(fn)])) };
+  return { flatten, expand };
 }

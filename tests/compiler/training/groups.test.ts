@@ -129,12 +129,20 @@ test("an optimizer of matrices leaves the others to the one behind its `else`, w
   expect(ruleOf("norm.w")).not.toBe(ruleOf("blocks[1].norm.w"));
 });
 
-test("a plan that trains refuses an optimizer of matrices", () => {
+test("the same kernels update matrices of every layer, in memory that they share", () => {
   const settings = { ...readSettings(workspace, { optimizer: "Halves", rate: "1e-3" }), scope };
   const optimizing = { ...groupParameters(model, settings), clip: 1 };
-  expect(() => compileTraining(model, { device: softwareFacts, sequences: 1, trains: () => true, optimizing })).toThrow(
-    "`Halves` works on matrices, and would step `head.w`",
-  );
+  const { plan } = compileTraining(model, {
+    device: softwareFacts,
+    sequences: 1,
+    trains: () => true,
+    optimizing,
+    verify: true,
+  });
+  const update = plan.entries.find((e) => e.phase === "update")!;
+  const up = update.steps.filter((s) => s.kind === "repeat" && s.steps.some((d) => d.label.includes("experts.up.w: ")));
+  expect(up.map((s) => (s.kind === "repeat" ? s.indices : []))).toEqual([[0, 1, 2]]);
+  expect(plan.buffers.filter((b) => b.id.startsWith("update.blocks[layer].ffn.experts.up.w"))).toHaveLength(1);
 });
 
 test("`only` and `frozen` say what is trained, the longer path of both first", () => {
