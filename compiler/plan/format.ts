@@ -107,7 +107,22 @@ const q8: Format = {
   error: (0.5 / 127) * (1 + 2 ** -20),
 };
 
-const rows = { f32, f16, bf16, q8 };
+/** 4 bits, -7 to 7, and a scale for 32 neighbours along k: 5 bits each. */
+const q4: Format = {
+  bits: 4,
+  block: { size: 32, scales: f32, scaleOf: (largest) => largest / 7 },
+  narrow: (values) => Uint8Array.from(values, (x) => Math.round(x) & 15),
+  widen: (codes) => Float32Array.from(codes, (code) => (code << 28) >> 28),
+  load: (words, lane, type) => {
+    const up = lane === 7 ? words : `(${words} << ${type("u32")}(${28 - 4 * lane}u))`;
+    return `${type("f32")}(bitcast<${type("i32")}>(${up}) >> ${type("u32")}(28u))`;
+  },
+  largest: 3.4e38,
+  least: 7 * 2 ** -126,
+  error: (0.5 / 7) * (1 + 2 ** -20),
+};
+
+const rows = { f32, f16, bf16, q8, q4 };
 
 export type WeightFormat = keyof typeof rows;
 
