@@ -80,21 +80,27 @@ export async function withSession<N extends Needs, R>(
   }
 }
 
-/** For what runs a checkpoint without a session: opens it for sequences of so many tokens, and frees it and the device whatever happens. */
+/**
+ * For what runs a checkpoint without a session: opens it for sequences of so many tokens, or of a usual number where it was made for so many,
+ * and frees it and the device whatever happens.
+ */
 export async function withDevice<R>(
   folder: string,
   flags: SessionFlags,
-  length: number,
-  use: (loaded: LoadedModel, openDevice: () => Promise<Device>) => Promise<R>,
+  length: number | { readonly usual: number },
+  use: (loaded: LoadedModel, openDevice: () => Promise<Device>, length: number) => Promise<R>,
 ): Promise<R> {
   const loaded = await openFolder(folder, flags.map);
   let device: Device | undefined;
   try {
-    checkLength(loaded, length);
-    return await use(loaded, async () => {
+    if (typeof length === "number") checkLength(loaded, length);
+    const own =
+      typeof length === "number" ? length : Math.min(length.usual, horizonOf(loaded.model)?.tokens ?? Infinity);
+    const open = async (): Promise<Device> => {
       const { openDevice } = await import("../runtime/dawn/open-device.ts");
       return (device = await openDevice(flags.adapter === undefined ? {} : { adapter: flags.adapter }));
-    });
+    };
+    return await use(loaded, open, own);
   } finally {
     device?.close();
     await loaded.checkpoint.close();

@@ -24,6 +24,8 @@ export interface StepOptions extends AbortOptions {
   readonly metricsEvery: number;
   /** After a step that this says yes to, everything has been read before the next one begins. */
   readonly pauseAfter: (step: number) => boolean;
+  /** Where the last checkpoint is, for whoever is told that a step failed. */
+  readonly lastCheckpoint?: () => string | null;
 }
 
 export interface StepResult extends StepReport {
@@ -40,7 +42,7 @@ export interface StepResult extends StepReport {
 export async function* runSteps(
   trainer: Trainer,
   data: Pick<Batches, "next">,
-  { first, last, steps, micros, metricsEvery, pauseAfter, signal }: StepOptions,
+  { first, last, steps, micros, metricsEvery, pauseAfter, lastCheckpoint = () => null, signal }: StepOptions,
 ): AsyncGenerator<StepResult> {
   let before = performance.now();
   let pending: Pending | null = null;
@@ -49,7 +51,7 @@ export async function* runSteps(
     const { step, host, batches, tokens, take } = pending;
     pending = null;
     const report = await take();
-    if (!report.applied) throw await describeNotFinite(trainer, step, host, batches);
+    if (!report.applied) throw await describeNotFinite(trainer, step, host, batches, lastCheckpoint());
     const now = performance.now();
     const result = { ...report, step, rate: rateAt(trainer, host), tokens, seconds: (now - before) / 1000 };
     before = now;

@@ -5,13 +5,19 @@ import type { Batch } from "./data/batches.ts";
 import { joinRows } from "./rows.ts";
 import type { Trainer } from "./trainer.ts";
 
-/** Runs the micro-batches of the step once more, one by one, until one leaves a gradient that is not finite. */
+/**
+ * Runs the micro-batches of the step once more, one by one, until one leaves a gradient that is not finite. `checkpoint`: the last one that was
+ * written, from before.
+ */
 export async function describeNotFinite(
   trainer: Trainer,
   step: number,
   host: HostValues,
   batches: readonly Batch[],
+  checkpoint: string | null,
 ): Promise<MoeError> {
+  const last =
+    checkpoint === null ? "no checkpoint was written before it" : `the last checkpoint before it is ${checkpoint}`;
   trainer.restart(host);
   for (const [micro, batch] of batches.entries()) {
     await trainer.micro(joinRows(batch));
@@ -24,13 +30,15 @@ export async function describeNotFinite(
       {
         notes: [
           `its sequences are ${places.slice(0, 4).join("; ")}${places.length > 4 ? `; and ${places.length - 4} more` : ""}`,
+          last,
         ],
-        help: "lower the rate or clip to a smaller norm, or look at these texts; the last checkpoint is from before",
+        help: "lower the rate or clip to a smaller norm, or look at these texts",
       },
     );
   }
   return failure("train/not-finite", `step ${step}: the norm of all gradients passes what float32 holds`, {
-    help: "lower the rate: the weights have grown so that gradients overflow; the last checkpoint is from before",
+    notes: [last],
+    help: "lower the rate: the weights have grown so that gradients overflow",
   });
 }
 

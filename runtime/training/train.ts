@@ -172,6 +172,7 @@ async function* runEvents(run: Opened): AsyncGenerator<TrainingEvent> {
       if (run.sampling !== null) yield told(await writeSamples(trainer, run.sampling, loaded, device, step));
     };
     if (done === 0) yield* measure(0);
+    let checkpoint = stored?.path ?? null;
     let total = done * context * sequences * run.micros;
     const iterator = runSteps(trainer, data, {
       first: done + 1,
@@ -180,6 +181,7 @@ async function* runEvents(run: Opened): AsyncGenerator<TrainingEvent> {
       micros: run.micros,
       metricsEvery: run.loadsEvery,
       pauseAfter: (step) => isDue(step, run.evaluateEvery) || isDue(step, run.checkpointEvery),
+      lastCheckpoint: () => checkpoint,
       signal: run.signal,
     });
     for await (const result of iterator) {
@@ -190,7 +192,8 @@ async function* runEvents(run: Opened): AsyncGenerator<TrainingEvent> {
       if (isDue(result.step, run.evaluateEvery)) yield* measure(result.step);
       if (!isDue(result.step, run.checkpointEvery)) continue;
       await metrics.flush();
-      yield { kind: "checkpoint", step: result.step, path: await writeStep(trainer, run, result.step) };
+      checkpoint = await writeStep(trainer, run, result.step);
+      yield { kind: "checkpoint", step: result.step, path: checkpoint };
     }
   } finally {
     metrics.close();

@@ -19,7 +19,7 @@ interface Flags extends SessionFlags, DataFlags, OptimizingFlags {
   readonly tokenizer?: string;
   readonly steps?: number;
   readonly tokens?: number;
-  readonly context: number;
+  readonly context?: number;
   readonly batch: number;
   readonly together?: number;
   readonly seed: number;
@@ -42,7 +42,7 @@ export function registerTrain(program: Command): void {
     .option("--tokenizer <folder>", "checkpoint with the tokenizer of a fresh model")
     .option("--steps <n>", "optimizer steps (default: what --tokens makes)", parseCount)
     .option("--tokens <n>", "tokens to train on, instead of --steps (default: 200000)", parseCount)
-    .option("--context <n>", "tokens of a sequence", parseCount, 256)
+    .option("--context <n>", "tokens of a sequence (default: 256, or as many as the model has)", parseCount)
     .option("--batch <n>", "sequences of an optimizer step", parseCount, 8)
     .option("--together <n>", "sequences that run at once; a divisor of --batch (default: as many as fit)", parseCount)
     .option(
@@ -65,9 +65,10 @@ export function registerTrain(program: Command): void {
 }
 
 async function runTrain(checkpoint: string | undefined, flags: Flags): Promise<void> {
-  const steps = stepsOf(flags);
+  checkAmount(flags);
   const folder = await openSubjectOf(checkpoint, flags);
-  await withDevice(folder, flags, flags.context, async (loaded, openDevice) => {
+  await withDevice(folder, flags, flags.context ?? { usual: USUAL_CONTEXT }, async (loaded, openDevice, context) => {
+    const steps = stepsOf(flags, context);
     const { openTraining } = await import("../../../runtime/training/train.ts");
     const run = await openTraining({
       device: await openDevice(),
@@ -75,7 +76,7 @@ async function runTrain(checkpoint: string | undefined, flags: Flags): Promise<v
       out: flags.out,
       data: readDataFlags(flags),
       steps,
-      context: flags.context,
+      context,
       batch: flags.batch,
       ...(flags.together === undefined ? {} : { together: flags.together }),
       seed: flags.seed,
@@ -88,7 +89,7 @@ async function runTrain(checkpoint: string | undefined, flags: Flags): Promise<v
       acceptChanged: flags.acceptChanged === true,
     });
     try {
-      if (flags.json !== true) print(describePlan(run, flags, steps));
+      if (flags.json !== true) print(describePlan(run, flags.batch, context, steps));
       if (flags.plan !== true) await follow(run, steps, flags);
       else if (flags.json === true) printJson(planJson(run, steps));
     } finally {
@@ -115,14 +116,19 @@ async function openSubjectOf(checkpoint: string | undefined, { init, tokenizer, 
 
 const DEFAULT_TOKENS = 200_000;
 
-function stepsOf({ steps, tokens, batch, context }: Flags): number {
+const USUAL_CONTEXT = 256;
+
+function checkAmount({ steps, tokens }: Flags): void {
   if (steps !== undefined && tokens !== undefined)
     throw failure("cli/usage", "`--steps` and `--tokens` say the same thing", { help: "give one of them" });
+}
+
+function stepsOf({ steps, tokens, batch }: Flags, context: number): number {
   return steps ?? Math.max(1, Math.ceil((tokens ?? DEFAULT_TOKENS) / (batch * context)));
 }
 
 /** What will be done and what it takes, before it is begun. */
-function describePlan(run: TrainingRun, { batch, context }: Flags, steps: number): string {
+function describePlan(run: TrainingRun, batch: number, context: number, steps: number): string {
   const { memory, sources, sequences, micros, trained, parameters } = run;
   const rows = sources.map(({ name, share, tokens, heldOut, documents }) => [
     name,

@@ -55,6 +55,26 @@ describe("a fresh model", () => {
   });
 });
 
+test("a step that is not finite ends the run, with what it was and where to go on; nothing of it is published", async () => {
+  const out = temporary("diverged");
+  const run = await train(
+    out,
+    ...["--init", file, "--steps", "6", "--checkpoint", "1", "--rate", "1e19", "--schedule", "1", "--clip", "0"],
+  );
+  expect(run.code).toBe(1);
+  expect(run.err).toMatch(
+    /error\[train\/not-finite\]: step \d: the gradient of `.+` is not finite in micro-batch \d of 2/,
+  );
+  expect(run.err).toMatch(/its sequences are ids: .*ids\.bin, document \d+, id \d+/);
+  const [, step] = /step (\d): the gradient/.exec(run.err)!;
+  const last = readdirSync(out)
+    .filter((name) => name.startsWith("step-"))
+    .sort()
+    .at(-1)!;
+  expect(run.err).toContain(`the last checkpoint before it is ${join(out, last)}`);
+  expect(Number(last.slice("step-".length))).toBeLessThan(Number(step));
+});
+
 interface Result {
   readonly domains: readonly { readonly nll: number }[];
 }
