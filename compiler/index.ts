@@ -80,7 +80,7 @@ export {
 export { addObjective, LIKELIHOOD } from "./training/objective.ts";
 export { differentiateProgram } from "./training/differentiate.ts";
 export { GRADIENT } from "./training/gradient-program.ts";
-export { groupParameters, type Groups, type PathRule, type TrainingSettings } from "./training/groups.ts";
+export { groupParameters, type Groups, type PathRule, RATE, type TrainingSettings } from "./training/groups.ts";
 export { buildOptimizer, type OptimizerRule, optimizerFor } from "./training/optimizer.ts";
 export { readSettings, type SettingTexts } from "./training/settings.ts";
 export { compileGradients, type GradientPlan } from "./compile-gradients.ts";

@@ -167,7 +167,10 @@ function tickText(tick: number, ticks: readonly number[]): string {
   const step = Math.abs((ticks[1] ?? tick) - (ticks[0] ?? 0)) || Math.abs(tick) || 1;
   const size = Math.max(...ticks.map(Math.abs));
   if (size >= 10_000) return `${trim(tick / 1000, step / 1000)} k`;
-  if (size < 0.01 && size > 0) return tick === 0 ? "0" : tick.toExponential(1).replace(".0e", "e");
+  if (size < 0.01 && size > 0) {
+    const digits = Math.floor(Math.log10(size) + 1e-9) - Math.floor(Math.log10(step) + 1e-9);
+    return tick === 0 ? "0" : tick.toExponential(Math.max(0, Math.min(6, digits)));
+  }
   return trim(tick, step);
 }
 

@@ -15,9 +15,10 @@ import { type ConstructorValue, describeValue, type Value } from "../language/in
 import { listParameters, type Model, type ModelParameter, newContext } from "../language/model/model.ts";
 import type { Scope } from "../language/resolve/scope.ts";
 import type { HostScalar } from "../plan/plan.ts";
+import type { ScalarExpr } from "../plan/scalar.ts";
 import { resolvePath } from "../weights/map/path.ts";
 import { runsOf } from "../weights/upcycle/runs.ts";
-import { buildOptimizer, optimizerFor, type OptimizerRule, type Rate } from "./optimizer.ts";
+import { buildOptimizer, optimizerFor, type OptimizerRule, type Rate, rateOfStep } from "./optimizer.ts";
 
 /** What is set for the parameters below some paths: `rate`, `optimizer`, or an argument of the optimizer that they have. */
 export interface PathRule {
@@ -45,6 +46,9 @@ export interface Groups {
   readonly scalars: readonly HostScalar[];
 }
 
+/** The host scalar that reports call the rate: that of parameters for which nothing else is said. */
+export const RATE = "rate";
+
 /** Throws a `MoeError`: `train/part`, `train/state`, `train/nothing`, and whatever is wrong with paths and expressions. */
 export function groupParameters(model: Model, settings: TrainingSettings): Groups {
   const grouping = new Grouping(model, settings);
@@ -53,6 +57,7 @@ export function groupParameters(model: Model, settings: TrainingSettings): Group
     if (!parameter.state && grouping.trains(parameter.path)) rules.set(parameter.path, grouping.ruleFor(parameter));
   grouping.finish(rules.size);
   const scalars = new Map([...rules.values()].flatMap((rule) => rule.scalars.map((s) => [s.id, s] as const)));
+  scalars.set(RATE, { id: RATE, expr: grouping.rate() });
   return {
     trains: (path) => rules.has(path),
     ruleOf: (path) => {
@@ -94,6 +99,11 @@ class Grouping {
       ...frozen.map((path) => [path, false] as const),
     ]);
     this.#stop();
+  }
+
+  /** Where no rule says another. */
+  rate(): ScalarExpr {
+    return rateOfStep(this.#rateOf([]));
   }
 
   trains(path: string): boolean {

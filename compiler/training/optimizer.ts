@@ -21,6 +21,7 @@ import type { Scope } from "../language/resolve/scope.ts";
 import type { Builder } from "../ops/builder.ts";
 import { inlineAll } from "../passes/simplify/inline.ts";
 import { splitNumbers } from "../passes/tabulate/host-numbers.ts";
+import { scalarOf } from "../passes/tabulate/scalar.ts";
 import type { HostScalar } from "../plan/plan.ts";
 import type { ScalarExpr } from "../plan/scalar.ts";
 
@@ -113,6 +114,14 @@ function rateNode(ctx: Context, { expr, scope, within, locals: own }: Rate): Nod
   const told = `a learning rate is one number f32[], and this is ${formatType(node.type)}`;
   report(env, "type/parameter-kind", told, expr.span, "given here", "give a number, or a function of `t` and `steps`");
   return null;
+}
+
+/** The rate as a number of the host. Throws a `MoeError` with what is wrong with it. */
+export function rateOfStep(rate: Rate): ScalarExpr {
+  const ctx = newContext();
+  const node = rateNode(ctx, rate);
+  if (node === null || ctx.bag.hasErrors) throw new MoeError(ctx.bag.list);
+  return scalarOf(node, HOST);
 }
 
 /** Results by the names that a step has; states are inputs, and gradients are scaled. */

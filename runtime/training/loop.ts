@@ -4,6 +4,7 @@
  *
  *     for await (const report of runSteps(trainer, data, { first: 1, last: 400, micros: 2, loadsEvery: 10 })) ...
  */
+import { RATE } from "../../compiler/index.ts";
 import { evaluateScalar } from "../../compiler/plan/scalar.ts";
 import type { HostValues } from "../../compiler/plan/plan.ts";
 import { type AbortOptions, checkAborted } from "../abort.ts";
@@ -96,9 +97,6 @@ function countTokens(batches: readonly Batch[]): number {
 function idsOf(batches: readonly Batch[]): number {
   return batches.reduce((n, { ids }) => n + ids.reduce((m, row) => m + row.length, 0), 0);
 }
-
-/** The host scalar by this name is what reports call the rate. */
-export const RATE = "rate";
 
 function rateAt({ plan }: Trainer, host: HostValues): number {
   const scalar = plan.scalars.find((s) => s.id === RATE);

@@ -94,6 +94,9 @@ describe("a run", () => {
       expect(costs[2]!).toBeLessThan(costs[0]!);
       const steps = events.flatMap((e) => (e.kind === "step" ? [e] : []));
       expect(steps.map((s) => s.total)).toEqual([64, 128, 192, 256]);
+      // As the library's schedule has it, of which a twentieth is a warm-up.
+      expect(steps[0]!.rate).toBeGreaterThan(steps[3]!.rate!);
+      expect(steps[3]!.rate).toBeCloseTo(1e-3, 6);
       const loads = events.flatMap((e) => (e.kind === "load" ? [e] : []));
       // Two experts for each token of each layer.
       for (const { layers } of loads)
