@@ -18,7 +18,8 @@ import { BATCH, batchProgram } from "./training/batch.ts";
 import { addLikelihood, LIKELIHOOD, STEP_SHARES } from "./training/objective.ts";
 import { DRAWN, type TrainingProgram, trainingProgram } from "./training/training-program.ts";
 
-export { VERDICT } from "./codegen/assemble/update.ts";
+export { isSaved } from "./codegen/assemble/calls.ts";
+export { OPTIMIZER, stateId, VERDICT } from "./codegen/assemble/update.ts";
 
 /** The program of a micro-batch of so many sequences. Throws `train/no-loss` where the model's results are not one row of numbers per token. */
 export function makeTrainingProgram(

@@ -75,6 +75,9 @@ export {
   STEP_LOSS,
   STEP_METRIC,
   type TrainingPlan,
+  isSaved,
+  OPTIMIZER,
+  stateId,
   VERDICT,
 } from "./compile-training.ts";
 export { addObjective, LIKELIHOOD } from "./training/objective.ts";

@@ -1,6 +1,6 @@
 /** What a training plan takes on the device, told from the plan alone before anything is allocated. */
 import { heldBytes, type Buffer, type Plan } from "../../compiler/plan/plan.ts";
-import { GRADIENT } from "../../compiler/index.ts";
+import { GRADIENT, isSaved, OPTIMIZER } from "../../compiler/index.ts";
 import { bytesOf, type StepSizes } from "../gpu/buffers.ts";
 
 /** Bytes by what they are for. */
@@ -42,7 +42,7 @@ export function memoryOf(plan: Plan, sizes: StepSizes, samples = 0): TrainingMem
 }
 
 function purposeOf({ id, role }: Buffer): "gradients" | "optimizer" | "inputs" | "work" | "rest" {
-  if (role === "temporary") return id.includes(".saved[") ? "inputs" : "work";
+  if (role === "temporary") return isSaved(id) ? "inputs" : "work";
   if (id.startsWith(GRADIENT)) return "gradients";
-  return id.startsWith("optimizer.") ? "optimizer" : "rest";
+  return id.startsWith(OPTIMIZER) ? "optimizer" : "rest";
 }

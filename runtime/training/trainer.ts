@@ -2,7 +2,7 @@
  * The GPU's side of training: sequences through a plan's entry `micro`, which adds up losses and gradients, then `update`. Nothing is made
  * during a step, and nothing is waited for but the few numbers that a step reports, which ride on its last submit.
  */
-import { GRADIENT, STEP_LOSS, STEP_METRIC, VERDICT } from "../../compiler/index.ts";
+import { GRADIENT, OPTIMIZER, stateId, STEP_LOSS, STEP_METRIC, VERDICT } from "../../compiler/index.ts";
 import { type Binding, evaluateSize, type HostValues, type Parameter, type Plan } from "../../compiler/plan/plan.ts";
 import { Buffers } from "../gpu/buffers.ts";
 import type { Device } from "../gpu/device.ts";
@@ -35,7 +35,6 @@ export interface StepReport {
   readonly metrics: ReadonlyMap<string, Float32Array>;
 }
 
-const OPTIMIZER = "optimizer.";
 const MICRO = "micro.whole";
 
 export class Trainer {
@@ -178,13 +177,13 @@ export class Trainer {
 
   /** What the optimizer remembers of a parameter, f32 row-major over the parameter's axes. */
   readState(state: string, path: string): Promise<Float32Array> {
-    return this.#unpacked(path, () => ({ kind: "buffer", id: `${OPTIMIZER}${state}.${path}` }));
+    return this.#unpacked(path, () => ({ kind: "buffer", id: stateId(state, path) }));
   }
 
   /** Puts back what `readState` gave. */
   writeState(state: string, path: string, values: Float32Array<ArrayBuffer>): void {
     const parameter = this.#parameterOf(path);
-    const { buffer } = this.#executor.buffers.find({ kind: "buffer", id: `${OPTIMIZER}${state}.${path}` });
+    const { buffer } = this.#executor.buffers.find({ kind: "buffer", id: stateId(state, path) });
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     for (const chunk of packPart(parameter, 0, { dtype: "f32", bytes }))
       this.#executor.device.gpu.queue.writeBuffer(buffer, chunk.offset, chunk.bytes);

@@ -110,7 +110,13 @@ export class CallPlaces {
   }
 }
 
+/** Behind what a buffer is called that a layer is given or leaves, before the number of the layer. */
 const SAVED = ".saved";
+
+/** Of a buffer that is kept for each layer from going forwards to going back. */
+export function isSaved(id: string): boolean {
+  return id.includes(`${SAVED}[`);
+}
 
 /** The number of the layer that a call is of. */
 function layerOf({ path }: CallKernel): number | null {

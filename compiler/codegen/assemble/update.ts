@@ -46,9 +46,12 @@ export interface UpdateOptions {
 /** What the entry leaves for the host: f32 [4] each, of which the first is meant. */
 export const VERDICT = { norm: "norm", scale: "norm.scale", finite: "norm.finite" } as const;
 
+/** What buffers are called in which an optimizer remembers something, before its name and the parameter's path. */
+export const OPTIMIZER = "optimizer.";
+
 /** What an optimizer remembers of a parameter. */
 export function stateId(name: string, path: string): string {
-  return `optimizer.${name}.${path}`;
+  return `${OPTIMIZER}${name}.${path}`;
 }
 
 /** Elements of f32 that a parameter takes as it lies. */
